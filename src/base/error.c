@@ -1,0 +1,35 @@
+#include "src/base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int vlmp_fail(vlmp_error *err, int code, const char *fmt, ...)
+{
+    if (err->code != 0) return err->code;
+    err->code = code;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->message, sizeof err->message, fmt, args);
+    va_end(args);
+    return code;
+}
+
+int vlmp_fail_errno(vlmp_error *err, const char *fmt, ...)
+{
+    int saved = errno;
+    if (err->code != 0) return err->code;
+    err->code = VLMP_ERR_SYSTEM;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->message, sizeof err->message, fmt, args);
+    va_end(args);
+    size_t used = strlen(err->message);
+    snprintf(err->message + used, sizeof err->message - used, ": %s", strerror(saved));
+    return VLMP_ERR_SYSTEM;
+}
+
+int vlmp_fail_memory(vlmp_error *err, const char *what)
+{
+    return vlmp_fail(err, VLMP_ERR_SYSTEM, "out of memory: %s", what);
+}

@@ -1,0 +1,191 @@
+#include "src/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/memory.h"
+
+static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
+        if (errno == EACCES)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+        return vlmp_fail_errno(err, "%s: cannot open", path);
+    }
+    struct stat info;
+    if (fstat(*fd, &info) != 0) {
+        int status = vlmp_fail_errno(err, "%s: cannot stat", path);
+        close(*fd);
+        return status;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(*fd);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a regular file", path);
+    }
+    *length = (size_t)info.st_size;
+    return VLMP_OK;
+}
+
+static int read_all(int fd, char *out, size_t length, const char *path, vlmp_error *err)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = read(fd, out + done, length - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
+        if (got == 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: became shorter while being read", path);
+        done += (size_t)got;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err)
+{
+    *out = NULL;
+    int fd;
+    VLMP_TRY(open_regular(&fd, length, path, err));
+    int status = VLMP_OK;
+    if (*length > max_bytes) {
+        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: %zu bytes, more than the limit of %zu", path,
+                           *length, max_bytes);
+    } else if ((*out = vlmp_alloc(*length + 1, 1)) == NULL) {
+        status = vlmp_fail_memory(err, path);
+    } else {
+        status = read_all(fd, *out, *length, path, err);
+        (*out)[*length] = '\0';
+    }
+    close(fd);
+    if (status != VLMP_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+bool vlmp_file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool vlmp_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *name)
+{
+    int length = snprintf(out, capacity, "%s/%s", folder, name);
+    return length >= 0 && (size_t)length < capacity;
+}
+
+int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err)
+{
+    *map = (vlmp_map){0};
+    int fd;
+    VLMP_TRY(open_regular(&fd, &map->length, path, err));
+    if (map->length > 0) {
+        void *data = mmap(NULL, map->length, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED) {
+            int status = vlmp_fail_errno(err, "%s: cannot map", path);
+            close(fd);
+            *map = (vlmp_map){0};
+            return status;
+        }
+        map->data = data;
+    }
+    close(fd);
+    return VLMP_OK;
+}
+
+void vlmp_map_close(vlmp_map *map)
+{
+    /* The cast drops const: munmap takes the address, not the contents. */
+    if (map->data != NULL) munmap((void *)(uintptr_t)map->data, map->length);
+    *map = (vlmp_map){0};
+}
+
+void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length)
+{
+    if (map->data == NULL || length == 0) return;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first = offset / page * page;
+    size_t last = offset + length; /* a partly used last page is dropped too: it is only re-read */
+    if (last > map->length) last = map->length;
+    madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
+}
+
+int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_error *err)
+{
+    *file = (vlmp_outfile){.fd = -1};
+    if (strlen(path) >= sizeof file->path)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "%.80s…: the path is too long", path);
+    if (!force && vlmp_file_exists(path))
+        return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
+    snprintf(file->path, sizeof file->path, "%s", path);
+    snprintf(file->temporary, sizeof file->temporary, "%s.tmp-%ld", path, (long)getpid());
+    file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file->fd < 0) return vlmp_fail_errno(err, "%s: cannot create", file->temporary);
+    return VLMP_OK;
+}
+
+int vlmp_write_all(int fd, const void *bytes, size_t length, const char *path, vlmp_error *err)
+{
+    const char *from = bytes;
+    while (length > 0) {
+        ssize_t put = write(fd, from, length);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return vlmp_fail_errno(err, "%s: cannot write", path);
+        from += put;
+        length -= (size_t)put;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_outfile_write(vlmp_outfile *file, const void *bytes, size_t length, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_write_all(file->fd, bytes, length, file->path, err));
+    file->written += length;
+    return VLMP_OK;
+}
+
+int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
+{
+    int status = VLMP_OK;
+    if (fsync(file->fd) != 0) status = vlmp_fail_errno(err, "%s: cannot flush", file->path);
+    if (close(file->fd) != 0 && status == VLMP_OK)
+        status = vlmp_fail_errno(err, "%s: cannot close", file->path);
+    file->fd = -1;
+    if (status == VLMP_OK && rename(file->temporary, file->path) != 0)
+        status = vlmp_fail_errno(err, "%s: cannot rename into place", file->path);
+    if (status != VLMP_OK) unlink(file->temporary);
+    file->temporary[0] = '\0';
+    return status;
+}
+
+void vlmp_outfile_abort(vlmp_outfile *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    if (file->temporary[0] != '\0') unlink(file->temporary);
+    *file = (vlmp_outfile){.fd = -1};
+}
+
+int vlmp_file_write(const char *path, const void *bytes, size_t length, bool force, vlmp_error *err)
+{
+    vlmp_outfile file;
+    VLMP_TRY(vlmp_outfile_open(&file, path, force, err));
+    int status = vlmp_outfile_write(&file, bytes, length, err);
+    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
+    vlmp_outfile_abort(&file);
+    return status;
+}

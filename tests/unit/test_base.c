@@ -1,0 +1,93 @@
+/* base: half-precision conversions over all values, JSON strictness, parallel-for coverage. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/half.h"
+#include "src/base/json.h"
+#include "src/base/parallel.h"
+
+static void half_round_trips(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 0x10000; i++) {
+        float value = vlmp_f16_to_f32((uint16_t)i);
+        if (isnan(value)) continue;
+        assert_int_equal(vlmp_f32_to_f16(value), i);
+        float b = vlmp_bf16_to_f32((uint16_t)i);
+        if (!isnan(b)) assert_int_equal(vlmp_f32_to_bf16(b), i);
+    }
+    assert_int_equal(vlmp_f32_to_f16(65519.99f), 0x7bff);
+    assert_int_equal(vlmp_f32_to_f16(65520.0f), 0x7c00);
+    assert_int_equal(vlmp_f32_to_f16(1.0f + 0x1p-11f), 0x3c00); /* a tie goes to even */
+    assert_int_equal(vlmp_f32_to_f16(0x1.8p-24f), 0x0002);
+    assert_true(isnan(vlmp_f16_to_f32(vlmp_f32_to_f16(NAN))));
+    assert_true(isnan(vlmp_bf16_to_f32(vlmp_f32_to_bf16(NAN))));
+}
+
+static void json_refuses(void **state)
+{
+    (void)state;
+    const char *bad[] = {"{\"a\":1,\"a\":2}", "{} x", "[1,]", "{\"a\":\"\\u0000\"}", "{\"a\":1", ""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        vlmp_error err = {0};
+        cJSON *tree;
+        assert_int_equal(vlmp_json_parse(&tree, bad[i], strlen(bad[i]), "test", &err),
+                         VLMP_ERR_INPUT);
+        assert_null(tree);
+        assert_non_null(strstr(err.message, "test:"));
+    }
+}
+
+static void json_writes_what_it_reads(void **state)
+{
+    (void)state;
+    const char *text = "{\"a\":[1,-2.5,\"x\\n\\\"\",true,null],\"b\":{},\"c\":0.1}";
+    vlmp_error err = {0};
+    cJSON *tree;
+    assert_int_equal(vlmp_json_parse(&tree, text, strlen(text), "test", &err), VLMP_OK);
+    vlmp_json_writer w = {0};
+    vlmp_json_put_tree(&w, tree);
+    assert_string_equal(w.out.data, text);
+    vlmp_buffer_free(&w.out);
+    cJSON_Delete(tree);
+}
+
+static void count_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    ((int *)arg)[task]++;
+}
+
+static void parallel_runs_each_task_once(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        vlmp_error err = {0};
+        vlmp_pool *pool;
+        assert_int_equal(vlmp_pool_create(&pool, threads, &err), VLMP_OK);
+        for (int round = 0; round < 200; round++) {
+            int seen[37] = {0};
+            vlmp_parallel_for(pool, 37, count_task, seen);
+            for (int i = 0; i < 37; i++)
+                assert_int_equal(seen[i], 1);
+        }
+        vlmp_pool_free(pool);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(half_round_trips),
+        cmocka_unit_test(json_refuses),
+        cmocka_unit_test(json_writes_what_it_reads),
+        cmocka_unit_test(parallel_runs_each_task_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
