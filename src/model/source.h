@@ -36,10 +36,10 @@ typedef struct {
 typedef struct vlmp_source vlmp_source;
 
 struct vlmp_source {
-    const char *path;    /* as the user gave it */
-    const char *kind;    /* "folder" or "packed" */
-    const char *digest;  /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
-                          * NULL until asked for with digest_now (hashing reads every byte). */
+    const char *path;   /* as the user gave it */
+    const char *kind;   /* "folder" or "packed" */
+    const char *digest; /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
+                         * NULL until asked for with digest_now (hashing reads every byte). */
     int (*digest_now)(vlmp_source *self, char hex[65], vlmp_error *err);
 
     size_t (*count)(const vlmp_source *self);
