@@ -7,8 +7,8 @@
 /* Second moments of a site's inputs x. */
 typedef struct {
     int k;
-    float *gram;  /* [k][k] Σ x·xᵀ over the samples that methods see; NULL: no statistics */
-    float *held;  /* [k][k] the same over the samples held out; NULL when there are none */
+    float *gram; /* [k][k] Σ x·xᵀ over the samples that methods see; NULL: no statistics */
+    float *held; /* [k][k] the same over the samples held out; NULL when there are none */
     float *cross; /* [k][k] Σ (x₀ − x)·xᵀ, x₀ the input of the original model; NULL: not wanted */
 } vlmp_moments;
 
