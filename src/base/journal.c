@@ -79,34 +79,62 @@ static int add_record(vlmp_journal *j, vlmp_journal_record record, vlmp_error *e
     return VLMP_OK;
 }
 
-static int write_record(vlmp_journal *j, uint32_t kind, const char *name, const void *bytes,
-                        size_t length, vlmp_error *err)
+typedef struct {
+    const void *head;
+    size_t head_length;
+    const void *bytes;
+    size_t length;
+} payload;
+
+static bool payload_hash(const payload *from, char hex[VLMP_SHA256_HEX])
+{
+    vlmp_sha256 *hash = vlmp_sha256_start();
+    if (hash == NULL) return false;
+    vlmp_sha256_update(hash, from->head, from->head_length);
+    vlmp_sha256_update(hash, from->bytes, from->length);
+    vlmp_sha256_finish(hash, hex);
+    return true;
+}
+
+/* The head of a record into head; its name and hash into record. */
+static int make_head(vlmp_journal *j, const char *name, const payload *from,
+                     vlmp_journal_record *record, unsigned char head[HEAD], vlmp_error *err)
 {
     size_t name_length = strlen(name);
     if (name_length > VLMP_JOURNAL_MAX_NAME)
         return vlmp_fail(err, VLMP_ERR_USAGE, "%s: the record name '%.80s…' is too long", j->path,
                          name);
-    unsigned char head[HEAD];
+    record->offset = j->end + HEAD + name_length;
+    record->length = (uint64_t)from->head_length + from->length;
+    record->name = vlmp_arena_copy(&j->arena, name, name_length);
+    if (record->name == NULL || !payload_hash(from, record->sha256))
+        return vlmp_fail_memory(err, j->path);
     put_le(head, MAGIC, 4);
-    put_le(head + 4, kind, 4);
+    put_le(head + 4, record->kind, 4);
     put_le(head + 8, name_length, 4);
     put_le(head + 12, 0, 4);
-    put_le(head + 16, length, 8);
-    vlmp_journal_record record = {kind, NULL, j->end + HEAD + name_length, length, ""};
-    vlmp_sha256_hex(bytes, length, record.sha256);
-    memcpy(head + 24, record.sha256, 64);
+    put_le(head + 16, record->length, 8);
+    memcpy(head + 24, record->sha256, 64);
     char hex[VLMP_SHA256_HEX];
-    record.name = vlmp_arena_copy(&j->arena, name, name_length);
-    if (record.name == NULL || !head_hash(head, name, name_length, hex))
-        return vlmp_fail_memory(err, j->path);
+    if (!head_hash(head, name, name_length, hex)) return vlmp_fail_memory(err, j->path);
     memcpy(head + 88, hex, 64);
+    return VLMP_OK;
+}
+
+static int write_record(vlmp_journal *j, uint32_t kind, const char *name, payload from,
+                        vlmp_error *err)
+{
+    unsigned char head[HEAD];
+    vlmp_journal_record record = {.kind = kind};
+    VLMP_TRY(make_head(j, name, &from, &record, head, err));
     if (lseek(j->fd, (off_t)j->end, SEEK_SET) < 0)
         return vlmp_fail_errno(err, "%s: cannot seek", j->path);
     VLMP_TRY(vlmp_write_all(j->fd, head, sizeof head, j->path, err));
-    VLMP_TRY(vlmp_write_all(j->fd, name, name_length, j->path, err));
-    VLMP_TRY(vlmp_write_all(j->fd, bytes, length, j->path, err));
+    VLMP_TRY(vlmp_write_all(j->fd, name, strlen(name), j->path, err));
+    VLMP_TRY(vlmp_write_all(j->fd, from.head, from.head_length, j->path, err));
+    VLMP_TRY(vlmp_write_all(j->fd, from.bytes, from.length, j->path, err));
     if (kind < KIND_COMMIT) VLMP_TRY(add_record(j, record, err));
-    j->end = record.offset + length;
+    j->end = record.offset + record.length;
     return VLMP_OK;
 }
 
@@ -252,7 +280,8 @@ static int check_magic(const vlmp_journal *j, uint64_t file_bytes, vlmp_error *e
 
 static int start(vlmp_journal *j, const char *identity, vlmp_error *err)
 {
-    VLMP_TRY(write_record(j, KIND_IDENTITY, "identity", identity, strlen(identity), err));
+    VLMP_TRY(write_record(j, KIND_IDENTITY, "identity",
+                          (payload){.bytes = identity, .length = strlen(identity)}, err));
     return vlmp_journal_commit(j, err);
 }
 
@@ -308,20 +337,20 @@ void vlmp_journal_close(vlmp_journal *journal)
     free(journal);
 }
 
-int vlmp_journal_append(vlmp_journal *journal, uint32_t kind, const char *name, const void *bytes,
-                        size_t length, vlmp_error *err)
+int vlmp_journal_append(vlmp_journal *journal, uint32_t kind, const char *name, const void *head,
+                        size_t head_length, const void *bytes, size_t length, vlmp_error *err)
 {
     if (kind >= KIND_COMMIT || name[0] == '\0')
         return vlmp_fail(err, VLMP_ERR_USAGE, "%s: a record without a name or of a reserved kind",
                          journal->path);
-    return write_record(journal, kind, name, bytes, length, err);
+    return write_record(journal, kind, name, (payload){head, head_length, bytes, length}, err);
 }
 
 int vlmp_journal_commit(vlmp_journal *journal, vlmp_error *err)
 {
     /* One flush is enough: a commit record that reaches the disk before the payloads does not help
      * them, for their hashes are checked when the journal is opened. */
-    VLMP_TRY(write_record(journal, KIND_COMMIT, "", "", 0, err));
+    VLMP_TRY(write_record(journal, KIND_COMMIT, "", (payload){0}, err));
     if (fsync(journal->fd) == 0 || errno == EINVAL) return VLMP_OK; /* EINVAL: no such thing here */
     return vlmp_fail_errno(err, "%s: cannot flush", journal->path);
 }

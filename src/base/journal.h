@@ -36,10 +36,10 @@ int vlmp_journal_open(vlmp_journal **out, const char *path, const char *identity
 /* Closes; the file stays. Uncommitted records are lost. NULL is allowed. */
 void vlmp_journal_close(vlmp_journal *journal);
 
-/* Writes a record; it counts only after the next commit. name is 1 … VLMP_JOURNAL_MAX_NAME bytes.
- */
-int vlmp_journal_append(vlmp_journal *journal, uint32_t kind, const char *name, const void *bytes,
-                        size_t length, vlmp_error *err);
+/* Writes a record, whose payload is head [head_length] followed by bytes [length]; it counts only
+ * after the next commit. name is 1 … VLMP_JOURNAL_MAX_NAME bytes. */
+int vlmp_journal_append(vlmp_journal *journal, uint32_t kind, const char *name, const void *head,
+                        size_t head_length, const void *bytes, size_t length, vlmp_error *err);
 
 /* Makes all records so far durable (fsync), together or not at all. */
 int vlmp_journal_commit(vlmp_journal *journal, vlmp_error *err);
