@@ -21,7 +21,7 @@ struct block_job {
         const vlmp_linear_info *info;
         const vlmp_plan_entry *entry;
         vlmp_linear *linear; /* in block */
-        vlmp_packed_linear packed;
+        vlmp_packed_arrays packed;
     } linears[BLOCK_LINEARS];
     vlmp_linear_result results[BLOCK_LINEARS];
     int result_count;
@@ -211,7 +211,7 @@ static int restore(struct block_job *b, vlmp_error *err)
             VLMP_TRY(b->job->sink->get(b->job->sink, name, &tensor, &memory[p], err));
         }
         b->linears[i].packed =
-            (vlmp_packed_linear){.codes = memory[0], .scales = memory[1], .zeros = memory[2]};
+            (vlmp_packed_arrays){.codes = memory[0], .scales = memory[1], .zeros = memory[2]};
         vlmp_linear_use_packed(b->linears[i].linear, scheme, &b->linears[i].packed);
     }
     return VLMP_OK;
@@ -256,7 +256,7 @@ int vlmp_quantize_block(const vlmp_quantize_job *job, const vlmp_stack *stack, i
         status = run_block(b, x, batches, err);
     }
     for (int i = 0; i < b->count; i++)
-        vlmp_packed_linear_free(&b->linears[i].packed);
+        vlmp_packed_arrays_free(&b->linears[i].packed);
     vlmp_unload(&loaded);
     free(b);
     if (job->sweep.progress != NULL)

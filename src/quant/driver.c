@@ -49,7 +49,7 @@ static int quantize_single(const vlmp_quantize_job *job, int index, const vlmp_m
         return VLMP_OK;
     vlmp_loaded loaded = {0};
     vlmp_linear linear;
-    vlmp_packed_linear packed = {0};
+    vlmp_packed_arrays packed = {0};
     vlmp_linear_result result;
     float *w = vlmp_alloc((size_t)info->n * (size_t)info->k, sizeof *w);
     int status = w != NULL ? VLMP_OK : vlmp_fail_memory(err, info->name);
@@ -66,7 +66,7 @@ static int quantize_single(const vlmp_quantize_job *job, int index, const vlmp_m
             vlmp_put_packed(job->sink, info->name, info->n, info->k, &entry->scheme, &packed, err);
     if (status == VLMP_OK) status = vlmp_commit_results(job, info->name, &result, 1, NULL, err);
     free(w);
-    vlmp_packed_linear_free(&packed);
+    vlmp_packed_arrays_free(&packed);
     vlmp_unload(&loaded);
     return status;
 }

@@ -31,16 +31,16 @@ void vlmp_moments_free(vlmp_moments *moments)
     *moments = (vlmp_moments){0};
 }
 
-void vlmp_packed_linear_free(vlmp_packed_linear *packed)
+void vlmp_packed_arrays_free(vlmp_packed_arrays *packed)
 {
     free(packed->codes);
     free(packed->scales);
     free(packed->zeros);
-    *packed = (vlmp_packed_linear){0};
+    *packed = (vlmp_packed_arrays){0};
 }
 
 void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
-                            const vlmp_packed_linear *packed)
+                            const vlmp_packed_arrays *packed)
 {
     linear->weight = NULL;
     linear->bits = scheme->bits;
@@ -52,7 +52,7 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
 }
 
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
-                    const vlmp_packed_linear *packed, vlmp_error *err)
+                    const vlmp_packed_arrays *packed, vlmp_error *err)
 {
     int groups = scheme->group == 0 ? 1 : k / scheme->group;
     const struct {
@@ -81,7 +81,7 @@ int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_
     return VLMP_OK;
 }
 
-static int pack(vlmp_packed_linear *packed, const vlmp_quantized *q, const vlmp_scheme *scheme,
+static int pack(vlmp_packed_arrays *packed, const vlmp_quantized *q, const vlmp_scheme *scheme,
                 vlmp_error *err)
 {
     size_t codes, scales, zeros;
@@ -189,7 +189,7 @@ static double now(void)
 }
 
 int vlmp_quantize_linear(const vlmp_quantize_job *job, const vlmp_target *target,
-                         const vlmp_moments *moments, vlmp_packed_linear *packed,
+                         const vlmp_moments *moments, vlmp_packed_arrays *packed,
                          vlmp_linear_result *result, vlmp_error *err)
 {
     double start = now();
