@@ -29,24 +29,36 @@ static bool read_u32(const tiff_block *b, size_t at, uint32_t *out)
     return true;
 }
 
-/* A single integer of any width that can hold it; others are no orientation. */
+/* The entry's first value. VLMP_NO_ORIENTATION: the entry is void, as if it were not there; 0: it
+ * holds something that is no orientation. */
 static int entry_value(const tiff_block *b, size_t entry)
 {
-    uint32_t type, count, value;
-    if (!read_u16(b, entry + 2, &type) || !read_u32(b, entry + 4, &count) || count != 1)
+    static const unsigned char sizes[14] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4};
+    uint32_t type, count, at = 0, value = 0;
+    if (!read_u16(b, entry + 2, &type) || !read_u32(b, entry + 4, &count))
         return VLMP_NO_ORIENTATION;
+    if (type == 0 || type >= sizeof sizes || count == 0) return VLMP_NO_ORIENTATION;
+    uint64_t bytes = (uint64_t)count * sizes[type];
+    if (bytes > 4) { /* the values lie elsewhere */
+        if (!read_u32(b, entry + 8, &at) || at > b->length || b->length - at < bytes)
+            return VLMP_NO_ORIENTATION;
+    }
+    size_t place = bytes > 4 ? at : entry + 8;
     switch (type) {
-    case 3: /* SHORT */
-    case 8: /* SSHORT */
-        if (!read_u16(b, entry + 8, &value)) return VLMP_NO_ORIENTATION;
+    case 6:
+        value = b->data[place];
+        break; /* SBYTE */
+    case 3:    /* SHORT */
+    case 8:
+        read_u16(b, place, &value);
         break;
-    case 4:  /* LONG */
-    case 9:  /* SLONG */
-    case 13: /* IFD */
-        if (!read_u32(b, entry + 8, &value)) return VLMP_NO_ORIENTATION;
+    case 4: /* LONG, SLONG, IFD */
+    case 9:
+    case 13:
+        read_u32(b, place, &value);
         break;
     default:
-        return VLMP_NO_ORIENTATION;
+        return 0;
     }
     return value <= 8 ? (int)value : 0;
 }
@@ -66,8 +78,8 @@ int vlmp_exif_orientation(const unsigned char *data, size_t length)
     if (!read_u16(&b, 2, &magic) || (magic != 42 && magic != 42u << 8) || !read_u32(&b, 4, &offset))
         return VLMP_NO_ORIENTATION;
     if (!read_u16(&b, offset, &entries)) return VLMP_NO_ORIENTATION;
-    int found = VLMP_NO_ORIENTATION;
-    for (uint32_t i = 0; i < entries; i++) {
+    int found = VLMP_NO_ORIENTATION; /* the first that is not void */
+    for (uint32_t i = 0; i < entries && found == VLMP_NO_ORIENTATION; i++) {
         size_t entry = (size_t)offset + 2 + (size_t)i * ENTRY_BYTES;
         uint32_t tag;
         if (entry + ENTRY_BYTES > length) break;

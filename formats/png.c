@@ -46,13 +46,16 @@ static void on_read(png_structp png, png_bytep out, size_t length)
     r->position += length;
 }
 
-/* Chunks with colour profiles, gamma, times and so on are not even parsed. */
-static void ignore_chunks(png_structp png)
+/* Chunks with colour profiles, gamma, times and so on are not even parsed; EXIF is kept as it is.
+ */
+static void choose_chunks(png_structp png)
 {
     static const unsigned char ignored[] = "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0oFFs\0pCAL\0pHYs\0sBIT\0"
                                            "sCAL\0sPLT\0sRGB\0sTER\0tIME\0tRNS\0";
+    static const unsigned char exif[] = "eXIf\0";
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, ignored,
                                 (int)(sizeof ignored - 1) / 5);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
 }
 
 static int read_header(reader *r)
@@ -164,10 +167,11 @@ static int raw_profile_orientation(char *text, size_t length)
 /* Adds what the chunks before (info) or after the pixels (end) say. */
 static void collect_orientation(reader *r, png_infop info, int *exif, int *raw, int *xmp)
 {
-    png_bytep block = NULL;
-    png_uint_32 length = 0;
-    if (png_get_eXIf_1(r->png, info, &length, &block) != 0)
-        *exif = vlmp_exif_orientation(block, length);
+    png_unknown_chunkp chunks = NULL;
+    int chunk_count = (int)png_get_unknown_chunks(r->png, info, &chunks);
+    for (int i = 0; i < chunk_count; i++)
+        if (memcmp(chunks[i].name, "eXIf", 4) == 0)
+            *exif = vlmp_exif_orientation(chunks[i].data, chunks[i].size);
     png_textp text = NULL;
     int count = png_get_text(r->png, info, &text, NULL);
     for (int i = 0; i < count; i++) {
@@ -201,7 +205,7 @@ static int run(reader *r, int *result)
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_chunk_cache_max(r->png, MAX_TEXT_CHUNKS);
     png_set_chunk_malloc_max(r->png, MAX_CHUNK_BYTES);
-    ignore_chunks(r->png);
+    choose_chunks(r->png);
     VLMP_TRY(read_header(r));
     png_start_read_image(r->png);
     read_palette(r);
