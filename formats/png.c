@@ -58,14 +58,25 @@ static void choose_chunks(png_structp png)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
 }
 
+/* Width and height by the header chunk, before libpng sees a byte. libpng holds a row and its
+ * predecessor and r->row is one more, of at most 8 bytes a pixel each. */
+static int check_claim(const vlmp_image_bytes *in, vlmp_error *err)
+{
+    uint64_t side[2] = {0, 0};
+    if (in->length < 24 || memcmp(in->data + 12, "IHDR", 4) != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: damaged PNG: the header chunk is missing",
+                         in->name);
+    for (int i = 0; i < 8; i++)
+        side[i / 4] = side[i / 4] << 8 | in->data[16 + i];
+    return vlmp_image_check_size(in, side[0], side[1], side[0] * 24, err);
+}
+
 static int read_header(reader *r)
 {
     png_uint_32 width, height;
     png_read_info(r->png, r->info);
     png_get_IHDR(r->png, r->info, &width, &height, &r->depth, &r->color, &r->interlace, NULL, NULL);
     png_set_packing(r->png);
-    /* libpng holds the row, its predecessor and one of ours, of at most 8 bytes a pixel */
-    VLMP_TRY(vlmp_image_check_size(r->in, width, height, (uint64_t)width * 24, r->err));
     r->image.width = (int)width;
     r->image.height = (int)height;
     r->image.pixels = vlmp_alloc((size_t)width * height, 3);
@@ -217,6 +228,7 @@ static int run(reader *r, int *result)
 
 int vlmp_png_decode(vlmp_image *out, int *result, const vlmp_image_bytes *in, vlmp_error *err)
 {
+    VLMP_TRY(check_claim(in, err));
     reader *r = vlmp_calloc(1, sizeof *r);
     if (r == NULL) return vlmp_fail_memory(err, in->name);
     r->in = in;
