@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #if defined(__x86_64__)
-#include <immintrin.h>
+#    include <immintrin.h>
 #endif
 
 #include "src/base/memory.h"

@@ -1,0 +1,101 @@
+#include "src/base/table.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+/* Width of the character at text; its bytes go to *step. */
+static int next_width(const char *text, size_t length, size_t *step)
+{
+    utf8proc_int32_t code;
+    utf8proc_ssize_t used =
+        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &code);
+    if (used <= 0) {
+        *step = 1;
+        return 1;
+    }
+    *step = (size_t)used;
+    return utf8proc_charwidth(code);
+}
+
+int vlmp_text_width(const char *text)
+{
+    size_t length = strlen(text), at = 0, step;
+    int width = 0;
+    while (at < length) {
+        width += next_width(text + at, length - at, &step);
+        at += step;
+    }
+    return width;
+}
+
+size_t vlmp_text_cut(const char *text, int width)
+{
+    size_t length = strlen(text), at = 0, step;
+    while (at < length) {
+        width -= next_width(text + at, length - at, &step);
+        if (width < 0) break;
+        at += step;
+    }
+    return at;
+}
+
+void vlmp_table_fit(vlmp_column *columns, size_t count, const char *const *cells, size_t rows)
+{
+    for (size_t c = 0; c < count; c++) {
+        int width = vlmp_text_width(columns[c].header);
+        if (width > columns[c].width) columns[c].width = width;
+    }
+    for (size_t i = 0; i < rows * count; i++) {
+        int width = cells[i] != NULL ? vlmp_text_width(cells[i]) : 0;
+        if (width > columns[i % count].width) columns[i % count].width = width;
+    }
+}
+
+static void repeat(vlmp_buffer *out, const char *text, int times)
+{
+    for (int i = 0; i < times; i++)
+        vlmp_buffer_text(out, text);
+}
+
+void vlmp_table_row(vlmp_buffer *out, const vlmp_column *columns, size_t count,
+                    const char *const *cells)
+{
+    for (size_t c = 0; c < count; c++) {
+        const char *text = cells[c] != NULL ? cells[c] : "";
+        int fill = columns[c].width - vlmp_text_width(text);
+        if (c > 0) vlmp_buffer_text(out, "  ");
+        if (columns[c].right) repeat(out, " ", fill);
+        vlmp_buffer_text(out, text);
+        /* no white space at the end of a line */
+        if (!columns[c].right && c + 1 < count) repeat(out, " ", fill);
+    }
+    vlmp_buffer_text(out, "\n");
+}
+
+void vlmp_table_head(vlmp_buffer *out, const vlmp_column *columns, size_t count)
+{
+    for (size_t c = 0; c < count; c++) {
+        const char *text = columns[c].header;
+        int fill = columns[c].width - vlmp_text_width(text);
+        if (c > 0) vlmp_buffer_text(out, "  ");
+        if (columns[c].right) repeat(out, " ", fill);
+        vlmp_buffer_text(out, text);
+        if (!columns[c].right && c + 1 < count) repeat(out, " ", fill);
+    }
+    vlmp_buffer_text(out, "\n");
+    for (size_t c = 0; c < count; c++) {
+        if (c > 0) vlmp_buffer_text(out, "  ");
+        int width = vlmp_text_width(columns[c].header);
+        repeat(out, "─", columns[c].width > width ? columns[c].width : width);
+    }
+    vlmp_buffer_text(out, "\n");
+}
+
+void vlmp_table_print(vlmp_buffer *out, vlmp_column *columns, size_t count,
+                      const char *const *cells, size_t rows)
+{
+    vlmp_table_fit(columns, count, cells, rows);
+    vlmp_table_head(out, columns, count);
+    for (size_t r = 0; r < rows; r++)
+        vlmp_table_row(out, columns, count, cells + r * count);
+}

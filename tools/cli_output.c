@@ -1,0 +1,211 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/table.h"
+#include "tools/cli.h"
+#include "tools/cli_common.h"
+#include "tools/interrupt.h"
+#include "tools/terminal.h"
+
+void vlmp_cli_common_options(vlmp_cli_option options[VLMP_CLI_COMMON_COUNT], vlmp_cli_args *args,
+                             const char **device, bool *verbose)
+{
+    static vlmp_cli_args unused;
+    if (args == NULL) args = &unused;
+    vlmp_cli_option table[VLMP_CLI_COMMON_COUNT] = {
+        {"help", 'h', NULL, "print this help", .flag = &args->help},
+        {"version", 0, NULL, "print the version", .flag = &args->version},
+        {"json", 0, NULL, "print one JSON document on stdout", .flag = &args->json},
+        {"quiet", 'q', NULL, "no progress, no warnings", .flag = &args->quiet},
+        {"verbose", 'v', NULL, "say more; may be repeated", .flag = verbose},
+        {"threads", 0, "N", "processor threads (default: all)", .integer = &args->threads, .low = 1,
+         .high = 1024},
+        {"device", 0, "DEV", "auto, cpu, cuda or cuda:N (default: auto)", .string = device},
+        {"seed", 0, "N", "seed where there is chance (default: 0)", .integer = &args->seed},
+    };
+    memcpy(options, table, sizeof table);
+}
+
+static void option_left(char *out, size_t capacity, const vlmp_cli_option *option)
+{
+    char short_form[8] = "    ";
+    if (option->letter != 0) snprintf(short_form, sizeof short_form, "-%c, ", option->letter);
+    bool value = option->value != NULL;
+    snprintf(out, capacity, "  %s--%s%s%s", short_form, option->name, value ? " " : "",
+             value ? option->value : "");
+}
+
+/* Wraps text at spaces into the columns from indent to 100. */
+static void wrapped(vlmp_buffer *out, const char *text, int indent)
+{
+    int at = indent;
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+        char word[256];
+        snprintf(word, sizeof word, "%.*s", (int)length, text);
+        int width = vlmp_text_width(word);
+        if (at > indent && at + 1 + width > 100) {
+            vlmp_buffer_printf(out, "\n%*s", indent, "");
+            at = indent;
+        }
+        if (at > indent) {
+            vlmp_buffer_text(out, " ");
+            at++;
+        }
+        vlmp_buffer_text(out, word);
+        at += width;
+        text += length;
+        text += strspn(text, " ");
+    }
+    vlmp_buffer_text(out, "\n");
+}
+
+static void option_lines(vlmp_buffer *out, const vlmp_cli_option *option, int column)
+{
+    char left[160];
+    option_left(left, sizeof left, option);
+    int width = vlmp_text_width(left);
+    vlmp_buffer_text(out, left);
+    if (width + 2 > column)
+        vlmp_buffer_printf(out, "\n%*s", column, "");
+    else
+        vlmp_buffer_printf(out, "%*s", column - width, "");
+    vlmp_buffer help = {0};
+    vlmp_buffer_text(&help, option->help);
+    if (option->required) vlmp_buffer_text(&help, " (required)");
+    if (option->list != NULL) vlmp_buffer_text(&help, "; may be repeated");
+    wrapped(out, help.data != NULL ? help.data : "", column);
+    vlmp_buffer_free(&help);
+}
+
+void vlmp_cli_help(const vlmp_cli_command *command, vlmp_buffer *out)
+{
+    vlmp_cli_option common[VLMP_CLI_COMMON_COUNT];
+    vlmp_cli_common_options(common, NULL, NULL, NULL);
+    int column = 0;
+    char left[160];
+    for (size_t i = 0; command->options[i].name != NULL; i++) {
+        option_left(left, sizeof left, &command->options[i]);
+        int width = vlmp_text_width(left) + 2;
+        if (width > column && width <= 36) column = width;
+    }
+    if (column < 22) column = 22;
+    vlmp_buffer_printf(out, "%s: %s\n\nusage: %s %s\n", command->name, command->summary,
+                       command->name, command->usage);
+    if (command->options[0].name != NULL) vlmp_buffer_text(out, "\noptions:\n");
+    for (size_t i = 0; command->options[i].name != NULL; i++)
+        option_lines(out, &command->options[i], column);
+    vlmp_buffer_text(out, "\ncommon options:\n");
+    for (size_t i = 0; i < VLMP_CLI_COMMON_COUNT; i++)
+        option_lines(out, &common[i], column);
+    vlmp_buffer_text(out,
+                     "\nexit status: 0 done, 1 the environment failed, 2 usage, 3 a gate failed,"
+                     "\n  4 input rejected, 130 or 143 interrupted\n");
+    if (command->notes != NULL) vlmp_buffer_printf(out, "\n%s\n", command->notes);
+}
+
+static void print_message(const vlmp_cli_command *command, const char *kind, const char *colour,
+                          const char *message)
+{
+    bool coloured = vlmp_terminal_colour(STDERR_FILENO);
+    fprintf(stderr, "%s: %s%s:%s %s\n", command->name, coloured ? colour : "", kind,
+            coloured ? "\033[0m" : "", message);
+}
+
+int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err)
+{
+    if (args->device != VLMP_DEVICE_CUDA) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                     "--device cuda: the CUDA plug-in (libvlmpack-cuda.so) is not installed; use "
+                     "--device cpu");
+}
+
+bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args)
+{
+    vlmp_error err = {0};
+    int status = vlmp_cli_parse(command, argc, argv, args, &err);
+    bool done = true;
+    if (status == VLMP_OK && args->help) {
+        vlmp_buffer text = {0};
+        vlmp_cli_help(command, &text);
+        if (text.failed)
+            status = vlmp_fail_memory(&err, "help");
+        else
+            fputs(text.data, stdout);
+        vlmp_buffer_free(&text);
+    } else if (status == VLMP_OK && args->version) {
+        printf("%s %s\n", command->name, VLMP_VERSION);
+    } else if (status == VLMP_OK) {
+        status = vlmp_cli_check_device(args, &err);
+        done = status != VLMP_OK;
+    }
+    if (done) args->exit_code = vlmp_cli_finish(command, args, status, &err);
+    return !done;
+}
+
+int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int status,
+                    const vlmp_error *err)
+{
+    const char *message = err->message;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == VLMP_OK) {
+        status = VLMP_ERR_SYSTEM;
+        message = "cannot write to standard output";
+    }
+    if (status == VLMP_ERR_INTERRUPTED && vlmp_interrupted() != 0)
+        status = 128 + vlmp_interrupted();
+    if (status != VLMP_OK && message[0] != '\0')
+        print_message(command, "error", "\033[1;31m", message);
+    vlmp_cli_free(args);
+    return status;
+}
+
+void vlmp_cli_warn(const vlmp_cli_command *command, const vlmp_cli_args *args, const char *fmt, ...)
+{
+    if (args->quiet) return;
+    char message[1024];
+    va_list list;
+    va_start(list, fmt);
+    vsnprintf(message, sizeof message, fmt, list);
+    va_end(list);
+    print_message(command, "warning", "\033[1;33m", message);
+}
+
+/* Edit distance with swaps of neighbours (optimal string alignment); texts of up to 63 bytes. */
+static int edit_distance(const char *a, const char *b)
+{
+    int rows[3][64];
+    int n = (int)strlen(a), m = (int)strlen(b);
+    if (n > 63 || m > 63) return 99;
+    for (int j = 0; j <= m; j++)
+        rows[0][j] = j;
+    for (int i = 1; i <= n; i++) {
+        int *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        now[0] = i;
+        for (int j = 1; j <= m; j++) {
+            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < best) best = before[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return rows[n % 3][m];
+}
+
+const char *vlmp_nearest_name(const char *text, const char *const *names, size_t count)
+{
+    const char *nearest = NULL;
+    int best = 1 + (int)strlen(text) / 4; /* a typo a syllable */
+    for (size_t i = 0; i < count; i++) {
+        int distance = edit_distance(text, names[i]);
+        if (distance < best || (distance == best && nearest == NULL)) {
+            best = distance;
+            nearest = names[i];
+        }
+    }
+    return nearest;
+}
