@@ -58,17 +58,38 @@ static void choose_chunks(png_structp png)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
 }
 
+static uint32_t be32(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Follows the chunks to IEND: libpng would allocate what a length claims before it reads. */
+static int check_chunks(const vlmp_image_bytes *in, vlmp_error *err)
+{
+    for (size_t at = 8; in->length - at >= 12;) {
+        const unsigned char *chunk = in->data + at;
+        uint32_t length = be32(chunk);
+        if (length > in->length - at - 12) break;
+        if (memcmp(chunk + 4, "IEND", 4) == 0) return VLMP_OK;
+        at += 12 + (size_t)length;
+    }
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s: damaged PNG: a chunk reaches past the end of the file, or the last one is "
+        "missing",
+        in->name);
+}
+
 /* Width and height by the header chunk, before libpng sees a byte. libpng holds a row and its
  * predecessor and r->row is one more, of at most 8 bytes a pixel each. */
 static int check_claim(const vlmp_image_bytes *in, vlmp_error *err)
 {
-    uint64_t side[2] = {0, 0};
     if (in->length < 24 || memcmp(in->data + 12, "IHDR", 4) != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: damaged PNG: the header chunk is missing",
                          in->name);
-    for (int i = 0; i < 8; i++)
-        side[i / 4] = side[i / 4] << 8 | in->data[16 + i];
-    return vlmp_image_check_size(in, side[0], side[1], side[0] * 24, err);
+    uint32_t width = be32(in->data + 16), height = be32(in->data + 20);
+    VLMP_TRY(vlmp_image_check_size(in, width, height, (uint64_t)width * 24, err));
+    return check_chunks(in, err);
 }
 
 static int read_header(reader *r)
