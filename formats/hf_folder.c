@@ -10,6 +10,7 @@
 #include "formats/source_files.h"
 #include "formats/tensor_table.h"
 #include "src/base/json.h"
+#include "src/model/family.h"
 #include "src/model/names.h"
 
 #define MAX_SHARDS 10000
@@ -23,8 +24,7 @@ typedef struct {
     vlmp_safetensors *shards; /* [shard_count] */
     size_t shard_count;
     vlmp_tensor_table table;
-    const vlmp_name_table *names;
-    int used_vision_layers;
+    vlmp_config config;
 } folder;
 
 static const folder *as_folder(const vlmp_source *self)
@@ -105,23 +105,19 @@ static void folder_close(vlmp_source *self)
     free(f);
 }
 
-static int check_config(folder *f, const cJSON *config, const char *where, vlmp_error *err)
+static int refuse_quantized(const vlmp_source_file *file, const char *where, vlmp_error *err)
 {
-    const char *type;
-    VLMP_TRY(vlmp_json_string(config, "model_type", "", &type, where, err));
-    f->names = vlmp_name_table_for(type);
-    if (f->names == NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: model_type '%.60s' is not supported; use one of: %s", where, type,
-                         vlmp_name_table_types());
-    const cJSON *text = vlmp_json_get(config, "text_config");
-    if (vlmp_json_get(config, "quantization_config") != NULL ||
-        vlmp_json_get(text, "quantization_config") != NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: the model is already quantized ('quantization_config'); use the "
-                         "model it was made from",
-                         where);
-    return f->names->used_vision_layers(config, where, &f->used_vision_layers, err);
+    cJSON *root;
+    VLMP_TRY(vlmp_json_parse(&root, file->data, file->length, where, err));
+    const cJSON *text = vlmp_json_get(root, "text_config");
+    bool quantized = vlmp_json_get(root, "quantization_config") != NULL ||
+                     vlmp_json_get(text, "quantization_config") != NULL;
+    cJSON_Delete(root);
+    if (!quantized) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the model is already quantized ('quantization_config'); use the model it "
+                     "was made from",
+                     where);
 }
 
 static int read_config(folder *f, vlmp_error *err)
@@ -132,11 +128,8 @@ static int read_config(folder *f, vlmp_error *err)
                          "%s: no config.json; give a Hugging Face model folder", f->base.path);
     char where[PATH_MAX];
     snprintf(where, sizeof where, "%.4000s/config.json", f->base.path);
-    cJSON *config;
-    VLMP_TRY(vlmp_json_parse(&config, file->data, file->length, where, err));
-    int status = check_config(f, config, where, err);
-    cJSON_Delete(config);
-    return status;
+    VLMP_TRY(refuse_quantized(file, where, err));
+    return vlmp_config_read(&f->config, file->data, file->length, where, err);
 }
 
 static int open_shard(folder *f, const char *name, vlmp_error *err)
@@ -278,17 +271,25 @@ static int open_shards(folder *f, vlmp_error *err)
     return open_shard(f, "model.safetensors", err);
 }
 
+/* A head beside a tied embedding table is never read either. */
+static bool is_unused(const folder *f, const char *name)
+{
+    return vlmp_name_is_unused(name, f->config.vision.run_layers) ||
+           (f->config.text.tied && strcmp(name, "text.head.weight") == 0);
+}
+
 static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_tensor *from,
                       vlmp_error *err)
 {
     char name[VLMP_NAME_BYTES];
-    vlmp_name_kind kind = f->names->canonical(name, from->name);
+    const vlmp_family *family = f->config.family;
+    vlmp_name_kind kind = family->canonical_name(name, from->name);
     if (kind == VLMP_NAME_IGNORED) return VLMP_OK;
     if (kind == VLMP_NAME_UNKNOWN)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: header byte %zu: tensor '%.200s' has no place in a model of type "
-                         "llava; remove it from the checkpoint, or use a supported model",
-                         shard->path, from->header_at, from->name);
+                         "%s; remove it from the checkpoint, or use a supported model",
+                         shard->path, from->header_at, from->name, family->model_type);
     vlmp_tensor *tensor = &f->table.tensors[f->table.count];
     *tensor = (vlmp_tensor){
         .name = vlmp_arena_copy(&f->arena, name, strlen(name)),
@@ -299,7 +300,7 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
         .rank = from->rank,
         .data = vlmp_safetensors_data(shard, from),
         .bytes = (size_t)(from->end - from->begin),
-        .unused = vlmp_name_is_unused(name, f->used_vision_layers),
+        .unused = is_unused(f, name),
     };
     if (tensor->name == NULL) return vlmp_fail_memory(err, shard->path);
     memcpy(tensor->shape, from->shape, sizeof tensor->shape);

@@ -112,6 +112,16 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const vlmp_source_file *)a)->name, ((const vlmp_source_file *)b)->name);
 }
 
+int vlmp_source_files_sort(vlmp_source_files *files, const char *where, vlmp_error *err)
+{
+    if (files->count > 0) qsort(files->entries, files->count, sizeof *files->entries, by_name);
+    for (size_t i = 1; i < files->count; i++)
+        if (strcmp(files->entries[i - 1].name, files->entries[i].name) == 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the file '%.200s' appears twice", where,
+                             files->entries[i].name);
+    return VLMP_OK;
+}
+
 int vlmp_source_files_map(vlmp_source_files *files, const char *folder, const char *inside,
                           vlmp_arena *arena, vlmp_error *err)
 {
@@ -135,8 +145,7 @@ int vlmp_source_files_map(vlmp_source_files *files, const char *folder, const ch
         vlmp_source_files_close(files);
         return status;
     }
-    if (files->count > 0) qsort(files->entries, files->count, sizeof *files->entries, by_name);
-    return VLMP_OK;
+    return vlmp_source_files_sort(files, folder, err);
 }
 
 void vlmp_source_files_close(vlmp_source_files *files)

@@ -32,6 +32,10 @@ size_t vlmp_carried_limit(const char *name);
  * (resolved path). */
 int vlmp_source_files_map(vlmp_source_files *files, const char *folder, const char *inside,
                           vlmp_arena *arena, vlmp_error *err);
+
+/* Sorts entries by name; a name twice is VLMP_ERR_INPUT. where: file, for the message. */
+int vlmp_source_files_sort(vlmp_source_files *files, const char *where, vlmp_error *err);
+
 void vlmp_source_files_close(vlmp_source_files *files);
 
 /* NULL when absent. */

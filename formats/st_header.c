@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/utf8.h"
+
 /* Why not cJSON: it loses integers above 2^53, keeps duplicates, and builds a node of 64 bytes for
  * each value of a header that may be hostile. The grammar of a header has a fixed depth of three,
  * so this scanner needs neither recursion nor a tree. */
@@ -56,29 +58,10 @@ static int expect(scanner *s, char c)
     return bad(s, s->at, "'%c' expected", c);
 }
 
-/* Bytes of the UTF-8 sequence at p (1 … 4), 0 when it is malformed: overlong forms, surrogates and
- * values above U+10FFFF included (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80) return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n) return 0;
-    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high) return 0;
-    for (size_t i = 2; i < n; i++)
-        if (p[i] < 0x80 || p[i] > 0xbf) return 0;
-    return n;
-}
-
 static int check_utf8(const scanner *s)
 {
-    for (size_t i = 0; i < s->length;) {
-        size_t n = utf8_length((const unsigned char *)s->text + i, s->length - i);
-        if (n == 0) return bad(s, i, "not valid UTF-8");
-        i += n;
-    }
-    return VLMP_OK;
+    size_t at = vlmp_utf8_check(s->text, s->length);
+    return at == s->length ? VLMP_OK : bad(s, at, "not valid UTF-8");
 }
 
 /* Four hex digits at text[at]; -1 when they are not. */

@@ -90,6 +90,7 @@ const vlmp_family vlmp_family_llava = {
     .name = "LLaVA-1.5",
     .model_type = "llava",
     .read_config = vlmp_llava_read_config,
+    .canonical_name = vlmp_llava_name,
     .plan_image = plan_image,
     .pack = pack,
 };

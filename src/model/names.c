@@ -154,7 +154,7 @@ static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const 
     return VLMP_NAME_UNKNOWN;
 }
 
-static vlmp_name_kind llava_canonical(char out[VLMP_NAME_BYTES], const char *source_name)
+vlmp_name_kind vlmp_llava_name(char out[VLMP_NAME_BYTES], const char *source_name)
 {
     if (ends_with(source_name, "position_ids") || ends_with(source_name, "inv_freq"))
         return VLMP_NAME_IGNORED;
@@ -164,60 +164,6 @@ static vlmp_name_kind llava_canonical(char out[VLMP_NAME_BYTES], const char *sou
             return place_name(out, prefixes[i].region, source_name + length);
     }
     return place_name(out, TEXT, source_name);
-}
-
-/* Entry i of the tower's hidden states is the output of layer i − 1; negative values count from
- * the end of the layers + 1 entries. */
-static int use_entry(const cJSON *item, int layers, const char *where, int *used, vlmp_error *err)
-{
-    double value = cJSON_IsNumber(item) ? item->valuedouble : 0.5;
-    if (!(value >= -(layers + 1) && value <= layers) || value != (double)(int)value)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'vision_feature_layer' is not a number from %d to %d, or a list of "
-                         "such; correct it",
-                         where, -(layers + 1), layers);
-    int entry = (int)value < 0 ? layers + 1 + (int)value : (int)value;
-    if (entry > *used) *used = entry;
-    return VLMP_OK;
-}
-
-static int llava_used_vision_layers(const cJSON *config, const char *where, int *layers,
-                                    vlmp_error *err)
-{
-    /* Class defaults: a missing vision_config is CLIP-L with 24 layers, a missing member 12. */
-    const cJSON *vision = vlmp_json_get(config, "vision_config");
-    int64_t total;
-    VLMP_TRY(vlmp_json_int(vision, "num_hidden_layers", vision == NULL ? 24 : 12, 1, 9999, &total,
-                           where, err));
-    const cJSON *selected = vlmp_json_get(config, "vision_feature_layer");
-    if (selected == NULL) selected = vlmp_json_get(config, "mm_vision_select_layer");
-    *layers = 0;
-    if (selected == NULL) {
-        *layers = (int)total - 1; /* the default, −2 */
-        return VLMP_OK;
-    }
-    if (!cJSON_IsArray(selected)) return use_entry(selected, (int)total, where, layers, err);
-    for (const cJSON *item = selected->child; item != NULL; item = item->next)
-        VLMP_TRY(use_entry(item, (int)total, where, layers, err));
-    return VLMP_OK;
-}
-
-static const char *const llava_types[] = {"llava", "llava_next", NULL};
-static const vlmp_name_table tables[] = {
-    {llava_types, llava_canonical, llava_used_vision_layers},
-};
-
-const vlmp_name_table *vlmp_name_table_for(const char *model_type)
-{
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        for (const char *const *type = tables[i].model_types; *type != NULL; type++)
-            if (strcmp(*type, model_type) == 0) return &tables[i];
-    return NULL;
-}
-
-const char *vlmp_name_table_types(void)
-{
-    return "llava, llava_next";
 }
 
 bool vlmp_name_is_unused(const char *name, int used_vision_layers)

@@ -4,9 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "src/base/error.h"
-#include "src/base/json.h"
-
 #define VLMP_NAME_BYTES 96 /* longest canonical name with NUL, ".codes" and such included */
 
 typedef enum {
@@ -15,22 +12,8 @@ typedef enum {
     VLMP_NAME_UNKNOWN,
 } vlmp_name_kind;
 
-/* How a family's checkpoints name tensors. One constant table a line of families. */
-typedef struct {
-    const char *const *model_types; /* config.json's model_type; NULL-terminated */
-
-    /* Canonical name of a source tensor, KNOWN only. */
-    vlmp_name_kind (*canonical)(char out[VLMP_NAME_BYTES], const char *source_name);
-
-    /* How many vision layers are used, from config.json: layers 0 … *layers − 1. */
-    int (*used_vision_layers)(const cJSON *config, const char *where, int *layers, vlmp_error *err);
-} vlmp_name_table;
-
-/* NULL: no family with this model_type. */
-const vlmp_name_table *vlmp_name_table_for(const char *model_type);
-
-/* "llava, llava_next", for messages. */
-const char *vlmp_name_table_types(void);
+/* Canonical name of a tensor in a checkpoint of the LLaVA line; out is written when KNOWN. */
+vlmp_name_kind vlmp_llava_name(char out[VLMP_NAME_BYTES], const char *source_name);
 
 /* Whether the model never reads the canonical tensor when only vision layers 0 …
  * used_vision_layers − 1 run: later ones, and the norm behind the last. */

@@ -31,9 +31,9 @@ typedef struct {
     vlmp_sweep sweep;
     const vlmp_linear_info *linears;
     int linear_count;
-    const vlmp_plan *plan; /* an entry for each linear */
+    const vlmp_plan *plan;               /* an entry for each linear */
     const vlmp_calibration *calibration; /* NULL when the plan needs none */
-    bool sequential;       /* statistics on already quantized inputs */
+    bool sequential;                     /* statistics on already quantized inputs */
     vlmp_gptq_options gptq;
     vlmp_sink *sink;
     vlmp_on_linear *on_linear; /* may be NULL */

@@ -71,7 +71,8 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_bool(object, "folded", false, &r->folded, where, err));
     r->method = vlmp_method_from_name(method);
     if (strlen(name) >= sizeof r->name || r->method == VLMP_METHOD_COUNT)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a record of quantized linears is damaged", where);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a record of quantized linears is damaged",
+                         where);
     memcpy(r->name, name, strlen(name) + 1);
     r->n = (int)n;
     r->k = (int)k;

@@ -14,8 +14,13 @@ int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack 
                      vlmp_error *err)
 {
     const vlmp_block_shape *shape = &stack->shape;
-    *walk = (vlmp_walk){.sweep = sweep, .stack = stack, .batches = batches, .block = block, .x = x,
-                        .a.fd = -1, .m.fd = -1};
+    *walk = (vlmp_walk){.sweep = sweep,
+                        .stack = stack,
+                        .batches = batches,
+                        .block = block,
+                        .x = x,
+                        .a.fd = -1,
+                        .m.fd = -1};
     int widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
     size_t limit = sweep->memory_limit;
     VLMP_TRY(vlmp_ctx_reserve(sweep->ctx, batches->max_rows, widest, err));
@@ -28,7 +33,8 @@ int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack 
     walk->scratch_x = batch_scratch(walk, x);
     walk->scratch_a = batch_scratch(walk, &walk->a);
     walk->scratch_m = batch_scratch(walk, &walk->m);
-    if (walk->scratch_x != NULL && walk->scratch_a != NULL && walk->scratch_m != NULL) return VLMP_OK;
+    if (walk->scratch_x != NULL && walk->scratch_a != NULL && walk->scratch_m != NULL)
+        return VLMP_OK;
     return vlmp_fail_memory(err, "a batch of activations");
 }
 
@@ -47,9 +53,13 @@ void vlmp_walk_free(vlmp_walk *walk)
 
 static vlmp_block_run run_of(vlmp_walk *walk, const vlmp_batch *batch)
 {
-    return (vlmp_block_run){.ctx = walk->sweep->ctx, .shape = &walk->stack->shape, .work = &walk->work,
-                            .segments = batch->segments, .segment_count = batch->segment_count,
-                            .rows = batch->rows, .kv = walk->kv};
+    return (vlmp_block_run){.ctx = walk->sweep->ctx,
+                            .shape = &walk->stack->shape,
+                            .work = &walk->work,
+                            .segments = batch->segments,
+                            .segment_count = batch->segment_count,
+                            .rows = batch->rows,
+                            .kv = walk->kv};
 }
 
 static int get(const vlmp_activations *store, const vlmp_batch *batch, float *scratch, float **out,
@@ -58,7 +68,8 @@ static int get(const vlmp_activations *store, const vlmp_batch *batch, float *sc
     return vlmp_activations_get(store, batch->first_row, (size_t)batch->rows, scratch, out, err);
 }
 
-static int put(vlmp_activations *store, const vlmp_batch *batch, const float *values, vlmp_error *err)
+static int put(vlmp_activations *store, const vlmp_batch *batch, const float *values,
+               vlmp_error *err)
 {
     return vlmp_activations_put(store, batch->first_row, (size_t)batch->rows, values, err);
 }

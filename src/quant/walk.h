@@ -1,6 +1,6 @@
-/* One block's forward pass over all batches, cut at the sites: site by site, every batch advances to
- * the site's input, which is shown to a visitor; then the caller may replace the linears behind the
- * site, and the walk goes on with them. Each linear runs once. */
+/* One block's forward pass over all batches, cut at the sites: site by site, every batch advances
+ * to the site's input, which is shown to a visitor; then the caller may replace the linears behind
+ * the site, and the walk goes on with them. Each linear runs once. */
 #pragma once
 
 #include "src/model/sweep.h"
