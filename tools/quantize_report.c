@@ -12,8 +12,9 @@
 #include "tools/engine.h"
 #include "tools/progress.h"
 
-#define RESERVE_PER_LINEAR 360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
-                                */
+#define RESERVE_PER_LINEAR                                                \
+    360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
+         */
 
 static const char *const component_names[] = {"vision", "projector", "embeddings", "text", "head"};
 
@@ -143,9 +144,9 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
                              vlmp_error *err)
 {
     vlmp_packed_entry entries[] = {
-        {"vlmp.recipe", NULL, 4096},
-        {"vlmp.provenance", NULL, 16384},
-        {"vlmp.decisions", NULL, (size_t)plan->quantized * RESERVE_PER_LINEAR}};
+        {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
+        {"vlmp.provenance", NULL, VLMP_RESERVE_PROVENANCE},
+        {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR}};
     uint64_t total;
     VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
     if (args->json && dry_run) return print_json(linears, plan, total, err);

@@ -5,6 +5,12 @@
 #include "src/quant/driver.h"
 #include "tools/cli.h"
 
+/* Room that metadata gets in the header at least, so that the size of the file is known before its
+ * decisions are; see vlmp_packed_entry. Bytes. */
+#define VLMP_RESERVE_RECIPE     4096
+#define VLMP_RESERVE_PROVENANCE 65536
+#define VLMP_RESERVE_LINEAR     360
+
 /* The plan as a table, or with --json --dry-run as a document. */
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,

@@ -247,9 +247,11 @@ static int finish(struct command *c, vlmp_error *err)
         status = vlmp_fail_memory(err, "metadata");
     char digest[VLMP_SHA256_HEX];
     if (status == VLMP_OK) {
-        vlmp_packed_entry entries[] = {{"vlmp.recipe", recipe.out.data, 0},
-                                       {"vlmp.provenance", provenance.out.data, 0},
-                                       {"vlmp.decisions", decisions.out.data, 0}};
+        vlmp_packed_entry entries[] = {
+            {"vlmp.recipe", recipe.out.data, VLMP_RESERVE_RECIPE},
+            {"vlmp.provenance", provenance.out.data, VLMP_RESERVE_PROVENANCE},
+            {"vlmp.decisions", decisions.out.data,
+             (size_t)c->plan.quantized * VLMP_RESERVE_LINEAR}};
         status = vlmp_packed_write(&c->packed, entries, 3, c->opt.output, c->opt.force,
                                    vlmp_journal_sink_read, c->sink, digest, err);
     }

@@ -118,16 +118,22 @@ static void append_lower(vlmp_buffer *token, uint32_t c)
 }
 
 /* Smileys and telephone numbers: brackets inside are spelled out. */
-static void append_token(vlmp_buffer *token, const ptb_line *line, size_t at, size_t length)
+static void append_token(vlmp_buffer *token, const ptb_line *line, size_t at, ptb_match match)
 {
-    for (size_t i = at; i < at + length; i++) {
+    for (size_t i = at; i < at + match.keep; i++) {
         uint32_t c = line->code[i];
-        if (length > 1 && c == '(')
+        if (match.keep > 1 && c == '(') {
             vlmp_buffer_text(token, "-lrb-");
-        else if (length > 1 && c == ')')
+        } else if (match.keep > 1 && c == ')') {
             vlmp_buffer_text(token, "-rrb-");
-        else
+        } else if (ptb_is(line, i, "&amp;")) {
+            vlmp_buffer_text(token, "&");
+            i += 4;
+        } else if (match.straight && ptb_any_apostrophe(c)) {
+            vlmp_buffer_text(token, ptb_apostrophe(c) ? "'" : "`");
+        } else {
             append_lower(token, c);
+        }
     }
 }
 
@@ -157,7 +163,7 @@ static void tokenize_line(vlmp_buffer *out, const ptb_line *line)
         if (match.text != NULL)
             vlmp_buffer_text(&token, match.text);
         else
-            append_token(&token, line, at, match.keep);
+            append_token(&token, line, at, match);
         emit(out, &token);
         at += match.keep;
     }

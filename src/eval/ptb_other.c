@@ -7,7 +7,7 @@ static const ptb_match none = {0};
 
 static ptb_match whole(size_t length)
 {
-    return (ptb_match){length, length, NULL};
+    return (ptb_match){length, length, NULL, false};
 }
 
 /* Lower-case words in " a b c ", each at most 9 letters. */
@@ -59,6 +59,21 @@ static ptb_match degree(const ptb_line *l, size_t at)
     return ptb_is(l, at, "ph.d.") || ptb_is(l, at, "ed.d.") ? whole(5) : none;
 }
 
+/* Whether white space, a word that begins sentences and white space follow; the length of all. */
+static size_t sentence_start(const ptb_line *l, size_t at)
+{
+    size_t next = at;
+    while (next < l->count && ptb_space(l->code[next]))
+        next++;
+    uint32_t first = ptb_at(l, next);
+    if (next == at || first < 'A' || first > 'Z') return 0;
+    size_t run = ptb_run(l, next, ptb_ascii_letter);
+    bool title = in_list(" mr mrs ms ", l, next, run) && ptb_at(l, next + run) == '.';
+    if (!title && !in_list(starters, l, next, run)) return 0;
+    run += title;
+    return ptb_space(ptb_at(l, next + run)) ? next + run + 1 - at : 0;
+}
+
 /* "U.S.", "p.m.", "B."; a single letter loses its period at what looks like a sentence's end. */
 static ptb_match acronym(const ptb_line *l, size_t at)
 {
@@ -68,14 +83,8 @@ static ptb_match acronym(const ptb_line *l, size_t at)
         length += 2;
     if (ptb_at(l, at + length) != '.') return none;
     length++;
-    size_t next = at + length;
-    while (next < l->count && ptb_space(l->code[next]))
-        next++;
-    uint32_t first = ptb_at(l, next);
-    size_t run = ptb_run(l, next, ptb_ascii_letter);
-    if (length == 2 && next > at + length && first >= 'A' && first <= 'Z' &&
-        in_list(starters, l, next, run) && ptb_space(ptb_at(l, next + run)))
-        return (ptb_match){next + run + 1 - at, 1, NULL};
+    size_t start = length == 2 ? sentence_start(l, at + length) : 0;
+    if (start > 0) return (ptb_match){length + start, 1, NULL, false};
     return whole(length);
 }
 
@@ -174,10 +183,10 @@ static ptb_match replaced(const ptb_line *l, size_t at)
         for (size_t i = 0; i < sizeof entities / sizeof *entities; i++)
             if (ptb_is(l, at, entities[i].entity)) {
                 size_t length = strlen(entities[i].entity);
-                return (ptb_match){length, length, entities[i].token};
+                return (ptb_match){length, length, entities[i].token, false};
             }
     for (size_t i = 0; i < sizeof characters / sizeof *characters; i++)
-        if (c == characters[i].code) return (ptb_match){1, 1, characters[i].token};
+        if (c == characters[i].code) return (ptb_match){1, 1, characters[i].token, false};
     return none;
 }
 
@@ -189,20 +198,82 @@ static ptb_match numeric_entity(const ptb_line *l, size_t at)
     return run > 0 && ptb_at(l, at + 2 + run) == ';' ? whole(run + 3) : none;
 }
 
-/* <b>, </b>, <a href="x">, <!-- … --> */
-static bool inside_tag(uint32_t c)
+static bool inside_declaration(uint32_t c)
 {
-    return c != '>' && c != '\n' && c != '\r';
+    return c != '<' && c != '>' && c != '\n' && c != '\r';
 }
 
+static bool attribute_character(uint32_t c)
+{
+    return ptb_ascii_word(c) || c == '_' || c == ':' || c == '.' || c == '-';
+}
+
+static bool value_character(uint32_t c)
+{
+    return inside_declaration(c) && !ptb_space(c) && c != '"' && c != '\'';
+}
+
+/* The length of white space and one attribute, with its value if it has one. */
+static size_t attribute_length(const ptb_line *l, size_t at)
+{
+    size_t space = ptb_run(l, at, ptb_space);
+    size_t name = ptb_run(l, at + space, attribute_character);
+    if (space == 0 || name == 0) return 0;
+    size_t length = space + name;
+    if (ptb_at(l, at + length) != '=') return length;
+    length++;
+    uint32_t quote = ptb_at(l, at + length);
+    if (quote != '"' && quote != '\'') return length + ptb_run(l, at + length, value_character);
+    size_t end = length + 1;
+    while (ptb_at(l, at + end) != quote && ptb_at(l, at + end) != '\n')
+        end++;
+    return ptb_at(l, at + end) == quote ? end + 1 : 0;
+}
+
+/* <b>, </b>, <a href="x">, <!-- … --> */
 static ptb_match tag(const ptb_line *l, size_t at)
 {
     if (ptb_at(l, at) != '<') return none;
-    size_t slash = ptb_at(l, at + 1) == '/' ? 1 : 0;
-    uint32_t first = ptb_at(l, at + 1 + slash);
-    if (!ptb_ascii_letter(first) && first != '!' && first != '?') return none;
-    size_t length = 1 + slash + ptb_run(l, at + 1 + slash, inside_tag);
+    uint32_t first = ptb_at(l, at + 1);
+    if (first == '!' || first == '?') {
+        size_t end = 2 + ptb_run(l, at + 2, inside_declaration);
+        return ptb_at(l, at + end) == '>' ? whole(end + 1) : none;
+    }
+    size_t length = first == '/' ? 2 : 1;
+    if (!ptb_ascii_letter(ptb_at(l, at + length))) return none;
+    length += ptb_run(l, at + length, ptb_ascii_word);
+    for (size_t more = 1; more > 0; length += more)
+        more = attribute_length(l, at + length);
+    length += ptb_run(l, at + length, ptb_space);
+    if (ptb_at(l, at + length) == '/') length++;
     return ptb_at(l, at + length) == '>' ? whole(length + 1) : none;
+}
+
+/* m², x₁₂, 10⁻⁵: runs of raised or lowered digits. */
+static bool raised(uint32_t c)
+{
+    return c == 0xb2 || c == 0xb3 || c == 0xb9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079);
+}
+
+static bool lowered(uint32_t c)
+{
+    return c >= 0x2080 && c <= 0x2089;
+}
+
+static ptb_match small_number(const ptb_line *l, size_t at)
+{
+    uint32_t sign = ptb_at(l, at);
+    size_t up = sign == 0x207a || sign == 0x207b ? 1 : 0;
+    size_t down = sign == 0x208a || sign == 0x208b ? 1 : 0;
+    size_t run = down > 0 ? 0 : ptb_run(l, at + up, raised);
+    if (run > 0) return whole(up + run);
+    run = up > 0 ? 0 : ptb_run(l, at + down, lowered);
+    return run > 0 ? whole(down + run) : none;
+}
+
+static ptb_match language(const ptb_line *l, size_t at)
+{
+    return ptb_is(l, at, "c++") ? whole(3) : none;
 }
 
 static ptb_match smiley(const ptb_line *l, size_t at)
@@ -219,7 +290,7 @@ static ptb_match smiley(const ptb_line *l, size_t at)
     uint32_t mouth = ptb_at(l, at + length), next = ptb_at(l, at + length + 1);
     if (mouth == 0 || mouth >= 0x80 || strchr(mouths, (int)mouth) == NULL || ptb_ascii_word(next))
         return none;
-    return (ptb_match){length + 2, length + 1, NULL};
+    return (ptb_match){length + 2, length + 1, NULL, false};
 }
 
 /* Dashes, periods, quotes: almost all are thrown away later. */
@@ -228,7 +299,24 @@ static ptb_match hyphens(const ptb_line *l, size_t at)
     size_t run = 0;
     while (ptb_at(l, at + run) == '-')
         run++;
-    return run == 0 ? none : (ptb_match){run, run, run <= 4 ? "--" : NULL};
+    return run == 0 ? none : (ptb_match){run, run, run <= 4 ? "--" : NULL, false};
+}
+
+static ptb_match dots(const ptb_line *l, size_t at)
+{
+    size_t run = 0;
+    while (run < 5 && ptb_at(l, at + run) == '.')
+        run++;
+    return run >= 3 ? (ptb_match){run, run, "...", false} : none;
+}
+
+/* '' and `' */
+static ptb_match double_quote(const ptb_line *l, size_t at)
+{
+    uint32_t first = ptb_at(l, at);
+    if ((first != '\'' && first != '`') || ptb_at(l, at + 1) != '\'') return none;
+    uint32_t next = ptb_at(l, at + 2);
+    return (ptb_match){ptb_ascii_word(next) || next == '$' ? 3 : 2, 2, "''", false};
 }
 
 static ptb_match marks(const ptb_line *l, size_t at)
@@ -270,15 +358,15 @@ static ptb_match quotes(const ptb_line *l, size_t at)
 {
     const char *a = quote_text(ptb_at(l, at)), *b = quote_text(ptb_at(l, at + 1));
     if (a == NULL) return none;
-    if (b == NULL) return (ptb_match){1, 1, "'"};
+    if (b == NULL) return (ptb_match){1, 1, "'", false};
     static const char *const joined[] = {"''",   "`'",   "'`",   "```",  "'``", "`''", "'''",
                                          "````", "``''", "''``", "''''", "``'", "''`"};
     for (size_t i = 0; i < sizeof joined / sizeof *joined; i++) {
         size_t half = strlen(a);
         if (strncmp(joined[i], a, half) == 0 && strcmp(joined[i] + half, b) == 0)
-            return (ptb_match){2, 2, joined[i]};
+            return (ptb_match){2, 2, joined[i], false};
     }
-    return (ptb_match){2, 2, "``"};
+    return (ptb_match){2, 2, "``", false};
 }
 
 /* Runs of one mark: "***", "__", "##", "@@", ">>". */
@@ -319,7 +407,7 @@ static ptb_match file_name(const ptb_line *l, size_t at)
         if (ends && in_list(extensions, l, at + length + 1, run)) best = length + 1 + run;
         length += 1 + run;
     }
-    return best > 0 ? (ptb_match){best + 1, best, NULL} : none;
+    return best > 0 ? (ptb_match){best + 1, best, NULL, false} : none;
 }
 
 static ptb_match symbol(const ptb_line *l, size_t at)
@@ -327,7 +415,7 @@ static ptb_match symbol(const ptb_line *l, size_t at)
     return ptb_symbol(ptb_at(l, at)) ? whole(1) : none;
 }
 
-ptb_rule *const ptb_other_rules[] = {tag,       replaced,  numeric_entity, date,         number,
-                                     fraction,  dollar,    acronym,        abbreviation, degree,
-                                     file_name, telephone, smiley,         hyphens,      marks,
-                                     quotes,    runs,      symbol,         NULL};
+ptb_rule *const ptb_other_rules[] = {
+    tag,          replaced,     numeric_entity, date,      number, fraction,     dollar,   acronym,
+    abbreviation, degree,       file_name,      telephone, smiley, small_number, language, hyphens,
+    dots,         double_quote, marks,          quotes,    runs,   symbol,       NULL};

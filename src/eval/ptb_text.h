@@ -17,6 +17,7 @@ typedef struct {
     size_t reach;
     size_t keep;      /* characters of the token; the rest is read again */
     const char *text; /* the token, when it is not its characters in lower case */
+    bool straight;    /* curly apostrophes in the token become ASCII */
 } ptb_match;
 
 typedef ptb_match ptb_rule(const ptb_line *line, size_t at);

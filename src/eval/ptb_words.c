@@ -7,7 +7,7 @@ static const ptb_match none = {0};
 
 static ptb_match whole(size_t length)
 {
-    return (ptb_match){length, length, NULL};
+    return (ptb_match){length, length, NULL, false};
 }
 
 /* Letters and digits from a letter on; a period, "!" or "?" between letters joins. */
@@ -42,7 +42,7 @@ static ptb_match assimilation(const ptb_line *l, size_t at)
                 {"gotta", 3},  {"lemme", 3}, {"gimme", 3}, {"wanna", 3}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (ptb_is(l, at, list[i].text))
-            return (ptb_match){strlen(list[i].text), list[i].keep, NULL};
+            return (ptb_match){strlen(list[i].text), list[i].keep, NULL, false};
     return none;
 }
 
@@ -50,7 +50,7 @@ static ptb_match word_before_clitic(const ptb_line *l, size_t at)
 {
     size_t length = word_length(l, at);
     size_t clitic = length > 0 ? clitic_length(l, at + length) : 0;
-    return clitic > 0 ? (ptb_match){length + clitic, length, NULL} : none;
+    return clitic > 0 ? (ptb_match){length + clitic, length, NULL, false} : none;
 }
 
 /* doesn't: the n goes with the 't. */
@@ -62,7 +62,7 @@ static ptb_match word_before_not(const ptb_line *l, size_t at)
         return none;
     uint32_t before = ptb_at(l, at + run - 2);
     if (!ptb_ascii_letter(before) || (before | 0x20) == 'n') return none;
-    return (ptb_match){run + 2, run - 1, NULL};
+    return (ptb_match){run + 2, run - 1, NULL, false};
 }
 
 static ptb_match word(const ptb_line *l, size_t at)
@@ -76,7 +76,12 @@ static ptb_match leading_apostrophe(const ptb_line *l, size_t at)
     static const char *const list[] = {"till", "til", "em", "cause"};
     if (!ptb_apostrophe(ptb_at(l, at))) return none;
     size_t best = 0;
-    if (ptb_is(l, at + 1, "n")) best = ptb_apostrophe(ptb_at(l, at + 2)) ? 3 : 2;
+    /* '05, the year, and 5'10, the height, at a word's end */
+    if (ptb_ascii_digit(ptb_at(l, at + 1)) && ptb_ascii_digit(ptb_at(l, at + 2)) &&
+        ptb_space(ptb_at(l, at + 3)))
+        return (ptb_match){4, 3, NULL, false};
+    if (ptb_is(l, at + 1, "n") && (ptb_at(l, at) != '\'' || !ptb_letter(ptb_at(l, at + 2))))
+        best = ptb_apostrophe(ptb_at(l, at + 2)) ? 3 : 2;
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (best == 0 && ptb_is(l, at + 1, list[i])) best = 1 + strlen(list[i]);
     uint32_t decade = ptb_at(l, at + 1);
@@ -125,7 +130,7 @@ static ptb_match y_apostrophe(const ptb_line *l, size_t at)
 {
     if (!ptb_is(l, at, "y") || !ptb_apostrophe(ptb_at(l, at + 1)) || !ptb_letter(ptb_at(l, at + 2)))
         return none;
-    return (ptb_match){3, 2, NULL};
+    return (ptb_match){3, 2, NULL, false};
 }
 
 static bool url_character(uint32_t c)
@@ -159,6 +164,12 @@ static bool host_character(uint32_t c)
     return url_character(c) && (c > 0x7f || c == 0 || strchr(".!?,`':;/$", (int)c) == NULL);
 }
 
+/* Without "www." neither digits nor capitals. */
+static bool plain_host_character(uint32_t c)
+{
+    return host_character(c) && (c < ',' || c > '_');
+}
+
 /* www.x.y, x.com with a path or without. */
 static ptb_match likely_url(const ptb_line *l, size_t at)
 {
@@ -166,7 +177,7 @@ static ptb_match likely_url(const ptb_line *l, size_t at)
     bool www = ptb_is(l, at, "www.");
     size_t end = at, best = 0;
     while (true) {
-        size_t run = ptb_run(l, end, host_character);
+        size_t run = ptb_run(l, end, www ? host_character : plain_host_character);
         if (run == 0) break;
         end += run;
         if (end > at + run) {
@@ -186,21 +197,32 @@ static ptb_match likely_url(const ptb_line *l, size_t at)
 
 static bool email_character(uint32_t c)
 {
-    return !ptb_space(c) && (c > 0x7f || c == 0 || strchr("\"<>|()@", (int)c) == NULL);
+    return !ptb_space(c) && (c > 0x7f || c == 0 || strchr("\"<>|()", (int)c) == NULL);
 }
 
+static bool email_label(uint32_t c)
+{
+    return email_character(c) && c != '.';
+}
+
+/* name@host.host; angle brackets around it belong to it. Any "@" may be the one: the longest wins.
+ */
 static ptb_match email(const ptb_line *l, size_t at)
 {
-    size_t open = ptb_at(l, at) == '<' ? 1 : 0;
+    size_t open = ptb_at(l, at) == '<' ? 1 : 0, best = 0;
     if (!ptb_ascii_word(ptb_at(l, at + open))) return none;
-    size_t name = open + ptb_run(l, at + open, email_character);
-    if (ptb_at(l, at + name) != '@') return none;
-    size_t host = ptb_run(l, at + name + 1, email_character);
-    while (host > 0 && ptb_at(l, at + name + host) == '.')
-        host--;
-    if (host == 0) return none;
-    size_t length = name + 1 + host;
-    return whole(length + (ptb_at(l, at + length) == '>' ? 1 : 0));
+    size_t run = open + ptb_run(l, at + open, email_character);
+    for (size_t mark = open + 1; mark < run; mark++) {
+        if (ptb_at(l, at + mark) != '@' || !email_label(ptb_at(l, at + mark + 1))) continue;
+        size_t length = mark + 1 + ptb_run(l, at + mark + 1, email_label);
+        while (ptb_at(l, at + length) == '.' && email_label(ptb_at(l, at + length + 1)))
+            length += 1 + ptb_run(l, at + length + 1, email_label);
+        if (length > best) best = length;
+        /* A later "@" in the same part gives the same length; the next part begins after a dot. */
+        mark = length;
+    }
+    if (best == 0) return none;
+    return whole(best + (ptb_at(l, at + best) == '>' ? 1 : 0));
 }
 
 static bool tag_character(uint32_t c)
@@ -211,17 +233,20 @@ static bool tag_character(uint32_t c)
 static ptb_match hashtag(const ptb_line *l, size_t at)
 {
     uint32_t mark = ptb_at(l, at), first = ptb_at(l, at + 1);
-    if ((mark != '#' && mark != '@') || !(ptb_ascii_letter(first) || (mark == '@' && first == '_')))
+    if ((mark != '#' && mark != '@') ||
+        !(mark == '#' ? ptb_letter(first) : ptb_ascii_letter(first) || first == '_'))
         return none;
-    return whole(1 + ptb_run(l, at + 1, tag_character));
+    return whole(1 + ptb_run(l, at + 1, mark == '#' ? ptb_letter : tag_character));
 }
 
-/* 's without a word before it, as in "747's". */
+/* 's without a word before it, as in "747's"; a curly one even before more letters. */
 static ptb_match clitic(const ptb_line *l, size_t at)
 {
     size_t length = clitic_length(l, at);
-    if (length == 0 || ptb_ascii_letter(ptb_at(l, at + length))) return none;
-    return (ptb_match){length + 1, length, NULL};
+    if (length == 0) return none;
+    if (ptb_at(l, at) != '\'') return (ptb_match){length, length, NULL, true};
+    if (ptb_ascii_letter(ptb_at(l, at + length))) return none;
+    return (ptb_match){length + 1, length, NULL, true};
 }
 
 static ptb_match not_clitic(const ptb_line *l, size_t at)
@@ -229,7 +254,7 @@ static ptb_match not_clitic(const ptb_line *l, size_t at)
     if (!ptb_is(l, at, "n") || !ptb_any_apostrophe(ptb_at(l, at + 1)) || !ptb_is(l, at + 2, "t") ||
         ptb_ascii_letter(ptb_at(l, at + 3)))
         return none;
-    return (ptb_match){4, 3, NULL};
+    return (ptb_match){4, 3, NULL, true};
 }
 
 /* a/b, and/or, a-b/c-d: one or two slashes. */
@@ -266,19 +291,19 @@ static size_t acronym_length(const ptb_line *l, size_t at)
     return length;
 }
 
-/* Half-eaten, 12-25-2010, foo_bar, U.S.-based; alphabets mixed. */
+/* Half-eaten, 12-25-2010, U.S.-based. */
 static bool joint_first(uint32_t c)
 {
-    return ptb_word(c) || c == '.' || c == ',';
+    return ptb_ascii_word(c) || c == '.' || c == ',';
 }
 
 static ptb_match hyphenated(const ptb_line *l, size_t at)
 {
-    if (!ptb_word(ptb_at(l, at))) return none;
+    if (!ptb_ascii_word(ptb_at(l, at))) return none;
     size_t end = at + ptb_run(l, at, joint_first), parts = 0;
     while (true) {
         uint32_t c = ptb_at(l, end);
-        size_t run = c == '-' || c == '_' ? ptb_run(l, end + 1, ptb_word) : 0;
+        size_t run = c == '-' ? ptb_run(l, end + 1, ptb_ascii_word) : 0;
         if (run == 0) break;
         size_t acronym = acronym_length(l, end + 1);
         if (acronym > 1 && ptb_at(l, end + 1 + acronym) == '.') run = acronym + 1;
@@ -289,7 +314,7 @@ static ptb_match hyphenated(const ptb_line *l, size_t at)
     /* In front of a comma or the like its period stays. */
     if (ptb_at(l, end) == '.' && strchr(",;:", (int)(ptb_at(l, end + 1) & 0x7f)) != NULL &&
         ptb_at(l, end + 1) < 0x80 && ptb_at(l, end + 1) != 0)
-        return (ptb_match){end - at + 2, end - at + 1, NULL};
+        return (ptb_match){end - at + 2, end - at + 1, NULL, false};
     return whole(end - at);
 }
 
@@ -298,7 +323,7 @@ static bool hyphen(uint32_t c)
     return c == '-' || c == '_' || c == 0x058a || c == 0x2010 || c == 0x2011;
 }
 
-/* d'art, o'clock, 5th, 2-by-4. */
+/* d'art, o'clock, 5th, 2-by-4, foo_bar. */
 static size_t thing_part(const ptb_line *l, size_t at)
 {
     uint32_t c = ptb_at(l, at) | 0x20;
@@ -350,7 +375,7 @@ static ptb_match period_inside(const ptb_line *l, size_t at)
     if (length == 0 || ptb_at(l, at + length) != '.' ||
         (after != ',' && after != ';' && after != ':'))
         return none;
-    return (ptb_match){length + 2, length + 1, NULL};
+    return (ptb_match){length + 2, length + 1, NULL, false};
 }
 
 ptb_rule *const ptb_word_rules[] = {assimilation,

@@ -81,29 +81,6 @@ int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     return status;
 }
 
-void vlmp_token_scores_free(vlmp_token_scores *scores)
-{
-    free(scores->nll);
-    free(scores->reference_nll);
-    free(scores->kl);
-    free(scores->top1);
-    *scores = (vlmp_token_scores){0};
-}
-
-static int allocate_scores(vlmp_token_scores *s, int tokens, bool reference, vlmp_error *err)
-{
-    size_t n = (size_t)tokens;
-    *s = (vlmp_token_scores){.tokens = tokens, .nll = vlmp_alloc(n, sizeof *s->nll)};
-    bool good = s->nll != NULL;
-    if (reference) {
-        s->reference_nll = vlmp_alloc(n, sizeof *s->reference_nll);
-        s->kl = vlmp_alloc(n, sizeof *s->kl);
-        s->top1 = vlmp_alloc(n, sizeof *s->top1);
-        good = good && s->reference_nll != NULL && s->kl != NULL && s->top1 != NULL;
-    }
-    return good ? VLMP_OK : vlmp_fail_memory(err, "token scores");
-}
-
 static double log_sum_exp(const float *logits, int vocab, int *best)
 {
     *best = 0;
@@ -115,64 +92,78 @@ static double log_sum_exp(const float *logits, int vocab, int *best)
     return max + log(sum);
 }
 
+struct token_score {
+    double nll, reference_nll, kl;
+    bool top1;
+};
+
 struct chunk {
-    vlmp_token_scores *out;
-    const int32_t *targets;
+    struct token_score scores[CHUNK];
+    const int32_t *targets; /* of the chunk's tokens */
     const float *logits;
     const float *reference; /* NULL: none */
-    int first;
     int vocab;
 };
 
 static void score_one(void *arg, int task, int thread)
 {
     (void)thread;
-    const struct chunk *c = arg;
-    int token = c->first + task, best, reference_best;
+    struct chunk *c = arg;
+    struct token_score *score = &c->scores[task];
+    int best, reference_best;
     const float *q = c->logits + (size_t)task * (size_t)c->vocab;
     double lse = log_sum_exp(q, c->vocab, &best);
-    c->out->nll[token] = lse - (double)q[c->targets[token]];
+    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
     if (c->reference == NULL) return;
     const float *p = c->reference + (size_t)task * (size_t)c->vocab;
-    double reference_lse = log_sum_exp(p, c->vocab, &reference_best), kl = 0;
+    double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
     for (int i = 0; i < c->vocab; i++) {
         double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
-        kl += exp(log_p) * (log_p - log_q);
+        score->kl += exp(log_p) * (log_p - log_q);
     }
-    c->out->reference_nll[token] = reference_lse - (double)p[c->targets[token]];
-    c->out->kl[token] = kl;
-    c->out->top1[token] = best == reference_best;
+    score->reference_nll = reference_lse - (double)p[c->targets[task]];
+    score->top1 = best == reference_best;
+}
+
+/* Tokens from `at` on; a new sample begins where `first` says so. */
+static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struct chunk *chunk,
+                  int at, int rows, int *sample, vlmp_error *err)
+{
+    for (int i = 0; i < rows; i++) {
+        for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
+            VLMP_TRY(vlmp_scores_sample(out, err));
+        const struct token_score *s = &chunk->scores[i];
+        VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
+    }
+    return VLMP_OK;
 }
 
 int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
                       const vlmp_hidden *reference, const vlmp_linear *reference_head,
                       vlmp_token_scores *out, vlmp_error *err)
 {
-    int status = allocate_scores(out, hidden->tokens, reference != NULL, err);
     size_t row = (size_t)head->n * sizeof(float);
     float *logits = vlmp_alloc(CHUNK, row);
     float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
-    if (status == VLMP_OK && (logits == NULL || (reference != NULL && reference_logits == NULL)))
+    int status = VLMP_OK, sample = 0;
+    out->has_reference = reference != NULL;
+    if (logits == NULL || (reference != NULL && reference_logits == NULL))
         status = vlmp_fail_memory(err, "logits");
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
-        ctx->ops->linear(ctx, logits, hidden->states + (size_t)at * (size_t)hidden->dim, rows,
-                         head);
+        size_t from = (size_t)at * (size_t)hidden->dim;
+        ctx->ops->linear(ctx, logits, hidden->states + from, rows, head);
         if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits,
-                             reference->states + (size_t)at * (size_t)reference->dim, rows,
-                             reference_head);
-        struct chunk chunk = {.out = out,
-                              .targets = hidden->targets,
+            ctx->ops->linear(ctx, reference_logits, reference->states + from, rows, reference_head);
+        struct chunk chunk = {.targets = hidden->targets + at,
                               .logits = logits,
                               .reference = reference_logits,
-                              .first = at,
                               .vocab = head->n};
         vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
+        status = append(out, hidden, &chunk, at, rows, &sample, err);
     }
     free(logits);
     free(reference_logits);
-    if (status != VLMP_OK) vlmp_token_scores_free(out);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Answer tokens scored: hidden states of a model, of the reference, and what their heads say. */
 #pragma once
 
+#include "src/eval/metrics.h"
 #include "src/model/sweep.h"
 
 /* Final normed hidden states at the positions that predict answer tokens. */
@@ -19,18 +20,8 @@ void vlmp_hidden_free(vlmp_hidden *hidden);
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err);
 
-/* Per answer token. */
-typedef struct {
-    int tokens;
-    double *nll;           /* −log p of the target, nats */
-    double *reference_nll; /* NULL without a reference */
-    double *kl;            /* KL(reference ‖ model) over the vocabulary, nats; NULL likewise */
-    unsigned char *top1;   /* both prefer the same token; NULL likewise */
-} vlmp_token_scores;
-
-void vlmp_token_scores_free(vlmp_token_scores *scores);
-
-/* head: vocab × dim. reference and its head may be NULL; else its tokens are the same. */
+/* Appends the tokens of all samples to out. head: vocab × dim. reference and its head may be NULL
+ * (out->has_reference is set accordingly); else its tokens are the same. */
 int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
                       const vlmp_hidden *reference, const vlmp_linear *reference_head,
                       vlmp_token_scores *out, vlmp_error *err);
