@@ -24,11 +24,12 @@ static bool decomposes(uint32_t c)
 }
 
 /* The reference normalizes by an older Unicode version than utf8proc: marks and compositions that
- * came later are plain characters to it, which nothing moves across. */
+ * came later are plain characters to it, which nothing moves across. U+11A7 is no Hangul vowel or
+ * consonant, but utf8proc 2.8 composes it away after a syllable. */
 static bool is_plain_to_reference(uint32_t c)
 {
     const utf8proc_property_t *property = utf8proc_get_property((utf8proc_int32_t)c);
-    return (property->combining_class != 0 && !vlmp_is_combining(c)) ||
+    return c == 0x11a7 || (property->combining_class != 0 && !vlmp_is_combining(c)) ||
            (decomposes(c) && !vlmp_is_decomposing(c));
 }
 
