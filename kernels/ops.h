@@ -31,7 +31,8 @@ typedef struct {
     const uint8_t *codes; /* [n][⌈k·bits/8⌉], unsigned, natural order, low nibble first */
     const void *scales;   /* [n][k/group] F16; F32 when per channel (group == k) */
     const uint8_t *zeros; /* [n][⌈k/group·bits/8⌉], packed like codes; NULL: z = 2^(bits−1) */
-    bool int8_activations; /* quantize x per row to int8 (s = amax/127.5, codes ±127) first */
+    bool int8_activations; /* quantize x per row to int8 (s = amax/127.5, codes ±127) first; a row
+                            * with an input that is not finite gives NaN */
 
     const float *bias; /* [n] or NULL */
     void *backend;     /* a device's own copy; NULL on the CPU */
@@ -81,13 +82,15 @@ typedef enum {
 
 struct vlmp_ops;
 struct vlmp_blas;
+struct vlmp_cpu_kernels;
 
 /* What operations run with. One context serves one caller at a time. */
 typedef struct vlmp_ctx {
     const struct vlmp_ops *ops;
-    vlmp_pool *pool;               /* not owned */
-    const struct vlmp_blas *blas;  /* NULL: the reference, which needs none */
-    unsigned char *scratch;        /* shared by the threads of one operation */
+    vlmp_pool *pool;                        /* not owned */
+    const struct vlmp_blas *blas;           /* NULL: the reference, which needs none */
+    const struct vlmp_cpu_kernels *kernels; /* of the processor's level; NULL: the reference */
+    unsigned char *scratch;                 /* shared by the threads of one operation */
     size_t scratch_bytes;
     unsigned char *thread_scratch; /* threads × VLMP_THREAD_SCRATCH bytes */
 } vlmp_ctx;
@@ -157,8 +160,9 @@ typedef enum {
     VLMP_BACKEND_CPU, /* the best this processor has */
 } vlmp_backend;
 
-/* level: NULL for the best, or "avx2", "avx512", "avx512vnni" to pin one (VLMP_ERR_USAGE when the
- * processor lacks it). Opens BLAS for the CPU backend. The pool is not owned. */
+/* level: NULL for the best, or "portable", "avx2", "avx512", "avx512vnni" to pin one
+ * (VLMP_ERR_USAGE when the processor lacks it). Opens BLAS for the CPU backend. The pool is not
+ * owned. */
 int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlmp_pool *pool,
                     vlmp_error *err);
 void vlmp_ctx_free(vlmp_ctx *ctx);

@@ -8,11 +8,11 @@ static const struct {
     const char *name;
     size_t size;
 } types[VLMP_DTYPE_COUNT] = {
-    [VLMP_U8] = {"U8", 1},           [VLMP_I8] = {"I8", 1},           [VLMP_BOOL] = {"BOOL", 1},
-    [VLMP_I16] = {"I16", 2},         [VLMP_U16] = {"U16", 2},         [VLMP_F16] = {"F16", 2},
-    [VLMP_BF16] = {"BF16", 2},       [VLMP_I32] = {"I32", 4},         [VLMP_U32] = {"U32", 4},
-    [VLMP_F32] = {"F32", 4},         [VLMP_F64] = {"F64", 8},         [VLMP_I64] = {"I64", 8},
-    [VLMP_U64] = {"U64", 8},         [VLMP_F8_E5M2] = {"F8_E5M2", 1}, [VLMP_F8_E4M3] = {"F8_E4M3", 1},
+    [VLMP_U8] = {"U8", 1},     [VLMP_I8] = {"I8", 1},           [VLMP_BOOL] = {"BOOL", 1},
+    [VLMP_I16] = {"I16", 2},   [VLMP_U16] = {"U16", 2},         [VLMP_F16] = {"F16", 2},
+    [VLMP_BF16] = {"BF16", 2}, [VLMP_I32] = {"I32", 4},         [VLMP_U32] = {"U32", 4},
+    [VLMP_F32] = {"F32", 4},   [VLMP_F64] = {"F64", 8},         [VLMP_I64] = {"I64", 8},
+    [VLMP_U64] = {"U64", 8},   [VLMP_F8_E5M2] = {"F8_E5M2", 1}, [VLMP_F8_E4M3] = {"F8_E4M3", 1},
 };
 
 const char *vlmp_dtype_name(vlmp_dtype dtype)

@@ -32,8 +32,8 @@ __attribute__((format(printf, 2, 3))) int vlmp_fail_errno(vlmp_error *err, const
 int vlmp_fail_memory(vlmp_error *err, const char *what);
 
 /* Forwards a failure. */
-#define VLMP_TRY(call)                                                                             \
-    do {                                                                                           \
-        int vlmp_try_status_ = (call);                                                             \
-        if (vlmp_try_status_ != 0) return vlmp_try_status_;                                        \
+#define VLMP_TRY(call)                                      \
+    do {                                                    \
+        int vlmp_try_status_ = (call);                      \
+        if (vlmp_try_status_ != 0) return vlmp_try_status_; \
     } while (0)

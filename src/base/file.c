@@ -13,12 +13,14 @@
 
 static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Non-blocking, so that a FIFO is refused and not waited for. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         if (errno == ENOENT || errno == ENOTDIR)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
         if (errno == EACCES)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+        if (errno == ENXIO) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a regular file", path);
         return vlmp_fail_errno(err, "%s: cannot open", path);
     }
     struct stat info;

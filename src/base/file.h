@@ -9,8 +9,7 @@
 
 /* The whole file, NUL-terminated (the NUL is not counted). Missing, not a regular file, or larger
  * than max_bytes: VLMP_ERR_INPUT. Free with free(). */
-int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes,
-                   vlmp_error *err);
+int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err);
 
 bool vlmp_file_exists(const char *path);
 bool vlmp_is_folder(const char *path);

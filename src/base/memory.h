@@ -32,7 +32,7 @@ typedef struct vlmp_arena {
 
 void *vlmp_arena_alloc(vlmp_arena *arena, size_t count, size_t size); /* zeroed; NULL: memory */
 char *vlmp_arena_copy(vlmp_arena *arena, const char *text, size_t length); /* NUL-terminated */
-void vlmp_arena_free(vlmp_arena *arena);                                    /* leaves it empty */
+void vlmp_arena_free(vlmp_arena *arena);                                   /* leaves it empty */
 
 /* A byte buffer that grows. A failed growth sets `failed` and later appends do nothing, so a
  * writer checks once at the end. data is always NUL-terminated when not NULL. */

@@ -32,7 +32,6 @@ int vlmp_source_need(const vlmp_source *source, const char *name, int rank, cons
     shape_text(have, sizeof have, tensor->rank, tensor->shape);
     shape_text(want, sizeof want, rank, shape);
     return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: tensor '%s' at byte %llu has shape %s; config.json says %s",
-                     tensor->file, tensor->source_name, (unsigned long long)tensor->file_offset,
-                     have, want);
+                     "%s: tensor '%s' at byte %llu has shape %s; config.json says %s", tensor->file,
+                     tensor->source_name, (unsigned long long)tensor->file_offset, have, want);
 }

@@ -36,10 +36,10 @@ typedef struct {
 typedef struct vlmp_source vlmp_source;
 
 struct vlmp_source {
-    const char *path;    /* as the user gave it */
-    const char *kind;    /* "folder" or "packed" */
-    const char *digest;  /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
-                          * NULL until asked for with digest_now (hashing reads every byte). */
+    const char *path;   /* as the user gave it */
+    const char *kind;   /* "folder" or "packed" */
+    const char *digest; /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
+                         * NULL until asked for with digest_now (hashing reads every byte). */
     int (*digest_now)(vlmp_source *self, char hex[65], vlmp_error *err);
 
     size_t (*count)(const vlmp_source *self);
@@ -55,6 +55,9 @@ struct vlmp_source {
     /* A file of the model folder by name ("config.json", "tokenizer.json"); NULL when absent. The
      * bytes belong to the source. */
     const char *(*file)(const vlmp_source *self, const char *name, size_t *length);
+
+    /* The names of those files, in byte order; NULL behind the last. */
+    const char *(*file_at)(const vlmp_source *self, size_t index);
 
     /* Drops a tensor's pages from resident memory until its next use. */
     void (*release)(const vlmp_source *self, const vlmp_tensor *tensor);

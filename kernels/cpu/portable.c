@@ -1,0 +1,243 @@
+/* Kernels in plain C, for processors without AVX2. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/ref/ref.h"
+#include "src/base/half.h"
+
+static int unpack(const uint8_t *row, int index, int bits)
+{
+    if (bits == 8) return row[index];
+    return row[index / 2] >> (index % 2 * 4) & 15;
+}
+
+static int zero_of(const vlmp_linear *w, int n, int group)
+{
+    if (w->zeros == NULL) return 1 << (w->bits - 1);
+    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), w->bits);
+    return unpack(w->zeros + (size_t)n * row_bytes, group, w->bits);
+}
+
+static float scale_of(const vlmp_linear *w, int n, int group)
+{
+    const unsigned char *bytes = w->scales;
+    size_t index = (size_t)n * (size_t)vlmp_linear_groups(w) + (size_t)group;
+    if (w->group == w->k) {
+        float scale;
+        memcpy(&scale, bytes + index * 4, sizeof scale);
+        return scale;
+    }
+    uint16_t half;
+    memcpy(&half, bytes + index * 2, sizeof half);
+    return vlmp_f16_to_f32(half);
+}
+
+static void weights_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1)
+{
+    size_t row = (size_t)n;
+    if (w->bits == 0) {
+        size_t size = vlmp_dtype_size(w->dtype);
+        const unsigned char *weight = w->weight;
+        vlmp_to_f32(out, weight + (row * (size_t)w->k + (size_t)k0) * size, w->dtype,
+                    (size_t)(k1 - k0));
+        return;
+    }
+    const uint8_t *codes = w->codes + row * vlmp_codes_row_bytes(w->k, w->bits);
+    for (int k = k0; k < k1;) {
+        int group = k / w->group;
+        int end = (group + 1) * w->group < k1 ? (group + 1) * w->group : k1;
+        int zero = zero_of(w, n, group);
+        float scale = scale_of(w, n, group);
+        for (; k < end; k++)
+            out[k - k0] = (float)(unpack(codes, k, w->bits) - zero) * scale;
+    }
+}
+
+static float dot(const float *a, const float *b, int count)
+{
+    float sums[16] = {0};
+    int i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (int lane = 0; lane < 16; lane++)
+            sums[lane] += a[i + lane] * b[i + lane];
+    for (int lane = 0; i < count; i++, lane++)
+        sums[lane] += a[i] * b[i];
+    for (int width = 8; width > 0; width /= 2)
+        for (int lane = 0; lane < width; lane++)
+            sums[lane] += sums[lane + width];
+    return sums[0];
+}
+
+static void float_rows(float *y, const float *x, size_t stride, int rows, const vlmp_linear *w,
+                       int n0, int n1)
+{
+    enum { PIECE = 1024 };
+    float weights[PIECE];
+    for (int n = n0; n < n1; n++) {
+        for (int row = 0; row < rows; row++)
+            y[(size_t)row * (size_t)w->n + (size_t)n] = 0;
+        for (int k0 = 0; k0 < w->k; k0 += PIECE) {
+            int k1 = w->k - k0 < PIECE ? w->k : k0 + PIECE;
+            weights_to_f32(weights, w, n, k0, k1);
+            for (int row = 0; row < rows; row++)
+                y[(size_t)row * (size_t)w->n + (size_t)n] +=
+                    dot(weights, x + (size_t)row * stride + k0, k1 - k0);
+        }
+    }
+}
+
+static void dense_rows(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1)
+{
+    float_rows(y, x, (size_t)w->k, rows, w, n0, n1);
+}
+
+static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
+{
+    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, w->bits);
+    float sum = 0;
+    for (int group = 0; group < vlmp_linear_groups(w); group++) {
+        int64_t dot = 0;
+        int zero = zero_of(w, n, group);
+        for (int k = group * w->group; k < (group + 1) * w->group; k++)
+            dot += (unpack(codes, k, w->bits) - zero) * x[k];
+        sum += (float)dot * scale_of(w, n, group);
+    }
+    return sum;
+}
+
+/* A prepared row is the scale, 64-byte aligned codes and nothing else, or the F32 row itself. */
+enum { HEADER = 64 };
+
+static bool packed_supports(const vlmp_linear *w)
+{
+    (void)w;
+    return true;
+}
+
+static size_t prepared_bytes(int k, int bits, bool int8)
+{
+    (void)bits;
+    size_t bytes = (size_t)k * (int8 ? 1 : sizeof(float));
+    return HEADER + (bytes + 63) / 64 * 64;
+}
+
+static void prepare_row(void *prepared, const float *x, int k, int bits, bool int8)
+{
+    (void)bits;
+    float *row = prepared;
+    if (!int8) {
+        memcpy((unsigned char *)prepared + HEADER, x, (size_t)k * sizeof *x);
+        return;
+    }
+    row[0] = vlmp_ref_int8_scale(x, k);
+    int8_t *codes = (int8_t *)prepared + HEADER;
+    for (int i = 0; i < k; i++)
+        codes[i] = (int8_t)vlmp_ref_int8_code(x[i], row[0]);
+}
+
+static void packed_rows(float *y, const void *prepared, size_t stride, int rows,
+                        const vlmp_linear *w, int n0, int n1)
+{
+    const unsigned char *row = prepared;
+    if (!w->int8_activations) {
+        float_rows(y, (const float *)(const void *)(row + HEADER), stride / sizeof(float), rows, w,
+                   n0, n1);
+        return;
+    }
+    for (int i = 0; i < rows; i++, row += stride) {
+        float scale;
+        memcpy(&scale, row, sizeof scale);
+        for (int n = n0; n < n1; n++)
+            y[(size_t)i * (size_t)w->n + (size_t)n] =
+                scale * dot_int8((const int8_t *)row + HEADER, w, n);
+    }
+}
+
+static void dots(float *s, float factor, const float *q, const float *k, size_t stride, int count,
+                 int dim)
+{
+    for (int j = 0; j < count; j++)
+        s[j] = factor * dot(q, k + (size_t)j * stride, dim);
+}
+
+static void weighted_sum(float *o, float factor, const float *p, const float *v, size_t stride,
+                         int count, int dim)
+{
+    for (int i = 0; i < dim; i++)
+        o[i] *= factor;
+    for (int j = 0; j < count; j++)
+        for (int i = 0; i < dim; i++)
+            o[i] += p[j] * v[(size_t)j * stride + (size_t)i];
+}
+
+static void scale_by(float *y, float factor, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] *= factor;
+}
+
+static float exp_sum(float *x, float largest, int count)
+{
+    double sum = 0;
+    for (int i = 0; i < count; i++) {
+        x[i] = expf(x[i] - largest);
+        sum += x[i];
+    }
+    return (float)sum;
+}
+
+static float largest_of(const float *x, int count)
+{
+    float largest = -INFINITY;
+    for (int i = 0; i < count; i++)
+        largest = fmaxf(largest, x[i]);
+    return largest;
+}
+
+static void rms_norm(float *y, const float *x, int dim, const float *weight, float eps)
+{
+    vlmp_ref_rms_norm(NULL, y, x, 1, dim, weight, eps);
+}
+
+static void layer_norm(float *y, const float *x, int dim, const float *weight, const float *bias,
+                       float eps)
+{
+    vlmp_ref_layer_norm(NULL, y, x, 1, dim, weight, bias, eps);
+}
+
+static void activate(float *x, int count, vlmp_activation act)
+{
+    vlmp_ref_activate(NULL, x, (size_t)count, act);
+}
+
+static void gated(float *gate, const float *up, int count, vlmp_activation act)
+{
+    vlmp_ref_gated(NULL, gate, up, (size_t)count, act);
+}
+
+static void add(float *y, const float *x, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] += x[i];
+}
+
+const vlmp_cpu_kernels vlmp_cpu_portable = {
+    .name = "portable",
+    .weights_to_f32 = weights_to_f32,
+    .dense_rows = dense_rows,
+    .packed_supports = packed_supports,
+    .prepared_bytes = prepared_bytes,
+    .prepare_row = prepare_row,
+    .packed_rows = packed_rows,
+    .dots = dots,
+    .weighted_sum = weighted_sum,
+    .scale = scale_by,
+    .exp_sum = exp_sum,
+    .largest = largest_of,
+    .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
+    .activate = activate,
+    .gated = gated,
+    .add = add,
+};

@@ -1,0 +1,36 @@
+#include "kernels/ref/ref.h"
+
+void vlmp_ref_gram(vlmp_ctx *ctx, float *gram, const float *x, int rows, int k)
+{
+    (void)ctx;
+    size_t width = (size_t)k;
+    for (size_t i = 0; i < width; i++) {
+        for (size_t j = 0; j < width; j++) {
+            double sum = gram[i * width + j];
+            for (int row = 0; row < rows; row++) {
+                const float *x_row = x + (size_t)row * width;
+                sum += (double)x_row[i] * x_row[j];
+            }
+            gram[i * width + j] = (float)sum;
+        }
+    }
+}
+
+void vlmp_ref_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
+                   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
+{
+    (void)ctx;
+    for (size_t i = 0; i < (size_t)m; i++) {
+        for (size_t j = 0; j < (size_t)n; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < (size_t)k; p++) {
+                float a_value = trans_a ? a[p * (size_t)lda + i] : a[i * (size_t)lda + p];
+                float b_value = trans_b ? b[j * (size_t)ldb + p] : b[p * (size_t)ldb + j];
+                sum += (double)a_value * b_value;
+            }
+            float *out = &c[i * (size_t)ldc + j];
+            /* beta 0 overwrites, so that c may hold NaN, as BLAS does. */
+            *out = (float)(alpha * sum + (beta == 0 ? 0 : (double)beta * *out));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+#include "src/model/activations.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/memory.h"
+
+int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t memory_limit,
+                            const char *folder, vlmp_error *err)
+{
+    *a = (vlmp_activations){.rows = rows, .dim = dim, .fd = -1};
+    size_t bytes;
+    if (!vlmp_mul_size(rows, (size_t)dim * sizeof(float), &bytes))
+        return vlmp_fail_memory(err, "activations between blocks");
+    if (bytes <= memory_limit) {
+        a->memory = vlmp_alloc(bytes, 1);
+        return a->memory != NULL ? VLMP_OK : vlmp_fail_memory(err, "activations between blocks");
+    }
+    char path[4200];
+    snprintf(path, sizeof path, "%s/activations-XXXXXX", folder);
+    a->fd = mkstemp(path);
+    if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
+    unlink(path);
+    return VLMP_OK;
+}
+
+void vlmp_activations_free(vlmp_activations *a)
+{
+    if (a->fd > 0) close(a->fd);
+    free(a->memory);
+    *a = (vlmp_activations){.fd = -1};
+}
+
+int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t rows, float *scratch,
+                         float **out, vlmp_error *err)
+{
+    size_t row_bytes = (size_t)a->dim * sizeof(float);
+    if (a->memory != NULL) {
+        *out = a->memory + first_row * (size_t)a->dim;
+        return VLMP_OK;
+    }
+    *out = scratch;
+    size_t done = 0, bytes = rows * row_bytes;
+    while (done < bytes) {
+        ssize_t got = pread(a->fd, (char *)scratch + done, bytes - done,
+                            (off_t)(first_row * row_bytes + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return vlmp_fail_errno(err, "cannot read spilled activations");
+        done += (size_t)got;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
+                         vlmp_error *err)
+{
+    size_t row_bytes = (size_t)a->dim * sizeof(float);
+    if (a->memory != NULL) {
+        float *target = a->memory + first_row * (size_t)a->dim;
+        if (target != values) memcpy(target, values, rows * row_bytes);
+        return VLMP_OK;
+    }
+    size_t done = 0, bytes = rows * row_bytes;
+    while (done < bytes) {
+        ssize_t put = pwrite(a->fd, (const char *)values + done, bytes - done,
+                             (off_t)(first_row * row_bytes + done));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return vlmp_fail_errno(err, "cannot spill activations");
+        done += (size_t)put;
+    }
+    return VLMP_OK;
+}

@@ -1,0 +1,105 @@
+/* What a model is: plain numbers, filled by a family's reader from config.json. */
+#pragma once
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/ops.h"
+#include "src/base/error.h"
+
+#define VLMP_MAX_FEATURE_LAYERS 8
+#define VLMP_MAX_EOS            8
+
+typedef enum { VLMP_ROPE_DEFAULT, VLMP_ROPE_LINEAR, VLMP_ROPE_LLAMA3 } vlmp_rope_kind;
+
+typedef struct {
+    vlmp_rope_kind kind;
+    double theta;
+    double factor;
+    double low_freq_factor;
+    double high_freq_factor;
+    double original_max_positions;
+} vlmp_rope_config;
+
+/* A pre-norm ViT (CLIP): learned positions, LayerNorm, biases everywhere but the patch product. */
+typedef struct {
+    int hidden;
+    int intermediate;
+    int layers;     /* in the files */
+    int run_layers; /* computed: what lies above the last feature layer is never needed */
+    int heads;
+    int head_dim;
+    int image_size; /* pixels a side */
+    int patch_size;
+    float norm_eps;
+    vlmp_activation act;
+    bool has_class;                              /* a class row comes first */
+    int feature_layers[VLMP_MAX_FEATURE_LAYERS]; /* outputs after this many layers, concatenated */
+    int feature_count;
+    bool drop_first; /* the projector does not see row 0 */
+} vlmp_vision_config;
+
+/* A pre-norm decoder (Llama, Mistral, Qwen2): RMSNorm, RoPE, gated MLP, grouped-query attention. */
+typedef struct {
+    char model_type[32];
+    int hidden;
+    int intermediate;
+    int layers;
+    int heads;
+    int kv_heads;
+    int head_dim;
+    int vocab;
+    int max_positions;
+    float norm_eps;
+    vlmp_activation act;
+    vlmp_rope_config rope;
+    bool qkv_bias;
+    bool o_bias;
+    bool mlp_bias;
+    bool tied;       /* the head is the embedding table */
+    int window;      /* sliding window; 0: none */
+    int window_from; /* first layer with the window */
+} vlmp_text_config;
+
+/* Two linears with an activation between. */
+typedef struct {
+    vlmp_activation act;
+    bool bias;
+} vlmp_projector_config;
+
+struct vlmp_family;
+
+typedef struct vlmp_config {
+    const struct vlmp_family *family;
+    vlmp_vision_config vision;
+    vlmp_projector_config projector;
+    vlmp_text_config text;
+    int32_t image_token;
+    int32_t
+        eos[VLMP_MAX_EOS]; /* ids that end an answer: generation_config.json, else config.json */
+    int eos_count;
+    bool has_newline;     /* a learned row after each row of picture features (LLaVA-NeXT) */
+    int pinpoints[64][2]; /* height, width of the resolutions that a picture may be tiled to */
+    int pinpoint_count;
+} vlmp_config;
+
+/* Picks the family by "model_type" and reads the whole configuration. where names the file. */
+int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const char *where,
+                     vlmp_error *err);
+
+/* End-of-answer ids of generation_config.json replace those of config.json. */
+int vlmp_config_read_generation(vlmp_config *config, const char *json, size_t length,
+                                const char *where, vlmp_error *err);
+
+/* For families: the parts that several share, with transformers' class defaults. object may be NULL
+ * (the section is missing). */
+int vlmp_config_read_clip(vlmp_vision_config *vision, const cJSON *object, const char *where,
+                          vlmp_error *err);
+int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJSON *root,
+                          const char *where, vlmp_error *err);
+int vlmp_config_read_activation(const cJSON *object, const char *key, const char *fallback,
+                                vlmp_activation *out, const char *where, vlmp_error *err);
+
+/* inv_freq[head_dim/2] in F32 arithmetic, as the reference implementation computes it. */
+void vlmp_rope_frequencies(const vlmp_rope_config *rope, int head_dim, float *inv_freq);

@@ -1,0 +1,41 @@
+/* A family of models is one small file that fills this record; nothing else knows it. */
+#pragma once
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "src/model/config.h"
+#include "src/model/names.h"
+
+/* How one picture becomes rows of the text model. Counts come from here and nowhere else. */
+typedef struct {
+    int tiles;  /* pictures of image_size × image_size for the tower, base first */
+    int tokens; /* rows in the prompt */
+    /* The map that the tiles after the base form, in patches; 0: the base alone. */
+    int grid_rows, grid_cols; /* tiles */
+    int first_row, rows;      /* kept after unpadding */
+    int first_col, cols;
+} vlmp_image_plan;
+
+typedef struct vlmp_family {
+    const char *name;
+    const char *model_type; /* in config.json */
+    int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
+    /* How checkpoints name tensors. */
+    vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);
+    /* width, height: of the picture after EXIF orientation. */
+    int (*plan_image)(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
+                      vlmp_error *err);
+    /* Orders projected rows [tiles·patches][hidden] into plan->tokens rows; newline [hidden] or
+     * NULL. */
+    void (*pack)(const vlmp_config *config, const vlmp_image_plan *plan, const float *projected,
+                 const float *newline, float *out);
+} vlmp_family;
+
+/* NULL when no family reads this model_type. */
+const vlmp_family *vlmp_family_find(const char *model_type);
+
+/* Rows that the projector sees for one tile. */
+int vlmp_tile_tokens(const vlmp_config *config);
+
+extern const vlmp_family vlmp_family_llava;

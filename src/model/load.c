@@ -1,0 +1,281 @@
+/* Weights from a source: views into its map, F32 copies of the small ones, checks of all. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/half.h"
+#include "src/model/model.h"
+
+void vlmp_unload(vlmp_loaded *loaded)
+{
+    for (int i = 0; i < loaded->tensor_count; i++)
+        loaded->source->release(loaded->source, loaded->tensors[i]);
+    free(loaded->tensors);
+    vlmp_arena_free(&loaded->arena);
+    *loaded = (vlmp_loaded){0};
+}
+
+static int remember(vlmp_loaded *loaded, const vlmp_source *source, const vlmp_tensor *tensor,
+                    vlmp_error *err)
+{
+    loaded->source = source;
+    if (loaded->tensor_count == loaded->tensor_capacity) {
+        int capacity = loaded->tensor_capacity == 0 ? 32 : 2 * loaded->tensor_capacity;
+        void *grown = realloc(loaded->tensors, (size_t)capacity * sizeof *loaded->tensors);
+        if (grown == NULL) return vlmp_fail_memory(err, "list of loaded tensors");
+        loaded->tensors = grown;
+        loaded->tensor_capacity = capacity;
+    }
+    loaded->tensors[loaded->tensor_count++] = tensor;
+    return VLMP_OK;
+}
+
+/* An exponent of all ones is a NaN or an infinity. The first such element, or count. */
+static size_t first_not_finite(const vlmp_tensor *tensor, size_t count)
+{
+    bool wide = tensor->dtype == VLMP_F32;
+    uint32_t exponent = wide ? 0x7f800000u : tensor->dtype == VLMP_BF16 ? 0x7f80u : 0x7c00u;
+    const size_t step = 4096; /* elements tested without a branch, so that the loop vectorizes */
+    for (size_t from = 0; from < count; from += step) {
+        size_t to = from + step < count ? from + step : count;
+        unsigned bad = 0;
+        if (wide) {
+            for (size_t i = from; i < to; i++) {
+                uint32_t bits;
+                memcpy(&bits, tensor->data + 4 * i, sizeof bits);
+                bad |= (bits & exponent) == exponent;
+            }
+        } else {
+            for (size_t i = from; i < to; i++) {
+                uint16_t bits;
+                memcpy(&bits, tensor->data + 2 * i, sizeof bits);
+                bad |= (bits & exponent) == exponent;
+            }
+        }
+        for (size_t i = from; bad && i < to; i++) {
+            uint32_t bits = 0;
+            memcpy(&bits, tensor->data + (wide ? 4 : 2) * i, wide ? 4 : 2);
+            if ((bits & exponent) == exponent) return i;
+        }
+    }
+    return count;
+}
+
+static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
+                const int64_t *shape, const vlmp_tensor **out, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_source_need(source, name, rank, shape, out, err));
+    VLMP_TRY(remember(loaded, source, *out, err));
+    size_t count = (*out)->bytes / vlmp_dtype_size((*out)->dtype);
+    size_t bad = first_not_finite(*out, count);
+    if (bad < count)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: tensor '%s' has a NaN or infinite weight at element %zu; the file is "
+                         "damaged or the training diverged",
+                         (*out)->file, (*out)->source_name, bad);
+    return VLMP_OK;
+}
+
+int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
+                  const int64_t *shape, const float **out, vlmp_error *err)
+{
+    const vlmp_tensor *tensor;
+    VLMP_TRY(need(loaded, source, name, rank, shape, &tensor, err));
+    size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
+    float *copy = vlmp_arena_alloc(&loaded->arena, count, sizeof *copy);
+    if (copy == NULL) return vlmp_fail_memory(err, name);
+    vlmp_to_f32(copy, tensor->data, tensor->dtype, count);
+    *out = copy;
+    return VLMP_OK;
+}
+
+static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const char *name,
+                          const vlmp_scheme *scheme, vlmp_linear *out, vlmp_error *err)
+{
+    static const char *const parts[] = {"codes", "scales", "zeros"};
+    const vlmp_tensor *tensors[3] = {0};
+    for (int i = 0; i < (scheme->symmetric ? 2 : 3); i++) {
+        char full[VLMP_NAME_MAX + 16];
+        snprintf(full, sizeof full, "%s.%s", name, parts[i]);
+        tensors[i] = source->find(source, full);
+        if (tensors[i] == NULL)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%s' is missing", source->path, full);
+        VLMP_TRY(remember(loaded, source, tensors[i], err));
+    }
+    out->bits = scheme->bits;
+    out->group = scheme->group == 0 ? out->k : scheme->group;
+    out->int8_activations = scheme->int8_activations;
+    if (out->k % out->group != 0 || tensors[0]->rank != 2 || tensors[0]->shape[0] != out->n ||
+        tensors[0]->shape[1] != (int64_t)vlmp_codes_row_bytes(out->k, out->bits))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: tensor '%s.codes' does not have the shape of %d × %d %d-bit codes",
+                         source->path, name, out->n, out->k, out->bits);
+    out->codes = tensors[0]->data;
+    out->scales = tensors[1]->data;
+    out->zeros = scheme->symmetric ? NULL : tensors[2]->data;
+    return VLMP_OK;
+}
+
+static int load_bias(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int n,
+                     const float **out, vlmp_error *err)
+{
+    char full[VLMP_NAME_MAX + 16];
+    snprintf(full, sizeof full, "%s.bias", name);
+    return vlmp_load_f32(loaded, source, full, 1, (int64_t[]){n}, out, err);
+}
+
+int vlmp_load_linear(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int n, int k,
+                     bool bias, vlmp_linear *out, vlmp_error *err)
+{
+    *out = (vlmp_linear){.n = n, .k = k};
+    if (bias) VLMP_TRY(load_bias(loaded, source, name, n, &out->bias, err));
+    const vlmp_scheme *scheme = source->scheme(source, name);
+    if (scheme != NULL) return load_quantized(loaded, source, name, scheme, out, err);
+    char full[VLMP_NAME_MAX + 16];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const vlmp_tensor *tensor;
+    VLMP_TRY(need(loaded, source, full, 2, (int64_t[]){n, k}, &tensor, err));
+    out->weight = tensor->data;
+    out->dtype = tensor->dtype;
+    return VLMP_OK;
+}
+
+static int load_norm(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int dim,
+                     const float **weight, const float **bias, vlmp_error *err)
+{
+    char full[VLMP_NAME_MAX + 16];
+    int64_t shape[] = {dim};
+    snprintf(full, sizeof full, "%s.weight", name);
+    VLMP_TRY(vlmp_load_f32(loaded, source, full, 1, shape, weight, err));
+    if (bias == NULL) return VLMP_OK;
+    snprintf(full, sizeof full, "%s.bias", name);
+    return vlmp_load_f32(loaded, source, full, 1, shape, bias, err);
+}
+
+int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_stack *stack,
+                    int layer, vlmp_block *out, vlmp_error *err)
+{
+    const vlmp_block_shape *shape = &stack->shape;
+    const vlmp_text_config *text = &model->config.text;
+    bool vision = stack == &model->vision;
+    bool layer_norm = shape->norm == VLMP_NORM_LAYER;
+    *out = (vlmp_block){0};
+    if (!vision && layer >= text->window_from) out->window = text->window;
+    char name[VLMP_NAME_MAX];
+    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer,
+             vision ? "norm1" : "attn_norm");
+    VLMP_TRY(load_norm(loaded, model->source, name, shape->dim, &out->norm1,
+                       layer_norm ? &out->norm1_bias : NULL, err));
+    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer,
+             vision ? "norm2" : "mlp_norm");
+    VLMP_TRY(load_norm(loaded, model->source, name, shape->dim, &out->norm2,
+                       layer_norm ? &out->norm2_bias : NULL, err));
+    int q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
+    bool qkv_bias = vision || text->qkv_bias, o_bias = vision || text->o_bias;
+    bool mlp_bias = vision || text->mlp_bias;
+    const struct {
+        const char *name;
+        vlmp_linear *linear;
+        int n, k;
+        bool bias;
+    } linears[] = {
+        {"attn.q", &out->q, q, shape->dim, qkv_bias},
+        {"attn.k", &out->k, kv, shape->dim, qkv_bias},
+        {"attn.v", &out->v, kv, shape->dim, qkv_bias},
+        {"attn.o", &out->o, shape->dim, q, o_bias},
+        {"mlp.gate", shape->gated ? &out->gate : NULL, shape->intermediate, shape->dim, mlp_bias},
+        {shape->gated ? "mlp.up" : "mlp.fc1", &out->up, shape->intermediate, shape->dim, mlp_bias},
+        {shape->gated ? "mlp.down" : "mlp.fc2", &out->down, shape->dim, shape->intermediate,
+         mlp_bias},
+    };
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
+        if (linears[i].linear == NULL) continue;
+        snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer, linears[i].name);
+        VLMP_TRY(vlmp_load_linear(loaded, model->source, name, linears[i].n, linears[i].k,
+                                  linears[i].bias, linears[i].linear, err));
+    }
+    return VLMP_OK;
+}
+
+int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_input *out,
+                           vlmp_error *err)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    int hidden = vision->hidden, patch = vision->patch_size;
+    *out = (vlmp_vision_input){.patch = {.n = hidden, .k = 3 * patch * patch}};
+    const vlmp_tensor *tensor;
+    int64_t shape[] = {hidden, 3, patch, patch};
+    VLMP_TRY(need(loaded, model->source, "vision.embed.weight", 4, shape, &tensor, err));
+    out->patch.weight = tensor->data;
+    out->patch.dtype = tensor->dtype;
+    if (vision->has_class)
+        VLMP_TRY(vlmp_load_f32(loaded, model->source, "vision.class", 1, (int64_t[]){hidden},
+                               &out->class_row, err));
+    VLMP_TRY(vlmp_load_f32(loaded, model->source, "vision.position.weight", 2,
+                           (int64_t[]){model->tile_rows, hidden}, &out->position, err));
+    return load_norm(loaded, model->source, "vision.pre_norm", hidden, &out->pre_norm,
+                     &out->pre_norm_bias, err);
+}
+
+int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
+                        vlmp_error *err)
+{
+    const vlmp_config *config = &model->config;
+    int text = config->text.hidden;
+    *out = (vlmp_projector){0};
+    VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.0", text,
+                              config->vision.hidden * config->vision.feature_count,
+                              config->projector.bias, &out->first, err));
+    VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, text,
+                              config->projector.bias, &out->second, err));
+    if (!config->has_newline) return VLMP_OK;
+    return vlmp_load_f32(loaded, model->source, "newline", 1, (int64_t[]){text}, &out->newline,
+                         err);
+}
+
+int vlmp_load_text_embed(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
+                         vlmp_error *err)
+{
+    const vlmp_text_config *text = &model->config.text;
+    return vlmp_load_linear(loaded, model->source, "text.embed", text->vocab, text->hidden, false,
+                            out, err);
+}
+
+int vlmp_load_text_norm(vlmp_loaded *loaded, const vlmp_model *model, const float **out,
+                        vlmp_error *err)
+{
+    return load_norm(loaded, model->source, "text.norm", model->config.text.hidden, out, NULL, err);
+}
+
+int vlmp_load_text_head(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
+                        vlmp_error *err)
+{
+    const vlmp_text_config *text = &model->config.text;
+    return vlmp_load_linear(loaded, model->source, text->tied ? "text.embed" : "text.head",
+                            text->vocab, text->hidden, false, out, err);
+}
+
+int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+{
+    *out = (vlmp_resident){0};
+    vlmp_loaded *loaded = &out->loaded;
+    out->vision =
+        vlmp_arena_alloc(&loaded->arena, (size_t)model->vision.layers, sizeof *out->vision);
+    out->text = vlmp_arena_alloc(&loaded->arena, (size_t)model->text.layers, sizeof *out->text);
+    if (out->vision == NULL || out->text == NULL) return vlmp_fail_memory(err, "blocks");
+    VLMP_TRY(vlmp_load_vision_input(loaded, model, &out->vision_input, err));
+    for (int i = 0; i < model->vision.layers; i++)
+        VLMP_TRY(vlmp_load_block(loaded, model, &model->vision, i, &out->vision[i], err));
+    VLMP_TRY(vlmp_load_projector(loaded, model, &out->projector, err));
+    VLMP_TRY(vlmp_load_text_embed(loaded, model, &out->embed, err));
+    for (int i = 0; i < model->text.layers; i++)
+        VLMP_TRY(vlmp_load_block(loaded, model, &model->text, i, &out->text[i], err));
+    VLMP_TRY(vlmp_load_text_norm(loaded, model, &out->norm, err));
+    return vlmp_load_text_head(loaded, model, &out->head, err);
+}
+
+void vlmp_resident_free(vlmp_resident *resident)
+{
+    vlmp_unload(&resident->loaded);
+    *resident = (vlmp_resident){0};
+}

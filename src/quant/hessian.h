@@ -1,0 +1,33 @@
+/* The second moment H = Σ x·xᵀ of a site's inputs, ordered and factored for error propagation.
+ * One serves all linears of the site with the same group. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "kernels/ops.h"
+
+typedef struct {
+    int k;
+    int group;     /* columns of one group stay together */
+    int *order;    /* [k] input at each position; positions are processed from last to first, the
+                      strongest inputs first, group by group (no cost at run time) */
+    float *factor; /* [k][k] by position: H + ridge·I = M·diag(pivot)·Mᵀ, M unit lower */
+    float *pivot;  /* [k] */
+    float ridge;
+    double damping; /* ridge over the mean of H's diagonal */
+    int attempts;   /* dampings tried; 1 when the first one factored */
+    bool failed;    /* no damping up to 1 factored: factor is the identity, which is rounding to
+                       nearest without propagation; the caller reports a fallback */
+} vlmp_hessian;
+
+/* gram [k][k] symmetric; group as in vlmp_quantized (k: per channel). damping > 0 is doubled until
+ * the matrix factors. A site that saw only zeros gets the identity and is not a failure. */
+int vlmp_hessian_create(vlmp_hessian *h, vlmp_ctx *ctx, const float *gram, int k, int group,
+                        double damping, vlmp_error *err);
+void vlmp_hessian_free(vlmp_hessian *h); /* leaves it empty; harmless when empty */
+
+/* w [n][k] += alpha·cross·(H + ridge)⁻¹: moves the target to where the site's inputs, which differ
+ * from the original ones, best reproduce the original outputs. cross [n][k] = Σ (y − W·x)·xᵀ over
+ * the same tokens as H, y being the wanted output. */
+int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross, float alpha,
+                         float *w, int n, vlmp_error *err);

@@ -1,0 +1,81 @@
+/* Recipes: which linear is quantized how. Three spellings of one thing: a list of rules, the flat
+ * dictionary of the field, a built-in name. The first rule that matches a linear decides it. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "src/base/json.h"
+#include "src/base/memory.h"
+
+typedef enum {
+    VLMP_METHOD_KEEP, /* the source's bytes and type */
+    VLMP_METHOD_INT8, /* round to nearest, 8 bits, symmetric, per channel */
+    VLMP_METHOD_RTN,
+    VLMP_METHOD_GPTQ,
+    VLMP_METHOD_AWQ,
+    VLMP_METHOD_AWQ_GPTQ,
+    VLMP_METHOD_COUNT,
+} vlmp_method;
+
+#define VLMP_GROUP_AUTO    (-1) /* the largest of 128, 64, 32 that divides, else per channel */
+#define VLMP_GROUP_CHANNEL 0
+
+/* "keep", "int8", "rtn", "gptq", "awq", "awq+gptq". */
+const char *vlmp_method_name(vlmp_method method);
+/* VLMP_METHOD_COUNT when unknown; "keep" is not a method to ask for. */
+vlmp_method vlmp_method_from_name(const char *name);
+bool vlmp_method_needs_calibration(vlmp_method method);
+
+typedef struct {
+    vlmp_method method;
+    int bits;  /* 4 or 8 */
+    int group; /* VLMP_GROUP_AUTO, VLMP_GROUP_CHANNEL, 32, 64 or 128 */
+    bool symmetric;
+    bool int8_activations;
+} vlmp_recipe_scheme;
+
+typedef enum {
+    VLMP_RULE_GLOB,    /* fnmatch over canonical linear names */
+    VLMP_RULE_LAYERS,  /* text.layers.first … last */
+    VLMP_RULE_DEFAULT, /* every linear that no other rule decides; never an embedding */
+} vlmp_rule_kind;
+
+typedef struct {
+    vlmp_rule_kind kind;
+    const char *match; /* as written */
+    const char *glob;
+    int first, last; /* inclusive; percentages: last is where the range ends, exclusive */
+    bool first_percent, last_percent;
+    bool to_end;
+    vlmp_recipe_scheme scheme; /* method KEEP: keep */
+} vlmp_recipe_rule;
+
+typedef struct {
+    vlmp_arena arena; /* owns what the rules point to */
+    vlmp_recipe_rule *rules;
+    int count;
+} vlmp_recipe;
+
+/* argument: a path, or "@w4", "@seed". Every fault is VLMP_ERR_INPUT and names rule and key. */
+int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err);
+
+/* From a parsed document; where is for messages. */
+int vlmp_recipe_parse(vlmp_recipe *recipe, const cJSON *document, const char *where,
+                      vlmp_error *err);
+
+/* What --method, --bits, --group, --symmetric and --activations mean without a recipe: the text
+ * model's linears (int8: the tower's too), everything else is kept. */
+int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *scheme, vlmp_error *err);
+
+/* The scheme that a method stands for when nothing else is said: 4 bits (int8: 8), group auto
+ * (int8: per channel), symmetric, float activations. */
+vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method);
+
+/* Contradictions that a scheme can hold ("int8" with 4 bits, …), VLMP_ERR_INPUT; where is for the
+ * message. */
+int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *scheme, const char *where, vlmp_error *err);
+
+/* The rules form, readable by vlmp_recipe_parse: what the packed file records. */
+void vlmp_recipe_write(const vlmp_recipe *recipe, vlmp_json_writer *w);
+
+void vlmp_recipe_free(vlmp_recipe *recipe); /* leaves it empty */
