@@ -136,11 +136,16 @@ static void read_rows(reader *r)
     }
 }
 
+static int fail_decoding(reader *r)
+{
+    if (r->errors.msg_code == JERR_OUT_OF_MEMORY) return vlmp_fail_memory(r->err, r->in->name);
+    return vlmp_fail(r->err, VLMP_ERR_INPUT, "%s: damaged JPEG: %s", r->in->name, r->message);
+}
+
 /* Everything that libjpeg may jump out of. */
 static int run(reader *r)
 {
-    if (setjmp(r->jump) != 0)
-        return vlmp_fail(r->err, VLMP_ERR_INPUT, "%s: damaged JPEG: %s", r->in->name, r->message);
+    if (setjmp(r->jump) != 0) return fail_decoding(r);
     jpeg_create_decompress(&r->cinfo);
     r->cinfo.client_data = r;
     r->cinfo.progress = &r->progress;

@@ -15,6 +15,7 @@ typedef struct {
     png_infop info, end;
     jmp_buf jump;
     char message[256];
+    bool no_memory;
     const vlmp_image_bytes *in;
     size_t position;
     vlmp_image image;
@@ -38,6 +39,20 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
+static png_voidp on_malloc(png_structp png, png_alloc_size_t size)
+{
+    reader *r = png_get_mem_ptr(png);
+    void *p = malloc(size);
+    if (p == NULL) r->no_memory = true;
+    return p;
+}
+
+static void on_free(png_structp png, png_voidp p)
+{
+    (void)png;
+    free(p);
+}
+
 static void on_read(png_structp png, png_bytep out, size_t length)
 {
     reader *r = png_get_io_ptr(png);
@@ -58,17 +73,38 @@ static void choose_chunks(png_structp png)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
 }
 
+static uint32_t be32(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Follows the chunks to IEND: libpng would allocate what a length claims before it reads. */
+static int check_chunks(const vlmp_image_bytes *in, vlmp_error *err)
+{
+    for (size_t at = 8; in->length - at >= 12;) {
+        const unsigned char *chunk = in->data + at;
+        uint32_t length = be32(chunk);
+        if (length > in->length - at - 12) break;
+        if (memcmp(chunk + 4, "IEND", 4) == 0) return VLMP_OK;
+        at += 12 + (size_t)length;
+    }
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s: damaged PNG: a chunk reaches past the end of the file, or the last one is "
+        "missing",
+        in->name);
+}
+
 /* Width and height by the header chunk, before libpng sees a byte. libpng holds a row and its
  * predecessor and r->row is one more, of at most 8 bytes a pixel each. */
 static int check_claim(const vlmp_image_bytes *in, vlmp_error *err)
 {
-    uint64_t side[2] = {0, 0};
     if (in->length < 24 || memcmp(in->data + 12, "IHDR", 4) != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: damaged PNG: the header chunk is missing",
                          in->name);
-    for (int i = 0; i < 8; i++)
-        side[i / 4] = side[i / 4] << 8 | in->data[16 + i];
-    return vlmp_image_check_size(in, side[0], side[1], side[0] * 24, err);
+    uint32_t width = be32(in->data + 16), height = be32(in->data + 20);
+    VLMP_TRY(vlmp_image_check_size(in, width, height, (uint64_t)width * 24, err));
+    return check_chunks(in, err);
 }
 
 static int read_header(reader *r)
@@ -202,12 +238,17 @@ static int orientation(reader *r)
     return vlmp_orientation(exif != VLMP_NO_ORIENTATION ? exif : raw, xmp);
 }
 
+static int fail_decoding(reader *r)
+{
+    if (r->no_memory) return vlmp_fail_memory(r->err, r->in->name);
+    return vlmp_fail(r->err, VLMP_ERR_INPUT, "%s: damaged PNG near byte %zu: %s", r->in->name,
+                     r->position, r->message);
+}
+
 /* Everything that libpng may jump out of. */
 static int run(reader *r, int *result)
 {
-    if (setjmp(r->jump) != 0)
-        return vlmp_fail(r->err, VLMP_ERR_INPUT, "%s: damaged PNG near byte %zu: %s", r->in->name,
-                         r->position, r->message);
+    if (setjmp(r->jump) != 0) return fail_decoding(r);
     if ((r->info = png_create_info_struct(r->png)) == NULL ||
         (r->end = png_create_info_struct(r->png)) == NULL)
         return vlmp_fail_memory(r->err, r->in->name);
@@ -223,7 +264,9 @@ static int run(reader *r, int *result)
     read_rows(r);
     png_read_end(r->png, r->end);
     *result = orientation(r);
-    return VLMP_OK;
+    /* libpng goes on without a text chunk that it has no memory for; the orientation may be there
+     */
+    return r->no_memory ? vlmp_fail_memory(r->err, r->in->name) : VLMP_OK;
 }
 
 int vlmp_png_decode(vlmp_image *out, int *result, const vlmp_image_bytes *in, vlmp_error *err)
@@ -233,10 +276,15 @@ int vlmp_png_decode(vlmp_image *out, int *result, const vlmp_image_bytes *in, vl
     if (r == NULL) return vlmp_fail_memory(err, in->name);
     r->in = in;
     r->err = err;
-    int status = VLMP_OK;
-    if (setjmp(r->jump) == 0) /* libpng's version check may fail */
-        r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
-    status = r->png == NULL ? vlmp_fail_memory(err, in->name) : run(r, result);
+    int status;
+    if (setjmp(r->jump) == 0)
+        r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, on_error, on_warning, r,
+                                          on_malloc, on_free);
+    if (r->png == NULL)
+        status = vlmp_fail(err, VLMP_ERR_SYSTEM, "%s: libpng does not start: %s", in->name,
+                           r->message[0] != '\0' ? r->message : "out of memory");
+    else
+        status = run(r, result);
     png_destroy_read_struct(&r->png, &r->info, &r->end);
     free(r->row);
     if (status == VLMP_OK)

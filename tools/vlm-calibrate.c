@@ -223,16 +223,10 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.max_tokens == 0 || c->opt.max_tokens > context) c->opt.max_tokens = context;
     VLMP_TRY(vlmp_dataset_read(&c->data, c->opt.data, c->opt.image_root, err));
     c->candidates = vlmp_calloc(c->data.count, sizeof *c->candidates);
-    vlmp_sequence *sequences = vlmp_calloc(c->data.count, sizeof *sequences);
-    int status =
-        c->candidates != NULL && sequences != NULL ? VLMP_OK : vlmp_fail_memory(err, "samples");
-    if (status == VLMP_OK) status = inspect_all(c, err);
-    if (status == VLMP_OK) status = tokenize_all(c, sequences, err);
-    if (status == VLMP_OK) status = choose(c, sequences, err);
-    for (size_t i = 0; sequences != NULL && i < c->data.count; i++)
-        vlmp_sequence_free(&sequences[i]);
-    free(sequences);
-    VLMP_TRY(status);
+    if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
+    VLMP_TRY(inspect_all(c, err));
+    VLMP_TRY(tokenize_all(c, err));
+    VLMP_TRY(choose(c, err));
     c->calibration.image_size = c->engine.model.config.vision.image_size;
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
     VLMP_TRY(measure(c, err));

@@ -228,13 +228,14 @@ static int fill_tokens(vlmp_eval_result *result, const vlmp_eval_input *input, v
         double nll = total(s.nll, s.samples), reference = total(s.reference_nll, s.samples);
         result->ppl = exp(nll / tokens);
         result->ppl_ci95 = intervals[STAT_PPL];
-        if (scores->has_reference) {
+        if (scores->has_reference && result->reference != NULL) {
             result->reference_ppl = exp(reference / tokens);
             result->ppl_ratio = exp((nll - reference) / tokens);
             result->ppl_ratio_ci95 = intervals[STAT_RATIO];
         }
     }
-    if (status == VLMP_OK && (input->metrics & VLMP_METRIC_KL) && scores->has_reference)
+    if (status == VLMP_OK && (input->metrics & VLMP_METRIC_KL) && scores->has_reference &&
+        result->reference != NULL)
         fill_kl(result, &s, scores, intervals);
     sums_free(&s);
     return status;

@@ -208,6 +208,11 @@ static bool attribute_character(uint32_t c)
     return ptb_ascii_word(c) || c == '_' || c == ':' || c == '.' || c == '-';
 }
 
+static bool tag_character(uint32_t c)
+{
+    return attribute_character(c) && c != ':';
+}
+
 static bool value_character(uint32_t c)
 {
     return inside_declaration(c) && !ptb_space(c) && c != '"' && c != '\'';
@@ -241,7 +246,7 @@ static ptb_match tag(const ptb_line *l, size_t at)
     }
     size_t length = first == '/' ? 2 : 1;
     if (!ptb_ascii_letter(ptb_at(l, at + length))) return none;
-    length += ptb_run(l, at + length, ptb_ascii_word);
+    length += ptb_run(l, at + length, tag_character);
     for (size_t more = 1; more > 0; length += more)
         more = attribute_length(l, at + length);
     length += ptb_run(l, at + length, ptb_space);

@@ -113,8 +113,8 @@ int jinja_slice(jinja_context *c, const jinja_node *node, const jinja_value *a,
                 const jinja_value bounds[3], jinja_value *out)
 {
     if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
-    if (a->kind != VALUE_LIST && a->kind != VALUE_STRING)
-        return jinja_fail(c, node, "a %s cannot be sliced", jinja_kind_name(a));
+    *out = jinja_undefined((jinja_text){"a slice", 7});
+    if (a->kind != VALUE_LIST && a->kind != VALUE_STRING) return VLMP_OK;
     jinja_list *list, *part;
     VLMP_TRY(jinja_to_list(c, node, a, &list));
     int64_t count = (int64_t)list->count, step, start, stop;

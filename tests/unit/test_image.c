@@ -143,6 +143,9 @@ static void refuses_claims(void **state)
     assert_refused(bytes, 33, NULL, "memory");
     claim_png(bytes, 0, 5);
     assert_refused(bytes, 33, NULL, "no pixels");
+    claim_png(bytes, 5, 5); /* a chunk of 2 GB, which libpng would allocate (found by fuzzing) */
+    memcpy(bytes + 33, "\x7a\0\0\x5fzTXtkey\0\0\0\0\0", 16);
+    assert_refused(bytes, 49, NULL, "past the end");
     claim_jpeg(bytes, &length, 65500, 65500, 3);
     assert_refused(bytes, length, NULL, "178956970");
     claim_jpeg(bytes, &length, 65535, 65535, 3);

@@ -57,8 +57,9 @@ static void windows_are_parts(void **state)
         vlmp_image in = pattern(sizes[i][0], sizes[i][1], 0, (int)i);
         int to_w = sizes[i][2], to_h = sizes[i][3];
         for (int n = 0; n < 24; n++) {
-            vlmp_rect r = {.x = pattern_noise(index++, 7) % to_w,
-                           .y = pattern_noise(index++, 7) % to_h};
+            vlmp_rect r = {0};
+            r.x = pattern_noise(index++, 7) % to_w;
+            r.y = pattern_noise(index++, 7) % to_h;
             r.width = 1 + pattern_noise(index++, 7) % (to_w - r.x);
             r.height = 1 + pattern_noise(index++, 7) % (to_h - r.y);
             check_window(&in, to_w, to_h, (vlmp_resample)(n % 6), VLMP_RESIZE_PILLOW, &r);
