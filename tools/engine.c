@@ -1,7 +1,7 @@
 #include "tools/engine.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "formats/open.h"
@@ -53,7 +53,19 @@ double vlmp_seconds(void)
 
 size_t vlmp_peak_memory(void)
 {
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
-    return (size_t)usage.ru_maxrss * 1024;
+    FILE *status = fopen("/proc/self/status", "r");
+    size_t kibibytes = 0;
+    char line[256];
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "VmHWM: %zu kB", &kibibytes) == 1) break;
+    if (status != NULL) fclose(status);
+    return kibibytes * 1024;
+}
+
+void vlmp_peak_memory_reset(void)
+{
+    FILE *clear = fopen("/proc/self/clear_refs", "w");
+    if (clear == NULL) return;
+    fputs("5", clear); /* proc(5): resets the peak resident set size */
+    fclose(clear);
 }

@@ -29,3 +29,7 @@ double vlmp_seconds(void);
 
 /* The most memory that this process had resident, mapped pages included. Bytes. */
 size_t vlmp_peak_memory(void);
+
+/* Starts the count anew, so that files evaluated in one run are told apart. Where the system
+ * cannot, the peak stays that of the whole run. */
+void vlmp_peak_memory_reset(void);

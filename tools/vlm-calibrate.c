@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/calib_file.h"
 #include "formats/dataset.h"
+#include "formats/tensor_file.h"
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
@@ -208,7 +208,8 @@ static int write_file(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_calib_file_write(c->opt.output, c->opt.force, tensors, count, metadata, err);
+        status = vlmp_tensor_file_write(c->opt.output, c->opt.force, VLMP_CALIBRATION_KEY, metadata,
+                                        tensors, count, err);
     vlmp_arena_free(&arena);
     return status;
 }

@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/calib_file.h"
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
+#include "formats/tensor_file.h"
 #include "src/base/table.h"
 #include "src/quant/driver.h"
 #include "src/quant/record.h"
@@ -114,17 +114,18 @@ static int load_calibration(struct command *c, vlmp_error *err)
     if (c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
-    vlmp_calib_file *file;
-    VLMP_TRY(vlmp_calib_file_open(&file, c->opt.calib, err));
-    int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_calib_file_find,
-                                         file, vlmp_calib_file_metadata(file), c->opt.calib, err);
+    vlmp_tensor_file *file;
+    VLMP_TRY(vlmp_tensor_file_open(&file, c->opt.calib, VLMP_CALIBRATION_KEY,
+                                   "make a calibration file with vlm-calibrate", err));
+    int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
+                                         file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
     if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
                            "%s: made with another model (weights %.12s…, this model has %.12s…); "
                            "run vlm-calibrate on this one",
                            c->opt.calib, c->calibration.model_digest, c->source_digest);
-    vlmp_calib_file_digest(file, c->calib_digest);
-    vlmp_calib_file_close(file);
+    vlmp_tensor_file_digest(file, c->calib_digest);
+    vlmp_tensor_file_close(file);
     return status;
 }
 

@@ -88,7 +88,6 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
                                   .seed = (uint64_t)args->seed};
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
-    if (status == VLMP_OK && o->fast_activations) vlmp_session_fast_activations(session);
     if (status == VLMP_OK)
         status = vlmp_text_stream_create(&stream.text, reader->tokenizer, true, err);
     if (status == VLMP_OK)
@@ -116,6 +115,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
 {
     VLMP_TRY(vlmp_engine_start(engine, args, err));
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
+    engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
     vlmp_pictures pictures;
     char **paths = vlmp_alloc(o->images.count, sizeof *paths);

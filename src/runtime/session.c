@@ -78,23 +78,6 @@ int vlmp_session_create(vlmp_session **session, vlmp_ctx *ctx, const vlmp_model 
     return VLMP_OK;
 }
 
-static void make_fast(vlmp_block *block)
-{
-    vlmp_linear *const all[] = {&block->q,    &block->k,  &block->v,   &block->o,
-                                &block->gate, &block->up, &block->down};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]->bits > 0) all[i]->int8_activations = true;
-}
-
-void vlmp_session_fast_activations(vlmp_session *s)
-{
-    for (int i = 0; i < s->model->vision.layers; i++)
-        make_fast(&s->resident.vision[i]);
-    for (int i = 0; i < s->model->text.layers; i++)
-        make_fast(&s->resident.text[i]);
-    if (s->resident.head.bits > 0) s->resident.head.int8_activations = true;
-}
-
 static int reserve_rows(vlmp_session *s, int rows, vlmp_error *err)
 {
     if (rows <= s->capacity) return VLMP_OK;

@@ -16,9 +16,6 @@ int vlmp_session_create(vlmp_session **session, vlmp_ctx *ctx, const vlmp_model 
                         const vlmp_preprocess *preprocess, vlmp_error *err);
 void vlmp_session_free(vlmp_session *session);
 
-/* int8 activations in all quantized linears, whatever their scheme says: faster, less exact. */
-void vlmp_session_fast_activations(vlmp_session *session);
-
 /* Starts over with the first `length` tokens of a sequence (its prompt, pictures included) and
  * makes room for max_new more. logits[vocab] of the last row. More tokens than the model's
  * positions is VLMP_ERR_INPUT. */
