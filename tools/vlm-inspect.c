@@ -1,17 +1,14 @@
 /* vlm-inspect: what is in a packed file, a model folder or another safetensors file. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/open.h"
 #include "formats/packed.h"
-#include "formats/safetensors.h"
 #include "formats/weight_sizes.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/base/table.h"
 #include "src/model/names.h"
 #include "tools/cli.h"
+#include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 
@@ -20,14 +17,6 @@ struct options {
 };
 
 static const char *const note_keys[] = {"recipe", "provenance", "decisions"};
-
-static void shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
-{
-    size_t used = (size_t)snprintf(out, capacity, rank == 0 ? "scalar" : "");
-    for (int i = 0; i < rank && used < capacity; i++)
-        used += (size_t)snprintf(out + used, capacity - used, "%s%lld", i > 0 ? "×" : "",
-                                 (long long)shape[i]);
-}
 
 static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {
@@ -48,57 +37,23 @@ static const vlmp_scheme *scheme_of(const vlmp_source *source, const vlmp_tensor
     return part ? source->scheme(source, stem) : NULL;
 }
 
-/* Rows of text cells that belong to an arena. */
-struct rows {
-    vlmp_arena arena;
-    const char **cells;
-    size_t columns, count, capacity;
-};
-
-static bool add_cell(struct rows *rows, size_t column, const char *text)
-{
-    if (column == 0 && rows->count == rows->capacity) {
-        size_t capacity = rows->capacity == 0 ? 64 : rows->capacity * 2;
-        void *grown = realloc(rows->cells, capacity * rows->columns * sizeof *rows->cells);
-        if (grown == NULL) return false;
-        rows->cells = grown;
-        rows->capacity = capacity;
-    }
-    if (column == 0) rows->count++;
-    const char *copy = vlmp_arena_copy(&rows->arena, text, strlen(text));
-    rows->cells[(rows->count - 1) * rows->columns + column] = copy;
-    return copy != NULL;
-}
-
-static int print_rows(struct rows *rows, vlmp_column *columns, bool failed, vlmp_error *err)
-{
-    vlmp_buffer out = {0};
-    if (!failed) vlmp_table_print(&out, columns, rows->columns, rows->cells, rows->count);
-    failed |= out.failed;
-    if (!failed) fwrite(out.data, 1, out.length, stdout);
-    vlmp_buffer_free(&out);
-    free(rows->cells);
-    vlmp_arena_free(&rows->arena);
-    return failed ? vlmp_fail_memory(err, "table") : VLMP_OK;
-}
-
-static bool add_size(struct rows *rows, const char *name, const vlmp_weight_size *size)
+static bool add_size(vlmp_rows *rows, const char *name, const vlmp_weight_size *size)
 {
     char text[32];
-    bool good = add_cell(rows, 0, name);
+    bool good = vlmp_rows_add(rows, 0, name);
     snprintf(text, sizeof text, "%llu", (unsigned long long)size->weights);
-    good = good && add_cell(rows, 1, text);
+    good = good && vlmp_rows_add(rows, 1, text);
     vlmp_format_bytes(text, sizeof text, (double)size->bytes);
-    good = good && add_cell(rows, 2, text);
+    good = good && vlmp_rows_add(rows, 2, text);
     text[0] = '\0';
     if (size->weights > 0)
         snprintf(text, sizeof text, "%.3f", vlmp_bits_per_weight(size->bytes, size->weights));
-    good = good && add_cell(rows, 3, text);
+    good = good && vlmp_rows_add(rows, 3, text);
     text[0] = '\0';
     if (size->quantized_weights > 0)
         snprintf(text, sizeof text, "%.3f",
                  vlmp_bits_per_weight(size->quantized_bytes, size->quantized_weights));
-    return good && add_cell(rows, 4, text);
+    return good && vlmp_rows_add(rows, 4, text);
 }
 
 static int print_sizes(const vlmp_source *source, vlmp_error *err)
@@ -110,12 +65,12 @@ static int print_sizes(const vlmp_source *source, vlmp_error *err)
                              {"quantized only", true, 0}};
     vlmp_weight_sizes sizes;
     vlmp_weight_sizes_of(source, &sizes);
-    struct rows rows = {.columns = 5};
+    vlmp_rows rows = {.columns = 5};
     bool good = true;
     for (int i = 0; i < VLMP_PARTS; i++)
         good = good && add_size(&rows, vlmp_part_name((vlmp_part)i), &sizes.parts[i]);
     good = good && add_size(&rows, "all", &sizes.total);
-    VLMP_TRY(print_rows(&rows, columns, !good, err));
+    VLMP_TRY(vlmp_rows_print(&rows, columns, !good, err));
     if (sizes.unused_bytes > 0) {
         char text[32];
         vlmp_format_bytes(text, sizeof text, (double)sizes.unused_bytes);
@@ -128,35 +83,24 @@ static int print_tensors(const vlmp_source *source, vlmp_error *err)
 {
     vlmp_column columns[] = {{"tensor", false, 0}, {"type", false, 0},   {"shape", true, 0},
                              {"bytes", true, 0},   {"scheme", false, 0}, {"source", false, 0}};
-    struct rows rows = {.columns = 6};
+    vlmp_rows rows = {.columns = 6};
     bool good = true;
     for (size_t i = 0; i < source->count(source) && good; i++) {
         const vlmp_tensor *t = source->at(source, i);
         const vlmp_scheme *scheme = scheme_of(source, t);
         char text[160];
-        good = add_cell(&rows, 0, t->name) && add_cell(&rows, 1, vlmp_dtype_name(t->dtype));
-        shape_text(text, sizeof text, t->shape, t->rank);
-        good = good && add_cell(&rows, 2, text);
+        good =
+            vlmp_rows_add(&rows, 0, t->name) && vlmp_rows_add(&rows, 1, vlmp_dtype_name(t->dtype));
+        vlmp_shape_text(text, sizeof text, t->shape, t->rank);
+        good = good && vlmp_rows_add(&rows, 2, text);
         snprintf(text, sizeof text, "%zu", t->bytes);
-        good = good && add_cell(&rows, 3, text);
+        good = good && vlmp_rows_add(&rows, 3, text);
         text[0] = '\0';
         if (scheme != NULL) scheme_text(text, sizeof text, scheme);
-        good = good && add_cell(&rows, 4, t->unused ? "unused" : text);
-        good = good && add_cell(&rows, 5, t->source_name);
+        good = good && vlmp_rows_add(&rows, 4, t->unused ? "unused" : text);
+        good = good && vlmp_rows_add(&rows, 5, t->source_name);
     }
-    return print_rows(&rows, columns, !good, err);
-}
-
-/* A JSON text as a member of w; as a string where it is not valid. */
-static void put_json_text(vlmp_json_writer *w, const char *text, size_t length)
-{
-    vlmp_error ignored = {0};
-    cJSON *tree;
-    if (vlmp_json_parse(&tree, text, length, "metadata", &ignored) == VLMP_OK)
-        vlmp_json_put_tree(w, tree);
-    else
-        vlmp_json_put_bytes(w, text, length);
-    cJSON_Delete(tree);
+    return vlmp_rows_print(&rows, columns, !good, err);
 }
 
 static int print_notes(const vlmp_source *source, vlmp_error *err)
@@ -168,7 +112,7 @@ static int print_notes(const vlmp_source *source, vlmp_error *err)
         const char *text = vlmp_packed_note(source, key, &length);
         if (text == NULL) continue;
         vlmp_json_writer w = {.indent = 2};
-        put_json_text(&w, text, length);
+        vlmp_put_json_text(&w, text, length);
         bool failed = w.out.failed;
         if (!failed) printf("\n%s:\n%s\n", note_keys[i], w.out.data);
         vlmp_buffer_free(&w.out);
@@ -309,7 +253,7 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
         if (text == NULL)
             vlmp_json_put_null(&w);
         else
-            put_json_text(&w, text, length);
+            vlmp_put_json_text(&w, text, length);
     }
     put_lists(&w, source, o);
     vlmp_json_close(&w, '}');
@@ -343,7 +287,9 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
 static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_error *err)
 {
     vlmp_source *source;
-    VLMP_TRY(vlmp_model_source_open(&source, args->positionals[0], err));
+    const char *path = args->positionals[0];
+    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)
         status = args->json ? print_json(source, o, err) : print_text(source, o, err);
@@ -360,7 +306,8 @@ int main(int argc, char **argv)
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-inspect",
-        .summary = "Shows what is in a packed model or a model folder.",
+        .summary =
+            "Shows what is in a packed model, a model folder, a calibration or reference file.",
         .usage = "FILE-or-DIR [options]",
         .positional = "FILE-or-DIR",
         .min_positionals = 1,
