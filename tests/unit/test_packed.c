@@ -14,6 +14,7 @@
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "formats/packed_layout.h"
+#include "formats/weight_sizes.h"
 #include "src/base/file.h"
 #include "tests/unit/temp_folder.h"
 #include "tests/unit/tiny_model.h"
@@ -104,6 +105,31 @@ static void golden_is_read(void **state)
     assert_string_equal(vlmp_packed_note(source, "vlmp.recipe", NULL),
                         "{\"version\":1,\"rules\":[]}");
     source->close(source);
+}
+
+/* By hand from the table of FORMAT.md section 7 and the script that made the file. */
+static void sizes_are_counted(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_source *source;
+    vlmp_weight_sizes sizes;
+    temp_write("golden", golden, golden_length);
+    assert_int_equal(vlmp_packed_open(&source, temp_path("golden"), &err), VLMP_OK);
+    vlmp_weight_sizes_of(source, &sizes);
+    source->close(source);
+    assert_int_equal(sizes.parts[VLMP_PART_VISION].weights, 3 + 12);
+    assert_int_equal(sizes.parts[VLMP_PART_VISION].bytes, 12 + 6 + 12 + 4);
+    assert_int_equal(sizes.parts[VLMP_PART_PROJECTOR].weights, 6 + 6);
+    assert_int_equal(sizes.parts[VLMP_PART_PROJECTOR].bytes, 12 + 6 + 8);
+    assert_int_equal(sizes.parts[VLMP_PART_TEXT].weights, 128);
+    assert_int_equal(sizes.parts[VLMP_PART_TEXT].bytes, 64 + 32);
+    assert_int_equal(sizes.total.weights, 155);
+    assert_int_equal(sizes.total.bytes, 156);
+    assert_int_equal(sizes.total.quantized_weights, 146);
+    assert_int_equal(sizes.total.quantized_bytes, 132);
+    assert_int_equal(sizes.unused_bytes, 6);
+    assert_true(vlmp_bits_per_weight(sizes.total.bytes, sizes.total.weights) == 8.0 * 156 / 155);
 }
 
 /* The file is refused, when opened or when verified, with this phrase; NULL: any. */
@@ -495,6 +521,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_is_read),
+        cmocka_unit_test(sizes_are_counted),
         cmocka_unit_test(edited_headers_are_refused),
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(every_cut_is_found),
