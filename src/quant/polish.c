@@ -260,7 +260,7 @@ int vlmp_polish(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float
                       .ops = vlmp_tile_ops_get(),
                       .options = *options,
                       .ridge = (float)(options->ridge * mean_diagonal(gram, q->k))};
-    vlmp_grid_init(&job.grid, q);
+    vlmp_grid_init(&job.grid, q, NULL);
     VLMP_TRY(alloc_job(&job, err));
     int tiles = vlmp_tile_count(q->n);
     vlmp_parallel_for(ctx->pool, tiles, form_error, &job);

@@ -139,6 +139,21 @@ static void search(const vlmp_grid *grid, int cols, const float *x, const float 
     }
 }
 
+static void round_tile(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                       const float *zero, float *codes, float *values)
+{
+    float inverse[LANES];
+    FOR_LANES inverse[r] = 1.0f / scale[r];
+    for (int c = 0; c < cols; c++)
+        FOR_LANES
+        {
+            float level = round_even(
+                clamp(x[c * LANES + r] * inverse[r], grid->low - zero[r], grid->high - zero[r]));
+            codes[c * LANES + r] = level + zero[r];
+            values[c * LANES + r] = level * scale[r];
+        }
+}
+
 static void settle(int first, int last, const float *live, const float *target, const float *factor,
                    int ld, float *out)
 {
@@ -340,6 +355,7 @@ static int refit(const vlmp_grid *grid, int cols, const float *h, int ld, const 
 
 const vlmp_tile_ops TILE_OPS = {
     .search = search,
+    .round = round_tile,
     .settle = settle,
     .propagate = propagate,
     .descend = descend,

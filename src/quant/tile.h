@@ -28,6 +28,10 @@ typedef struct {
 typedef void vlmp_tile_search_fn(const vlmp_grid *grid, int cols, const float *x,
                                  const float *weight, float *scale, float *zero);
 
+/* codes [cols][LANES] and values [cols][LANES] (ŵ) of x [cols][LANES] rounded to nearest. */
+typedef void vlmp_tile_round_fn(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                                const float *zero, float *codes, float *values);
+
 /* What columns first … last of a block would be if none of them were rounded: `live` holds what the
  * columns rounded so far have passed on, and each of these passes its own shift on to the next.
  * out [last − first + 1][LANES]. */
@@ -65,6 +69,7 @@ typedef void vlmp_tile_spread_fn(int cols, int count, const float *h, int ld, co
 
 typedef struct {
     vlmp_tile_search_fn *search;
+    vlmp_tile_round_fn *round;
     vlmp_tile_settle_fn *settle;
     vlmp_tile_propagate_fn *propagate;
     vlmp_tile_descend_fn *descend;
