@@ -31,7 +31,8 @@ typedef struct {
     const uint8_t *codes; /* [n][⌈k·bits/8⌉], unsigned, natural order, low nibble first */
     const void *scales;   /* [n][k/group] F16; F32 when per channel (group == k) */
     const uint8_t *zeros; /* [n][⌈k/group·bits/8⌉], packed like codes; NULL: z = 2^(bits−1) */
-    bool int8_activations; /* quantize x per row to int8 (s = amax/127.5, codes ±127) first */
+    bool int8_activations; /* quantize x per row to int8 (s = amax/127.5, codes ±127) first; a row
+                            * with an input that is not finite gives NaN */
 
     const float *bias; /* [n] or NULL */
     void *backend;     /* a device's own copy; NULL on the CPU */

@@ -8,28 +8,34 @@
 /* Products of at most this many rows read packed weights directly; more rows go through tiles. */
 #define VLMP_FEW_ROWS 8
 
-/* Inputs quantized to int8, one scale a row. */
-typedef struct {
-    const int8_t *codes; /* [rows][stride] */
-    size_t stride;       /* a multiple of 64; codes from k on are 0 */
-    const float *scales; /* [rows] */
-} vlmp_int8_rows;
+#define VLMP_INT8_COLUMNS 64
 
 typedef struct vlmp_cpu_kernels {
     const char *name;
 
-    /* Weights k0 … k1-1 of output n to F32. k0 is a multiple of 1024. */
+    /* Weights k0 … k1-1 of output n to F32. k0 is even. */
     void (*weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
 
-    /* y[row][n] for n0 ≤ n < n1, rows ≤ VLMP_FEW_ROWS, without bias; y has stride w->n. */
-    void (*few_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1);
+    /* Dense y[row][n] for n0 ≤ n < n1 without bias; y has stride w->n. Any number of rows, meant
+     * for few. */
+    void (*dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1);
 
-    /* The same from quantized inputs, any number of rows. */
-    void (*int8_rows)(float *y, const vlmp_int8_rows *x, int rows, const vlmp_linear *w, int n0,
-                      int n1);
+    /* The same with packed weights, from rows that prepare_row has turned into prepared_bytes (a
+     * multiple of 64) each; int8 stands for w->int8_activations. Where packed_supports is false
+     * (a group that does not fit the vectors) the portable kernels serve. */
+    bool (*packed_supports)(const vlmp_linear *w);
+    size_t (*prepared_bytes)(int k, int bits, bool int8);
+    void (*prepare_row)(void *prepared, const float *x, int k, int bits, bool int8);
+    void (*packed_rows)(float *y, const void *prepared, size_t stride, int rows,
+                        const vlmp_linear *w, int n0, int n1);
 
-    /* codes[0 … padded-1] of one row, 0 from k on; returns the scale. */
-    float (*quantize_row)(int8_t *codes, const float *x, int k, int padded);
+    /* Many rows with int8 activations: at most VLMP_INT8_COLUMNS outputs, unpacked into scratch
+     * (VLMP_THREAD_SCRATCH bytes) first. tile_supports may be NULL: never. */
+    bool (*tile_supports)(const vlmp_linear *w);
+    size_t (*tile_prepared_bytes)(const vlmp_linear *w);
+    void (*tile_prepare_row)(void *prepared, const float *x, const vlmp_linear *w);
+    void (*int8_tile)(float *y, const void *prepared, size_t stride, int rows, const vlmp_linear *w,
+                      int n0, int n1, void *scratch);
 
     /* s[j] = factor·q·k_j for count rows k_j of dim, stride apart. */
     void (*dots)(float *s, float factor, const float *q, const float *k, size_t stride, int count,

@@ -69,21 +69,27 @@ static float dot(const float *a, const float *b, int count)
     return sums[0];
 }
 
-static void few_rows(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1)
+static void float_rows(float *y, const float *x, size_t stride, int rows, const vlmp_linear *w,
+                       int n0, int n1)
 {
     enum { PIECE = 1024 };
     float weights[PIECE];
     for (int n = n0; n < n1; n++) {
-        float sums[VLMP_FEW_ROWS] = {0};
+        for (int row = 0; row < rows; row++)
+            y[(size_t)row * (size_t)w->n + (size_t)n] = 0;
         for (int k0 = 0; k0 < w->k; k0 += PIECE) {
             int k1 = w->k - k0 < PIECE ? w->k : k0 + PIECE;
             weights_to_f32(weights, w, n, k0, k1);
             for (int row = 0; row < rows; row++)
-                sums[row] += dot(weights, x + (size_t)row * (size_t)w->k + k0, k1 - k0);
+                y[(size_t)row * (size_t)w->n + (size_t)n] +=
+                    dot(weights, x + (size_t)row * stride + k0, k1 - k0);
         }
-        for (int row = 0; row < rows; row++)
-            y[(size_t)row * (size_t)w->n + (size_t)n] = sums[row];
     }
+}
+
+static void dense_rows(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1)
+{
+    float_rows(y, x, (size_t)w->k, rows, w, n0, n1);
 }
 
 static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
@@ -100,22 +106,52 @@ static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
     return sum;
 }
 
-static void int8_rows(float *y, const vlmp_int8_rows *x, int rows, const vlmp_linear *w, int n0,
-                      int n1)
+/* A prepared row is the scale, 64-byte aligned codes and nothing else, or the F32 row itself. */
+enum { HEADER = 64 };
+
+static bool packed_supports(const vlmp_linear *w)
 {
-    for (int row = 0; row < rows; row++)
-        for (int n = n0; n < n1; n++)
-            y[(size_t)row * (size_t)w->n + (size_t)n] =
-                x->scales[row] * dot_int8(x->codes + (size_t)row * x->stride, w, n);
+    (void)w;
+    return true;
 }
 
-static float quantize_row(int8_t *codes, const float *x, int k, int padded)
+static size_t prepared_bytes(int k, int bits, bool int8)
 {
-    float scale = vlmp_ref_int8_scale(x, k);
+    (void)bits;
+    size_t bytes = (size_t)k * (int8 ? 1 : sizeof(float));
+    return HEADER + (bytes + 63) / 64 * 64;
+}
+
+static void prepare_row(void *prepared, const float *x, int k, int bits, bool int8)
+{
+    (void)bits;
+    float *row = prepared;
+    if (!int8) {
+        memcpy((unsigned char *)prepared + HEADER, x, (size_t)k * sizeof *x);
+        return;
+    }
+    row[0] = vlmp_ref_int8_scale(x, k);
+    int8_t *codes = (int8_t *)prepared + HEADER;
     for (int i = 0; i < k; i++)
-        codes[i] = (int8_t)vlmp_ref_int8_code(x[i], scale);
-    memset(codes + k, 0, (size_t)(padded - k));
-    return scale;
+        codes[i] = (int8_t)vlmp_ref_int8_code(x[i], row[0]);
+}
+
+static void packed_rows(float *y, const void *prepared, size_t stride, int rows,
+                        const vlmp_linear *w, int n0, int n1)
+{
+    const unsigned char *row = prepared;
+    if (!w->int8_activations) {
+        float_rows(y, (const float *)(const void *)(row + HEADER), stride / sizeof(float), rows, w,
+                   n0, n1);
+        return;
+    }
+    for (int i = 0; i < rows; i++, row += stride) {
+        float scale;
+        memcpy(&scale, row, sizeof scale);
+        for (int n = n0; n < n1; n++)
+            y[(size_t)i * (size_t)w->n + (size_t)n] =
+                scale * dot_int8((const int8_t *)row + HEADER, w, n);
+    }
 }
 
 static void dots(float *s, float factor, const float *q, const float *k, size_t stride, int count,
@@ -189,9 +225,11 @@ static void add(float *y, const float *x, int count)
 const vlmp_cpu_kernels vlmp_cpu_portable = {
     .name = "portable",
     .weights_to_f32 = weights_to_f32,
-    .few_rows = few_rows,
-    .int8_rows = int8_rows,
-    .quantize_row = quantize_row,
+    .dense_rows = dense_rows,
+    .packed_supports = packed_supports,
+    .prepared_bytes = prepared_bytes,
+    .prepare_row = prepare_row,
+    .packed_rows = packed_rows,
     .dots = dots,
     .weighted_sum = weighted_sum,
     .scale = scale_by,

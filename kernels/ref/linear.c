@@ -46,14 +46,16 @@ double vlmp_ref_weight(const vlmp_linear *w, int n, int k)
 float vlmp_ref_int8_scale(const float *x, int k)
 {
     float amax = 0;
-    for (int i = 0; i < k; i++)
+    for (int i = 0; i < k; i++) {
+        if (!isfinite(x[i])) return NAN;
         amax = fmaxf(amax, fabsf(x[i]));
+    }
     return amax / 127.5f;
 }
 
 int vlmp_ref_int8_code(float x, float scale)
 {
-    if (scale == 0) return 0;
+    if (!(scale > 0)) return 0;
     return (int)fminf(fmaxf(rintf(x / scale), -127), 127);
 }
 

@@ -32,9 +32,10 @@ void vlmp_ref_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int 
 /* The weight of output n and input k, exact. */
 double vlmp_ref_weight(const vlmp_linear *w, int n, int k);
 
-/* The int8 code of x at a row's scale s = amax/127.5 (0 when s is 0). */
-int vlmp_ref_int8_code(float x, float scale);
+/* A row's scale s = amax/127.5, NaN when an input is not finite, and the int8 code of x at it: x/s
+ * rounded to even and clamped to ±127; 0 when s is not positive. */
 float vlmp_ref_int8_scale(const float *x, int k);
+int vlmp_ref_int8_code(float x, float scale);
 
 /* act(x) in double. */
 double vlmp_ref_act(double x, vlmp_activation act);

@@ -13,12 +13,14 @@
 
 static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Non-blocking, so that a FIFO is refused and not waited for. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         if (errno == ENOENT || errno == ENOTDIR)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
         if (errno == EACCES)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+        if (errno == ENXIO) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a regular file", path);
         return vlmp_fail_errno(err, "%s: cannot open", path);
     }
     struct stat info;
@@ -159,6 +161,23 @@ int vlmp_outfile_write(vlmp_outfile *file, const void *bytes, size_t length, vlm
     return VLMP_OK;
 }
 
+/* Makes a rename inside path's folder durable. File systems that cannot flush a folder say so. */
+static int sync_folder(const char *path, vlmp_error *err)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(folder, slash == NULL ? "." : path, length);
+    folder[length] = '\0';
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return vlmp_fail_errno(err, "%s: cannot open", folder);
+    int status = VLMP_OK;
+    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        status = vlmp_fail_errno(err, "%s: cannot flush", folder);
+    close(fd);
+    return status;
+}
+
 int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
 {
     int status = VLMP_OK;
@@ -170,7 +189,7 @@ int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
         status = vlmp_fail_errno(err, "%s: cannot rename into place", file->path);
     if (status != VLMP_OK) unlink(file->temporary);
     file->temporary[0] = '\0';
-    return status;
+    return status == VLMP_OK ? sync_folder(file->path, err) : status;
 }
 
 void vlmp_outfile_abort(vlmp_outfile *file)

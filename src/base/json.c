@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/utf8.h"
 
 /* Why one scan before cJSON: cJSON keeps duplicate keys, cuts strings at NUL and reports no place.
  * Duplicate keys are then found on the tree, with a sort. */
@@ -72,6 +73,9 @@ int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *wh
 {
     *out = NULL;
     VLMP_TRY(scan_depth_and_nul(text, length, where, err));
+    size_t valid = vlmp_utf8_check(text, length);
+    if (valid < length)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid UTF-8", where, valid);
     const char *end = NULL;
     cJSON *tree = cJSON_ParseWithLengthOpts(text, length, &end, 0);
     if (tree == NULL) {

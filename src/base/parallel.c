@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #if defined(__x86_64__)
 #    include <immintrin.h>
@@ -20,17 +22,24 @@ struct worker {
     int index;
 };
 
+/* A batch is one word: generation, number of tasks, next task not yet taken. Taking a task is a
+ * compare-and-swap of that word, so a worker that wakes late takes from the batch that is current
+ * then, and nobody waits for a worker that took nothing. */
+#define TASK_BITS       24
+#define TASK_MASK       (((uint64_t)1 << TASK_BITS) - 1)
+#define NEXT_OF(batch)  ((batch)&TASK_MASK)
+#define TASKS_OF(batch) ((batch) >> TASK_BITS & TASK_MASK)
+
 struct vlmp_pool {
     int threads;
     struct worker *workers; /* threads-1 of them; the caller is thread 0 */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_uint generation; /* counts batches; a change starts one */
-    atomic_int next;        /* first task not yet taken */
-    atomic_int running;     /* workers that have not finished the batch */
+    atomic_int sleepers;
     atomic_bool stop;
-    int tasks;
-    vlmp_task_fn *fn;
+    _Atomic uint64_t batch;
+    atomic_int done;  /* tasks of the batch that are finished */
+    vlmp_task_fn *fn; /* of the batch; read only after a task of it was taken */
     void *arg;
 };
 
@@ -41,41 +50,52 @@ static void pause_briefly(void)
 #endif
 }
 
-static void run_tasks(vlmp_pool *pool, int thread)
+/* false: none is left. The caller of the batch cannot return, and fn and arg cannot change, before
+ * a task that was taken is done. */
+static bool run_one_task(vlmp_pool *pool, int thread)
 {
-    int task;
-    while ((task = atomic_fetch_add(&pool->next, 1)) < pool->tasks)
-        pool->fn(pool->arg, task, thread);
+    uint64_t batch = atomic_load(&pool->batch);
+    do {
+        if (NEXT_OF(batch) >= TASKS_OF(batch)) return false;
+    } while (!atomic_compare_exchange_weak(&pool->batch, &batch, batch + 1));
+    pool->fn(pool->arg, (int)NEXT_OF(batch), thread);
+    atomic_fetch_add(&pool->done, 1);
+    return true;
 }
 
-static void wait_for_batch(vlmp_pool *pool, unsigned seen)
+static bool has_tasks(vlmp_pool *pool)
+{
+    uint64_t batch = atomic_load(&pool->batch);
+    return NEXT_OF(batch) < TASKS_OF(batch);
+}
+
+static void wait_for_tasks(vlmp_pool *pool)
 {
     for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load(&pool->generation) != seen) return;
+        if (has_tasks(pool) || atomic_load(&pool->stop)) return;
         pause_briefly();
     }
     pthread_mutex_lock(&pool->mutex);
-    while (atomic_load(&pool->generation) == seen)
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!has_tasks(pool) && !atomic_load(&pool->stop))
         pthread_cond_wait(&pool->wake, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
 }
 
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
-    vlmp_pool *pool = worker->pool;
-    for (unsigned seen = 0;; seen++) {
-        wait_for_batch(pool, seen);
-        if (atomic_load(&pool->stop)) return NULL;
-        run_tasks(pool, worker->index);
-        atomic_fetch_sub(&pool->running, 1);
+    while (!atomic_load(&worker->pool->stop)) {
+        if (!run_one_task(worker->pool, worker->index)) wait_for_tasks(worker->pool);
     }
+    return NULL;
 }
 
-static void start_batch(vlmp_pool *pool)
+static void wake_sleepers(vlmp_pool *pool)
 {
+    if (atomic_load(&pool->sleepers) == 0) return;
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add(&pool->generation, 1);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -109,8 +129,10 @@ int vlmp_pool_create(vlmp_pool **out, int threads, vlmp_error *err)
 void vlmp_pool_free(vlmp_pool *pool)
 {
     if (pool == NULL) return;
+    pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->stop, true);
-    start_batch(pool);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
     for (int i = 0; i < pool->threads - 1; i++)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_mutex_destroy(&pool->mutex);
@@ -124,26 +146,47 @@ int vlmp_pool_threads(const vlmp_pool *pool)
     return pool->threads;
 }
 
+static void run_batch(vlmp_pool *pool, int tasks, vlmp_task_fn *fn, void *arg)
+{
+    uint64_t generation = (atomic_load(&pool->batch) >> 2 * TASK_BITS) + 1;
+    pool->fn = fn;
+    pool->arg = arg;
+    atomic_store(&pool->done, 0);
+    atomic_store(&pool->batch, generation << 2 * TASK_BITS | (uint64_t)tasks << TASK_BITS);
+    wake_sleepers(pool);
+    while (run_one_task(pool, 0)) {
+    }
+    for (int spins = 0; atomic_load(&pool->done) != tasks; spins++) {
+        if (spins < SPIN_ROUNDS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+}
+
+struct shifted {
+    vlmp_task_fn *fn;
+    void *arg;
+    int offset;
+};
+
+static void run_shifted(void *arg, int task, int thread)
+{
+    const struct shifted *s = arg;
+    s->fn(s->arg, s->offset + task, thread);
+}
+
 void vlmp_parallel_for(vlmp_pool *pool, int tasks, vlmp_task_fn *fn, void *arg)
 {
-    if (tasks <= 0) return;
     if (pool->threads == 1 || tasks == 1) {
         for (int task = 0; task < tasks; task++)
             fn(arg, task, 0);
         return;
     }
-    pool->tasks = tasks;
-    pool->fn = fn;
-    pool->arg = arg;
-    atomic_store(&pool->next, 0);
-    atomic_store(&pool->running, pool->threads - 1);
-    start_batch(pool);
-    run_tasks(pool, 0);
-    for (int spins = 0; atomic_load(&pool->running) != 0; spins++) {
-        if (spins < SPIN_ROUNDS)
-            pause_briefly();
-        else
-            sched_yield();
+    for (int done = 0; done < tasks; done += (int)TASK_MASK) {
+        int part = tasks - done < (int)TASK_MASK ? tasks - done : (int)TASK_MASK;
+        struct shifted shifted = {.fn = fn, .arg = arg, .offset = done};
+        run_batch(pool, part, run_shifted, &shifted);
     }
 }
 

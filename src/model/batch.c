@@ -9,7 +9,8 @@ static int page_count(int rows)
     return (rows + VLMP_PAGE_ROWS - 1) / VLMP_PAGE_ROWS;
 }
 
-int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, vlmp_error *err)
+int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, int break_at,
+                        vlmp_error *err)
 {
     *batches = (vlmp_batches){0};
     size_t pages = 0;
@@ -26,7 +27,8 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, vl
     int used_pages = 0;
     vlmp_batch *batch = NULL;
     for (int i = 0; i < count; i++) {
-        if (batch == NULL || batch->rows >= VLMP_BATCH_ROWS) {
+        if (i == break_at) batches->break_batch = batches->count;
+        if (batch == NULL || batch->rows >= VLMP_BATCH_ROWS || i == break_at) {
             batch = &batches->batches[batches->count++];
             batch->first_row = batches->total_rows;
             batch->first = i;
@@ -43,6 +45,7 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, vl
         if (batch->rows > batches->max_rows) batches->max_rows = batch->rows;
         if (used_pages > batches->max_pages) batches->max_pages = used_pages;
     }
+    if (break_at >= count) batches->break_batch = batches->count;
     return VLMP_OK;
 }
 

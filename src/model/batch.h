@@ -20,13 +20,16 @@ typedef struct {
     vlmp_batch *batches;
     size_t total_rows;
     int max_rows;
-    int max_pages; /* key/value pages of the largest batch */
+    int max_pages;   /* key/value pages of the largest batch */
+    int break_batch; /* the first batch behind the break; count when there is none */
     vlmp_segment *segments;
     int32_t *pages;
 } vlmp_batches;
 
-/* lengths[count] > 0: rows of each sequence. */
-int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, vlmp_error *err);
+/* lengths[count] > 0: rows of each sequence. Sequence break_at starts a new batch, so that no batch
+ * mixes what lies before and behind it; count: no break. */
+int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, int break_at,
+                        vlmp_error *err);
 void vlmp_batches_free(vlmp_batches *batches);
 
 /* A store for the keys and values of one batch at a time. */

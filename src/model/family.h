@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "src/model/config.h"
+#include "src/model/names.h"
 
 /* How one picture becomes rows of the text model. Counts come from here and nowhere else. */
 typedef struct {
@@ -20,6 +21,8 @@ typedef struct vlmp_family {
     const char *name;
     const char *model_type; /* in config.json */
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
+    /* How checkpoints name tensors. */
+    vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);
     /* width, height: of the picture after EXIF orientation. */
     int (*plan_image)(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
                       vlmp_error *err);

@@ -104,7 +104,7 @@ static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const 
     }
     out->bits = scheme->bits;
     out->group = scheme->group == 0 ? out->k : scheme->group;
-    out->int8_activations = scheme->int8_activations;
+    out->int8_activations = scheme->int8_activations || loaded->fast_activations;
     if (out->k % out->group != 0 || tensors[0]->rank != 2 || tensors[0]->shape[0] != out->n ||
         tensors[0]->shape[1] != (int64_t)vlmp_codes_row_bytes(out->k, out->bits))
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -155,6 +155,7 @@ static int load_norm(vlmp_loaded *loaded, const vlmp_source *source, const char 
 int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_stack *stack,
                     int layer, vlmp_block *out, vlmp_error *err)
 {
+    loaded->fast_activations = model->fast_activations;
     const vlmp_block_shape *shape = &stack->shape;
     const vlmp_text_config *text = &model->config.text;
     bool vision = stack == &model->vision;
@@ -220,6 +221,7 @@ int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vi
 int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
                         vlmp_error *err)
 {
+    loaded->fast_activations = model->fast_activations;
     const vlmp_config *config = &model->config;
     int text = config->text.hidden;
     *out = (vlmp_projector){0};
@@ -250,6 +252,7 @@ int vlmp_load_text_norm(vlmp_loaded *loaded, const vlmp_model *model, const floa
 int vlmp_load_text_head(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
                         vlmp_error *err)
 {
+    loaded->fast_activations = model->fast_activations;
     const vlmp_text_config *text = &model->config.text;
     return vlmp_load_linear(loaded, model->source, text->tied ? "text.embed" : "text.head",
                             text->vocab, text->hidden, false, out, err);

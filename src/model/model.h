@@ -23,7 +23,10 @@ typedef struct vlmp_model {
     int patches;     /* of a tile */
     int tile_rows;   /* rows of a tile in the tower: patches and the class row */
     int tile_tokens; /* rows of a tile that the projector sees */
-    float *inv_freq; /* [head_dim/2] */
+    float *inv_freq;  /* [head_dim/2] */
+    /* Set after opening: int8 activations in all quantized linears, whatever their scheme says.
+     * Faster, less exact. */
+    bool fast_activations;
 } vlmp_model;
 
 /* Reads the configuration. The source must outlive the model. */
@@ -37,6 +40,7 @@ typedef struct {
     const vlmp_tensor **tensors; /* whose pages are dropped at unload */
     int tensor_count;
     int tensor_capacity;
+    bool fast_activations; /* of the model; for linears loaded from here on */
 } vlmp_loaded;
 
 void vlmp_unload(vlmp_loaded *loaded); /* frees the copies, releases the pages */

@@ -56,6 +56,9 @@ struct vlmp_source {
      * bytes belong to the source. */
     const char *(*file)(const vlmp_source *self, const char *name, size_t *length);
 
+    /* The names of those files, in byte order; NULL behind the last. */
+    const char *(*file_at)(const vlmp_source *self, size_t index);
+
     /* Drops a tensor's pages from resident memory until its next use. */
     void (*release)(const vlmp_source *self, const vlmp_tensor *tensor);
 

@@ -19,6 +19,7 @@ typedef struct {
     const vlmp_model *model;
     const vlmp_preprocess *preprocess; /* normalization of pixels */
     const vlmp_resident *resident;     /* NULL: weights are loaded and dropped block by block */
+    int break_at; /* sequences from here on get batches of their own; 0: no break */
     const char *work_folder;           /* for spilled activations */
     size_t memory_limit;               /* bytes of a store kept in memory */
     vlmp_progress_fn *progress;

@@ -96,7 +96,8 @@ int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequen
     if (lengths == NULL) return vlmp_fail_memory(err, "tile lengths");
     for (int i = 0; i < tiles; i++)
         lengths[i] = model->tile_rows;
-    int status = vlmp_batches_create(batches, lengths, tiles, err);
+    int break_at = sweep->break_at > 0 ? count_tiles(sequences, sweep->break_at) : tiles;
+    int status = vlmp_batches_create(batches, lengths, tiles, break_at, err);
     free(lengths);
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
@@ -252,7 +253,8 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
     if (lengths == NULL) return vlmp_fail_memory(err, "sequence lengths");
     for (int i = 0; i < count; i++)
         lengths[i] = sequences[i].length;
-    int status = vlmp_batches_create(batches, lengths, count, err);
+    int break_at = sweep->break_at > 0 ? sweep->break_at : count;
+    int status = vlmp_batches_create(batches, lengths, count, break_at, err);
     free(lengths);
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.text.hidden,

@@ -1,0 +1,251 @@
+/* The structure of a packed file: tensors against their list, linears against their tensors. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/packed_read.h"
+#include "src/model/names.h"
+
+void vlmp_packed_where(const vlmp_packed *p, const char *key, char out[1024])
+{
+    snprintf(out, 1024, "%.900s: metadata '%.80s'", p->base.path, key);
+}
+
+static int bad_entry(const vlmp_packed *p, const char *name, const char *what, vlmp_error *err)
+{
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: metadata 'vlmp.tensors': '%.200s' %s; the file is damaged, make it again",
+                     p->base.path, name, what);
+}
+
+static bool is_hash(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+}
+
+/* The entries sorted by name: lists of cJSON are linked, a look-up by key in a loop is quadratic.
+ */
+static int sort_entries(const vlmp_packed *p, const cJSON ***out, vlmp_error *err)
+{
+    *out = NULL;
+    if (!cJSON_IsObject(p->tensor_list)) return bad_entry(p, "it", "is not an object", err);
+    size_t count = 0;
+    for (const cJSON *item = p->tensor_list->child; item != NULL; item = item->next)
+        count++;
+    if (count != p->file.count)
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: metadata 'vlmp.tensors' lists %zu tensors, the header %zu; the file is "
+            "damaged, make it again",
+            p->base.path, count, p->file.count);
+    *out = vlmp_alloc(count, sizeof **out);
+    if (*out == NULL) return vlmp_fail_memory(err, p->base.path);
+    size_t n = 0;
+    for (const cJSON *item = p->tensor_list->child; item != NULL; item = item->next)
+        (*out)[n++] = item;
+    if (n > 0) qsort(*out, n, sizeof **out, by_key);
+    return VLMP_OK;
+}
+
+static int check_alignment(const vlmp_packed *p, const vlmp_st_tensor *t, vlmp_error *err)
+{
+    size_t at = p->file.data_start + (size_t)t->begin, bytes = (size_t)(t->end - t->begin);
+    size_t need = bytes % VLMP_ALIGN == 0 ? VLMP_ALIGN : vlmp_dtype_size(t->dtype);
+    if (vlmp_packed_is_file(t->name)) need = 1;
+    if (bytes == 0 || at % need == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: tensor '%.200s' at byte %zu is not aligned to %zu bytes; make the file "
+                     "again",
+                     p->base.path, t->name, at, need);
+}
+
+static int add_tensor(vlmp_packed *p, const vlmp_st_tensor *from, const cJSON *entry,
+                      vlmp_error *err)
+{
+    char where[1024];
+    vlmp_packed_where(p, "vlmp.tensors", where);
+    const char *source, *hash;
+    bool unused;
+    VLMP_TRY(vlmp_json_string(entry, "source", NULL, &source, where, err));
+    VLMP_TRY(vlmp_json_string(entry, "sha256", "", &hash, where, err));
+    VLMP_TRY(vlmp_json_bool(entry, "unused", false, &unused, where, err));
+    if (!is_hash(hash)) return bad_entry(p, from->name, "has no SHA-256", err);
+    p->hashes[from - p->file.tensors] = hash;
+    VLMP_TRY(check_alignment(p, from, err));
+    if (vlmp_packed_is_file(from->name)) return VLMP_OK;
+    if (source == NULL) return bad_entry(p, from->name, "has no source name", err);
+    vlmp_tensor *tensor = &p->table.tensors[p->table.count++];
+    *tensor = (vlmp_tensor){
+        .name = from->name,
+        .source_name = source,
+        .file = p->base.path,
+        .file_offset = p->file.data_start + from->begin,
+        .dtype = from->dtype,
+        .rank = from->rank,
+        .data = vlmp_safetensors_data(&p->file, from),
+        .bytes = (size_t)(from->end - from->begin),
+        .unused = unused,
+    };
+    memcpy(tensor->shape, from->shape, sizeof tensor->shape);
+    return VLMP_OK;
+}
+
+static int by_computation(const void *a, const void *b)
+{
+    return vlmp_name_compare(((const vlmp_tensor *)a)->name, ((const vlmp_tensor *)b)->name);
+}
+
+int vlmp_packed_read_tensors(vlmp_packed *p, vlmp_error *err)
+{
+    if (p->file.data_start % VLMP_ALIGN != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the data begins at byte %zu, which is not a multiple of %d; make the "
+                         "file again",
+                         p->base.path, p->file.data_start, VLMP_ALIGN);
+    const cJSON **entries;
+    VLMP_TRY(sort_entries(p, &entries, err));
+    size_t count = p->file.count;
+    p->hashes = vlmp_calloc(count, sizeof *p->hashes);
+    p->table.tensors = vlmp_alloc(count, sizeof *p->table.tensors);
+    int status = VLMP_OK;
+    if (p->hashes == NULL || p->table.tensors == NULL) status = vlmp_fail_memory(err, p->base.path);
+    for (size_t i = 0; i < count && status == VLMP_OK; i++) {
+        const vlmp_st_tensor *tensor = &p->file.tensors[p->file.by_name[i]];
+        if (strcmp(tensor->name, entries[i]->string) != 0)
+            status = bad_entry(p, tensor->name, "is not listed", err);
+        else
+            status = add_tensor(p, tensor, entries[i], err);
+    }
+    free(entries);
+    VLMP_TRY(status);
+    if (p->table.count > 0)
+        qsort(p->table.tensors, p->table.count, sizeof *p->table.tensors, by_computation);
+    return vlmp_tensor_table_index(&p->table, err);
+}
+
+static int bad_linear(const vlmp_packed *p, const char *name, const char *what, vlmp_error *err)
+{
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: metadata 'vlmp.linears': '%.200s' %s; the file is damaged, make it again",
+                     p->base.path, name, what);
+}
+
+/* name + part has exactly this type and shape; columns 0: it must be absent. */
+static int check_part(const vlmp_packed *p, const char *name, const char *part, vlmp_dtype dtype,
+                      int64_t rows, int64_t columns, vlmp_error *err)
+{
+    char full[VLMP_ST_MAX_NAME + 16];
+    snprintf(full, sizeof full, "%s%s", name, part);
+    const vlmp_tensor *tensor = vlmp_tensor_table_find(&p->table, full);
+    if (columns == 0) {
+        if (tensor == NULL) return VLMP_OK;
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: tensor '%.200s' at byte %llu is there although its linear has no %s; "
+                         "make the file again",
+                         p->base.path, full, (unsigned long long)tensor->file_offset, part + 1);
+    }
+    if (tensor == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.200s' is missing; make the file again",
+                         p->base.path, full);
+    if (tensor->dtype == dtype && tensor->rank == 2 && tensor->shape[0] == rows &&
+        tensor->shape[1] == columns)
+        return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: tensor '%.200s' at byte %llu is not %s of shape %lld × %lld, which its "
+                     "scheme needs; make the file again",
+                     p->base.path, full, (unsigned long long)tensor->file_offset,
+                     vlmp_dtype_name(dtype), (long long)rows, (long long)columns);
+}
+
+static int read_shape(const vlmp_packed *p, const cJSON *item, vlmp_packed_linear *out,
+                      vlmp_error *err)
+{
+    const cJSON *shape = vlmp_json_get(item, "shape");
+    if (!cJSON_IsArray(shape) || cJSON_GetArraySize(shape) != 2)
+        return bad_linear(p, item->string, "has no 'shape' of two numbers", err);
+    int64_t *sizes[] = {&out->n, &out->k};
+    const cJSON *number = shape->child;
+    for (int i = 0; i < 2; i++, number = number->next) {
+        double value = cJSON_IsNumber(number) ? number->valuedouble : 0;
+        if (!(value >= 1 && value <= INT32_MAX) || value != (double)(int64_t)value)
+            return bad_linear(p, item->string, "has a size that is out of range", err);
+        *sizes[i] = (int64_t)value;
+    }
+    return VLMP_OK;
+}
+
+static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *out, vlmp_error *err)
+{
+    char where[1024];
+    vlmp_packed_where(p, "vlmp.linears", where);
+    if (!cJSON_IsObject(item)) return bad_linear(p, item->string, "is not an object", err);
+    if (strlen(item->string) >= VLMP_NAME_BYTES)
+        return bad_linear(p, item->string, "has too long a name", err);
+    int64_t bits, group;
+    const char *activations;
+    VLMP_TRY(read_shape(p, item, out, err));
+    VLMP_TRY(vlmp_json_int(item, "bits", 0, 0, 8, &bits, where, err));
+    VLMP_TRY(vlmp_json_int(item, "group", -1, -1, INT32_MAX, &group, where, err));
+    VLMP_TRY(vlmp_json_bool(item, "symmetric", true, &out->scheme.symmetric, where, err));
+    VLMP_TRY(vlmp_json_string(item, "activations", "", &activations, where, err));
+    out->scheme.bits = (int)bits;
+    out->scheme.group = (int)group;
+    out->scheme.int8_activations = strcmp(activations, "int8") == 0;
+    if (!out->scheme.int8_activations && strcmp(activations, "float") != 0)
+        return bad_linear(p, item->string, "has neither float nor int8 activations", err);
+    out->name = vlmp_arena_copy(&p->arena, item->string, strlen(item->string));
+    if (out->name == NULL) return vlmp_fail_memory(err, p->base.path);
+    vlmp_packed_shape shape;
+    if (!vlmp_packed_shape_of(&shape, out))
+        return bad_linear(p, item->string, "has bits, group and shape that do not fit", err);
+    VLMP_TRY(check_part(p, out->name, ".codes", VLMP_U8, out->n, shape.code_bytes, err));
+    VLMP_TRY(check_part(p, out->name, ".scales", shape.scale_type, out->n, shape.groups, err));
+    VLMP_TRY(check_part(p, out->name, ".zeros", VLMP_U8, out->n, shape.zero_bytes, err));
+    return check_part(p, out->name, ".weight", VLMP_U8, 0, 0, err);
+}
+
+static int linears_by_computation(const void *a, const void *b)
+{
+    return vlmp_name_compare(((const vlmp_packed_linear *)a)->name,
+                             ((const vlmp_packed_linear *)b)->name);
+}
+
+/* Parts that no linear claims. A linear claims its own, all of which exist. */
+static int check_strays(const vlmp_packed *p, vlmp_error *err)
+{
+    static const char *const parts[] = {".codes", ".scales", ".zeros"};
+    size_t have[3] = {0}, want[3] = {p->linear_count, p->linear_count, 0};
+    for (size_t i = 0; i < p->linear_count; i++)
+        want[2] += !p->linears[i].scheme.symmetric;
+    for (size_t i = 0; i < p->table.count; i++) {
+        const char *name = p->table.tensors[i].name;
+        for (int k = 0; k < 3; k++)
+            have[k] += strcmp(name + vlmp_name_stem(name), parts[k]) == 0;
+    }
+    for (int k = 0; k < 3; k++)
+        if (have[k] != want[k])
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "%s: %zu tensors end in '%s', the linears have %zu; make the file again",
+                p->base.path, have[k], parts[k], want[k]);
+    return VLMP_OK;
+}
+
+int vlmp_packed_read_linears(vlmp_packed *p, const cJSON *linears, vlmp_error *err)
+{
+    if (!cJSON_IsObject(linears)) return bad_linear(p, "it", "is not an object", err);
+    size_t count = 0;
+    for (const cJSON *item = linears->child; item != NULL; item = item->next)
+        count++;
+    p->linears = vlmp_calloc(count, sizeof *p->linears);
+    if (p->linears == NULL) return vlmp_fail_memory(err, p->base.path);
+    for (const cJSON *item = linears->child; item != NULL; item = item->next)
+        VLMP_TRY(read_linear(p, item, &p->linears[p->linear_count++], err));
+    if (count > 0) qsort(p->linears, count, sizeof *p->linears, linears_by_computation);
+    return check_strays(p, err);
+}

@@ -1,0 +1,155 @@
+#include "formats/safetensors_write.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/json.h"
+
+#define PIECE ((size_t)1 << 20) /* bytes asked from a reader at a time */
+
+int vlmp_st_bytes(const vlmp_tensor *tensor, size_t *bytes, vlmp_error *err)
+{
+    *bytes = vlmp_dtype_size(tensor->dtype);
+    for (int i = 0; i < tensor->rank; i++)
+        if (tensor->shape[i] < 0 || !vlmp_mul_size(*bytes, (size_t)tensor->shape[i], bytes))
+            return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%.200s': its size overflows",
+                             tensor->name);
+    return VLMP_OK;
+}
+
+void vlmp_st_put_header(vlmp_buffer *out, const vlmp_st_pair *pairs, size_t pair_count,
+                        const vlmp_tensor *tensors, size_t tensor_count)
+{
+    vlmp_json_writer w = {.out = *out};
+    vlmp_json_open(&w, '{');
+    if (pair_count > 0) {
+        vlmp_json_key(&w, "__metadata__");
+        vlmp_json_open(&w, '{');
+        for (size_t i = 0; i < pair_count; i++) {
+            vlmp_json_key(&w, pairs[i].key);
+            vlmp_json_put_bytes(&w, pairs[i].value, pairs[i].length);
+        }
+        vlmp_json_close(&w, '}');
+    }
+    int64_t begin = 0;
+    for (size_t i = 0; i < tensor_count; i++) {
+        vlmp_json_key(&w, tensors[i].name);
+        vlmp_json_open(&w, '{');
+        vlmp_json_key(&w, "dtype");
+        vlmp_json_put_string(&w, vlmp_dtype_name(tensors[i].dtype));
+        vlmp_json_key(&w, "shape");
+        vlmp_json_open(&w, '[');
+        int64_t bytes = (int64_t)vlmp_dtype_size(tensors[i].dtype);
+        for (int d = 0; d < tensors[i].rank; d++) {
+            vlmp_json_put_int(&w, tensors[i].shape[d]);
+            bytes *= tensors[i].shape[d];
+        }
+        vlmp_json_close(&w, ']');
+        vlmp_json_key(&w, "data_offsets");
+        vlmp_json_open(&w, '[');
+        vlmp_json_put_int(&w, begin);
+        vlmp_json_put_int(&w, begin += bytes);
+        vlmp_json_close(&w, ']');
+        vlmp_json_close(&w, '}');
+    }
+    vlmp_json_close(&w, '}');
+    *out = w.out;
+}
+
+/* The reference implementation's order of types, narrow to wide. */
+static int dtype_rank(vlmp_dtype dtype)
+{
+    static const unsigned char ranks[VLMP_DTYPE_COUNT] = {
+        [VLMP_BOOL] = 0, [VLMP_U8] = 1,   [VLMP_I8] = 2,   [VLMP_F8_E5M2] = 3, [VLMP_F8_E4M3] = 4,
+        [VLMP_I16] = 5,  [VLMP_U16] = 6,  [VLMP_F16] = 7,  [VLMP_BF16] = 8,    [VLMP_I32] = 9,
+        [VLMP_U32] = 10, [VLMP_F32] = 11, [VLMP_F64] = 12, [VLMP_I64] = 13,    [VLMP_U64] = 14,
+    };
+    return ranks[dtype];
+}
+
+typedef struct {
+    vlmp_tensor tensor;
+    size_t index; /* in the caller's list */
+} ordered;
+
+static int by_width(const void *a, const void *b)
+{
+    const ordered *x = a, *y = b;
+    int rank = dtype_rank(y->tensor.dtype) - dtype_rank(x->tensor.dtype);
+    return rank != 0 ? rank : strcmp(x->tensor.name, y->tensor.name);
+}
+
+static int write_tensor(vlmp_outfile *file, const ordered *item, unsigned char *piece,
+                        vlmp_st_read_fn *read, void *arg, vlmp_error *err)
+{
+    size_t bytes;
+    VLMP_TRY(vlmp_st_bytes(&item->tensor, &bytes, err));
+    if (item->tensor.data != NULL) return vlmp_outfile_write(file, item->tensor.data, bytes, err);
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        size_t length = bytes - at < PIECE ? bytes - at : PIECE;
+        VLMP_TRY(read(arg, item->index, at, piece, length, err));
+        VLMP_TRY(vlmp_outfile_write(file, piece, length, err));
+    }
+    return VLMP_OK;
+}
+
+static int write_header(vlmp_outfile *file, const ordered *order, size_t count,
+                        const vlmp_st_pair *pairs, size_t pair_count, vlmp_error *err)
+{
+    vlmp_tensor *tensors = vlmp_alloc(count, sizeof *tensors);
+    if (tensors == NULL) return vlmp_fail_memory(err, file->path);
+    for (size_t i = 0; i < count; i++)
+        tensors[i] = order[i].tensor;
+    vlmp_buffer json = {0};
+    vlmp_st_put_header(&json, pairs, pair_count, tensors, count);
+    free(tensors);
+    while (json.length % 8 != 0 && !json.failed)
+        vlmp_buffer_text(&json, " ");
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)json.length >> 8 * i);
+    int status = VLMP_OK;
+    if (json.failed)
+        status = vlmp_fail_memory(err, file->path);
+    else if (json.length > VLMP_ST_MAX_HEADER)
+        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
+                           file->path, json.length);
+    if (status == VLMP_OK) status = vlmp_outfile_write(file, prefix, sizeof prefix, err);
+    if (status == VLMP_OK) status = vlmp_outfile_write(file, json.data, json.length, err);
+    vlmp_buffer_free(&json);
+    return status;
+}
+
+static int write_all(vlmp_outfile *file, ordered *order, size_t count, const vlmp_st_pair *pairs,
+                     size_t pair_count, vlmp_st_read_fn *read, void *arg, vlmp_error *err)
+{
+    for (size_t i = 0, bytes; i < count; i++)
+        VLMP_TRY(vlmp_st_bytes(&order[i].tensor, &bytes, err));
+    if (count > 0) qsort(order, count, sizeof *order, by_width);
+    VLMP_TRY(write_header(file, order, count, pairs, pair_count, err));
+    unsigned char *piece = vlmp_alloc(PIECE, 1);
+    if (piece == NULL) return vlmp_fail_memory(err, file->path);
+    int status = VLMP_OK;
+    for (size_t i = 0; i < count && status == VLMP_OK; i++)
+        status = write_tensor(file, &order[i], piece, read, arg, err);
+    free(piece);
+    return status;
+}
+
+int vlmp_safetensors_write(const char *path, bool force, const vlmp_tensor *tensors,
+                           size_t tensor_count, const vlmp_st_pair *pairs, size_t pair_count,
+                           vlmp_st_read_fn *read, void *arg, vlmp_error *err)
+{
+    vlmp_outfile file;
+    VLMP_TRY(vlmp_outfile_open(&file, path, force, err));
+    ordered *order = vlmp_alloc(tensor_count, sizeof *order);
+    int status = order == NULL ? vlmp_fail_memory(err, path) : VLMP_OK;
+    for (size_t i = 0; i < tensor_count && status == VLMP_OK; i++)
+        order[i] = (ordered){tensors[i], i};
+    if (status == VLMP_OK)
+        status = write_all(&file, order, tensor_count, pairs, pair_count, read, arg, err);
+    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
+    vlmp_outfile_abort(&file);
+    free(order);
+    return status;
+}

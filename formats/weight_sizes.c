@@ -1,0 +1,77 @@
+#include "formats/weight_sizes.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/packed.h"
+#include "src/model/names.h"
+
+const char *vlmp_part_name(vlmp_part part)
+{
+    static const char *const names[VLMP_PARTS] = {"vision", "projector", "embed", "text", "head"};
+    return names[part];
+}
+
+static vlmp_part part_of(const char *name)
+{
+    if (strncmp(name, "vision.", 7) == 0) return VLMP_PART_VISION;
+    if (strncmp(name, "text.embed.", 11) == 0) return VLMP_PART_EMBED;
+    if (strncmp(name, "text.head.", 10) == 0) return VLMP_PART_HEAD;
+    if (strncmp(name, "text.", 5) == 0) return VLMP_PART_TEXT;
+    return VLMP_PART_PROJECTOR;
+}
+
+static void add(vlmp_weight_size *size, uint64_t weights, uint64_t bytes, bool quantized)
+{
+    size->weights += weights;
+    size->bytes += bytes;
+    if (!quantized) return;
+    size->quantized_weights += weights;
+    size->quantized_bytes += bytes;
+}
+
+static void add_to(vlmp_weight_sizes *out, const char *name, uint64_t weights, uint64_t bytes,
+                   bool quantized)
+{
+    add(&out->parts[part_of(name)], weights, bytes, quantized);
+    add(&out->total, weights, bytes, quantized);
+}
+
+static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
+{
+    static const char *const parts[] = {".codes", ".scales", ".zeros"};
+    const char *leaf = tensor->name + vlmp_name_stem(tensor->name);
+    if (tensor->unused) {
+        out->unused_bytes += tensor->bytes;
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(leaf, parts[i]) != 0) continue;
+        add_to(out, tensor->name, 0, tensor->bytes, true);
+        return;
+    }
+    add_to(out, tensor->name, tensor->bytes / vlmp_dtype_size(tensor->dtype), tensor->bytes, false);
+}
+
+void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)
+{
+    *out = (vlmp_weight_sizes){0};
+    for (size_t i = 0; i < source->count(source); i++)
+        add_tensor(out, source->at(source, i));
+    if (strcmp(source->kind, "packed") != 0) return;
+    size_t count;
+    const vlmp_packed_linear *linears = vlmp_packed_linears(source, &count);
+    for (size_t i = 0; i < count; i++) {
+        char name[VLMP_NAME_BYTES + 16];
+        snprintf(name, sizeof name, "%s.codes", linears[i].name);
+        const vlmp_tensor *codes = source->find(source, name);
+        if (codes != NULL && !codes->unused)
+            add_to(out, name, (uint64_t)(linears[i].n * linears[i].k), 0, true);
+    }
+}
+
+double vlmp_bits_per_weight(uint64_t bytes, uint64_t weights)
+{
+    return weights == 0 ? NAN : 8.0 * (double)bytes / (double)weights;
+}

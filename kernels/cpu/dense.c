@@ -1,0 +1,205 @@
+/* Weights to F32, and products of few rows with F32, F16 or BF16 weights. Compiled once a level. */
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/level.h"
+#include "kernels/cpu/simd.h"
+
+INLINE vfloat load_weights(const unsigned char *from, const vlmp_dtype dtype)
+{
+    if (dtype == VLMP_F32) return vf_load(from);
+    if (dtype == VLMP_F16) return vf_from_f16(from);
+    return vi_as_float(vi_shl(vi_from_u16(from), 16));
+}
+
+INLINE vfloat load_weights_part(const unsigned char *from, const vlmp_dtype dtype, int lanes)
+{
+    unsigned char copy[VECTOR_BYTES] = {0};
+    memcpy(copy, from, (size_t)lanes * (dtype == VLMP_F32 ? 4 : 2));
+    return load_weights(copy, dtype);
+}
+
+INLINE void dense_to_f32(float *out, const unsigned char *from, int count, const vlmp_dtype dtype)
+{
+    const size_t size = dtype == VLMP_F32 ? 4 : 2;
+    int i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vf_store(out + i, load_weights(from + (size_t)i * size, dtype));
+    if (i < count)
+        vf_store_part(out + i, load_weights_part(from + (size_t)i * size, dtype, count - i),
+                      count - i);
+}
+
+/* count codes of one group; bit 0 of `first` says in which nibble the first code lies. */
+INLINE void codes_to_f32(float *out, const uint8_t *codes, int first, int count, int bits, int zero,
+                         float scale)
+{
+    int i = 0;
+    const vfloat factor = vf_set(scale);
+    const vint offset = vi_set(zero);
+    if (bits == 8) {
+        for (; i + LANES <= count; i += LANES)
+            vf_store(out + i,
+                     vf_mul(vi_to_float(vi_sub(vi_from_u8(codes + first + i), offset)), factor));
+    } else if (first % 2 == 0) {
+        /* Lane j of a 32- or 64-bit piece wants nibble j. */
+        const vint shifts = vi_shl(vi_and(vi_iota(), vi_set(7)), 2);
+        for (; i + LANES <= count; i += LANES) {
+            uint32_t words[2];
+            memcpy(words, codes + (first + i) / 2, LANES / 2);
+            vint packed = vi_set((int32_t)words[0]);
+#if defined(__AVX512BW__)
+            packed = _mm512_mask_set1_epi32(packed, 0xff00, (int32_t)words[1]);
+#endif
+            vint unpacked = vi_and(vi_shr_each(packed, shifts), vi_set(15));
+            vf_store(out + i, vf_mul(vi_to_float(vi_sub(unpacked, offset)), factor));
+        }
+    }
+    for (; i < count; i++) {
+        int index = first + i;
+        int code = bits == 8 ? codes[index] : codes[index / 2] >> (index % 2 * 4) & 15;
+        out[i] = (float)(code - zero) * scale;
+    }
+}
+
+INLINE float scale_of(const vlmp_linear *w, size_t index)
+{
+    const unsigned char *scales = w->scales;
+    if (w->group == w->k) {
+        float scale;
+        memcpy(&scale, scales + index * 4, sizeof scale);
+        return scale;
+    }
+    uint16_t half;
+    memcpy(&half, scales + index * 2, sizeof half);
+    return _cvtsh_ss(half);
+}
+
+static void packed_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1)
+{
+    int groups = vlmp_linear_groups(w);
+    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, w->bits);
+    for (int k = k0; k < k1;) {
+        int group = k / w->group;
+        int end = (group + 1) * w->group < k1 ? (group + 1) * w->group : k1;
+        int zero = 1 << (w->bits - 1);
+        if (w->zeros != NULL) {
+            const uint8_t *zeros = w->zeros + (size_t)n * vlmp_codes_row_bytes(groups, w->bits);
+            zero = w->bits == 8 ? zeros[group] : zeros[group / 2] >> (group % 2 * 4) & 15;
+        }
+        float scale = scale_of(w, (size_t)n * (size_t)groups + (size_t)group);
+        if (w->bits == 8)
+            codes_to_f32(out + (k - k0), codes, k, end - k, 8, zero, scale);
+        else
+            codes_to_f32(out + (k - k0), codes, k, end - k, 4, zero, scale);
+        k = end;
+    }
+}
+
+void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1)
+{
+    if (w->bits != 0) {
+        packed_to_f32(out, w, n, k0, k1);
+        return;
+    }
+    size_t first = (size_t)n * (size_t)w->k + (size_t)k0;
+    const unsigned char *weight = w->weight;
+    int count = k1 - k0;
+    if (w->dtype == VLMP_F32)
+        dense_to_f32(out, weight + first * 4, count, VLMP_F32);
+    else if (w->dtype == VLMP_F16)
+        dense_to_f32(out, weight + first * 2, count, VLMP_F16);
+    else
+        dense_to_f32(out, weight + first * 2, count, VLMP_BF16);
+}
+
+enum { MOST_OUTPUTS = 4, MOST_ROWS = 4 };
+
+/* Bytes by which weights are prefetched. */
+#ifndef AHEAD
+#    define AHEAD 2048
+#endif
+
+INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n, int step,
+                          const int outs, const int rows, const vlmp_dtype dtype)
+{
+    const size_t size = dtype == VLMP_F32 ? 4 : 2;
+    const size_t row_bytes = (size_t)w->k * size;
+    const unsigned char *weight = (const unsigned char *)w->weight + (size_t)n * row_bytes;
+    vfloat sums[MOST_OUTPUTS][MOST_ROWS];
+    UNROLL
+    for (int o = 0; o < outs; o++)
+        UNROLL
+    for (int r = 0; r < rows; r++)
+        sums[o][r] = vf_zero();
+    int k = 0;
+    for (; k + LANES <= w->k; k += LANES) {
+        vfloat inputs[MOST_ROWS];
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            inputs[r] = vf_load(x + (size_t)r * (size_t)w->k + k);
+        UNROLL
+        for (int o = 0; o < outs; o++) {
+            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+            vfloat values = load_weights(from, dtype);
+            UNROLL
+            for (int r = 0; r < rows; r++)
+                sums[o][r] = vf_fma(values, inputs[r], sums[o][r]);
+        }
+    }
+    if (k < w->k) {
+        UNROLL
+        for (int o = 0; o < outs; o++) {
+            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
+            vfloat values = load_weights_part(from, dtype, w->k - k);
+            UNROLL
+            for (int r = 0; r < rows; r++)
+                sums[o][r] = vf_fma(
+                    values, vf_load_part(x + (size_t)r * (size_t)w->k + k, w->k - k), sums[o][r]);
+        }
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int o = 0; o < outs; o++)
+        y[(size_t)r * (size_t)w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]);
+}
+
+#define DEFINE_DENSE(dtype, rows)                                                              \
+    static void dense_##dtype##_##rows(float *y, const float *x, const vlmp_linear *w, int n0, \
+                                       int n1)                                                 \
+    {                                                                                          \
+        int step = (n1 - n0) / MOST_OUTPUTS;                                                   \
+        for (int n = n0; n < n0 + step; n++)                                                   \
+            dense_outputs(y, x, w, n, step, MOST_OUTPUTS, rows, VLMP_##dtype);                 \
+        for (int n = n0 + step * MOST_OUTPUTS; n < n1; n++)                                    \
+            dense_outputs(y, x, w, n, 0, 1, rows, VLMP_##dtype);                               \
+    }
+
+DEFINE_DENSE(F32, 1)
+DEFINE_DENSE(F32, 2)
+DEFINE_DENSE(F32, 4)
+DEFINE_DENSE(F16, 1)
+DEFINE_DENSE(F16, 2)
+DEFINE_DENSE(F16, 4)
+DEFINE_DENSE(BF16, 1)
+DEFINE_DENSE(BF16, 2)
+DEFINE_DENSE(BF16, 4)
+
+typedef void dense_fn(float *y, const float *x, const vlmp_linear *w, int n0, int n1);
+
+static dense_fn *const dense[3][3] = {
+    {dense_F32_1, dense_F32_2, dense_F32_4},
+    {dense_F16_1, dense_F16_2, dense_F16_4},
+    {dense_BF16_1, dense_BF16_2, dense_BF16_4},
+};
+
+void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
+                            int n1)
+{
+    dense_fn *const *run = dense[w->dtype == VLMP_F32 ? 0 : w->dtype == VLMP_F16 ? 1 : 2];
+    for (int row = 0; row < rows;) {
+        int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
+        run[size](y + (size_t)row * (size_t)w->n, x + (size_t)row * (size_t)w->k, w, n0, n1);
+        row += 1 << size;
+    }
+}

@@ -1,0 +1,31 @@
+/* The table of a level. */
+#include "kernels/cpu/level.h"
+
+#define TEXT_OF(name) #name
+#define TEXT(name)    TEXT_OF(name)
+
+extern const vlmp_cpu_kernels LEVEL_NAME(cpu);
+
+const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
+    .name = TEXT(VLMP_LEVEL),
+    .weights_to_f32 = LEVEL_NAME(weights_to_f32),
+    .dense_rows = LEVEL_NAME(dense_rows),
+    .packed_supports = LEVEL_NAME(packed_supports),
+    .prepared_bytes = LEVEL_NAME(prepared_bytes),
+    .prepare_row = LEVEL_NAME(prepare_row),
+    .packed_rows = LEVEL_NAME(packed_rows),
+    .tile_supports = LEVEL_NAME(tile_supports),
+    .tile_prepared_bytes = LEVEL_NAME(tile_prepared_bytes),
+    .tile_prepare_row = LEVEL_NAME(tile_prepare_row),
+    .int8_tile = LEVEL_NAME(int8_tile),
+    .dots = LEVEL_NAME(dots),
+    .weighted_sum = LEVEL_NAME(weighted_sum),
+    .scale = LEVEL_NAME(scale),
+    .exp_sum = LEVEL_NAME(exp_sum),
+    .largest = LEVEL_NAME(largest),
+    .rms_norm = LEVEL_NAME(rms_norm),
+    .layer_norm = LEVEL_NAME(layer_norm),
+    .activate = LEVEL_NAME(activate),
+    .gated = LEVEL_NAME(gated),
+    .add = LEVEL_NAME(add),
+};

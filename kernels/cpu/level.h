@@ -1,0 +1,35 @@
+/* Functions that are compiled once a level; level.c puts them into the table. */
+#pragma once
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/simd.h"
+
+bool LEVEL_NAME(packed_supports)(const vlmp_linear *w);
+size_t LEVEL_NAME(prepared_bytes)(int k, int bits, bool int8);
+void LEVEL_NAME(prepare_row)(void *prepared, const float *x, int k, int bits, bool int8);
+void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
+                             const vlmp_linear *w, int n0, int n1);
+
+bool LEVEL_NAME(tile_supports)(const vlmp_linear *w);
+size_t LEVEL_NAME(tile_prepared_bytes)(const vlmp_linear *w);
+void LEVEL_NAME(tile_prepare_row)(void *prepared, const float *x, const vlmp_linear *w);
+void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int rows,
+                           const vlmp_linear *w, int n0, int n1, void *scratch);
+
+void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
+void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
+                            int n1);
+
+void LEVEL_NAME(dots)(float *s, float factor, const float *q, const float *k, size_t stride,
+                      int count, int dim);
+void LEVEL_NAME(weighted_sum)(float *o, float factor, const float *p, const float *v, size_t stride,
+                              int count, int dim);
+void LEVEL_NAME(scale)(float *y, float factor, int count);
+float LEVEL_NAME(exp_sum)(float *x, float largest, int count);
+float LEVEL_NAME(largest)(const float *x, int count);
+void LEVEL_NAME(rms_norm)(float *y, const float *x, int dim, const float *weight, float eps);
+void LEVEL_NAME(layer_norm)(float *y, const float *x, int dim, const float *weight,
+                            const float *bias, float eps);
+void LEVEL_NAME(activate)(float *x, int count, vlmp_activation act);
+void LEVEL_NAME(gated)(float *gate, const float *up, int count, vlmp_activation act);
+void LEVEL_NAME(add)(float *y, const float *x, int count);

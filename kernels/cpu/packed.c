@@ -1,0 +1,501 @@
+/* Products of few rows with packed weights, read as they are stored. Compiled once a level.
+ *
+ * A vector of codes is a block; each of its 32-bit lanes holds 8 (4 bits) or 4 (8 bits) consecutive
+ * inputs. Inputs become integers first, once a call, so that codes meet them in 8-bit dot products:
+ *  - int8 activations: one code, one scale a row;
+ *  - float activations: x = 2^e·(65536·d2 + 256·d1 + d0), three signed 8-bit digits, e per lane
+ * from its largest |x|, so |error| ≤ 2⁻²³·1.004·largest |x| of the lane (about F32's own rounding).
+ * A lane's sum is exact in integers; it is then scaled and added in F32. */
+#include <assert.h>
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/int8.h"
+#include "kernels/cpu/level.h"
+#include "kernels/cpu/simd.h"
+
+/* A prepared row: 64 bytes that start with the row's scale, then for each block its digit vectors
+ * (for each digit: even inputs, odd inputs; 8 bits: all), the negated sums of its lanes, and with
+ * three digits the scales of its lanes. 8-bit codes with three digits have two vectors of sums:
+ * of 256·d2 + d1 and of d0, since the whole would not fit 32 bits. */
+enum { HEADER = 64 };
+
+/* Bytes by which codes are prefetched. */
+#ifndef AHEAD
+#    define AHEAD 2048
+#endif
+
+INLINE int parts_of(int bits)
+{
+    return bits == 4 ? 2 : 1;
+}
+
+INLINE int block_inputs(int bits)
+{
+    return VECTOR_BYTES * parts_of(bits);
+}
+
+INLINE int digit_vectors(int bits, int digits)
+{
+    return digits * parts_of(bits);
+}
+
+INLINE size_t block_bytes(int bits, int digits)
+{
+    int sums = bits == 8 && digits == 3 ? 2 : 1;
+    return (size_t)(digit_vectors(bits, digits) + sums + (digits == 3)) * VECTOR_BYTES;
+}
+
+size_t LEVEL_NAME(prepared_bytes)(int k, int bits, bool int8)
+{
+    int per_block = block_inputs(bits);
+    size_t blocks = (size_t)(k / per_block + (k % per_block != 0));
+    return HEADER + blocks * block_bytes(bits, int8 ? 1 : 3);
+}
+
+/* The power of two that makes a lane with this largest |x| at most 127·65536 + 127·256 + 127, and
+ * its inverse; NaN for a lane with infinite or NaN inputs. Below 2⁻¹⁰⁰ inputs lose digits. */
+INLINE float lane_scale(uint32_t largest, float *inverse)
+{
+    float margin = float_of(largest) * 1.004f;
+    uint32_t bits;
+    memcpy(&bits, &margin, sizeof bits);
+    uint32_t exponent = bits >> 23;
+    if (exponent < 27) exponent = 27;
+    *inverse = largest >= 0x7f800000u ? 0 : float_of((276u - exponent) << 23);
+    return largest >= 0x7f800000u ? NAN : float_of((exponent - 22) << 23);
+}
+
+/* Digits of 4 integers, as 4 bytes each. */
+INLINE void split4(__m128i q, uint32_t digits[3])
+{
+    const __m128i low_bytes =
+        _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    UNROLL
+    for (int d = 0; d < 3; d++) {
+        __m128i digit = _mm_srai_epi32(_mm_slli_epi32(q, 24), 24);
+        digits[d] = (uint32_t)_mm_cvtsi128_si32(_mm_shuffle_epi8(digit, low_bytes));
+        q = _mm_srai_epi32(_mm_sub_epi32(q, digit), 8);
+    }
+}
+
+/* Stores 4 bytes a digit (consecutive inputs `unit`·4 …) into a block. */
+INLINE void store_unit(unsigned char *block, int unit, const uint32_t *bytes, int bits, int digits)
+{
+    UNROLL
+    for (int d = 0; d < digits; d++) {
+        if (bits == 8) {
+            memcpy(block + d * VECTOR_BYTES + unit * 4, &bytes[d], 4);
+            continue;
+        }
+        uint16_t even = (uint16_t)((bytes[d] & 0xff) | (bytes[d] >> 8 & 0xff00));
+        uint16_t odd = (uint16_t)((bytes[d] >> 8 & 0xff) | (bytes[d] >> 16 & 0xff00));
+        memcpy(block + 2 * d * VECTOR_BYTES + unit * 2, &even, 2);
+        memcpy(block + (2 * d + 1) * VECTOR_BYTES + unit * 2, &odd, 2);
+    }
+}
+
+INLINE vint digit_sum(const unsigned char *block, int bits, int digit)
+{
+    const vint ones = vi_set8(1);
+    vint sum = vi_zero();
+    UNROLL
+    for (int part = 0; part < parts_of(bits); part++)
+        sum =
+            vi_dot4(sum, ones, vi_load(block + (digit * parts_of(bits) + part) * VECTOR_BYTES), 0);
+    return sum;
+}
+
+INLINE void store_sums(unsigned char *block, int bits, int digits)
+{
+    unsigned char *sums = block + digit_vectors(bits, digits) * VECTOR_BYTES;
+    vint low = digit_sum(block, bits, 0);
+    if (digits == 3) {
+        vint high = vi_add(vi_shl(digit_sum(block, bits, 2), 8), digit_sum(block, bits, 1));
+        if (bits == 8) {
+            vi_store(sums, vi_sub(vi_zero(), high));
+            sums += VECTOR_BYTES;
+        } else {
+            low = vi_add(low, vi_shl(high, 8));
+        }
+    }
+    vi_store(sums, vi_sub(vi_zero(), low));
+}
+
+/* One block of at most block_inputs inputs; int8 with the row's scale, else per lane. */
+INLINE void prepare_block(unsigned char *block, const float *x, int bits, int digits, float scale)
+{
+    int lane_units = parts_of(bits);
+    float *scales = (float *)(void *)(block + block_bytes(bits, digits) - VECTOR_BYTES);
+    const __m128 limit = _mm_set1_ps(127);
+    for (int lane = 0; lane < LANES; lane++) {
+        const float *values = x + lane * 4 * lane_units;
+        float inverse = 0;
+        if (digits == 3) scales[lane] = lane_scale(largest_bits(values, 4 * lane_units), &inverse);
+        for (int unit = 0; unit < lane_units; unit++) {
+            __m128 v = _mm_loadu_ps(values + 4 * unit);
+            if (digits == 3)
+                v = _mm_mul_ps(v, _mm_set1_ps(inverse));
+            else
+                v = _mm_max_ps(_mm_min_ps(_mm_div_ps(v, _mm_set1_ps(scale)), limit),
+                               _mm_sub_ps(_mm_setzero_ps(), limit));
+            uint32_t bytes[3];
+            split4(_mm_cvtps_epi32(v), bytes);
+            store_unit(block, lane * lane_units + unit, bytes, bits, digits);
+        }
+    }
+    store_sums(block, bits, digits);
+}
+
+INLINE void prepare_row(unsigned char *prepared, const float *x, int k, int bits, int digits)
+{
+    float scale = digits == 1 ? int8_scale(x, k) : 0;
+    float divisor = int8_divisor(scale);
+    memcpy(prepared, &scale, sizeof scale);
+    int per_block = block_inputs(bits);
+    prepared += HEADER;
+    for (int i = 0; i < k; i += per_block, prepared += block_bytes(bits, digits)) {
+        if (k - i >= per_block) {
+            prepare_block(prepared, x + i, bits, digits, divisor);
+        } else {
+            float padded[2 * VECTOR_BYTES] = {0};
+            memcpy(padded, x + i, (size_t)(k - i) * sizeof *padded);
+            prepare_block(prepared, padded, bits, digits, divisor);
+        }
+    }
+}
+
+void LEVEL_NAME(prepare_row)(void *prepared, const float *x, int k, int bits, bool int8)
+{
+    if (bits == 4 && int8) prepare_row(prepared, x, k, 4, 1);
+    if (bits == 4 && !int8) prepare_row(prepared, x, k, 4, 3);
+    if (bits == 8 && int8) prepare_row(prepared, x, k, 8, 1);
+    if (bits == 8 && !int8) prepare_row(prepared, x, k, 8, 3);
+}
+
+/* What the kernels of one call share. */
+struct few {
+    const vlmp_linear *w;
+    const unsigned char *prepared; /* rows, stride apart */
+    size_t stride;
+    size_t row_bytes; /* of codes */
+    int groups;
+    vint lane_index; /* group in the block of each lane */
+};
+
+INLINE vfloat lane_scales(const struct few *f, int n, int group, int count)
+{
+    const unsigned char *scales = f->w->scales;
+    uint64_t halves = 0;
+    const unsigned char *from = scales + ((size_t)n * (size_t)f->groups + (size_t)group) * 2;
+    memcpy(&halves, from, (size_t)count * 2);
+    return vf_pick4(_mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves)), f->lane_index);
+}
+
+INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits, const bool zeros)
+{
+    if (!zeros) return vi_set(1 << (bits - 1));
+    size_t row_bytes = vlmp_codes_row_bytes(f->groups, bits);
+    const uint8_t *from = f->w->zeros + (size_t)n * row_bytes + (size_t)(group * bits / 8);
+    uint32_t packed = 0;
+    memcpy(&packed, from, vlmp_codes_row_bytes(count, bits));
+    vint shifts = bits == 4 ? vi_shl(f->lane_index, 2) : vi_shl(f->lane_index, 3);
+    return vi_and(vi_shr_each(vi_set((int32_t)packed), shifts), vi_set((1 << bits) - 1));
+}
+
+INLINE float group_scale(const struct few *f, int n, int group)
+{
+    const unsigned char *scales = f->w->scales;
+    size_t index = (size_t)n * (size_t)f->groups + (size_t)group;
+    if (f->w->group == f->w->k) {
+        float scale;
+        memcpy(&scale, scales + index * 4, sizeof scale);
+        return scale;
+    }
+    uint16_t half;
+    memcpy(&half, scales + index * 2, sizeof half);
+    return _cvtsh_ss(half);
+}
+
+INLINE vint group_zero(const struct few *f, int n, int group, int bits, const bool zeros)
+{
+    if (!zeros) return vi_set(1 << (bits - 1));
+    const uint8_t *row = f->w->zeros + (size_t)n * vlmp_codes_row_bytes(f->groups, bits);
+    return vi_set(bits == 8 ? row[group] : row[group / 2] >> (group % 2 * 4) & 15);
+}
+
+/* −z·Σ of a lane's inputs, for one vector of sums. */
+INLINE vint zero_term(vint negated_sum, vint zero, int bits, const bool zeros)
+{
+    if (zeros) return vi_mul(negated_sum, zero);
+    return bits == 4 ? vi_shl(negated_sum, 3) : vi_shl(negated_sum, 7);
+}
+
+/* Σ (u − z)·x of each lane, in units of the last digit. start is added (one digit only). */
+INLINE vint dot_one(const vint *codes, const unsigned char *x, vint zero, int bits, vint start,
+                    const bool zeros)
+{
+    vint sum =
+        vi_add(start, zero_term(vi_load(x + parts_of(bits) * VECTOR_BYTES), zero, bits, zeros));
+    UNROLL
+    for (int part = 0; part < parts_of(bits); part++)
+        sum = vi_dot4(sum, codes[part], vi_load(x + part * VECTOR_BYTES), bits == 8);
+    return sum;
+}
+
+INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, int bits,
+                        const bool zeros)
+{
+    const unsigned char *sums = x + digit_vectors(bits, 3) * VECTOR_BYTES;
+    vint digit[3] = {vi_zero(), vi_zero(), vi_zero()};
+    if (bits == 8) {
+        digit[1] = zero_term(vi_load(sums), zero, bits, zeros);
+        digit[0] = zero_term(vi_load(sums + VECTOR_BYTES), zero, bits, zeros);
+    } else {
+        digit[0] = zero_term(vi_load(sums), zero, bits, zeros);
+    }
+    UNROLL
+    for (int d = 0; d < 3; d++)
+        UNROLL
+    for (int part = 0; part < parts_of(bits); part++)
+        digit[d] = vi_dot4(digit[d], codes[part],
+                           vi_load(x + (d * parts_of(bits) + part) * VECTOR_BYTES), bits == 8);
+    vint high = vi_add(vi_shl(digit[2], 8), digit[1]);
+    if (bits == 8) return vf_fma(vi_to_float(high), vf_set(256), vi_to_float(digit[0]));
+    return vi_to_float(vi_add(vi_shl(high, 8), digit[0]));
+}
+
+INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
+{
+    vint raw = bytes == VECTOR_BYTES ? vi_load(from) : vi_load_part(from, bytes);
+    if (bits == 8) {
+        codes[0] = raw;
+        return;
+    }
+    codes[0] = vi_and(raw, vi_set8(15));
+    codes[1] = vi_and(vi_shr(raw, 4), vi_set8(15));
+}
+
+/* One block whose lanes belong to 2 or 4 groups: adds to sums[output][row]. */
+INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, int block,
+                       int bytes, int groups, const int lanes, const int outs, const int rows,
+                       const int bits, const int digits, const bool zeros)
+{
+    vint codes[4][2];
+    vfloat scales[4];
+    vint offsets[4];
+    int group = block * lanes;
+    UNROLL
+    for (int o = 0; o < outs; o++) {
+        const uint8_t *from =
+            f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * VECTOR_BYTES;
+        _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+        load_codes(codes[o], from, bytes, bits);
+        scales[o] = lane_scales(f, n + o * step, group, groups);
+        offsets[o] = lane_zeros(f, n + o * step, group, groups, bits, zeros);
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const unsigned char *x =
+            f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+        UNROLL
+        for (int o = 0; o < outs; o++) {
+            vfloat value;
+            if (digits == 1) {
+                value = vi_to_float(dot_one(codes[o], x, offsets[o], bits, vi_zero(), zeros));
+            } else {
+                vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
+                value = vf_mul(dot_three(codes[o], x, offsets[o], bits, zeros), x_scales);
+            }
+            sums[o][r] = vf_fma(value, scales[o], sums[o][r]);
+        }
+    }
+}
+
+/* Blocks first … end-1, all of one group: adds to sums[output][row]. */
+INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step, int group,
+                         int first, int end, const int outs, const int rows, const int bits,
+                         const int digits, const bool zeros)
+{
+    vint whole[4][4];
+    vfloat part[4][4];
+    vint offsets[4];
+    UNROLL
+    for (int o = 0; o < outs; o++) {
+        offsets[o] = group_zero(f, n + o * step, group, bits, zeros);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            whole[o][r] = vi_zero();
+            part[o][r] = vf_zero();
+        }
+    }
+    for (int block = first; block < end; block++) {
+        vint codes[4][2];
+        size_t offset = (size_t)block * VECTOR_BYTES;
+        size_t left = f->row_bytes - offset;
+        UNROLL
+        for (int o = 0; o < outs; o++) {
+            const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+            load_codes(codes[o], from, left < VECTOR_BYTES ? (int)left : VECTOR_BYTES, bits);
+        }
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            const unsigned char *x =
+                f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+            UNROLL
+            for (int o = 0; o < outs; o++) {
+                if (digits == 1)
+                    whole[o][r] = dot_one(codes[o], x, offsets[o], bits, whole[o][r], zeros);
+                else
+                    part[o][r] =
+                        vf_fma(dot_three(codes[o], x, offsets[o], bits, zeros),
+                               vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES), part[o][r]);
+            }
+        }
+    }
+    UNROLL
+    for (int o = 0; o < outs; o++) {
+        vfloat scale = vf_set(group_scale(f, n + o * step, group));
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            sums[o][r] =
+                vf_fma(digits == 1 ? vi_to_float(whole[o][r]) : part[o][r], scale, sums[o][r]);
+    }
+}
+
+/* A lane of 8-bit codes sums up to 4·255·127 a block: this many stay within 32 bits. */
+enum { MAX_RUN = 8192 };
+
+INLINE void run_outputs(const struct few *f, float *y, int n, int step, const int outs,
+                        const int rows, const int bits, const int digits, const int lanes,
+                        const bool zeros)
+{
+    vfloat sums[4][4];
+    UNROLL
+    for (int o = 0; o < outs; o++)
+        UNROLL
+    for (int r = 0; r < rows; r++)
+        sums[o][r] = vf_zero();
+    int k = f->w->k;
+    int per_block = block_inputs(bits);
+    int whole_blocks = k / per_block;
+    if (lanes) {
+        for (int block = 0; block < whole_blocks; block++)
+            lane_block(f, sums, n, step, block, VECTOR_BYTES, lanes, lanes, outs, rows, bits,
+                       digits, zeros);
+        if (k % per_block != 0)
+            lane_block(f, sums, n, step, whole_blocks,
+                       (int)f->row_bytes - whole_blocks * VECTOR_BYTES, k % per_block / f->w->group,
+                       lanes, outs, rows, bits, digits, zeros);
+    } else {
+        int blocks = whole_blocks + (k % per_block != 0);
+        int group_size = f->groups == 1 ? blocks : f->w->group / per_block;
+        for (int block = 0; block < blocks;) {
+            int group = block / group_size;
+            int end = (group + 1) * group_size;
+            if (end - block > MAX_RUN) end = block + MAX_RUN;
+            group_blocks(f, sums, n, step, group, block, end, outs, rows, bits, digits, zeros);
+            block = end;
+        }
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        float scale = 1;
+        if (digits == 1) memcpy(&scale, f->prepared + (size_t)r * f->stride - HEADER, sizeof scale);
+        UNROLL
+        for (int o = 0; o < outs; o++)
+            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]) * scale;
+    }
+}
+
+typedef void run_fn(const struct few *f, float *y, int n0, int n1);
+
+/* Several outputs share the loads of x, several rows share the unpacking of codes. */
+#define RUN_NAME(rows, bits, digits, lanes, zeros) \
+    run_##rows##_##bits##_##digits##_##lanes##_##zeros
+
+#define DEFINE_RUN(outs, rows, bits, digits, lanes, zeros)                                        \
+    static void RUN_NAME(rows, bits, digits, lanes, zeros)(const struct few *f, float *y, int n0, \
+                                                           int n1)                                \
+    {                                                                                             \
+        int step = (n1 - n0) / (outs);                                                            \
+        for (int n = n0; n < n0 + step; n++)                                                      \
+            run_outputs(f, y, n, step, outs, rows, bits, digits, lanes, zeros);                   \
+        for (int n = n0 + step * (outs); n < n1; n++)                                             \
+            run_outputs(f, y, n, 0, 1, rows, bits, digits, lanes, zeros);                         \
+    }
+
+#define DEFINE_ROWS(bits, digits, lanes, zeros)  \
+    DEFINE_RUN(4, 1, bits, digits, lanes, zeros) \
+    DEFINE_RUN(2, 2, bits, digits, lanes, zeros) \
+    DEFINE_RUN(1, 4, bits, digits, lanes, zeros)
+
+#define DEFINE_ALL(bits, digits)    \
+    DEFINE_ROWS(bits, digits, 0, 0) \
+    DEFINE_ROWS(bits, digits, 0, 1) \
+    DEFINE_ROWS(bits, digits, 2, 0) \
+    DEFINE_ROWS(bits, digits, 2, 1) \
+    DEFINE_ROWS(bits, digits, 4, 0) \
+    DEFINE_ROWS(bits, digits, 4, 1)
+
+DEFINE_ALL(4, 1)
+DEFINE_ALL(4, 3)
+DEFINE_ALL(8, 1)
+DEFINE_ALL(8, 3)
+
+#define ROW_RUNS(bits, digits, lanes, zeros)                                              \
+    {                                                                                     \
+        RUN_NAME(1, bits, digits, lanes, zeros), RUN_NAME(2, bits, digits, lanes, zeros), \
+            RUN_NAME(4, bits, digits, lanes, zeros)                                       \
+    }
+
+#define ALL_RUNS(bits, digits)                                            \
+    {                                                                     \
+        {ROW_RUNS(bits, digits, 0, 0), ROW_RUNS(bits, digits, 0, 1)},     \
+            {ROW_RUNS(bits, digits, 2, 0), ROW_RUNS(bits, digits, 2, 1)}, \
+            {ROW_RUNS(bits, digits, 4, 0), ROW_RUNS(bits, digits, 4, 1)}, \
+    }
+
+/* By bits, activations, groups in a block, zeros, rows 1, 2, 4. */
+static run_fn *const runs[2][2][3][2][3] = {
+    {ALL_RUNS(4, 1), ALL_RUNS(4, 3)},
+    {ALL_RUNS(8, 1), ALL_RUNS(8, 3)},
+};
+
+bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
+{
+    int per_block = block_inputs(w->bits);
+    if (w->group == w->k || w->group % per_block == 0) return true;
+    int lane_groups = per_block / w->group;
+    return per_block % w->group == 0 && (lane_groups == 2 || lane_groups == 4);
+}
+
+void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
+                             const vlmp_linear *w, int n0, int n1)
+{
+    int per_block = block_inputs(w->bits);
+    struct few f = {
+        .w = w,
+        .prepared = (const unsigned char *)prepared + HEADER,
+        .stride = stride,
+        .row_bytes = vlmp_codes_row_bytes(w->k, w->bits),
+        .groups = vlmp_linear_groups(w),
+    };
+    /* Groups in a block; 0: a group is a run of whole blocks, or the row. */
+    int lanes = w->group != w->k && w->group < per_block ? per_block / w->group : 0;
+    if (lanes != 0) {
+        int shift = __builtin_ctz(LANES / (unsigned)lanes);
+        _Alignas(64) int32_t index[LANES];
+        for (int lane = 0; lane < LANES; lane++)
+            index[lane] = lane >> shift;
+        f.lane_index = vi_load(index);
+    }
+    run_fn *const *run = runs[w->bits == 8][!w->int8_activations][lanes / 2][w->zeros != NULL];
+    for (int row = 0; row < rows;) {
+        int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
+        run[size](&f, y + (size_t)row * (size_t)w->n, n0, n1);
+        row += 1 << size;
+        f.prepared += stride << size;
+    }
+}

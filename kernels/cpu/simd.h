@@ -1,0 +1,172 @@
+/* Vectors of the level that a file is compiled for: 512 bits with AVX-512 (F, BW, DQ, VL), else 256
+ * with AVX2, FMA and F16C. One lane is 32 bits. Private to the files of a level. */
+#pragma once
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Before loops whose count is constant once the function is inlined: unrolled, so that arrays of
+ * vectors become registers. */
+#if defined(__clang__)
+#    define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#    define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* vlmp_packed_rows_avx512vnni and so on: the same files are compiled once a level. */
+#define LEVEL_JOIN(name, level)  vlmp_##name##_##level
+#define LEVEL_PASTE(name, level) LEVEL_JOIN(name, level)
+#define LEVEL_NAME(name)         LEVEL_PASTE(name, VLMP_LEVEL)
+
+#if defined(__AVX512BW__)
+
+enum { LANES = 16, VECTOR_BYTES = 64 };
+typedef __m512i vint;
+typedef __m512 vfloat;
+
+/* clang-format off */
+INLINE vint vi_zero(void) { return _mm512_setzero_si512(); }
+INLINE vint vi_set(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE vint vi_set8(int8_t x) { return _mm512_set1_epi8(x); }
+INLINE vint vi_load(const void *p) { return _mm512_loadu_si512(p); }
+INLINE void vi_store(void *p, vint x) { _mm512_storeu_si512(p, x); }
+INLINE vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
+INLINE vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
+INLINE vint vi_sub(vint a, vint b) { return _mm512_sub_epi32(a, b); }
+INLINE vint vi_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
+INLINE vint vi_max(vint a, vint b) { return _mm512_max_epi32(a, b); }
+#define vi_shl(a, bits) _mm512_slli_epi32(a, bits)
+#define vi_shr(a, bits) _mm512_srli_epi32(a, bits)
+#define vi_sar(a, bits) _mm512_srai_epi32(a, bits)
+INLINE vint vi_shr_each(vint a, vint bits) { return _mm512_srlv_epi32(a, bits); }
+INLINE vint vi_iota(void) { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+INLINE vfloat vi_to_float(vint a) { return _mm512_cvtepi32_ps(a); }
+INLINE vint vf_to_int(vfloat a) { return _mm512_cvtps_epi32(a); }
+INLINE vfloat vi_as_float(vint a) { return _mm512_castsi512_ps(a); }
+INLINE vint vf_as_int(vfloat a) { return _mm512_castps_si512(a); }
+INLINE vfloat vf_zero(void) { return _mm512_setzero_ps(); }
+INLINE vfloat vf_set(float x) { return _mm512_set1_ps(x); }
+INLINE vfloat vf_load(const void *p) { return _mm512_loadu_ps(p); }
+INLINE void vf_store(float *p, vfloat x) { _mm512_storeu_ps(p, x); }
+INLINE vfloat vf_add(vfloat a, vfloat b) { return _mm512_add_ps(a, b); }
+INLINE vfloat vf_sub(vfloat a, vfloat b) { return _mm512_sub_ps(a, b); }
+INLINE vfloat vf_mul(vfloat a, vfloat b) { return _mm512_mul_ps(a, b); }
+INLINE vfloat vf_div(vfloat a, vfloat b) { return _mm512_div_ps(a, b); }
+INLINE vfloat vf_max(vfloat a, vfloat b) { return _mm512_max_ps(a, b); }
+INLINE vfloat vf_min(vfloat a, vfloat b) { return _mm512_min_ps(a, b); }
+INLINE vfloat vf_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE float vf_sum(vfloat a) { return _mm512_reduce_add_ps(a); }
+INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
+INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
+INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+/* lane → table[index[lane]], index 0 … 3. */
+INLINE vfloat vf_pick4(__m128 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps128_ps512(table)); }
+/* The first `bytes` (0 … VECTOR_BYTES) bytes, then zeros. */
+INLINE vint vi_load_part(const void *p, int bytes)
+{
+    return _mm512_maskz_loadu_epi8(bytes >= 64 ? ~0ull : (1ull << bytes) - 1, p);
+}
+INLINE vfloat vf_load_part(const float *p, int lanes)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), p);
+}
+INLINE void vf_store_part(float *p, vfloat x, int lanes)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << lanes) - 1), x);
+}
+/* clang-format on */
+
+#else
+
+enum { LANES = 8, VECTOR_BYTES = 32 };
+typedef __m256i vint;
+typedef __m256 vfloat;
+
+/* clang-format off */
+INLINE vint vi_zero(void) { return _mm256_setzero_si256(); }
+INLINE vint vi_set(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE vint vi_set8(int8_t x) { return _mm256_set1_epi8(x); }
+INLINE vint vi_load(const void *p) { return _mm256_loadu_si256(p); }
+INLINE void vi_store(void *p, vint x) { _mm256_storeu_si256(p, x); }
+INLINE vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
+INLINE vint vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
+INLINE vint vi_sub(vint a, vint b) { return _mm256_sub_epi32(a, b); }
+INLINE vint vi_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
+INLINE vint vi_max(vint a, vint b) { return _mm256_max_epi32(a, b); }
+#define vi_shl(a, bits) _mm256_slli_epi32(a, bits)
+#define vi_shr(a, bits) _mm256_srli_epi32(a, bits)
+#define vi_sar(a, bits) _mm256_srai_epi32(a, bits)
+INLINE vint vi_shr_each(vint a, vint bits) { return _mm256_srlv_epi32(a, bits); }
+INLINE vint vi_iota(void) { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+INLINE vfloat vi_to_float(vint a) { return _mm256_cvtepi32_ps(a); }
+INLINE vint vf_to_int(vfloat a) { return _mm256_cvtps_epi32(a); }
+INLINE vfloat vi_as_float(vint a) { return _mm256_castsi256_ps(a); }
+INLINE vint vf_as_int(vfloat a) { return _mm256_castps_si256(a); }
+INLINE vfloat vf_zero(void) { return _mm256_setzero_ps(); }
+INLINE vfloat vf_set(float x) { return _mm256_set1_ps(x); }
+INLINE vfloat vf_load(const void *p) { return _mm256_loadu_ps(p); }
+INLINE void vf_store(float *p, vfloat x) { _mm256_storeu_ps(p, x); }
+INLINE vfloat vf_add(vfloat a, vfloat b) { return _mm256_add_ps(a, b); }
+INLINE vfloat vf_sub(vfloat a, vfloat b) { return _mm256_sub_ps(a, b); }
+INLINE vfloat vf_mul(vfloat a, vfloat b) { return _mm256_mul_ps(a, b); }
+INLINE vfloat vf_div(vfloat a, vfloat b) { return _mm256_div_ps(a, b); }
+INLINE vfloat vf_max(vfloat a, vfloat b) { return _mm256_max_ps(a, b); }
+INLINE vfloat vf_min(vfloat a, vfloat b) { return _mm256_min_ps(a, b); }
+INLINE vfloat vf_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE float vf_sum(vfloat a)
+{
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+INLINE float vf_largest(vfloat a)
+{
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+INLINE vfloat vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
+INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
+INLINE vfloat vf_pick4(__m128 table, vint index) { return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(table), index); }
+INLINE vint vi_load_part(const void *p, int bytes)
+{
+    _Alignas(32) unsigned char copy[32] = {0};
+    memcpy(copy, p, (size_t)(bytes > 32 ? 32 : bytes));
+    return _mm256_load_si256((const __m256i *)copy);
+}
+INLINE vint vi_lane_mask(int lanes) { return _mm256_cmpgt_epi32(vi_set(lanes), vi_iota()); }
+INLINE vfloat vf_load_part(const float *p, int lanes) { return _mm256_maskload_ps(p, vi_lane_mask(lanes)); }
+INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p, vi_lane_mask(lanes), x); }
+/* clang-format on */
+
+#endif
+
+/* acc + Σ of 4 products u8·s8 in each lane, exact modulo 2³². Without VNNI the 16-bit pair sums of
+ * maddubs would saturate for large codes, so wide codes go through their two nibbles: 2·15·128
+ * fits. wide: codes may exceed 15. */
+INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
+{
+#if defined(__AVX512VNNI__)
+    (void)wide;
+    return _mm512_dpbusd_epi32(acc, codes, x);
+#elif defined(__AVX512BW__)
+    const vint ones = _mm512_set1_epi16(1);
+    if (!wide) return vi_add(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(codes, x), ones));
+    const vint nibble = vi_set8(15);
+    vint low = _mm512_madd_epi16(_mm512_maddubs_epi16(vi_and(codes, nibble), x), ones);
+    vint high = _mm512_madd_epi16(_mm512_maddubs_epi16(vi_and(vi_shr(codes, 4), nibble), x), ones);
+    return vi_add(acc, vi_add(low, vi_shl(high, 4)));
+#else
+    const vint ones = _mm256_set1_epi16(1);
+    if (!wide) return vi_add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), ones));
+    const vint nibble = vi_set8(15);
+    vint low = _mm256_madd_epi16(_mm256_maddubs_epi16(vi_and(codes, nibble), x), ones);
+    vint high = _mm256_madd_epi16(_mm256_maddubs_epi16(vi_and(vi_shr(codes, 4), nibble), x), ones);
+    return vi_add(acc, vi_add(low, vi_shl(high, 4)));
+#endif
+}

@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/images: small pictures with the reference's pixels, resampling, image processors and
+LLaVA-NeXT plans. Needs Pillow, torchvision and transformers; the versions are written to VERSIONS.
+
+  python3 scripts/golden-images.py tests/golden/images
+
+Pixels are stored as SHA-256 of the bytes (height, width and channel order of the manifest line), as the
+comparison is for equality. Every picture that is not a file comes from pattern(), which the tests have
+in C."""
+import hashlib
+import io
+import json
+import os
+import struct
+import sys
+import warnings
+import zlib
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+import transformers
+from PIL import Image, ImageOps
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+warnings.simplefilter("ignore")
+OUT = sys.argv[1]
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by PNG colour type
+
+
+def noise(count, seed):
+    i = np.arange(count, dtype=np.uint32) * np.uint32(2654435761) + np.uint32(seed)
+    i ^= i >> np.uint32(15)
+    i *= np.uint32(2246822519)
+    i ^= i >> np.uint32(13)
+    return (i >> np.uint32(24)).astype(np.uint8)
+
+
+def pattern(width, height, kind, seed):
+    """0: noise, 1: black and white noise, 2: a slope with some noise."""
+    v = noise(width * height * 3, seed).reshape(height, width, 3)
+    if kind == 1:
+        return (v & 1) * np.uint8(255)
+    if kind == 2:
+        y, x, c = np.indices(v.shape)
+        return ((x + 2 * y + 40 * c + (v >> 6)) & 255).astype(np.uint8)
+    return v
+
+
+def sha(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def put(name, data):
+    with open(os.path.join(OUT, name), "wb") as f:
+        f.write(data)
+
+
+def lines(name, rows):
+    put(name, "".join(" ".join(str(v) for v in row) + "\n" for row in rows).encode())
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, color, depth, interlaced=0, seed=1, before=b"", after=b"", entries=None):
+    """Random samples under random filters, so that every path of the decoder is taken."""
+    bits = SAMPLES[color] * depth
+    state = [seed * 1000]
+
+    def rows(w, h):
+        out = b""
+        for y in range(h if w else 0):
+            state[0] += 1
+            out += bytes([y % 5]) + noise((w * bits + 7) // 8, state[0]).tobytes()
+        return out
+
+    adam7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    if interlaced:
+        raw = b"".join(rows((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in adam7)
+    else:
+        raw = rows(width, height)
+    if color == 3:
+        before += chunk(b"PLTE", noise(3 * (entries or 1 << depth), seed).tobytes())
+    data = zlib.compress(raw, 9)
+    half = len(data) // 2  # two IDAT chunks
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
+            + before + chunk(b"IDAT", data[:half]) + chunk(b"IDAT", data[half:]) + after + chunk(b"IEND", b""))
+
+
+def tiff(order, entries):
+    out = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(entries))
+    for tag, kind, count, value in entries:
+        out += struct.pack(order + "HHI", tag, kind, count) + value
+    return out + struct.pack(order + "I", 0)
+
+
+def orientation(order, value):
+    return tiff(order, [(0x10F, 2, 4, b"abc\0"), (0x112, 3, 1, struct.pack(order + "HH", value, 0))])
+
+
+def xmp(value):
+    return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % value
+
+
+def segment(data):
+    return b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
+
+
+def jpeg(width, height, mode="RGB", seed=1, **options):
+    a = pattern(width, height, 2, seed)
+    image = {"RGB": lambda: Image.fromarray(a), "L": lambda: Image.fromarray(a[..., 0]),
+             "CMYK": lambda: Image.frombytes("CMYK", (width, height),
+                                             np.concatenate([a, a[..., ::-1][..., :1] // 2], -1).tobytes())}[mode]()
+    out = io.BytesIO()
+    image.save(out, "JPEG", **options)
+    return out.getvalue()
+
+
+def with_segments(data, *segments):
+    return data[:2] + b"".join(segment(s) for s in segments) + data[2:]
+
+
+def resampled(data, old, new):
+    """Another sampling of the first component with as many blocks in the picture: valid, other colours."""
+    at = data.index(b"\xff\xc0") + 4 + 6 + 1
+    assert data[at] == old
+    return data[:at] + bytes([new]) + data[at + 1:]
+
+
+def adobe(data, transform):
+    at = data.index(b"Adobe") + 11
+    return data[:at] + bytes([transform]) + data[at + 1:]
+
+
+def without_adobe(data):
+    at = data.index(b"Adobe") - 4
+    return data[:at] + data[at + 2 + struct.unpack(">H", data[at + 2:at + 4])[0]:]
+
+
+def files():
+    f = {}
+    kinds = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8), (4, 16),
+             (6, 8), (6, 16)]
+    for i, (color, depth) in enumerate(kinds):
+        for interlaced in 0, 1:
+            name = f"color{color}-{depth}{'-interlaced' if interlaced else ''}.png"
+            f[name] = png(13 + i, 22 - i, color, depth, interlaced, i + 1)
+    f["interlaced-1x1.png"] = png(1, 1, 2, 8, 1)
+    f["interlaced-3x2.png"] = png(3, 2, 6, 8, 1)
+    f["wide.png"] = png(60, 5, 2, 8)
+    f["tall.png"] = png(5, 60, 2, 8)
+    base = png(16, 9, 3, 4)
+    at = base.index(b"IDAT") - 4
+    f["transparent-palette.png"] = base[:at] + chunk(b"tRNS", bytes([0, 128, 255, 7])) + base[at:]
+    base = png(16, 9, 2, 8)
+    at = base.index(b"IDAT") - 4
+    f["transparent-color.png"] = base[:at] + chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3)) + base[at:]
+    base = png(16, 9, 0, 16)
+    at = base.index(b"IDAT") - 4
+    f["transparent-gray.png"] = base[:at] + chunk(b"tRNS", struct.pack(">H", 77)) + base[at:]
+    f["short-palette.png"] = png(16, 9, 3, 8, entries=100)
+    f["gamma-profile.png"] = png(9, 7, 2, 8, before=chunk(b"gAMA", struct.pack(">I", 10000)) + chunk(
+        b"iCCP", b"name\0\0" + zlib.compress(b"not a profile")))
+    for value in range(1, 9):
+        order = "<>"[value % 2]
+        f[f"exif{value}.png"] = png(7, 4, 2, 8, before=chunk(b"eXIf", orientation(order, value)))
+        f[f"exif{value}.jpg"] = with_segments(jpeg(21, 10, seed=value), b"Exif\0\0" + orientation(order, value))
+    f["exif6-late.png"] = png(7, 4, 2, 8, after=chunk(b"eXIf", orientation("<", 6)))
+    raw = b"\nexif\n      40\n" + (b"Exif\0\0" + orientation(">", 8)).hex().encode() + b"\n"
+    f["exif8-text.png"] = png(7, 4, 2, 8, before=chunk(b"tEXt", b"Raw profile type exif\0" + raw))
+    f["exif8-compressed.png"] = png(7, 4, 2, 8, before=chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw)))
+    f["xmp5.png"] = png(7, 4, 2, 8, before=chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(5)))
+    small = jpeg(21, 10)
+    namespace = b"http://ns.adobe.com/xap/1.0/\0"
+    f["xmp7.jpg"] = with_segments(small, namespace + xmp(7))
+    f["exif1-xmp7.jpg"] = with_segments(small, b"Exif\0\0" + orientation("<", 1), namespace + xmp(7))
+    f["exif9.jpg"] = with_segments(small, b"Exif\0\0" + orientation("<", 9))
+    f["exif-long.jpg"] = with_segments(small, b"Exif\0\0" + tiff(">", [(0x112, 4, 1, struct.pack(">I", 6))]))
+    f["exif-void-first.jpg"] = with_segments(small, b"Exif\0\0" + tiff("<", [
+        (0x112, 3, 0, b"\3\0\0\0"), (0x112, 3, 1, b"\6\0\0\0"), (0x112, 3, 1, b"\3\0\0\0")]))
+    block = orientation("<", 6)
+    f["exif-split.jpg"] = with_segments(small, b"Exif\0\0" + block[:15], b"Exif\0\0" + block[15:])
+    for name, options in (("444", dict(subsampling=0)), ("422", dict(subsampling=1)), ("420", dict(subsampling=2)),
+                          ("420-progressive", dict(subsampling=2, progressive=True)),
+                          ("444-progressive", dict(subsampling=0, progressive=True)),
+                          ("420-restart", dict(subsampling=2, restart_marker_blocks=2)),
+                          ("422-restart-progressive", dict(subsampling=1, restart_marker_blocks=3, progressive=True)),
+                          ("rgb", dict(keep_rgb=True, subsampling=0))):
+        f[f"{name}.jpg"] = jpeg(37, 29, seed=len(name), quality=80, **options)
+    f["440.jpg"] = resampled(jpeg(64, 64, subsampling=1), 0x21, 0x12)
+    f["411.jpg"] = resampled(jpeg(64, 64, subsampling=2), 0x22, 0x41)
+    f["gray.jpg"] = jpeg(37, 29, "L")
+    f["gray-progressive.jpg"] = jpeg(37, 29, "L", progressive=True)
+    f["1x1.jpg"] = jpeg(1, 1)
+    f["cmyk.jpg"] = jpeg(37, 29, "CMYK")
+    f["cmyk-progressive.jpg"] = jpeg(37, 29, "CMYK", progressive=True)
+    f["cmyk-without-adobe.jpg"] = without_adobe(jpeg(37, 29, "CMYK"))
+    f["ycck.jpg"] = adobe(jpeg(37, 29, "CMYK"), 2)
+    return f
+
+
+def make_files():
+    rows = []
+    for name, data in sorted(files().items()):
+        a = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+        put(name, data)
+        rows.append((name, a.shape[1], a.shape[0], sha(a)))
+    lines("files.txt", rows)
+
+
+# --- resampling ---------------------------------------------------------------------------------
+
+
+def make_resize():
+    sizes = [(50, 40, 17, 13), (17, 13, 50, 40), (50, 40, 17, 60), (20, 30, 45, 11), (7, 1, 3, 5), (1, 9, 6, 4),
+             (64, 64, 64, 20), (64, 64, 20, 64), (33, 33, 33, 33), (300, 2, 11, 3), (2, 900, 3, 10), (3, 301, 5, 7),
+             # the order of the passes turns when the height shrinks by more than twice what the width does
+             (40, 60, 30, 40), (40, 60, 30, 39), (40, 60, 39, 58), (40, 60, 39, 57), (40, 60, 41, 59), (40, 60, 41, 61)]
+    rows, seed = [], 0
+    for width, height, to_width, to_height in sizes:
+        for code in range(6):
+            seed += 1
+            a = pattern(width, height, seed % 3, seed)
+            got = np.array(Image.fromarray(a).resize((to_width, to_height), code))
+            rows.append((width, height, seed % 3, seed, to_width, to_height, code, 0, sha(got)))
+            mode = {2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}.get(code)
+            if mode is not None:
+                t = tv.resize(torch.from_numpy(a).permute(2, 0, 1).contiguous(), [to_height, to_width],
+                              interpolation=mode, antialias=True)
+                rows.append((width, height, seed % 3, seed, to_width, to_height, code, 1, sha(t.permute(1, 2, 0).numpy())))
+    lines("resize.txt", rows)
+
+
+# --- image processors ---------------------------------------------------------------------------
+
+
+def make_processors():
+    e = 48
+    square = dict(size={"shortest_edge": e}, crop_size={"height": e, "width": e})
+    pinpoints = [[e, 2 * e], [2 * e, e], [2 * e, 2 * e], [3 * e, e], [e, 3 * e]]
+    processors = {
+        "clip": CLIPImageProcessorPil(**square),
+        "clip-uncropped": CLIPImageProcessorPil(size={"height": e, "width": e + 7}, do_center_crop=False),
+        "clip-large-crop": CLIPImageProcessorPil(size={"shortest_edge": e}, crop_size={"height": e + 9, "width": e - 5}),
+        "clip-bounded": CLIPImageProcessorPil(size={"shortest_edge": e, "longest_edge": e + 20}, resample=1,
+                                              crop_size={"height": e, "width": e + 13}),
+        "clip-raw": CLIPImageProcessorPil(do_resize=False, do_rescale=False, crop_size={"height": e, "width": e}),
+        "llava-pad": LlavaImageProcessorPil(do_pad=True, **square),
+        "llava-crop": LlavaImageProcessorPil(do_normalize=False, **square),
+        "next": LlavaNextImageProcessorPil(image_grid_pinpoints=pinpoints, **square),
+        "siglip": SiglipImageProcessorPil(size={"height": e, "width": e}, resample=2),
+    }
+    rows, seed = [], 5000
+    for i, (name, processor) in enumerate(processors.items()):
+        text = json.loads(processor.to_json_string())
+        if i % 2:  # as transformers 5 saves it
+            text = {"processor_class": "LlavaProcessor", "image_processor": text, "patch_size": 14}
+        put(name + ".json", (json.dumps(text, indent=1, sort_keys=True) + "\n").encode())
+        for width, height in (100, 40), (40, 100), (50, 50), (48, 48), (1000, 90), (9, 31), (1, 1), (2, 77):
+            if name == "clip-uncropped" and width == 1000:
+                continue
+            seed += 1
+            a = pattern(width, height, seed % 3, seed)
+            v = processor(images=Image.fromarray(a), return_tensors="np")["pixel_values"]
+            v = v[0] if v.ndim == 5 else v
+            assert v.dtype == np.float32
+            rows.append((name + ".json", width, height, seed % 3, seed, v.shape[0], v.shape[2], v.shape[3], sha(v)))
+    lines("processors.txt", rows)
+
+
+# --- LLaVA-NeXT plans ---------------------------------------------------------------------------
+
+
+class Counter:
+    """What LlavaNextProcessor's counting needs of itself."""
+
+    patch_size, num_additional_image_tokens = 14, 1
+    _get_unpadded_features = LlavaNextProcessor._get_unpadded_features
+
+    def __init__(self, pinpoints):
+        self.image_processor = type("P", (), {"image_grid_pinpoints": pinpoints})
+
+
+def make_plans():
+    sets = [LlavaNextImageProcessorPil.image_grid_pinpoints,
+            [[336 * i, 336 * j] for i in range(1, 7) for j in range(1, 7) if i * j <= 6]]
+    random = np.random.default_rng(20)
+    rows = []
+    for i in range(400):
+        width, height = (int(x) for x in (np.exp(random.uniform(0, 8.3, 2)) if i % 3 else random.integers(1, 2500, 2)))
+        if i % 5 == 0:  # shapes whose products are whole numbers up to rounding noise
+            height, width = int(random.integers(1, 40)) * 7, int(random.integers(1, 40)) * 12
+        s = i % 2
+        best = select_best_resolution((height, width), sets[s])
+        image = np.broadcast_to(np.uint8(0), (3, height, width))
+        new = get_patch_output_size(image, best, "channels_first")
+        tokens = LlavaNextProcessor._get_number_of_features(Counter(sets[s]), height, width, 336, 336) - 1
+        rows.append((height, width, s, *best, *new, tokens))
+    lines("anyres.txt", rows)
+
+
+os.makedirs(OUT, exist_ok=True)
+make_files()
+make_resize()
+make_processors()
+make_plans()
+lines("VERSIONS", [("Pillow", PIL.__version__), ("transformers", transformers.__version__),
+                   ("torchvision", torchvision.__version__.split("+")[0])])

@@ -1,0 +1,350 @@
+#include "src/calib/calibration.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+
+void vlmp_calibration_free(vlmp_calibration *calibration)
+{
+    for (size_t i = 0; i < calibration->count; i++)
+        vlmp_sequence_free(&calibration->samples[i].sequence);
+    free(calibration->samples);
+    vlmp_statistics_free(&calibration->statistics);
+    free(calibration->audit);
+    *calibration = (vlmp_calibration){0};
+}
+
+void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
+                    char id[VLMP_SHA256_HEX])
+{
+    id[0] = '\0';
+    vlmp_sha256 *hash = vlmp_sha256_start();
+    if (hash == NULL) return;
+    for (int i = 0; i < count; i++)
+        vlmp_sha256_update(hash, pictures[i].bytes, pictures[i].length);
+    vlmp_sha256_update(hash, prompt, strlen(prompt) + 1);
+    vlmp_sha256_update(hash, answer, strlen(answer) + 1);
+    vlmp_sha256_finish(hash, id);
+}
+
+/* Integers of one sample, in "samples.table". */
+enum {
+    COLUMN_LINE,
+    COLUMN_LENGTH,
+    COLUMN_ANSWER_FROM,
+    COLUMN_BORDER,
+    COLUMN_IMAGES,
+    COLUMN_TILES,
+    COLUMNS
+};
+/* Integers of one picture, in "samples.pictures": a vlmp_image_plan. */
+enum { PLAN_COLUMNS = 8 };
+
+struct exporter {
+    vlmp_arena *arena;
+    vlmp_tensor *tensors;
+    size_t count;
+};
+
+static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
+               const int64_t *shape, const void *data, vlmp_error *err)
+{
+    vlmp_tensor *tensor = &e->tensors[e->count++];
+    *tensor = (vlmp_tensor){.dtype = dtype, .rank = rank, .data = data};
+    tensor->name = vlmp_arena_copy(e->arena, name, strlen(name));
+    if (tensor->name == NULL) return vlmp_fail_memory(err, "calibration file");
+    tensor->bytes = vlmp_dtype_size(dtype);
+    for (int i = 0; i < rank; i++) {
+        tensor->shape[i] = shape[i];
+        tensor->bytes *= (size_t)shape[i];
+    }
+    return VLMP_OK;
+}
+
+static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
+{
+    size_t tokens = 0, tiles = 0, pictures = 0;
+    size_t tile_bytes = 3 * (size_t)c->image_size * (size_t)c->image_size;
+    for (size_t i = 0; i < c->count; i++) {
+        tokens += (size_t)c->samples[i].sequence.length;
+        tiles += (size_t)c->samples[i].sequence.tiles;
+        pictures += (size_t)c->samples[i].sequence.image_count;
+    }
+    int32_t *table = vlmp_arena_alloc(e->arena, c->count * COLUMNS, sizeof *table);
+    int32_t *plans = vlmp_arena_alloc(e->arena, pictures * PLAN_COLUMNS, sizeof *plans);
+    int32_t *ids = vlmp_arena_alloc(e->arena, tokens, sizeof *ids);
+    uint8_t *pixels = vlmp_arena_alloc(e->arena, tiles, tile_bytes);
+    if (table == NULL || plans == NULL || ids == NULL || pixels == NULL)
+        return vlmp_fail_memory(err, "calibration file");
+    int64_t shapes[4][4] = {{(int64_t)c->count, COLUMNS},
+                            {(int64_t)pictures, PLAN_COLUMNS},
+                            {(int64_t)tokens},
+                            {(int64_t)tiles, c->image_size, c->image_size, 3}};
+    VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
+    VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
+    VLMP_TRY(add(e, "samples.ids", VLMP_I32, 1, shapes[2], ids, err));
+    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], pixels, err));
+    for (size_t i = 0; i < c->count; i++) {
+        const vlmp_sequence *s = &c->samples[i].sequence;
+        int32_t row[COLUMNS] = {c->samples[i].line, s->length,      s->answer_from,
+                                s->border_moved,    s->image_count, s->tiles};
+        memcpy(table, row, sizeof row), table += COLUMNS;
+        memcpy(ids, s->ids, (size_t)s->length * sizeof *ids), ids += s->length;
+        if (s->tiles > 0) memcpy(pixels, s->pixels, (size_t)s->tiles * tile_bytes);
+        pixels += (size_t)s->tiles * tile_bytes;
+        for (int p = 0; p < s->image_count; p++) {
+            const vlmp_image_plan *plan = &s->plans[p];
+            int32_t values[PLAN_COLUMNS] = {plan->tiles,     plan->tokens,    plan->grid_rows,
+                                            plan->grid_cols, plan->first_row, plan->rows,
+                                            plan->first_col, plan->cols};
+            memcpy(plans, values, sizeof values), plans += PLAN_COLUMNS;
+        }
+    }
+    return VLMP_OK;
+}
+
+static int export_statistics(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
+{
+    for (int i = 0; i < c->statistics.count; i++) {
+        const vlmp_site_statistics *s = &c->statistics.sites[i];
+        char name[VLMP_NAME_MAX + 32];
+        int64_t shape[] = {VLMP_TOKEN_KINDS, s->dim};
+        snprintf(name, sizeof name, "statistics.%s.mean_abs", s->name);
+        VLMP_TRY(add(e, name, VLMP_F32, 2, shape, s->mean_abs, err));
+        snprintf(name, sizeof name, "statistics.%s.max_abs", s->name);
+        VLMP_TRY(add(e, name, VLMP_F32, 2, shape, s->max_abs, err));
+        snprintf(name, sizeof name, "statistics.%s.count", s->name);
+        VLMP_TRY(add(e, name, VLMP_I64, 1, shape, s->count, err));
+    }
+    return VLMP_OK;
+}
+
+static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const char **out,
+                           vlmp_error *err)
+{
+    vlmp_json_writer w = {0};
+    vlmp_json_open(&w, '{');
+    vlmp_json_key(&w, "version");
+    vlmp_json_put_int(&w, 1);
+    vlmp_json_key(&w, "model");
+    vlmp_json_put_string(&w, c->model_digest);
+    vlmp_json_key(&w, "image_size");
+    vlmp_json_put_int(&w, c->image_size);
+    vlmp_json_key(&w, "samples");
+    vlmp_json_open(&w, '[');
+    for (size_t i = 0; i < c->count; i++)
+        vlmp_json_put_string(&w, c->samples[i].id);
+    vlmp_json_close(&w, ']');
+    vlmp_json_key(&w, "audit");
+    vlmp_json_put_string(&w, c->audit);
+    vlmp_json_close(&w, '}');
+    if (!w.out.failed) *out = vlmp_arena_copy(arena, w.out.data, w.out.length);
+    bool failed = w.out.failed || *out == NULL;
+    vlmp_buffer_free(&w.out);
+    return failed ? vlmp_fail_memory(err, "calibration file") : VLMP_OK;
+}
+
+int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *arena,
+                            vlmp_tensor **out, size_t *count, const char **metadata,
+                            vlmp_error *err)
+{
+    *metadata = NULL;
+    size_t capacity = 4 + 3 * (size_t)calibration->statistics.count;
+    struct exporter e = {.arena = arena};
+    e.tensors = vlmp_arena_alloc(arena, capacity, sizeof *e.tensors);
+    if (e.tensors == NULL) return vlmp_fail_memory(err, "calibration file");
+    VLMP_TRY(export_samples(calibration, &e, err));
+    VLMP_TRY(export_statistics(calibration, &e, err));
+    VLMP_TRY(export_metadata(calibration, arena, metadata, err));
+    *out = e.tensors;
+    *count = e.count;
+    return VLMP_OK;
+}
+
+struct importer {
+    vlmp_find_fn *find;
+    void *arg;
+    const char *where;
+    vlmp_error *err;
+};
+
+/* A tensor of this type; a shape entry of −1 matches anything. */
+static int need(const struct importer *in, const char *name, vlmp_dtype dtype, int rank,
+                const int64_t *shape, const vlmp_tensor **out)
+{
+    *out = in->find(in->arg, name);
+    bool good = *out != NULL && (*out)->dtype == dtype && (*out)->rank == rank;
+    for (int i = 0; i < rank && good; i++)
+        good = shape[i] < 0 || (*out)->shape[i] == shape[i];
+    if (good) return VLMP_OK;
+    return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                     "%s: tensor '%s' is missing or has another shape; the calibration file is "
+                     "damaged or of another model",
+                     in->where, name);
+}
+
+static int check_sample(const struct importer *in, const vlmp_model *model, const int32_t *row,
+                        size_t index)
+{
+    bool good = row[COLUMN_LENGTH] > 0 && row[COLUMN_ANSWER_FROM] >= 0 &&
+                row[COLUMN_ANSWER_FROM] <= row[COLUMN_LENGTH] && row[COLUMN_IMAGES] >= 0 &&
+                row[COLUMN_TILES] >= 0 && row[COLUMN_LENGTH] <= model->config.text.max_positions;
+    if (good) return VLMP_OK;
+    return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu is inconsistent", in->where, index);
+}
+
+static int copy_bytes(void **out, const void *data, size_t *offset, size_t bytes, size_t total,
+                      const struct importer *in)
+{
+    if (bytes > total - *offset)
+        return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: the samples need more data than is stored",
+                         in->where);
+    *out = vlmp_alloc(bytes, 1);
+    if (*out == NULL) return vlmp_fail_memory(in->err, "calibration samples");
+    memcpy(*out, (const char *)data + *offset, bytes);
+    *offset += bytes;
+    return VLMP_OK;
+}
+
+/* Token ids and picture plans must agree with each other and with the model. */
+static int check_contents(const struct importer *in, const vlmp_model *model,
+                          const vlmp_sequence *s, size_t index)
+{
+    int pictures = 0, tokens = 0, tiles = 0;
+    for (int i = 0; i < s->length; i++) {
+        if (s->ids[i] < 0 || s->ids[i] >= model->config.text.vocab)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                             "%s: sample %zu has token id %d outside the vocabulary", in->where,
+                             index, s->ids[i]);
+        pictures += s->ids[i] == model->config.image_token;
+    }
+    for (int i = 0; i < s->image_count; i++) {
+        const vlmp_image_plan *p = &s->plans[i];
+        bool good = p->tiles > 0 && p->tiles <= s->tiles && p->tokens > 0 &&
+                    p->tokens <= s->length && p->grid_rows >= 0 && p->grid_rows <= s->tiles &&
+                    p->grid_cols >= 0 && p->grid_cols <= s->tiles && p->first_row >= 0 &&
+                    p->rows >= 0 && p->first_col >= 0 && p->cols >= 0;
+        if (!good)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has a bad picture plan",
+                             in->where, index);
+        tokens += p->tokens;
+        tiles += p->tiles;
+    }
+    if (pictures == tokens && tiles == s->tiles) return VLMP_OK;
+    return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                     "%s: sample %zu: its picture tokens do not fit its pictures", in->where,
+                     index);
+}
+
+static int import_samples(vlmp_calibration *c, const struct importer *in, const vlmp_model *model)
+{
+    const vlmp_tensor *table, *plans, *ids, *pixels;
+    VLMP_TRY(
+        need(in, "samples.table", VLMP_I32, 2, (int64_t[]){(int64_t)c->count, COLUMNS}, &table));
+    VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
+    VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
+    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4,
+                  (int64_t[]){-1, c->image_size, c->image_size, 3}, &pixels));
+    size_t plan_at = 0, id_at = 0, pixel_at = 0;
+    size_t tile_bytes = 3 * (size_t)c->image_size * (size_t)c->image_size;
+    for (size_t i = 0; i < c->count; i++) {
+        int32_t row[COLUMNS];
+        memcpy(row, table->data + i * sizeof row, sizeof row);
+        VLMP_TRY(check_sample(in, model, row, i));
+        vlmp_sequence *s = &c->samples[i].sequence;
+        c->samples[i].line = row[COLUMN_LINE];
+        s->length = row[COLUMN_LENGTH];
+        s->answer_from = row[COLUMN_ANSWER_FROM];
+        s->border_moved = row[COLUMN_BORDER] != 0;
+        s->image_count = row[COLUMN_IMAGES];
+        s->tiles = row[COLUMN_TILES];
+        void *copy;
+        VLMP_TRY(copy_bytes(&copy, ids->data, &id_at, (size_t)s->length * sizeof(int32_t),
+                            ids->bytes, in));
+        s->ids = copy;
+        VLMP_TRY(copy_bytes(&copy, pixels->data, &pixel_at, (size_t)s->tiles * tile_bytes,
+                            pixels->bytes, in));
+        s->pixels = copy;
+        size_t plan_bytes = (size_t)s->image_count * PLAN_COLUMNS * sizeof(int32_t);
+        _Static_assert(sizeof(vlmp_image_plan) == PLAN_COLUMNS * sizeof(int32_t),
+                       "a plan is its table row");
+        VLMP_TRY(copy_bytes(&copy, plans->data, &plan_at, plan_bytes, plans->bytes, in));
+        s->plans = copy;
+        VLMP_TRY(check_contents(in, model, s, i));
+    }
+    return VLMP_OK;
+}
+
+static int import_statistics(vlmp_calibration *c, const struct importer *in,
+                             const vlmp_model *model)
+{
+    VLMP_TRY(vlmp_statistics_create(&c->statistics, model, in->err));
+    for (int i = 0; i < c->statistics.count; i++) {
+        vlmp_site_statistics *s = &c->statistics.sites[i];
+        char name[VLMP_NAME_MAX + 32];
+        int64_t shape[] = {VLMP_TOKEN_KINDS, s->dim};
+        const vlmp_tensor *tensor;
+        snprintf(name, sizeof name, "statistics.%s.mean_abs", s->name);
+        VLMP_TRY(need(in, name, VLMP_F32, 2, shape, &tensor));
+        memcpy(s->mean_abs, tensor->data, tensor->bytes);
+        snprintf(name, sizeof name, "statistics.%s.max_abs", s->name);
+        VLMP_TRY(need(in, name, VLMP_F32, 2, shape, &tensor));
+        memcpy(s->max_abs, tensor->data, tensor->bytes);
+        snprintf(name, sizeof name, "statistics.%s.count", s->name);
+        VLMP_TRY(need(in, name, VLMP_I64, 1, shape, &tensor));
+        memcpy(s->count, tensor->data, tensor->bytes);
+    }
+    return VLMP_OK;
+}
+
+static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct importer *in,
+                           const vlmp_model *model)
+{
+    const char *where = in->where, *digest, *audit;
+    int64_t version, image_size;
+    VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, where, in->err));
+    VLMP_TRY(vlmp_json_int(root, "image_size", 0, 0, 1 << 14, &image_size, where, in->err));
+    VLMP_TRY(vlmp_json_string(root, "model", "", &digest, where, in->err));
+    VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, where, in->err));
+    if (version != 1)
+        return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                         "%s: calibration version %lld; this program reads 1", where,
+                         (long long)version);
+    if (image_size != model->config.vision.image_size)
+        return vlmp_fail(
+            in->err, VLMP_ERR_INPUT,
+            "%s: its pictures have %lld pixels a side, the model's have %d; calibrate this model",
+            where, (long long)image_size, model->config.vision.image_size);
+    snprintf(c->model_digest, sizeof c->model_digest, "%s", digest);
+    c->image_size = (int)image_size;
+    c->audit = strdup(audit);
+    const cJSON *samples = vlmp_json_get(root, "samples");
+    c->count = (size_t)cJSON_GetArraySize(samples);
+    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
+    if (c->audit == NULL || c->samples == NULL) return vlmp_fail_memory(in->err, where);
+    size_t i = 0;
+    for (const cJSON *item = samples != NULL ? samples->child : NULL; item != NULL;
+         item = item->next, i++) {
+        if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no identity", where, i);
+        memcpy(c->samples[i].id, item->valuestring, VLMP_SHA256_HEX);
+    }
+    return c->count > 0 ? VLMP_OK : vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples", where);
+}
+
+int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model, vlmp_find_fn *find,
+                            void *arg, const char *metadata, const char *where, vlmp_error *err)
+{
+    *out = (vlmp_calibration){0};
+    const struct importer in = {.find = find, .arg = arg, .where = where, .err = err};
+    cJSON *root;
+    VLMP_TRY(vlmp_json_parse(&root, metadata, strlen(metadata), where, err));
+    int status = import_metadata(out, root, &in, model);
+    cJSON_Delete(root);
+    if (status == VLMP_OK) status = import_samples(out, &in, model);
+    if (status == VLMP_OK) status = import_statistics(out, &in, model);
+    if (status != VLMP_OK) vlmp_calibration_free(out);
+    return status;
+}

@@ -1,0 +1,48 @@
+/* What a .calib file holds: the chosen samples as the model sees them, activation statistics, the
+ * audit. Written and read as named tensors and metadata; formats/ owns the file. */
+#pragma once
+
+#include "src/base/json.h"
+#include "src/base/sha256.h"
+#include "src/calib/statistics.h"
+
+/* Every HOLD_OUT-th chosen sample is kept from the quantization methods: they are judged on it. */
+#define VLMP_HOLD_OUT 8
+
+typedef struct {
+    char id[VLMP_SHA256_HEX]; /* SHA-256 of picture bytes, prompt, first answer */
+    int line;                 /* in the data file */
+    vlmp_sequence sequence;
+} vlmp_calib_sample;
+
+typedef struct {
+    char model_digest[VLMP_SHA256_HEX];
+    int image_size;
+    size_t count;
+    vlmp_calib_sample *samples;
+    vlmp_statistics statistics;
+    char *audit; /* a JSON document */
+} vlmp_calibration;
+
+void vlmp_calibration_free(vlmp_calibration *calibration);
+
+/* Identity of a sample. pictures: the files' bytes, in order. */
+typedef struct {
+    const void *bytes;
+    size_t length;
+} vlmp_bytes;
+
+void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
+                    char id[VLMP_SHA256_HEX]);
+
+/* The tensors of the file; data points into the calibration or into memory of `arena`, names too.
+ * *count of them in *out (from the arena). metadata: one JSON object as text, in the arena. */
+int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *arena,
+                            vlmp_tensor **out, size_t *count, const char **metadata,
+                            vlmp_error *err);
+
+/* The inverse. find gives a tensor by name or NULL; everything is copied. The model decides which
+ * sites and which sizes must be there. */
+typedef const vlmp_tensor *vlmp_find_fn(void *arg, const char *name);
+int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model, vlmp_find_fn *find,
+                            void *arg, const char *metadata, const char *where, vlmp_error *err);

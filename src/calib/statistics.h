@@ -1,0 +1,44 @@
+/* What activations look like at each site: per input channel mean and largest magnitude, apart for
+ * picture and text tokens. */
+#pragma once
+
+#include "src/model/sweep.h"
+
+typedef enum { VLMP_TOKEN_TEXT, VLMP_TOKEN_PICTURE, VLMP_TOKEN_KINDS } vlmp_token_kind;
+
+typedef struct {
+    char name[VLMP_NAME_MAX]; /* "text.layers.3.mlp_out" */
+    int dim;
+    int64_t count[VLMP_TOKEN_KINDS];
+    float *mean_abs; /* [VLMP_TOKEN_KINDS][dim] */
+    float *max_abs;  /* [VLMP_TOKEN_KINDS][dim] */
+} vlmp_site_statistics;
+
+typedef struct {
+    int count;
+    vlmp_site_statistics *sites; /* vision layers, then text layers, sites in order */
+} vlmp_statistics;
+
+const char *vlmp_site_name(vlmp_site site); /* "attn_in" … */
+
+int vlmp_statistics_create(vlmp_statistics *statistics, const vlmp_model *model, vlmp_error *err);
+void vlmp_statistics_free(vlmp_statistics *statistics);
+
+/* The statistics of a site; layer counts within its stack. */
+vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, const vlmp_model *model,
+                                         const vlmp_stack *stack, int layer, vlmp_site site);
+
+/* Collects while a sweep runs. sums are doubles, turned into means by finish. */
+typedef struct {
+    const vlmp_model *model;
+    const vlmp_sequence *sequences;
+    vlmp_statistics *statistics;
+    double *sums; /* [VLMP_TOKEN_KINDS][widest site] per site */
+    size_t stride;
+} vlmp_collector;
+
+int vlmp_collector_create(vlmp_collector *collector, const vlmp_model *model,
+                          const vlmp_sequence *sequences, vlmp_statistics *statistics,
+                          vlmp_error *err);
+vlmp_sweep_tap_fn vlmp_collect;                        /* arg: the collector */
+void vlmp_collector_finish(vlmp_collector *collector); /* means; frees the sums */

@@ -1,0 +1,255 @@
+#include "src/eval/results.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/eval/gates.h"
+
+void vlmp_result_init(vlmp_eval_result *r)
+{
+    const vlmp_interval unknown = {NAN, NAN};
+    *r = (vlmp_eval_result){.samples = -1,
+                            .tokens = -1,
+                            .ppl = NAN,
+                            .ppl_ci95 = unknown,
+                            .reference_ppl = NAN,
+                            .ppl_ratio = NAN,
+                            .ppl_ratio_ci95 = unknown,
+                            .kl = {NAN, unknown, NAN, NAN, NAN, NAN, unknown},
+                            .top1 = NAN,
+                            .cider = NAN,
+                            .cider_ci95 = unknown,
+                            .speed = {NULL, {NAN, NAN, NAN}, NAN, NAN},
+                            .memory = {-1, -1, -1, -1},
+                            .bits_per_weight = NAN,
+                            .bits_per_weight_quantized = NAN,
+                            .quantize_seconds = NAN,
+                            .fallbacks = -1,
+                            .kept_rtn = -1};
+    for (int i = 0; i < 4; i++) {
+        r->bleu[i] = NAN;
+        r->bleu_ci95[i] = unknown;
+    }
+}
+
+void vlmp_result_free(vlmp_eval_result *result)
+{
+    vlmp_arena_free(&result->arena);
+    vlmp_result_init(result);
+}
+
+int vlmp_result_note(vlmp_eval_result *result, vlmp_error *err, const char *fmt, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, fmt);
+    vsnprintf(text, sizeof text, fmt, list);
+    va_end(list);
+    /* Notes are few: a new list each time keeps everything in the arena. */
+    const char **notes = vlmp_arena_alloc(&result->arena, result->note_count + 1, sizeof *notes);
+    char *copy = vlmp_arena_copy(&result->arena, text, strlen(text));
+    if (notes == NULL || copy == NULL) return vlmp_fail_memory(err, "notes");
+    for (size_t i = 0; i < result->note_count; i++)
+        notes[i] = result->notes[i];
+    notes[result->note_count++] = copy;
+    result->notes = notes;
+    return VLMP_OK;
+}
+
+static void put_number(vlmp_json_writer *w, const char *key, double value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_double(w, value);
+}
+
+static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
+{
+    vlmp_json_key(w, key);
+    if (value < 0)
+        vlmp_json_put_null(w);
+    else
+        vlmp_json_put_int(w, value);
+}
+
+static void put_text(vlmp_json_writer *w, const char *key, const char *text)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_string(w, text);
+}
+
+/* null when not computable. */
+static void put_interval_value(vlmp_json_writer *w, vlmp_interval interval)
+{
+    if (isnan(interval.lo)) {
+        vlmp_json_put_null(w);
+        return;
+    }
+    vlmp_json_open(w, '{');
+    put_number(w, "lo", interval.lo);
+    put_number(w, "hi", interval.hi);
+    vlmp_json_close(w, '}');
+}
+
+static void put_interval(vlmp_json_writer *w, const char *key, vlmp_interval interval)
+{
+    vlmp_json_key(w, key);
+    put_interval_value(w, interval);
+}
+
+static void put_kl(vlmp_json_writer *w, const vlmp_kl_result *kl)
+{
+    vlmp_json_key(w, "kl");
+    if (isnan(kl->mean)) {
+        vlmp_json_put_null(w);
+        return;
+    }
+    vlmp_json_open(w, '{');
+    put_number(w, "mean", kl->mean);
+    put_interval(w, "ci95", kl->ci95);
+    put_number(w, "p95", kl->p95);
+    put_number(w, "p99", kl->p99);
+    put_number(w, "max", kl->max);
+    put_number(w, "score", kl->score);
+    put_interval(w, "score_ci95", kl->score_ci95);
+    vlmp_json_close(w, '}');
+}
+
+static void put_bleu(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_key(w, "bleu");
+    if (isnan(r->bleu[0])) {
+        vlmp_json_put_null(w);
+        vlmp_json_key(w, "bleu_ci95");
+        vlmp_json_put_null(w);
+        return;
+    }
+    vlmp_json_open(w, '[');
+    for (int i = 0; i < 4; i++)
+        vlmp_json_put_double(w, r->bleu[i]);
+    vlmp_json_close(w, ']');
+    vlmp_json_key(w, "bleu_ci95");
+    vlmp_json_open(w, '[');
+    for (int i = 0; i < 4; i++)
+        put_interval_value(w, r->bleu_ci95[i]);
+    vlmp_json_close(w, ']');
+}
+
+static void put_speed(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_key(w, "speed");
+    vlmp_json_open(w, '{');
+    put_text(w, "device", r->speed.device);
+    vlmp_json_key(w, "ttft_ms");
+    vlmp_json_open(w, '{');
+    put_number(w, "p50", r->speed.ttft_ms.p50);
+    put_number(w, "p95", r->speed.ttft_ms.p95);
+    put_number(w, "p99", r->speed.ttft_ms.p99);
+    vlmp_json_close(w, '}');
+    put_number(w, "prefill_tps", r->speed.prefill_tps);
+    put_number(w, "decode_tps", r->speed.decode_tps);
+    vlmp_json_close(w, '}');
+}
+
+static void put_memory(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_key(w, "memory");
+    vlmp_json_open(w, '{');
+    put_count(w, "weights_bytes", r->memory.weights_bytes);
+    put_count(w, "kv_bytes", r->memory.kv_bytes);
+    put_count(w, "peak_rss_bytes", r->memory.peak_rss_bytes);
+    put_count(w, "peak_device_bytes", r->memory.peak_device_bytes);
+    vlmp_json_close(w, '}');
+}
+
+static void put_gates(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_key(w, "gates");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < r->gate_count; i++) {
+        vlmp_json_open(w, '{');
+        put_text(w, "expr", r->gates[i].expr);
+        put_number(w, "value", r->gates[i].value);
+        vlmp_json_key(w, "pass");
+        vlmp_json_put_bool(w, r->gates[i].pass);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+}
+
+void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_open(w, '{');
+    put_text(w, "model", r->model);
+    put_text(w, "reference", r->reference);
+    put_text(w, "method", r->method);
+    put_count(w, "samples", r->samples);
+    put_count(w, "tokens", r->tokens);
+    if (r->metrics & VLMP_METRIC_PPL) {
+        put_number(w, "ppl", r->ppl);
+        put_interval(w, "ppl_ci95", r->ppl_ci95);
+        if (r->reference != NULL) {
+            put_number(w, "reference_ppl", r->reference_ppl);
+            put_number(w, "ppl_ratio", r->ppl_ratio);
+            put_interval(w, "ppl_ratio_ci95", r->ppl_ratio_ci95);
+        }
+    }
+    if ((r->metrics & VLMP_METRIC_KL) && r->reference != NULL) {
+        put_kl(w, &r->kl);
+        put_number(w, "top1", r->top1);
+    }
+    if (r->metrics & VLMP_METRIC_BLEU) put_bleu(w, r);
+    if (r->metrics & VLMP_METRIC_CIDER) {
+        put_number(w, "cider", r->cider);
+        put_interval(w, "cider_ci95", r->cider_ci95);
+    }
+    if (r->metrics & VLMP_METRIC_SPEED) put_speed(w, r);
+    put_memory(w, r);
+    put_number(w, "bits_per_weight", r->bits_per_weight);
+    put_number(w, "bits_per_weight_quantized", r->bits_per_weight_quantized);
+    put_number(w, "quantize_seconds", r->quantize_seconds);
+    put_count(w, "fallbacks", r->fallbacks);
+    put_count(w, "kept_rtn", r->kept_rtn);
+    vlmp_json_key(w, "notes");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < r->note_count; i++)
+        vlmp_json_put_string(w, r->notes[i]);
+    vlmp_json_close(w, ']');
+    put_gates(w, r);
+    vlmp_json_close(w, '}');
+}
+
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_eval_result *results,
+                        size_t count)
+{
+    vlmp_json_open(w, '{');
+    vlmp_json_key(w, "schema");
+    vlmp_json_put_int(w, 1);
+    put_text(w, "data", data);
+    vlmp_json_key(w, "results");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < count; i++)
+        vlmp_result_write(w, &results[i]);
+    vlmp_json_close(w, ']');
+    vlmp_json_close(w, '}');
+}
+
+int vlmp_metrics_parse(unsigned *out, const char *text, vlmp_error *err)
+{
+    static const char *const names[] = {"ppl", "kl", "bleu", "cider", "speed"};
+    *out = 0;
+    while (true) {
+        size_t length = strcspn(text, ",");
+        unsigned bit = 0;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (strlen(names[i]) == length && memcmp(names[i], text, length) == 0) bit = 1u << i;
+        if (bit == 0)
+            return vlmp_fail(err, VLMP_ERR_USAGE,
+                             "--metrics: unknown '%.*s'; a list of ppl, kl, bleu, cider, speed",
+                             (int)(length < 40 ? length : 40), text);
+        *out |= bit;
+        if (text[length] == '\0') return VLMP_OK;
+        text += length + 1;
+    }
+}

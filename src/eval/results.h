@@ -1,0 +1,90 @@
+/* The result of evaluating one file: what `vlm-eval --json` prints, what gates look at, what the
+ * reports show. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/error.h"
+#include "src/base/json.h"
+#include "src/base/memory.h"
+#include "src/eval/bootstrap.h"
+
+enum {
+    VLMP_METRIC_PPL = 1,
+    VLMP_METRIC_KL = 2, /* and top-1 agreement */
+    VLMP_METRIC_BLEU = 4,
+    VLMP_METRIC_CIDER = 8,
+    VLMP_METRIC_SPEED = 16,
+    VLMP_METRIC_ALL = 31,
+};
+
+typedef struct {
+    double p50, p95, p99;
+} vlmp_quantiles;
+
+typedef struct {
+    double mean;
+    vlmp_interval ci95;
+    double p95, p99, max;
+    double score; /* √(mean · p99) */
+    vlmp_interval score_ci95;
+} vlmp_kl_result;
+
+/* A number that is unknown or could not be computed is NAN (a double) or −1 (an integer): null in
+ * JSON. Strings belong to the caller, or to the result's arena, and outlive it. */
+typedef struct {
+    const char *model;
+    const char *reference; /* NULL: none; ratios, kl and top1 are left out */
+    const char *method;    /* "gptq W4g128"; NULL: the model is not quantized */
+    unsigned metrics;      /* VLMP_METRIC_…: those not asked for are left out */
+    int64_t samples;
+    int64_t tokens; /* answer tokens scored, end-of-sequence included */
+
+    double ppl;
+    vlmp_interval ppl_ci95;
+    double reference_ppl;
+    double ppl_ratio;
+    vlmp_interval ppl_ratio_ci95;
+    vlmp_kl_result kl;
+    double top1; /* share, 0 … 1 */
+    double bleu[4];
+    vlmp_interval bleu_ci95[4];
+    double cider;
+    vlmp_interval cider_ci95;
+
+    struct {
+        const char *device;
+        vlmp_quantiles ttft_ms;
+        double prefill_tps, decode_tps; /* tokens per second */
+    } speed;
+    struct {
+        int64_t weights_bytes, kv_bytes, peak_rss_bytes, peak_device_bytes;
+    } memory;
+    double bits_per_weight, bits_per_weight_quantized;
+    double quantize_seconds;
+    int64_t fallbacks, kept_rtn;
+
+    const char **notes;
+    size_t note_count;
+    struct vlmp_gate_outcome *gates; /* [gate_count], see gates.h */
+    size_t gate_count;
+    vlmp_arena arena;
+} vlmp_eval_result;
+
+void vlmp_result_init(vlmp_eval_result *result); /* everything unknown */
+void vlmp_result_free(vlmp_eval_result *result);
+
+__attribute__((format(printf, 3, 4))) int vlmp_result_note(vlmp_eval_result *result,
+                                                           vlmp_error *err, const char *fmt, ...);
+
+/* One result as an object. */
+void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *result);
+
+/* The whole document: {"schema": 1, "data": data, "results": […]}. */
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_eval_result *results,
+                        size_t count);
+
+/* "ppl,kl,bleu" to bits; an unknown name is VLMP_ERR_USAGE. */
+int vlmp_metrics_parse(unsigned *out, const char *text, vlmp_error *err);

@@ -1,0 +1,169 @@
+#include "src/eval/scoring.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/base/memory.h"
+
+#define CHUNK 32 /* tokens whose logits are held at once */
+
+void vlmp_hidden_free(vlmp_hidden *hidden)
+{
+    free(hidden->first);
+    free(hidden->targets);
+    free(hidden->states);
+    *hidden = (vlmp_hidden){0};
+}
+
+static int allocate(vlmp_hidden *h, const vlmp_sequence *sequences, int count, int dim,
+                    vlmp_error *err)
+{
+    *h = (vlmp_hidden){.samples = count, .dim = dim};
+    h->first = vlmp_alloc((size_t)count + 1, sizeof *h->first);
+    if (h->first == NULL) return vlmp_fail_memory(err, "hidden states");
+    for (int i = 0; i < count; i++) {
+        h->first[i] = h->tokens;
+        h->tokens += sequences[i].length - sequences[i].answer_from;
+    }
+    h->first[count] = h->tokens;
+    h->targets = vlmp_alloc((size_t)h->tokens, sizeof *h->targets);
+    h->states = vlmp_alloc((size_t)h->tokens * (size_t)dim, sizeof *h->states);
+    if (h->targets == NULL || h->states == NULL) return vlmp_fail_memory(err, "hidden states");
+    return VLMP_OK;
+}
+
+static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
+                     const vlmp_activations *x, const vlmp_batches *batches, const float *norm,
+                     vlmp_hidden *h, vlmp_error *err)
+{
+    size_t dim = (size_t)h->dim;
+    float *scratch =
+        x->memory == NULL ? vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch) : NULL;
+    if (x->memory == NULL && scratch == NULL) return vlmp_fail_memory(err, "hidden states");
+    int status = VLMP_OK;
+    for (int b = 0; b < batches->count && status == VLMP_OK; b++) {
+        const vlmp_batch *batch = &batches->batches[b];
+        float *rows;
+        status =
+            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
+        for (int s = 0; s < batch->segment_count && status == VLMP_OK; s++) {
+            const vlmp_sequence *sequence = &sequences[batch->first + s];
+            int tokens = sequence->length - sequence->answer_from;
+            int at = h->first[batch->first + s];
+            /* The row before a token predicts it. */
+            const float *from =
+                rows + (size_t)(batch->segments[s].first_row + sequence->answer_from - 1) * dim;
+            sweep->ctx->ops->rms_norm(sweep->ctx, h->states + (size_t)at * dim, from, tokens,
+                                      h->dim, norm, sweep->model->text.shape.norm_eps);
+            for (int t = 0; t < tokens; t++)
+                h->targets[at + t] = sequence->ids[sequence->answer_from + t];
+        }
+    }
+    free(scratch);
+    return status;
+}
+
+int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                        vlmp_hidden *out, vlmp_error *err)
+{
+    vlmp_activations x;
+    vlmp_batches batches;
+    vlmp_loaded loaded = {0};
+    const float *norm;
+    int status = allocate(out, sequences, count, sweep->model->text.shape.dim, err);
+    if (status != VLMP_OK) return status;
+    status = vlmp_sweep_all(sweep, sequences, count, NULL, NULL, &x, &batches, err);
+    if (status == VLMP_OK) status = vlmp_load_text_norm(&loaded, sweep->model, &norm, err);
+    if (status == VLMP_OK) status = pick_rows(sweep, sequences, &x, &batches, norm, out, err);
+    vlmp_unload(&loaded);
+    vlmp_activations_free(&x);
+    vlmp_batches_free(&batches);
+    return status;
+}
+
+static double log_sum_exp(const float *logits, int vocab, int *best)
+{
+    *best = 0;
+    for (int i = 1; i < vocab; i++)
+        if (logits[i] > logits[*best]) *best = i;
+    double max = (double)logits[*best], sum = 0;
+    for (int i = 0; i < vocab; i++)
+        sum += exp((double)logits[i] - max);
+    return max + log(sum);
+}
+
+struct token_score {
+    double nll, reference_nll, kl;
+    bool top1;
+};
+
+struct chunk {
+    struct token_score scores[CHUNK];
+    const int32_t *targets; /* of the chunk's tokens */
+    const float *logits;
+    const float *reference; /* NULL: none */
+    int vocab;
+};
+
+static void score_one(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct chunk *c = arg;
+    struct token_score *score = &c->scores[task];
+    int best, reference_best;
+    const float *q = c->logits + (size_t)task * (size_t)c->vocab;
+    double lse = log_sum_exp(q, c->vocab, &best);
+    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
+    if (c->reference == NULL) return;
+    const float *p = c->reference + (size_t)task * (size_t)c->vocab;
+    double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
+    for (int i = 0; i < c->vocab; i++) {
+        double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
+        score->kl += exp(log_p) * (log_p - log_q);
+    }
+    score->reference_nll = reference_lse - (double)p[c->targets[task]];
+    score->top1 = best == reference_best;
+}
+
+/* Tokens from `at` on; a new sample begins where `first` says so. */
+static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struct chunk *chunk,
+                  int at, int rows, int *sample, vlmp_error *err)
+{
+    for (int i = 0; i < rows; i++) {
+        for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
+            VLMP_TRY(vlmp_scores_sample(out, err));
+        const struct token_score *s = &chunk->scores[i];
+        VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
+    }
+    return VLMP_OK;
+}
+
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
+                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
+                      vlmp_token_scores *out, vlmp_error *err)
+{
+    size_t row = (size_t)head->n * sizeof(float);
+    float *logits = vlmp_alloc(CHUNK, row);
+    float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
+    int status = VLMP_OK, sample = 0;
+    out->has_reference = reference != NULL;
+    if (logits == NULL || (reference != NULL && reference_logits == NULL))
+        status = vlmp_fail_memory(err, "logits");
+    if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
+    for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
+        int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
+        size_t from = (size_t)at * (size_t)hidden->dim;
+        ctx->ops->linear(ctx, logits, hidden->states + from, rows, head);
+        if (reference != NULL)
+            ctx->ops->linear(ctx, reference_logits, reference->states + from, rows, reference_head);
+        struct chunk chunk = {.targets = hidden->targets + at,
+                              .logits = logits,
+                              .reference = reference_logits,
+                              .vocab = head->n};
+        vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
+        status = append(out, hidden, &chunk, at, rows, &sample, err);
+    }
+    free(logits);
+    free(reference_logits);
+    return status;
+}

@@ -1,0 +1,27 @@
+/* Answer tokens scored: hidden states of a model, of the reference, and what their heads say. */
+#pragma once
+
+#include "src/eval/metrics.h"
+#include "src/model/sweep.h"
+
+/* Final normed hidden states at the positions that predict answer tokens. */
+typedef struct {
+    int samples;
+    int *first; /* [samples + 1]: tokens of sample i are first[i] … first[i + 1] − 1 */
+    int tokens;
+    int dim;
+    int32_t *targets; /* [tokens]: the answer's ids */
+    float *states;    /* [tokens][dim] */
+} vlmp_hidden;
+
+void vlmp_hidden_free(vlmp_hidden *hidden);
+
+/* Runs the model over all sequences, block by block. Every sequence has an answer. */
+int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                        vlmp_hidden *out, vlmp_error *err);
+
+/* Appends the tokens of all samples to out. head: vocab × dim. reference and its head may be NULL
+ * (out->has_reference is set accordingly); else its tokens are the same. */
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
+                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
+                      vlmp_token_scores *out, vlmp_error *err);

@@ -1,0 +1,145 @@
+#include "src/model/chat_template.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/model/jinja.h"
+#include "src/model/unicode_tables.h"
+
+struct vlmp_chat_template {
+    vlmp_arena arena;
+    const char *where;
+    jinja_node *root;
+};
+
+static int compile(vlmp_chat_template *t, const char *text, size_t length, const char *where,
+                   vlmp_error *err)
+{
+    if (length > VLMP_CHAT_TEMPLATE_MAX_BYTES)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a chat template of %zu bytes, more than %zu",
+                         where, length, VLMP_CHAT_TEMPLATE_MAX_BYTES);
+    size_t valid = vlmp_utf8_valid(text, length);
+    if (valid < length)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: the chat template is not UTF-8", where,
+                         valid);
+    t->where = vlmp_arena_copy(&t->arena, where, strlen(where));
+    if (t->where == NULL) return vlmp_fail_memory(err, where);
+    jinja_token *tokens;
+    VLMP_TRY(jinja_lex(&t->arena, text, length, t->where, &tokens, err));
+    jinja_parser parser = {.arena = &t->arena, .tokens = tokens, .where = t->where, .err = err};
+    int status = jinja_parse(&parser, &t->root);
+    free(tokens);
+    return status;
+}
+
+int vlmp_chat_template_create(vlmp_chat_template **out, const char *text, size_t length,
+                              const char *where, vlmp_error *err)
+{
+    *out = NULL;
+    vlmp_chat_template *t = calloc(1, sizeof *t);
+    if (t == NULL) return vlmp_fail_memory(err, where);
+    int status = compile(t, text, length, where, err);
+    if (status != VLMP_OK) {
+        vlmp_chat_template_free(t);
+        return status;
+    }
+    *out = t;
+    return VLMP_OK;
+}
+
+void vlmp_chat_template_free(vlmp_chat_template *t)
+{
+    if (t == NULL) return;
+    vlmp_arena_free(&t->arena);
+    free(t);
+}
+
+static jinja_value text_value(const char *text)
+{
+    return jinja_string(text, strlen(text));
+}
+
+static int put(jinja_context *c, const jinja_node *node, jinja_dict *dict, const char *key,
+               jinja_value value)
+{
+    return jinja_dict_put(c, node, dict, (jinja_text){key, strlen(key)}, value);
+}
+
+/* {"type": type} or {"type": "text", "text": text} */
+static int content_part(jinja_context *c, const jinja_node *node, const char *text,
+                        jinja_value *out)
+{
+    jinja_dict *dict = jinja_allocate(c, node, 1, sizeof *dict);
+    if (dict == NULL) return c->err->code;
+    VLMP_TRY(put(c, node, dict, "type", text_value(text == NULL ? "image" : "text")));
+    if (text != NULL) VLMP_TRY(put(c, node, dict, "text", text_value(text)));
+    *out = (jinja_value){.kind = VALUE_DICT, .dict = dict};
+    return VLMP_OK;
+}
+
+static int message_value(jinja_context *c, const jinja_node *node, const vlmp_chat_message *message,
+                         jinja_value *out)
+{
+    size_t pictures = message->pictures > 0 ? (size_t)message->pictures : 0, i = 0;
+    jinja_list *content;
+    VLMP_TRY(jinja_list_new(c, node, pictures + (message->text != NULL), &content));
+    for (; i < pictures; i++)
+        VLMP_TRY(content_part(c, node, NULL, &content->items[i]));
+    if (message->text != NULL) VLMP_TRY(content_part(c, node, message->text, &content->items[i]));
+    jinja_dict *dict = jinja_allocate(c, node, 1, sizeof *dict);
+    if (dict == NULL) return c->err->code;
+    VLMP_TRY(put(c, node, dict, "role", text_value(message->role)));
+    VLMP_TRY(put(c, node, dict, "content", (jinja_value){.kind = VALUE_LIST, .list = content}));
+    *out = (jinja_value){.kind = VALUE_DICT, .dict = dict};
+    return VLMP_OK;
+}
+
+/* The names that transformers gives to a template. */
+static int set_variables(jinja_context *c, const jinja_node *node, const vlmp_chat *chat)
+{
+    jinja_list *messages;
+    jinja_dict *names = &c->frame->names;
+    VLMP_TRY(jinja_list_new(c, node, chat->message_count, &messages));
+    for (size_t i = 0; i < chat->message_count; i++)
+        VLMP_TRY(message_value(c, node, &chat->messages[i], &messages->items[i]));
+    for (size_t i = 0; i < chat->variable_count; i++)
+        VLMP_TRY(put(c, node, names, chat->variables[i].name, text_value(chat->variables[i].text)));
+    VLMP_TRY(put(c, node, names, "messages", (jinja_value){.kind = VALUE_LIST, .list = messages}));
+    VLMP_TRY(put(c, node, names, "tools", (jinja_value){.kind = VALUE_NONE}));
+    VLMP_TRY(put(c, node, names, "documents", (jinja_value){.kind = VALUE_NONE}));
+    return put(c, node, names, "add_generation_prompt",
+               (jinja_value){.kind = VALUE_BOOL, .truth = chat->add_generation_prompt});
+}
+
+static int check_texts(const vlmp_chat *chat, const char *where, vlmp_error *err)
+{
+    for (size_t i = 0; i < chat->message_count; i++) {
+        const char *text = chat->messages[i].text;
+        if (text == NULL) continue;
+        size_t length = strlen(text), valid = vlmp_utf8_valid(text, length);
+        if (valid < length)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: the text of message %zu: byte %zu: not UTF-8", where, i + 1,
+                             valid);
+    }
+    return VLMP_OK;
+}
+
+int vlmp_chat_template_render(const vlmp_chat_template *t, const vlmp_chat *chat, vlmp_buffer *out,
+                              vlmp_error *err)
+{
+    static const jinja_node start = {.line = 1};
+    VLMP_TRY(check_texts(chat, t->where, err));
+    jinja_frame frame = {.outer = NULL};
+    vlmp_buffer text = {0};
+    jinja_context c = {.frame = &frame, .out = &text, .where = t->where, .err = err};
+    int status = set_variables(&c, &start, chat);
+    if (status == VLMP_OK) status = jinja_execute(&c, t->root);
+    if (status == VLMP_OK) {
+        vlmp_buffer_append(out, text.length > 0 ? text.data : "", text.length);
+        if (out->failed) status = vlmp_fail_memory(err, "rendering a chat template");
+    }
+    vlmp_buffer_free(&text);
+    vlmp_arena_free(&c.arena);
+    return status;
+}

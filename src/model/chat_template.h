@@ -1,0 +1,58 @@
+/* Chat templates: an interpreter for the part of Jinja that templates of vision-language models
+ * use, with the settings of transformers (trim_blocks, lstrip_blocks, loop controls).
+ *   statements   for (with if, else, unpacking), if/elif/else, set (also of a namespace's attribute
+ *                and as a block), break, continue; generation tags are ignored
+ *   expressions  literals, lists, tuples, dictionaries, a.b, a['b'], slices, calls, + - * // % ~,
+ *                comparisons, in, and/or/not, x if c else y
+ *   functions    raise_exception, namespace, range, dict
+ *   filters      capitalize count d default first items join last length list lower map(attribute)
+ *                rejectattr replace reverse safe selectattr string tojson trim upper
+ *   tests        boolean defined divisibleby eq equalto even false in integer iterable mapping ne
+ *                none number odd sequence string true undefined == !=
+ *   methods      capitalize endswith get items keys lower lstrip replace rstrip split startswith
+ *                strip upper values
+ * Anything else is VLMP_ERR_INPUT with its name and line. Letters change case one by one (ß stays
+ * in upper). Where a template prints a list or a dictionary (text-only templates that take a
+ * message's content for a string), transformers prints Python's notation of it; here it is an
+ * error. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "src/base/error.h"
+#include "src/base/memory.h"
+
+#define VLMP_CHAT_TEMPLATE_MAX_BYTES ((size_t)1 << 20)
+
+typedef struct vlmp_chat_template vlmp_chat_template;
+
+/* where: the file, for messages. text may be freed afterwards. */
+int vlmp_chat_template_create(vlmp_chat_template **out, const char *text, size_t length,
+                              const char *where, vlmp_error *err);
+void vlmp_chat_template_free(vlmp_chat_template *chat); /* NULL is allowed */
+
+/* Content is a list: `pictures` × {"type": "image"}, then {"type": "text", "text": text}. */
+typedef struct {
+    const char *role; /* "user", "assistant", "system" */
+    int pictures;
+    const char *text; /* NULL: no text */
+} vlmp_chat_message;
+
+/* A string that the template may use: "bos_token", "eos_token" … */
+typedef struct {
+    const char *name, *text;
+} vlmp_chat_variable;
+
+typedef struct {
+    const vlmp_chat_message *messages;
+    size_t message_count;
+    bool add_generation_prompt;
+    const vlmp_chat_variable *variables;
+    size_t variable_count;
+} vlmp_chat;
+
+/* Appends the rendered text to out. Bounded in steps, depth and memory. May run in several threads
+ * at once. */
+int vlmp_chat_template_render(const vlmp_chat_template *chat_template, const vlmp_chat *chat,
+                              vlmp_buffer *out, vlmp_error *err);

@@ -1,0 +1,140 @@
+/* Attributes, items and slices of values. */
+#include <string.h>
+
+#include "src/model/jinja.h"
+
+static int undefined_used(jinja_context *c, const jinja_node *node, const jinja_value *value)
+{
+    return jinja_fail(c, node, "'%.*s' is undefined",
+                      (int)(value->text.length < 60 ? value->text.length : 60), value->text.text);
+}
+
+static int loop_attribute(jinja_context *c, const jinja_node *node, const jinja_loop *loop,
+                          jinja_text name, jinja_value *out)
+{
+    int64_t index = (int64_t)loop->index, count = (int64_t)loop->list->count;
+    *out = (jinja_value){.kind = VALUE_INTEGER};
+    if (jinja_text_is(name, "index")) {
+        out->number = index + 1;
+    } else if (jinja_text_is(name, "index0")) {
+        out->number = index;
+    } else if (jinja_text_is(name, "length")) {
+        out->number = count;
+    } else if (jinja_text_is(name, "revindex")) {
+        out->number = count - index;
+    } else if (jinja_text_is(name, "revindex0")) {
+        out->number = count - index - 1;
+    } else if (jinja_text_is(name, "first")) {
+        *out = (jinja_value){.kind = VALUE_BOOL, .truth = index == 0};
+    } else if (jinja_text_is(name, "last")) {
+        *out = (jinja_value){.kind = VALUE_BOOL, .truth = index + 1 == count};
+    } else if (jinja_text_is(name, "previtem")) {
+        *out = index > 0 ? loop->list->items[index - 1] : jinja_undefined(name);
+    } else if (jinja_text_is(name, "nextitem")) {
+        *out = index + 1 < count ? loop->list->items[index + 1] : jinja_undefined(name);
+    } else {
+        return jinja_fail(c, node, "loop.%.*s is not supported",
+                          (int)(name.length < 60 ? name.length : 60), name.text);
+    }
+    return VLMP_OK;
+}
+
+int jinja_attribute(jinja_context *c, const jinja_node *node, const jinja_value *a, jinja_text name,
+                    jinja_value *out)
+{
+    *out = jinja_undefined(name);
+    if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
+    if (a->kind == VALUE_LOOP) return loop_attribute(c, node, a->loop, name, out);
+    if (a->kind != VALUE_DICT && a->kind != VALUE_NAMESPACE) return VLMP_OK;
+    const jinja_value *found = jinja_dict_find(a->dict, name);
+    if (found != NULL) *out = *found;
+    return VLMP_OK;
+}
+
+/* Python's index: from the end when negative; false when outside. */
+static bool resolve_index(int64_t index, size_t count, size_t *out)
+{
+    if (index < 0) index += (int64_t)count;
+    if (index < 0 || (uint64_t)index >= count) return false;
+    *out = (size_t)index;
+    return true;
+}
+
+int jinja_item(jinja_context *c, const jinja_node *node, const jinja_value *a, const jinja_value *b,
+               jinja_value *out)
+{
+    if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
+    if (b->kind == VALUE_UNDEFINED && a->kind != VALUE_LOOP) {
+        *out = jinja_undefined(b->text);
+        return VLMP_OK;
+    }
+    if (b->kind == VALUE_STRING) return jinja_attribute(c, node, a, b->text, out);
+    *out = jinja_undefined((jinja_text){"an item", 7});
+    bool integer = b->kind == VALUE_INTEGER;
+    if (!integer || (a->kind != VALUE_LIST && a->kind != VALUE_STRING)) return VLMP_OK;
+    jinja_list *list;
+    VLMP_TRY(jinja_to_list(c, node, a, &list));
+    size_t index;
+    if (resolve_index(b->number, list->count, &index)) *out = list->items[index];
+    return VLMP_OK;
+}
+
+/* Python's slice bounds; part NONE means left out. */
+static int bound(jinja_context *c, const jinja_node *node, const jinja_value *part, int64_t missing,
+                 int64_t low, int64_t high, int64_t count, int64_t *out)
+{
+    *out = missing;
+    if (part->kind == VALUE_NONE) return VLMP_OK;
+    if (part->kind != VALUE_INTEGER)
+        return jinja_fail(c, node, "a slice's bound is a %s", jinja_kind_name(part));
+    *out = part->number;
+    if (*out < 0) *out = *out < -count ? low : *out + count;
+    if (*out < low) *out = low;
+    if (*out > high) *out = high;
+    return VLMP_OK;
+}
+
+static int join(jinja_context *c, const jinja_node *node, const jinja_list *list, jinja_value *out)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < list->count; i++)
+        length += list->items[i].text.length;
+    char *text = jinja_allocate(c, node, length + 1, 1);
+    if (text == NULL) return c->err->code;
+    *out = jinja_string(text, length);
+    for (size_t i = 0; i < list->count; i++) {
+        memcpy(text, list->items[i].text.text, list->items[i].text.length);
+        text += list->items[i].text.length;
+    }
+    return VLMP_OK;
+}
+
+int jinja_slice(jinja_context *c, const jinja_node *node, const jinja_value *a,
+                const jinja_value bounds[3], jinja_value *out)
+{
+    if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
+    *out = jinja_undefined((jinja_text){"a slice", 7});
+    if (a->kind != VALUE_LIST && a->kind != VALUE_STRING) return VLMP_OK;
+    jinja_list *list, *part;
+    VLMP_TRY(jinja_to_list(c, node, a, &list));
+    int64_t count = (int64_t)list->count, step, start, stop;
+    VLMP_TRY(bound(c, node, &bounds[2], 1, INT64_MIN, INT64_MAX, 0, &step));
+    if (bounds[2].kind == VALUE_INTEGER) step = bounds[2].number;
+    if (step == 0 || step > count + 1 || step < -count - 1) {
+        if (step == 0) return jinja_fail(c, node, "a slice's step is 0");
+        step = step > 0 ? count + 1 : -count - 1;
+    }
+    bool forward = step > 0;
+    int64_t low = forward ? 0 : -1, high = forward ? count : count - 1;
+    VLMP_TRY(bound(c, node, &bounds[0], forward ? 0 : count - 1, low, high, count, &start));
+    VLMP_TRY(bound(c, node, &bounds[1], forward ? count : -1, low, high, count, &stop));
+    size_t taken = 0;
+    for (int64_t i = start; forward ? i < stop : i > stop; i += step)
+        taken++;
+    VLMP_TRY(jinja_list_new(c, node, taken, &part));
+    for (size_t i = 0; i < taken; i++)
+        part->items[i] = list->items[start + (int64_t)i * step];
+    if (a->kind == VALUE_STRING) return join(c, node, part, out);
+    *out = (jinja_value){.kind = VALUE_LIST, .list = part};
+    return VLMP_OK;
+}

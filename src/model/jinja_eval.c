@@ -1,0 +1,420 @@
+/* Walks the syntax tree. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/model/jinja.h"
+
+#define MAX_STEPS  1000000
+#define MAX_DEPTH  400
+#define MAX_BYTES  ((size_t)64 << 20) /* of intermediate values */
+#define MAX_OUTPUT ((size_t)16 << 20)
+
+int jinja_fail(jinja_context *c, const jinja_node *node, const char *fmt, ...)
+{
+    char what[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return vlmp_fail(c->err, VLMP_ERR_INPUT, "%s: line %d: chat template: %s", c->where, node->line,
+                     what);
+}
+
+void *jinja_allocate(jinja_context *c, const jinja_node *node, size_t count, size_t size)
+{
+    size_t bytes;
+    if (!vlmp_mul_size(count, size, &bytes) || bytes > MAX_BYTES || c->bytes + bytes > MAX_BYTES) {
+        jinja_fail(c, node, "more than %zu bytes of values", MAX_BYTES);
+        return NULL;
+    }
+    c->bytes += bytes + 16;
+    void *memory = vlmp_arena_alloc(&c->arena, count, size);
+    if (memory == NULL) vlmp_fail_memory(c->err, "rendering a chat template");
+    return memory;
+}
+
+static int step(jinja_context *c, const jinja_node *node)
+{
+    if (++c->steps > MAX_STEPS) return jinja_fail(c, node, "more than %d steps", MAX_STEPS);
+    if (c->depth > MAX_DEPTH) return jinja_fail(c, node, "expressions nested too deeply");
+    return VLMP_OK;
+}
+
+static void look_up(const jinja_context *c, jinja_text name, jinja_value *out)
+{
+    for (const jinja_frame *frame = c->frame; frame != NULL; frame = frame->outer) {
+        const jinja_value *found = jinja_dict_find(&frame->names, name);
+        if (found == NULL) continue;
+        *out = *found;
+        return;
+    }
+    *out = jinja_undefined(name);
+    if (jinja_is_function(name)) out->kind = VALUE_FUNCTION;
+}
+
+static int evaluate_list(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    size_t count = 0;
+    for (const jinja_node *item = node->first; item != NULL; item = item->next)
+        count++;
+    jinja_list *list;
+    VLMP_TRY(jinja_list_new(c, node, count, &list));
+    size_t i = 0;
+    for (const jinja_node *item = node->first; item != NULL; item = item->next)
+        VLMP_TRY(jinja_evaluate(c, item, &list->items[i++]));
+    *out = (jinja_value){.kind = VALUE_LIST, .list = list};
+    return VLMP_OK;
+}
+
+static int evaluate_dict(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_dict *dict = jinja_allocate(c, node, 1, sizeof *dict);
+    if (dict == NULL) return c->err->code;
+    for (const jinja_node *item = node->first; item != NULL; item = item->next->next) {
+        jinja_value key, value;
+        VLMP_TRY(jinja_evaluate(c, item, &key));
+        VLMP_TRY(jinja_evaluate(c, item->next, &value));
+        if (key.kind != VALUE_STRING)
+            return jinja_fail(c, node, "a dictionary's key is a %s", jinja_kind_name(&key));
+        VLMP_TRY(jinja_dict_put(c, node, dict, key.text, value));
+    }
+    *out = (jinja_value){.kind = VALUE_DICT, .dict = dict};
+    return VLMP_OK;
+}
+
+static int evaluate_arguments(jinja_context *c, const jinja_node *node, jinja_arguments *out)
+{
+    *out = (jinja_arguments){.count = 0};
+    for (const jinja_node *item = node->first; item != NULL; item = item->next) {
+        bool keyword = item->kind == NODE_KEYWORD;
+        if (keyword ? out->named_count == 8 : out->count == 4)
+            return jinja_fail(c, node, "a call with too many arguments");
+        if (keyword) {
+            out->names[out->named_count] = item->name;
+            VLMP_TRY(jinja_evaluate(c, item->a, &out->named[out->named_count++]));
+        } else {
+            VLMP_TRY(jinja_evaluate(c, item, &out->positional[out->count++]));
+        }
+    }
+    return VLMP_OK;
+}
+
+static int evaluate_call(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_arguments arguments;
+    const jinja_node *callee = node->a;
+    jinja_value receiver, function;
+    VLMP_TRY(evaluate_arguments(c, node, &arguments));
+    if (callee->kind == NODE_ATTRIBUTE) {
+        bool found;
+        VLMP_TRY(jinja_evaluate(c, callee->a, &receiver));
+        VLMP_TRY(jinja_method(c, node, &receiver, callee->name, &arguments, &found, out));
+        if (found) return VLMP_OK;
+        return jinja_fail(c, node, "a %s has no method '%.*s', or it is not supported",
+                          jinja_kind_name(&receiver),
+                          (int)(callee->name.length < 60 ? callee->name.length : 60),
+                          callee->name.text);
+    }
+    VLMP_TRY(jinja_evaluate(c, callee, &function));
+    if (function.kind == VALUE_UNDEFINED)
+        return jinja_fail(c, node, "the function '%.*s' is undefined or not supported",
+                          (int)(function.text.length < 60 ? function.text.length : 60),
+                          function.text.text);
+    if (function.kind != VALUE_FUNCTION)
+        return jinja_fail(c, node, "a %s is called", jinja_kind_name(&function));
+    return jinja_call(c, node, function.text, &arguments, out);
+}
+
+static int evaluate_comparison(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_value left, right;
+    VLMP_TRY(jinja_evaluate(c, node->a, &left));
+    *out = (jinja_value){.kind = VALUE_BOOL, .truth = true};
+    for (const jinja_node *item = node->first; item != NULL && out->truth; item = item->next) {
+        VLMP_TRY(jinja_evaluate(c, item->a, &right));
+        bool holds;
+        VLMP_TRY(jinja_compare(c, item, item->op, &left, &right, &holds));
+        out->truth = holds;
+        left = right;
+    }
+    return VLMP_OK;
+}
+
+static int evaluate_slice(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    const jinja_node *parts[3] = {node->b, node->c, node->d};
+    jinja_value value, bounds[3];
+    VLMP_TRY(jinja_evaluate(c, node->a, &value));
+    for (int i = 0; i < 3; i++) {
+        bounds[i] = (jinja_value){.kind = VALUE_NONE};
+        if (parts[i] != NULL) VLMP_TRY(jinja_evaluate(c, parts[i], &bounds[i]));
+    }
+    return jinja_slice(c, node, &value, bounds, out);
+}
+
+static int evaluate_sign(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    VLMP_TRY(jinja_evaluate(c, node->a, out));
+    if (out->kind == VALUE_BOOL) *out = (jinja_value){.kind = VALUE_INTEGER, .number = out->truth};
+    if (out->kind != VALUE_INTEGER || out->number == INT64_MIN)
+        return jinja_fail(c, node, "a sign before a %s", jinja_kind_name(out));
+    if (node->kind == NODE_NEGATIVE) out->number = -out->number;
+    return VLMP_OK;
+}
+
+static int evaluate_filter(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_value value;
+    jinja_arguments arguments;
+    VLMP_TRY(jinja_evaluate(c, node->a, &value));
+    VLMP_TRY(evaluate_arguments(c, node, &arguments));
+    if (node->kind == NODE_FILTER)
+        return jinja_filter(c, node, node->name, &value, &arguments, out);
+    bool holds;
+    VLMP_TRY(jinja_test(c, node, node->name, &value, &arguments, &holds));
+    *out = (jinja_value){.kind = VALUE_BOOL, .truth = holds};
+    return VLMP_OK;
+}
+
+static int evaluate_two(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_value a, b;
+    VLMP_TRY(jinja_evaluate(c, node->a, &a));
+    if (node->kind == NODE_ATTRIBUTE) return jinja_attribute(c, node, &a, node->name, out);
+    if (node->kind == NODE_CONDITION) return VLMP_OK;
+    VLMP_TRY(jinja_evaluate(c, node->b, &b));
+    if (node->kind == NODE_ITEM) return jinja_item(c, node, &a, &b, out);
+    return jinja_binary(c, node, node->op, &a, &b, out);
+}
+
+/* and, or, not, x if y else z: only what decides is evaluated. */
+static int evaluate_choice(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    if (node->kind == NODE_CONDITION) {
+        VLMP_TRY(jinja_evaluate(c, node->b, out));
+        if (jinja_is_true(out)) return jinja_evaluate(c, node->a, out);
+        *out = jinja_undefined((jinja_text){"the missing else", 16});
+        return node->c == NULL ? VLMP_OK : jinja_evaluate(c, node->c, out);
+    }
+    VLMP_TRY(jinja_evaluate(c, node->a, out));
+    if (node->kind == NODE_NOT) {
+        *out = (jinja_value){.kind = VALUE_BOOL, .truth = !jinja_is_true(out)};
+        return VLMP_OK;
+    }
+    if (jinja_is_true(out) == (node->kind == NODE_OR)) return VLMP_OK;
+    return jinja_evaluate(c, node->b, out);
+}
+
+int jinja_evaluate(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    VLMP_TRY(step(c, node));
+    c->depth++;
+    int status;
+    switch (node->kind) {
+    case NODE_CONSTANT:
+        *out = node->value;
+        status = VLMP_OK;
+        break;
+    case NODE_NAME:
+        look_up(c, node->name, out);
+        status = VLMP_OK;
+        break;
+    case NODE_LIST:
+        status = evaluate_list(c, node, out);
+        break;
+    case NODE_DICT:
+        status = evaluate_dict(c, node, out);
+        break;
+    case NODE_CALL:
+        status = evaluate_call(c, node, out);
+        break;
+    case NODE_COMPARE:
+        status = evaluate_comparison(c, node, out);
+        break;
+    case NODE_SLICE:
+        status = evaluate_slice(c, node, out);
+        break;
+    case NODE_NEGATIVE:
+    case NODE_POSITIVE:
+        status = evaluate_sign(c, node, out);
+        break;
+    case NODE_FILTER:
+    case NODE_TEST:
+        status = evaluate_filter(c, node, out);
+        break;
+    case NODE_AND:
+    case NODE_OR:
+    case NODE_NOT:
+    case NODE_CONDITION:
+        status = evaluate_choice(c, node, out);
+        break;
+    default:
+        status = evaluate_two(c, node, out);
+        break; /* ATTRIBUTE, ITEM, BINARY */
+    }
+    c->depth--;
+    return status;
+}
+
+static int assign(jinja_context *c, const jinja_node *target, const jinja_value *value)
+{
+    if (target->kind == NODE_NAME)
+        return jinja_dict_put(c, target, &c->frame->names, target->name, *value);
+    if (target->kind == NODE_ATTRIBUTE) {
+        jinja_value object;
+        VLMP_TRY(jinja_evaluate(c, target->a, &object));
+        if (object.kind != VALUE_NAMESPACE)
+            return jinja_fail(c, target, "an attribute of a %s is set; only a namespace has that",
+                              jinja_kind_name(&object));
+        return jinja_dict_put(c, target, object.dict, target->name, *value);
+    }
+    jinja_list *list;
+    VLMP_TRY(jinja_to_list(c, target, value, &list));
+    size_t i = 0;
+    for (const jinja_node *item = target->first; item != NULL; item = item->next, i++) {
+        if (i >= list->count) break;
+        VLMP_TRY(assign(c, item, &list->items[i]));
+    }
+    size_t names = 0;
+    for (const jinja_node *item = target->first; item != NULL; item = item->next)
+        names++;
+    if (names != list->count)
+        return jinja_fail(c, target, "%zu values for %zu names", list->count, names);
+    return VLMP_OK;
+}
+
+/* Runs statements with names of their own. */
+static int execute_inside(jinja_context *c, const jinja_node *first)
+{
+    jinja_frame frame = {.outer = c->frame};
+    c->frame = &frame;
+    int status = jinja_execute(c, first);
+    c->frame = frame.outer;
+    return status;
+}
+
+/* Keeps the items for which the condition holds, each under the target's name. */
+static int filter_items(jinja_context *c, const jinja_node *node, jinja_list **list)
+{
+    jinja_list *kept;
+    VLMP_TRY(jinja_list_new(c, node, (*list)->count, &kept));
+    kept->count = 0;
+    for (size_t i = 0; i < (*list)->count; i++) {
+        jinja_frame frame = {.outer = c->frame};
+        jinja_value holds;
+        c->frame = &frame;
+        int status = assign(c, node->a, &(*list)->items[i]);
+        if (status == VLMP_OK) status = jinja_evaluate(c, node->c, &holds);
+        c->frame = frame.outer;
+        VLMP_TRY(status);
+        if (jinja_is_true(&holds)) kept->items[kept->count++] = (*list)->items[i];
+    }
+    *list = kept;
+    return VLMP_OK;
+}
+
+static int execute_for(jinja_context *c, const jinja_node *node)
+{
+    static const jinja_text loop_name = {"loop", 4};
+    jinja_value iterable;
+    jinja_list *list;
+    VLMP_TRY(jinja_evaluate(c, node->b, &iterable));
+    VLMP_TRY(jinja_to_list(c, node, &iterable, &list));
+    if (node->c != NULL) VLMP_TRY(filter_items(c, node, &list));
+    if (list->count == 0) return node->d == NULL ? VLMP_OK : execute_inside(c, node->d->first);
+    /* In the arena: a namespace may keep the loop. */
+    jinja_loop *loop = jinja_allocate(c, node, 1, sizeof *loop);
+    if (loop == NULL) return c->err->code;
+    loop->list = list;
+    for (loop->index = 0; loop->index < list->count; loop->index++) {
+        jinja_frame frame = {.outer = c->frame};
+        VLMP_TRY(step(c, node));
+        c->frame = &frame;
+        int status = jinja_dict_put(c, node, &frame.names, loop_name,
+                                    (jinja_value){.kind = VALUE_LOOP, .loop = loop});
+        if (status == VLMP_OK) status = assign(c, node->a, &list->items[loop->index]);
+        if (status == VLMP_OK) status = jinja_execute(c, node->first);
+        c->frame = frame.outer;
+        VLMP_TRY(status);
+        bool leave = c->flow == FLOW_BREAK;
+        c->flow = FLOW_ON;
+        if (leave) break;
+    }
+    return VLMP_OK;
+}
+
+static int execute_if(jinja_context *c, const jinja_node *node)
+{
+    for (const jinja_node *branch = node->first; branch != NULL; branch = branch->next) {
+        jinja_value condition = {.kind = VALUE_BOOL, .truth = true};
+        if (branch->a != NULL) VLMP_TRY(jinja_evaluate(c, branch->a, &condition));
+        if (jinja_is_true(&condition)) return jinja_execute(c, branch->first);
+    }
+    return VLMP_OK;
+}
+
+static int execute_set_block(jinja_context *c, const jinja_node *node)
+{
+    vlmp_buffer captured = {0}, *out = c->out;
+    c->out = &captured;
+    int status = execute_inside(c, node->first);
+    c->out = out;
+    jinja_value value;
+    if (status == VLMP_OK)
+        status = jinja_concatenate(c, node, (jinja_text){captured.data, captured.length},
+                                   (jinja_text){NULL, 0}, &value);
+    vlmp_buffer_free(&captured);
+    return status == VLMP_OK ? assign(c, node->a, &value) : status;
+}
+
+static int print(jinja_context *c, const jinja_node *node, jinja_text text)
+{
+    if (c->out->length + text.length > MAX_OUTPUT)
+        return jinja_fail(c, node, "the rendered text exceeds %zu bytes", MAX_OUTPUT);
+    vlmp_buffer_append(c->out, text.text, text.length);
+    return c->out->failed ? vlmp_fail_memory(c->err, "rendering a chat template") : VLMP_OK;
+}
+
+static int execute_one(jinja_context *c, const jinja_node *node)
+{
+    jinja_value value;
+    jinja_text text;
+    switch (node->kind) {
+    case NODE_DATA:
+        return print(c, node, node->name);
+    case NODE_PRINT:
+        VLMP_TRY(jinja_evaluate(c, node->a, &value));
+        VLMP_TRY(jinja_to_text(c, node, &value, &text));
+        return print(c, node, text);
+    case NODE_IF:
+        return execute_if(c, node);
+    case NODE_FOR:
+        return execute_for(c, node);
+    case NODE_SET:
+        VLMP_TRY(jinja_evaluate(c, node->b, &value));
+        return assign(c, node->a, &value);
+    case NODE_SET_BLOCK:
+        return execute_set_block(c, node);
+    case NODE_SCOPE:
+        return execute_inside(c, node->first);
+    case NODE_BREAK:
+        c->flow = FLOW_BREAK;
+        return VLMP_OK;
+    case NODE_CONTINUE:
+        c->flow = FLOW_CONTINUE;
+        return VLMP_OK;
+    default:
+        return jinja_fail(c, node, "a statement is expected");
+    }
+}
+
+int jinja_execute(jinja_context *c, const jinja_node *first)
+{
+    for (const jinja_node *node = first; node != NULL && c->flow == FLOW_ON; node = node->next) {
+        VLMP_TRY(step(c, node));
+        c->depth++;
+        VLMP_TRY(execute_one(c, node));
+        c->depth--;
+    }
+    return VLMP_OK;
+}

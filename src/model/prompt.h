@@ -1,0 +1,61 @@
+/* From a question about pictures to token ids: chat template, tokenizer, placeholders, and where
+ * the scored answer begins. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/model/chat_template.h"
+#include "src/model/source.h"
+#include "src/model/tokenizer.h"
+
+/* What turns questions into ids. Borrowed by the calls below. */
+typedef struct {
+    const vlmp_chat_template *chat;
+    const vlmp_tokenizer *tokenizer;
+    int32_t image_token; /* the placeholder's id, from config.json */
+    const char *where;   /* the model, for messages */
+} vlmp_prompter;
+
+typedef struct {
+    const char *prompt;            /* the user's turn */
+    const char *answer;            /* the assistant's turn; NULL: a prompt to be continued */
+    int pictures;                  /* come before the text */
+    const int32_t *picture_tokens; /* [pictures] ids that each placeholder becomes */
+} vlmp_prompt_request;
+
+typedef struct {
+    char *text;           /* as rendered, placeholders not expanded; NUL-terminated */
+    size_t text_length;   /* bytes */
+    size_t prompt_length; /* bytes of the text that are the prompt; where the template does not
+                           * continue its own prompt, still the prompt's length */
+    int32_t *ids;         /* [count] placeholders expanded */
+    size_t count;
+    size_t answer_start;    /* index of the first answer token; count when there is no answer */
+    size_t *picture_starts; /* [pictures] index of each picture's first id */
+    bool border_moved;      /* prompt and answer merge across their border: the answer begins
+                             * before the prompt's own tokens end */
+    bool answer_appended;   /* the template does not continue its prompt: the answer was put
+                             * behind the prompt as it is */
+} vlmp_prompt;
+
+/* The rule for scored tokens: the whole text is the template with the user's and the assistant's
+ * turn; its prompt is the template with the user's turn and the generation prompt. The text ends
+ * behind the last end-of-sequence token after the prompt, or, if there is none, white space at its
+ * end goes and one is added. Special tokens are added unless the text begins with the
+ * begin-of-sequence token. The answer is every token behind those of the prompt.
+ * VLMP_ERR_INPUT: a template that refuses; a number of placeholders that is not that of the
+ * pictures (the prompt or the answer spells one, or the template makes none); a tokenizer without
+ * an eos_token when there is an answer. Free with vlmp_prompt_free. */
+int vlmp_prompt_make(const vlmp_prompter *prompter, const vlmp_prompt_request *request,
+                     vlmp_prompt *out, vlmp_error *err);
+void vlmp_prompt_free(vlmp_prompt *prompt);
+
+/* A model folder's chat template: chat_template.jinja, chat_template.json, else the chat_template
+ * of processor_config.json or tokenizer_config.json (a string, or a list of which "default" is
+ * taken). None is VLMP_ERR_INPUT. */
+int vlmp_chat_template_load(vlmp_chat_template **out, const vlmp_source *source, vlmp_error *err);
+
+/* A model folder's tokenizer.json and tokenizer_config.json. */
+int vlmp_tokenizer_load(vlmp_tokenizer **out, const vlmp_source *source, vlmp_error *err);

@@ -1,0 +1,111 @@
+#include "src/model/reader.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+
+int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *err)
+{
+    *reader = (vlmp_reader){.model = model};
+    int status = vlmp_preprocess_from_source(&reader->preprocess, NULL, model->source, err);
+    if (status == VLMP_OK) status = vlmp_tokenizer_load(&reader->tokenizer, model->source, err);
+    if (status == VLMP_OK) status = vlmp_chat_template_load(&reader->chat, model->source, err);
+    if (status == VLMP_OK && vlmp_tokenizer_size(reader->tokenizer) > model->config.text.vocab)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: tokenizer.json has ids up to %d, the embedding table has %d rows",
+                           model->source->path, vlmp_tokenizer_size(reader->tokenizer) - 1,
+                           model->config.text.vocab);
+    if (status != VLMP_OK) vlmp_reader_close(reader);
+    return status;
+}
+
+void vlmp_reader_close(vlmp_reader *reader)
+{
+    vlmp_tokenizer_free(reader->tokenizer);
+    vlmp_chat_template_free(reader->chat);
+    *reader = (vlmp_reader){0};
+}
+
+/* Resizes one picture, plans its rows, appends its tiles to the sequence. */
+static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const char *name,
+                       vlmp_image_plan *plan, vlmp_sequence *out, vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    int side = config->vision.image_size;
+    vlmp_tiles tiles;
+    VLMP_TRY(config->family->plan_image(config, image->width, image->height, plan, err));
+    VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
+    if (tiles.height != side || tiles.width != side || tiles.count != plan->tiles) {
+        free(tiles.pixels);
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the picture processor makes %d tiles of %d × %d pixels, the tower "
+                         "wants %d of %d × %d; preprocessor_config.json and config.json disagree",
+                         reader->model->source->path, tiles.count, tiles.width, tiles.height,
+                         plan->tiles, side, side);
+    }
+    size_t tile = 3 * (size_t)side * (size_t)side, have = (size_t)out->tiles * tile;
+    uint8_t *grown = realloc(out->pixels, have + (size_t)tiles.count * tile);
+    if (grown != NULL) {
+        memcpy(grown + have, tiles.pixels, (size_t)tiles.count * tile);
+        out->pixels = grown;
+        out->tiles += tiles.count;
+    }
+    free(tiles.pixels);
+    return grown != NULL ? VLMP_OK : vlmp_fail_memory(err, name);
+}
+
+static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
+                    const vlmp_sequence *sequence, vlmp_prompt *text, vlmp_error *err)
+{
+    int32_t *tokens = vlmp_alloc((size_t)question->image_count, sizeof *tokens);
+    if (tokens == NULL) return vlmp_fail_memory(err, "prompt");
+    for (int i = 0; i < question->image_count; i++)
+        tokens[i] = sequence->plans[i].tokens;
+    vlmp_prompter prompter = {.chat = reader->chat,
+                              .tokenizer = reader->tokenizer,
+                              .image_token = reader->model->config.image_token,
+                              .where = reader->model->source->path};
+    vlmp_prompt_request request = {.prompt = question->prompt,
+                                   .answer = question->answer,
+                                   .pictures = question->image_count,
+                                   .picture_tokens = tokens};
+    int status = vlmp_prompt_make(&prompter, &request, text, err);
+    free(tokens);
+    return status;
+}
+
+int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *question,
+                         vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err)
+{
+    vlmp_prompt prompt = {0};
+    *out = (vlmp_sequence){.image_count = question->image_count};
+    out->plans = vlmp_calloc((size_t)question->image_count, sizeof *out->plans);
+    int status = out->plans != NULL ? VLMP_OK : vlmp_fail_memory(err, "picture plans");
+    for (int i = 0; i < question->image_count && status == VLMP_OK; i++)
+        status = add_picture(reader, &question->images[i], question->image_names[i], &out->plans[i],
+                             out, err);
+    if (status == VLMP_OK) status = make_ids(reader, question, out, &prompt, err);
+    if (status == VLMP_OK &&
+        (prompt.count > INT_MAX || prompt.count == 0 || prompt.answer_start == 0))
+        status =
+            vlmp_fail(err, VLMP_ERR_INPUT, "%s: the chat template leaves nothing before the answer",
+                      reader->model->source->path);
+    if (status == VLMP_OK) {
+        out->length = (int)prompt.count;
+        out->answer_from = (int)prompt.answer_start;
+        out->border_moved = prompt.border_moved;
+        out->ids = vlmp_alloc(prompt.count, sizeof *out->ids);
+        if (out->ids != NULL)
+            memcpy(out->ids, prompt.ids, prompt.count * sizeof *out->ids);
+        else
+            status = vlmp_fail_memory(err, "token ids");
+    }
+    if (status == VLMP_OK && text != NULL)
+        *text = prompt;
+    else
+        vlmp_prompt_free(&prompt);
+    if (status != VLMP_OK) vlmp_sequence_free(out);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* Questions about pictures into sequences: everything of a model folder that lies before the
+ * forward pass. */
+#pragma once
+
+#include "src/model/image.h"
+#include "src/model/model.h"
+#include "src/model/preprocess.h"
+#include "src/model/prompt.h"
+#include "src/model/sequence.h"
+
+typedef struct {
+    const vlmp_model *model; /* not owned */
+    vlmp_tokenizer *tokenizer;
+    vlmp_chat_template *chat;
+    vlmp_preprocess preprocess;
+} vlmp_reader;
+
+/* Reads tokenizer, chat template and picture processor from the model's source. */
+int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *err);
+void vlmp_reader_close(vlmp_reader *reader);
+
+typedef struct {
+    const char *prompt;
+    const char *answer; /* NULL: a prompt to be continued */
+    int image_count;
+    const vlmp_image *images; /* [image_count] */
+    char *const *image_names; /* for messages */
+} vlmp_question;
+
+/* text: the rendered prompt, or NULL when not wanted; free with vlmp_prompt_free. */
+int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *question,
+                         vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err);

@@ -1,0 +1,44 @@
+/* Quantizes a whole model, block by block: at any time one block's weights, its statistics and the
+ * activations between blocks exist. Finished blocks go to a sink and are found there after an
+ * interruption; the result has the same bytes. */
+#pragma once
+
+#include "src/calib/calibration.h"
+#include "src/model/sink.h"
+#include "src/quant/gptq.h"
+#include "src/quant/plan.h"
+
+/* What was decided about one linear. Errors are relative: tr(D·H·Dᵀ)/tr(W·H·Wᵀ) with D = Q(W) − W;
+ * NaN where there were no statistics. */
+typedef struct {
+    char name[VLMP_NAME_MAX];
+    vlmp_method method; /* as stored: RTN where the guard kept it */
+    vlmp_scheme scheme;
+    int n, k;
+    double error;          /* on the samples that the method saw */
+    double held_error;     /* on the samples held out */
+    double held_rtn_error; /* of round to nearest in the same format */
+    double damping;        /* of H; 0 when not used */
+    bool kept_rtn;         /* the guard preferred round to nearest */
+    bool fallback;         /* the method failed (H did not factor), or the group did not divide */
+    bool folded;           /* AWQ moved a scale into what precedes the site */
+    double seconds;        /* not part of the result */
+} vlmp_linear_result;
+
+typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);
+
+typedef struct {
+    vlmp_sweep sweep;
+    const vlmp_linear_info *linears;
+    int linear_count;
+    const vlmp_plan *plan;               /* an entry for each linear */
+    const vlmp_calibration *calibration; /* NULL when the plan needs none */
+    bool sequential;                     /* statistics on already quantized inputs */
+    vlmp_gptq_options gptq;
+    vlmp_sink *sink;
+    vlmp_on_linear *on_linear; /* may be NULL */
+    void *on_linear_arg;
+} vlmp_quantize_job;
+
+/* Results of all steps lie in the sink's records, see record.h. */
+int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err);

@@ -1,0 +1,396 @@
+/* Decode and prefill speed of a random-weight Llama of a given shape, through the operations of the
+ * real forward pass in its order, beside the bandwidth of a plain read of the same weights. Prints
+ * one JSON line. Weights lie in a mapped file, as the runtime's do. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernels/ops.h"
+#include "src/base/half.h"
+#include "src/base/memory.h"
+#include "src/base/rng.h"
+
+enum { PAGE_ROWS = 64, MAX_RUNS = 100 };
+
+struct options {
+    int hidden, ffn, heads, kv, layers, vocab, threads, prompt, tokens, runs;
+    int bits, group; /* bits 16: F16, 17: BF16, 32: F32; group 0: per channel */
+    bool fast_activations;
+    const char *type;
+    const char *level;
+};
+
+struct layer {
+    vlmp_linear q, k, v, o, gate, up, down;
+    vlmp_kv cache;
+};
+
+struct model {
+    struct options o;
+    vlmp_pool *pool;
+    vlmp_ctx *ctx;
+    struct layer *layers;
+    vlmp_linear head;
+    float *ones; /* norm weights */
+    float *inv_freq;
+    unsigned char *map; /* all weights */
+    size_t map_bytes;
+    size_t map_used;
+    float *x, *normed, *q, *k, *v, *mixed, *gate, *up, *logits;
+    int32_t *positions;
+};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "bench-decode: %s\n", what);
+    exit(1);
+}
+
+static void *need(void *memory)
+{
+    if (memory == NULL) fail("out of memory");
+    return memory;
+}
+
+static float *floats(size_t count)
+{
+    return need(vlmp_calloc(count, sizeof(float)));
+}
+
+static size_t round64(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static size_t code_bytes(const struct options *o, int n, int k)
+{
+    if (o->bits <= 8) return (size_t)n * vlmp_codes_row_bytes(k, o->bits);
+    return (size_t)n * (size_t)k * (o->bits == 32 ? 4 : 2);
+}
+
+static size_t scale_bytes(const struct options *o, int n, int k)
+{
+    if (o->bits > 8) return 0;
+    return o->group == 0 ? (size_t)n * 4 : (size_t)n * (size_t)(k / o->group) * 2;
+}
+
+static size_t weight_bytes(const struct options *o)
+{
+    int kv = o->kv * (o->hidden / o->heads);
+    const int shapes[][2] = {
+        {o->hidden, o->hidden}, {kv, o->hidden},     {kv, o->hidden},     {o->hidden, o->hidden},
+        {o->ffn, o->hidden},    {o->ffn, o->hidden}, {o->hidden, o->ffn},
+    };
+    size_t layer = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        layer += round64(code_bytes(o, shapes[i][0], shapes[i][1])) +
+                 round64(scale_bytes(o, shapes[i][0], shapes[i][1]));
+    return layer * (size_t)o->layers + round64(code_bytes(o, o->vocab, o->hidden)) +
+           round64(scale_bytes(o, o->vocab, o->hidden));
+}
+
+static void *take(struct model *m, size_t bytes)
+{
+    void *memory = m->map + m->map_used;
+    m->map_used += round64(bytes);
+    if (m->map_used > m->map_bytes) fail("weights exceed their map");
+    return memory;
+}
+
+static vlmp_linear make_linear(struct model *m, vlmp_rng *rng, int n, int k)
+{
+    const struct options *o = &m->o;
+    vlmp_linear w = {.n = n, .k = k};
+    size_t bytes = code_bytes(o, n, k);
+    uint8_t *codes = take(m, bytes);
+    float size = sqrtf(3 / (float)k); /* variance 1/k */
+    if (o->bits > 8) {
+        w.weight = codes;
+        w.dtype = o->bits == 32 ? VLMP_F32 : o->bits == 16 ? VLMP_F16 : VLMP_BF16;
+        for (size_t i = 0; i < (size_t)n * (size_t)k; i++) {
+            float value = ((float)vlmp_rng_uniform(rng) * 2 - 1) * size;
+            uint16_t half = o->bits == 16 ? vlmp_f32_to_f16(value) : vlmp_f32_to_bf16(value);
+            if (o->bits == 32)
+                memcpy(codes + i * 4, &value, 4);
+            else
+                memcpy(codes + i * 2, &half, 2);
+        }
+        return w;
+    }
+    for (size_t i = 0; i + 8 <= bytes; i += 8) {
+        uint64_t random = vlmp_rng_next(rng);
+        memcpy(codes + i, &random, 8);
+    }
+    w.bits = o->bits;
+    w.group = o->group == 0 ? k : o->group;
+    w.codes = codes;
+    w.int8_activations = o->fast_activations;
+    float scale = size / (float)(1 << (o->bits - 1));
+    unsigned char *scales = take(m, scale_bytes(o, n, k));
+    w.scales = scales;
+    uint16_t half = vlmp_f32_to_f16(scale);
+    for (size_t i = 0; i < (size_t)n * (size_t)vlmp_linear_groups(&w); i++)
+        if (o->group == 0)
+            memcpy(scales + i * 4, &scale, 4);
+        else
+            memcpy(scales + i * 2, &half, 2);
+    return w;
+}
+
+static void map_weights(struct model *m)
+{
+    FILE *file = tmpfile();
+    m->map_bytes = weight_bytes(&m->o);
+    if (file == NULL || ftruncate(fileno(file), (off_t)m->map_bytes) != 0)
+        fail("cannot make a temporary file for the weights");
+    m->map = mmap(NULL, m->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(file), 0);
+    if (m->map == MAP_FAILED) fail("cannot map the weights");
+    fclose(file);
+}
+
+static void make_model(struct model *m)
+{
+    const struct options *o = &m->o;
+    int dim = o->hidden / o->heads;
+    int kv = o->kv * dim;
+    int rows = o->prompt > 1 ? o->prompt : 1;
+    int pages = (o->prompt + o->tokens) / PAGE_ROWS + 1;
+    vlmp_rng rng = {1};
+    map_weights(m);
+    m->layers = need(vlmp_calloc((size_t)o->layers, sizeof *m->layers));
+    for (int i = 0; i < o->layers; i++) {
+        struct layer *l = &m->layers[i];
+        l->q = make_linear(m, &rng, o->hidden, o->hidden);
+        l->k = make_linear(m, &rng, kv, o->hidden);
+        l->v = make_linear(m, &rng, kv, o->hidden);
+        l->o = make_linear(m, &rng, o->hidden, o->hidden);
+        l->gate = make_linear(m, &rng, o->ffn, o->hidden);
+        l->up = make_linear(m, &rng, o->ffn, o->hidden);
+        l->down = make_linear(m, &rng, o->hidden, o->ffn);
+        size_t cache = (size_t)pages * PAGE_ROWS * (size_t)kv;
+        l->cache = (vlmp_kv){floats(cache), floats(cache), PAGE_ROWS, o->kv, dim};
+    }
+    m->head = make_linear(m, &rng, o->vocab, o->hidden);
+    m->ones = floats((size_t)o->hidden);
+    for (int i = 0; i < o->hidden; i++)
+        m->ones[i] = 1;
+    m->inv_freq = floats((size_t)dim);
+    for (int i = 0; i < dim / 2; i++)
+        m->inv_freq[i] = powf(10000, -2 * (float)i / (float)dim);
+    float **hidden[] = {&m->x, &m->normed, &m->q, &m->k, &m->v, &m->mixed};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        *hidden[i] = floats((size_t)rows * (size_t)o->hidden);
+    m->gate = floats((size_t)rows * (size_t)o->ffn);
+    m->up = floats((size_t)rows * (size_t)o->ffn);
+    m->logits = floats((size_t)o->vocab);
+    m->positions = need(vlmp_calloc((size_t)rows, sizeof *m->positions));
+}
+
+static void run_layer(struct model *m, struct layer *l, int rows, int position)
+{
+    const vlmp_ops *ops = m->ctx->ops;
+    const struct options *o = &m->o;
+    int dim = o->hidden / o->heads;
+    size_t hidden = (size_t)rows * (size_t)o->hidden;
+    vlmp_segment segment = {.rows = rows, .position = position};
+    vlmp_attention attention = {o->heads, 1 / sqrtf((float)dim), true, 0};
+    ops->rms_norm(m->ctx, m->normed, m->x, rows, o->hidden, m->ones, 1e-5f);
+    ops->linear_shared(m->ctx, (float *[]){m->q, m->k, m->v}, m->normed, rows,
+                       (const vlmp_linear *[]){&l->q, &l->k, &l->v}, 3);
+    ops->rope(m->ctx, m->q, rows, o->heads, dim, m->positions, m->inv_freq, 1);
+    ops->rope(m->ctx, m->k, rows, o->kv, dim, m->positions, m->inv_freq, 1);
+    ops->kv_write(m->ctx, &l->cache, m->k, m->v, &segment, 1);
+    ops->attention(m->ctx, m->mixed, m->q, &l->cache, &attention, &segment, 1);
+    ops->linear(m->ctx, m->normed, m->mixed, rows, &l->o);
+    ops->add(m->ctx, m->x, m->normed, hidden);
+    ops->rms_norm(m->ctx, m->normed, m->x, rows, o->hidden, m->ones, 1e-5f);
+    ops->linear_shared(m->ctx, (float *[]){m->gate, m->up}, m->normed, rows,
+                       (const vlmp_linear *[]){&l->gate, &l->up}, 2);
+    ops->gated(m->ctx, m->gate, m->up, (size_t)rows * (size_t)o->ffn, VLMP_SILU);
+    ops->linear(m->ctx, m->normed, m->gate, rows, &l->down);
+    ops->add(m->ctx, m->x, m->normed, hidden);
+}
+
+/* rows tokens that follow position stored ones; logits of the last. */
+static void forward(struct model *m, int rows, int position)
+{
+    const struct options *o = &m->o;
+    for (int row = 0; row < rows; row++) {
+        m->positions[row] = position + row;
+        for (int i = 0; i < o->hidden; i++) /* any embedding: the work does not depend on it */
+            m->x[(size_t)row * (size_t)o->hidden + (size_t)i] =
+                (float)((row * 31 + i * 17) % 101 - 50) / 50;
+    }
+    for (int i = 0; i < o->layers; i++)
+        run_layer(m, &m->layers[i], rows, position);
+    const float *last = m->x + (size_t)(rows - 1) * (size_t)o->hidden;
+    m->ctx->ops->rms_norm(m->ctx, m->normed, last, 1, o->hidden, m->ones, 1e-5f);
+    m->ctx->ops->linear(m->ctx, m->logits, m->normed, 1, &m->head);
+}
+
+struct read {
+    const uint64_t *words;
+    size_t count;
+    int tasks;
+    uint64_t sums[1024];
+};
+
+static void read_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct read *r = arg;
+    size_t first = r->count / (size_t)r->tasks * (size_t)task / 16 * 16;
+    size_t end = r->count / (size_t)r->tasks * (size_t)(task + 1) / 16 * 16;
+    uint64_t sums[16] = {0};
+    for (size_t i = first; i < end; i += 16)
+        for (size_t j = 0; j < 16; j++)
+            sums[j] ^= r->words[i + j];
+    for (size_t j = 1; j < 16; j++)
+        sums[0] ^= sums[j];
+    r->sums[task] = sums[0];
+}
+
+/* Seconds for one read of all weights. */
+static double read_weights(struct model *m)
+{
+    static struct read r;
+    r.words = (const uint64_t *)(const void *)m->map;
+    r.count = m->map_bytes / 8;
+    r.tasks = 256;
+    double start = seconds();
+    vlmp_parallel_for(m->pool, r.tasks, read_task, &r);
+    double time = seconds() - start;
+    volatile uint64_t keep = r.sums[0];
+    (void)keep;
+    return time;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static void parse_type(struct options *o)
+{
+    static const struct {
+        const char *name;
+        int bits, group;
+    } types[] = {{"w4g32", 4, 32}, {"w4g64", 4, 64}, {"w4g128", 4, 128}, {"w4", 4, 0},
+                 {"w8", 8, 0},     {"w8g32", 8, 32}, {"w8g128", 8, 128}, {"f16", 16, 0},
+                 {"bf16", 17, 0},  {"f32", 32, 0}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(o->type, types[i].name) == 0) {
+            o->bits = types[i].bits;
+            o->group = types[i].group;
+            return;
+        }
+    }
+    fail("--type is w4g32, w4g64, w4g128, w4, w8, w8g32, w8g128, f16, bf16 or f32");
+}
+
+static void parse(struct options *o, int argc, char **argv)
+{
+    struct {
+        const char *name;
+        int *value;
+    } numbers[] = {{"hidden", &o->hidden},   {"ffn", &o->ffn},       {"heads", &o->heads},
+                   {"kv", &o->kv},           {"layers", &o->layers}, {"vocab", &o->vocab},
+                   {"threads", &o->threads}, {"prompt", &o->prompt}, {"tokens", &o->tokens},
+                   {"runs", &o->runs}};
+    for (int i = 1; i < argc; i++) {
+        const char *name = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : "";
+        if (strcmp(name, "fast-activations") == 0) {
+            o->fast_activations = true;
+            continue;
+        }
+        if (i + 1 >= argc) fail("an option is unknown or lacks its value");
+        const char *value = argv[++i];
+        bool known = true;
+        if (strcmp(name, "type") == 0)
+            o->type = value;
+        else if (strcmp(name, "level") == 0)
+            o->level = value;
+        else
+            known = false;
+        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++) {
+            if (strcmp(name, numbers[j].name) != 0) continue;
+            *numbers[j].value = atoi(value);
+            known = *numbers[j].value > 0;
+        }
+        if (!known) fail("an option is unknown or its value is not a positive number");
+    }
+    if (o->runs > MAX_RUNS) o->runs = MAX_RUNS;
+    parse_type(o);
+}
+
+static void measure(struct model *m)
+{
+    const struct options *o = &m->o;
+    double decode[MAX_RUNS], prefill[MAX_RUNS], reads[MAX_RUNS];
+    for (int run = -1; run < o->runs; run++) { /* the first is a warm-up */
+        int slot = run < 0 ? 0 : run;
+        reads[slot] = (double)m->map_bytes / read_weights(m) / 1e9;
+        double start = seconds();
+        forward(m, o->prompt, 0);
+        double middle = seconds();
+        for (int i = 0; i < o->tokens; i++)
+            forward(m, 1, o->prompt + i);
+        decode[slot] = o->tokens / (seconds() - middle);
+        prefill[slot] = o->prompt / (middle - start);
+    }
+    double tokens = median(decode, o->runs);
+    double bandwidth = median(reads, o->runs);
+    double used = tokens * (double)m->map_bytes / 1e9;
+    printf("{\"engine\": \"vlmpack\", \"kernels\": \"%s\", \"type\": \"%s\", \"activations\": "
+           "\"%s\", \"threads\": %d, \"shape\": [%d, %d, %d, %d, %d, %d], \"prompt\": %d, "
+           "\"weight_bytes\": %zu, \"decode_tps\": %.2f, \"prefill_tps\": %.1f, \"GBps\": %.2f, "
+           "\"read_GBps\": %.2f, \"share\": %.3f}\n",
+           vlmp_ctx_describe(m->ctx), o->type, o->fast_activations ? "int8" : "float", o->threads,
+           o->hidden, o->ffn, o->heads, o->kv, o->layers, o->vocab, o->prompt, m->map_bytes, tokens,
+           median(prefill, o->runs), used, bandwidth, used / bandwidth);
+}
+
+int main(int argc, char **argv)
+{
+    static struct model m;
+    m.o = (struct options){.hidden = 2048,
+                           .ffn = 5632,
+                           .heads = 32,
+                           .kv = 32,
+                           .layers = 12,
+                           .vocab = 4096,
+                           .threads = 2,
+                           .prompt = 64,
+                           .tokens = 64,
+                           .runs = 5,
+                           .type = "w4g32"};
+    parse(&m.o, argc, argv);
+    vlmp_error err = {0};
+    if (vlmp_pool_create(&m.pool, m.o.threads, &err) != 0 ||
+        vlmp_ctx_create(&m.ctx, VLMP_BACKEND_CPU, m.o.level, m.pool, &err) != 0 ||
+        vlmp_ctx_reserve(m.ctx, m.o.prompt, m.o.ffn > m.o.hidden ? m.o.ffn : m.o.hidden, &err) != 0)
+        fail(err.message);
+    make_model(&m);
+    measure(&m);
+    vlmp_ctx_free(m.ctx);
+    vlmp_pool_free(m.pool);
+    return 0;
+}

@@ -1,0 +1,36 @@
+#include "tools/answers.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool collect(void *arg, int32_t token)
+{
+    return vlmp_ids_push(arg, token);
+}
+
+int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_sequence *prompt,
+                int max_new_tokens, char **answer, vlmp_generation_stats *stats, vlmp_error *err)
+{
+    vlmp_ids ids = {0};
+    vlmp_buffer text = {0};
+    vlmp_generation generation = {.max_new_tokens = max_new_tokens};
+    *answer = NULL;
+    int status = vlmp_generate(session, reader->model, prompt, prompt->answer_from, &generation,
+                               collect, &ids, stats, err);
+    if (status == VLMP_OK)
+        status = vlmp_tokenizer_decode(reader->tokenizer, ids.data, ids.count, true, &text, err);
+    if (status == VLMP_OK) {
+        const char *from = text.data != NULL ? text.data : "";
+        size_t length = text.length;
+        while (length > 0 && isspace((unsigned char)*from))
+            from++, length--;
+        while (length > 0 && isspace((unsigned char)from[length - 1]))
+            length--;
+        *answer = strndup(from, length);
+        if (*answer == NULL) status = vlmp_fail_memory(err, "answer");
+    }
+    vlmp_buffer_free(&text);
+    vlmp_ids_free(&ids);
+    return status;
+}

@@ -1,0 +1,171 @@
+#include "tools/calibrate_audit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/engine.h"
+#include "tools/progress.h"
+
+#define F16_MAX 65504.0
+
+static const char *const state_names[] = {"left", "chosen", "broken", "duplicate", "too_long"};
+
+static int compare_ids(const void *a, const void *b)
+{
+    const vlmp_candidate *x = *(vlmp_candidate *const *)a, *y = *(vlmp_candidate *const *)b;
+    int order = strcmp(x->id, y->id);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+void vlmp_mark_duplicates(vlmp_candidate *candidates, size_t count)
+{
+    vlmp_candidate **sorted = malloc((count + 1) * sizeof *sorted);
+    if (sorted == NULL) return;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (candidates[i].state == VLMP_CANDIDATE_OK) sorted[n++] = &candidates[i];
+    qsort(sorted, n, sizeof *sorted, compare_ids);
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(sorted[i - 1]->id, sorted[i]->id) == 0)
+            sorted[i]->state = VLMP_CANDIDATE_DUPLICATE;
+    free(sorted);
+}
+
+static void count_tokens(vlmp_audit *a, const vlmp_calibration *c, int32_t image_token)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const vlmp_sequence *s = &c->samples[i].sequence;
+        for (int t = 0; t < s->length; t++) {
+            if (s->ids[t] == image_token)
+                a->picture_tokens++;
+            else
+                a->text_tokens++;
+        }
+        a->answer_tokens += s->length - s->answer_from;
+        if (s->length > a->longest) a->longest = s->length;
+    }
+}
+
+static float largest(const vlmp_site_statistics *s)
+{
+    float max = 0;
+    for (int i = 0; i < VLMP_TOKEN_KINDS * s->dim; i++)
+        if (s->max_abs[i] > max) max = s->max_abs[i];
+    return max;
+}
+
+static void write_layers(vlmp_audit *a, const vlmp_calibration *c, vlmp_json_writer *w)
+{
+    a->headroom = 1e30;
+    vlmp_json_key(w, "sites");
+    vlmp_json_open(w, '[');
+    for (int i = 0; i < c->statistics.count; i++) {
+        const vlmp_site_statistics *s = &c->statistics.sites[i];
+        double max = (double)largest(s), headroom = max > 0 ? F16_MAX / max : 1e30;
+        if (headroom < a->headroom) {
+            a->headroom = headroom;
+            memcpy(a->headroom_site, s->name, sizeof a->headroom_site);
+        }
+        vlmp_json_open(w, '{');
+        vlmp_json_key(w, "site");
+        vlmp_json_put_string(w, s->name);
+        vlmp_json_key(w, "max_abs");
+        vlmp_json_put_double(w, max);
+        vlmp_json_key(w, "fp16_headroom");
+        vlmp_json_put_double(w, headroom);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+}
+
+static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_int(w, value);
+}
+
+static void write_left_out(const vlmp_candidate *candidates, const vlmp_dataset *data,
+                           vlmp_json_writer *w)
+{
+    vlmp_json_key(w, "left_out");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < data->count; i++) {
+        const vlmp_candidate *c = &candidates[i];
+        if (c->state <= VLMP_CANDIDATE_CHOSEN) continue;
+        vlmp_json_open(w, '{');
+        put_count(w, "line", data->samples[i].line);
+        vlmp_json_key(w, "why");
+        vlmp_json_put_string(w, state_names[c->state]);
+        if (c->reason != NULL) {
+            vlmp_json_key(w, "reason");
+            vlmp_json_put_string(w, c->reason);
+        }
+        if (c->tokens > 0) put_count(w, "tokens", c->tokens);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+}
+
+int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, const vlmp_dataset *data,
+                    vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err)
+{
+    for (size_t i = 0; i < data->count; i++) {
+        a->states[candidates[i].state]++;
+        a->stand_ins +=
+            candidates[i].stand_in != NULL && candidates[i].state == VLMP_CANDIDATE_CHOSEN;
+    }
+    count_tokens(a, calibration, model->config.image_token);
+    vlmp_json_writer w = {0};
+    vlmp_json_open(&w, '{');
+    put_count(&w, "read", (int64_t)data->count);
+    for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++)
+        put_count(&w, state_names[i], (int64_t)a->states[i]);
+    put_count(&w, "strata", (int64_t)a->strata);
+    put_count(&w, "stand_in_answers", (int64_t)a->stand_ins);
+    put_count(&w, "text_tokens", a->text_tokens);
+    put_count(&w, "picture_tokens", a->picture_tokens);
+    put_count(&w, "answer_tokens", a->answer_tokens);
+    put_count(&w, "longest", a->longest);
+    write_left_out(candidates, data, &w);
+    write_layers(a, calibration, &w);
+    vlmp_json_close(&w, '}');
+    if (w.out.failed) {
+        vlmp_buffer_free(&w.out);
+        return vlmp_fail_memory(err, "audit");
+    }
+    calibration->audit = w.out.data; /* the buffer's memory comes from realloc: free() fits */
+    return VLMP_OK;
+}
+
+int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char *output,
+                     const vlmp_calibration *calibration, vlmp_error *err)
+{
+    (void)err;
+    if (args->json) {
+        printf("%s\n", calibration->audit);
+        return VLMP_OK;
+    }
+    if (args->quiet) return VLMP_OK;
+    char memory[32];
+    vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
+    fprintf(stderr,
+            "samples   %zu chosen of %zu in %zu strata; left: %zu not drawn, %zu duplicates, %zu "
+            "too long, %zu broken\n",
+            a->states[VLMP_CANDIDATE_CHOSEN],
+            a->states[0] + a->states[1] + a->states[2] + a->states[3] + a->states[4], a->strata,
+            a->states[VLMP_CANDIDATE_OK], a->states[VLMP_CANDIDATE_DUPLICATE],
+            a->states[VLMP_CANDIDATE_LONG], a->states[VLMP_CANDIDATE_BROKEN]);
+    fprintf(stderr,
+            "tokens    %lld of pictures, %lld of text (%lld of answers); longest sample %d\n",
+            (long long)a->picture_tokens, (long long)a->text_tokens, (long long)a->answer_tokens,
+            a->longest);
+    if (a->stand_ins > 0)
+        fprintf(stderr, "answers   %zu are the model's own, because the data has none\n",
+                a->stand_ins);
+    fprintf(
+        stderr, "range     largest activation at %s leaves a factor of %.0f to the fp16 limit%s\n",
+        a->headroom_site, a->headroom, a->headroom < 4 ? ": too little for fp16 inference" : "");
+    fprintf(stderr, "%s written, peak memory %s\n", output, memory);
+    return VLMP_OK;
+}

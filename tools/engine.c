@@ -1,0 +1,71 @@
+#include "tools/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "formats/open.h"
+#include "formats/packed.h"
+#include "src/base/file.h"
+
+int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
+{
+    *engine = (vlmp_engine){0};
+    VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
+    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, NULL, engine->pool, err);
+}
+
+int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
+    if (strcmp(engine->source->kind, "packed") == 0)
+        VLMP_TRY(vlmp_packed_verify(engine->source, NULL, NULL, err));
+    return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+void vlmp_engine_close(vlmp_engine *engine)
+{
+    vlmp_model_close(&engine->model);
+    if (engine->source != NULL) engine->source->close(engine->source);
+    engine->source = NULL;
+}
+
+void vlmp_engine_free(vlmp_engine *engine)
+{
+    vlmp_engine_close(engine);
+    vlmp_ctx_free(engine->ctx);
+    vlmp_pool_free(engine->pool);
+    *engine = (vlmp_engine){0};
+}
+
+int vlmp_output_is_free(const char *path, bool force, vlmp_error *err)
+{
+    if (force || !vlmp_file_exists(path)) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
+}
+
+double vlmp_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+size_t vlmp_peak_memory(void)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    size_t kibibytes = 0;
+    char line[256];
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "VmHWM: %zu kB", &kibibytes) == 1) break;
+    if (status != NULL) fclose(status);
+    return kibibytes * 1024;
+}
+
+void vlmp_peak_memory_reset(void)
+{
+    FILE *clear = fopen("/proc/self/clear_refs", "w");
+    if (clear == NULL) return;
+    fputs("5", clear); /* proc(5): resets the peak resident set size */
+    fclose(clear);
+}

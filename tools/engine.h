@@ -1,0 +1,35 @@
+/* What every command that computes needs: threads, kernels, a model. */
+#pragma once
+
+#include "src/model/model.h"
+#include "tools/cli.h"
+
+typedef struct {
+    vlmp_pool *pool;
+    vlmp_ctx *ctx;
+    vlmp_source *source;
+    vlmp_model model;
+} vlmp_engine;
+
+/* Threads and kernels alone; the model is opened by the second call. Free after failures too. */
+int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err);
+
+/* path: a folder, a packed file or a hub name. A packed file's hashes are checked first. */
+int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
+
+/* Closes the model alone, so that another can be opened. */
+void vlmp_engine_close(vlmp_engine *engine);
+void vlmp_engine_free(vlmp_engine *engine);
+
+/* VLMP_ERR_USAGE when path exists and force is not set: said before hours of work, not after. */
+int vlmp_output_is_free(const char *path, bool force, vlmp_error *err);
+
+/* Seconds of a clock that never goes back. */
+double vlmp_seconds(void);
+
+/* The most memory that this process had resident, mapped pages included. Bytes. */
+size_t vlmp_peak_memory(void);
+
+/* Starts the count anew, so that files evaluated in one run are told apart. Where the system
+ * cannot, the peak stays that of the whole run. */
+void vlmp_peak_memory_reset(void);

@@ -1,0 +1,276 @@
+#include "tools/eval_model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/packed.h"
+#include "formats/weight_sizes.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/eval/metrics.h"
+#include "tools/answers.h"
+#include "tools/eval_provenance.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+int vlmp_data_digest(const vlmp_dataset *data, size_t count, char hex[65], vlmp_error *err)
+{
+    vlmp_sha256 *hash = vlmp_sha256_start();
+    if (hash == NULL) return vlmp_fail_memory(err, "digest");
+    int status = VLMP_OK;
+    for (size_t i = 0; i < count && status == VLMP_OK; i++) {
+        char id[VLMP_SHA256_HEX] = "";
+        status = vlmp_sample_identity(&data->samples[i], id, err);
+        vlmp_sha256_update(hash, id, sizeof id);
+    }
+    vlmp_sha256_finish(hash, hex);
+    return status;
+}
+
+static const char *scored_answer(const vlmp_eval_job *job, size_t index)
+{
+    const vlmp_sample *sample = &job->data->samples[index];
+    return sample->answer_count > 0 ? sample->answers[0] : job->stand_ins[index];
+}
+
+int vlmp_eval_sequences(const vlmp_eval_job *job, const vlmp_reader *reader, vlmp_sequence **out,
+                        vlmp_error *err)
+{
+    *out = vlmp_calloc(job->count, sizeof **out);
+    if (*out == NULL) return vlmp_fail_memory(err, "sequences");
+    for (size_t i = 0; i < job->count; i++)
+        VLMP_TRY(vlmp_sample_sequence(reader, &job->data->samples[i], scored_answer(job, i),
+                                      &(*out)[i], err));
+    return VLMP_OK;
+}
+
+static void free_sequences(const vlmp_eval_job *job, vlmp_sequence *sequences)
+{
+    for (size_t i = 0; sequences != NULL && i < job->count; i++)
+        vlmp_sequence_free(&sequences[i]);
+    free(sequences);
+}
+
+struct progress {
+    vlmp_progress line;
+    int vision_layers;
+};
+
+static void on_layer(void *arg, const char *stage, int done, int total)
+{
+    struct progress *p = arg;
+    char detail[64];
+    snprintf(detail, sizeof detail, "%s block %d of %d", stage, done, total);
+    vlmp_progress_update(&p->line, done + (strcmp(stage, "text") == 0 ? p->vision_layers : 0),
+                         detail);
+}
+
+static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                          const vlmp_sequence *sequences, vlmp_hidden *out, vlmp_error *err)
+{
+    struct progress progress = {.vision_layers = engine->model.vision.layers};
+    vlmp_sweep sweep = {.ctx = engine->ctx,
+                        .model = &engine->model,
+                        .preprocess = &reader->preprocess,
+                        .work_folder = job->work_folder,
+                        .memory_limit = (size_t)256 << 20,
+                        .progress = on_layer,
+                        .progress_arg = &progress,
+                        .interrupted = vlmp_interrupt_flag()};
+    vlmp_progress_begin(&progress.line, job->args, "scoring",
+                        engine->model.vision.layers + engine->model.text.layers);
+    int status = vlmp_hidden_collect(&sweep, sequences, (int)job->count, out, err);
+    vlmp_progress_end(&progress.line);
+    return status;
+}
+
+/* Answers must be scored at the same tokens, or a comparison means nothing. */
+static int check_tokens(const vlmp_eval_job *job, const vlmp_sequence *sequences, vlmp_error *err)
+{
+    char digest[65];
+    if (job->reference == NULL) return VLMP_OK;
+    vlmp_tokens_digest(sequences, (int)job->count, digest);
+    if (strcmp(digest, job->reference->tokens_digest) == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: its tokens of these samples differ from those of the reference %s "
+                     "(another tokenizer, template or data); KL and ratios need the same",
+                     job->path, job->reference->name);
+}
+
+static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                 vlmp_token_scores *scores, vlmp_error *err)
+{
+    vlmp_sequence *sequences;
+    vlmp_hidden hidden = {0};
+    vlmp_loaded loaded = {0};
+    vlmp_linear head;
+    const vlmp_reference *reference = job->reference;
+    int status = vlmp_eval_sequences(job, reader, &sequences, err);
+    if (status == VLMP_OK) status = check_tokens(job, sequences, err);
+    if (status == VLMP_OK) status = collect_states(job, engine, reader, sequences, &hidden, err);
+    free_sequences(job, sequences);
+    if (status == VLMP_OK) status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
+    if (status == VLMP_OK)
+        status = vlmp_score_tokens(engine->ctx, &hidden, &head,
+                                   reference != NULL ? &reference->hidden : NULL,
+                                   reference != NULL ? &reference->head : NULL, scores, err);
+    vlmp_unload(&loaded);
+    vlmp_hidden_free(&hidden);
+    return status;
+}
+
+/* Greedy answers to all prompts, with their times. */
+static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                    char **answers, vlmp_eval_result *result, vlmp_error *err)
+{
+    vlmp_session *session;
+    vlmp_progress line;
+    double *first = vlmp_alloc(job->count, sizeof *first), quantiles[3];
+    double prefill_tokens = 0, prefill_seconds = 0, decode_tokens = 0, decode_seconds = 0;
+    if (first == NULL) return vlmp_fail_memory(err, "times");
+    int status =
+        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
+    vlmp_progress_begin(&line, job->args, "answering", (double)job->count);
+    for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
+        vlmp_sequence prompt = {0};
+        vlmp_generation_stats stats = {0};
+        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        if (status == VLMP_OK)
+            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, &prompt, err);
+        if (status == VLMP_OK)
+            status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
+                                 err);
+        vlmp_sequence_free(&prompt);
+        first[i] = 1e3 * stats.first_seconds;
+        prefill_tokens += stats.prompt_tokens;
+        prefill_seconds += stats.first_seconds;
+        decode_tokens += stats.new_tokens > 1 ? stats.new_tokens - 1 : 0;
+        decode_seconds += stats.decode_seconds;
+        vlmp_progress_update(&line, (double)(i + 1), NULL);
+    }
+    vlmp_progress_end(&line);
+    if (status == VLMP_OK) {
+        vlmp_percentiles(quantiles, first, job->count);
+        result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
+        result->speed.prefill_tps = prefill_seconds > 0 ? prefill_tokens / prefill_seconds : NAN;
+        result->speed.decode_tps = decode_seconds > 0 ? decode_tokens / decode_seconds : NAN;
+        result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
+    }
+    vlmp_session_free(session);
+    free(first);
+    return status;
+}
+
+static void fill_sizes(const vlmp_engine *engine, vlmp_eval_result *result)
+{
+    vlmp_weight_sizes sizes;
+    vlmp_weight_sizes_of(engine->source, &sizes);
+    result->memory.weights_bytes = (int64_t)sizes.total.bytes;
+    result->bits_per_weight = vlmp_bits_per_weight(sizes.total.bytes, sizes.total.weights);
+    if (sizes.total.quantized_weights > 0)
+        result->bits_per_weight_quantized =
+            vlmp_bits_per_weight(sizes.total.quantized_bytes, sizes.total.quantized_weights);
+}
+
+static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                    vlmp_eval_result *result, vlmp_error *err)
+{
+    vlmp_token_scores scores = {0};
+    bool scored = (job->metrics & (VLMP_METRIC_PPL | VLMP_METRIC_KL)) != 0;
+    bool answered =
+        (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
+    char **answers = vlmp_calloc(job->count, sizeof *answers);
+    int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
+    if (status == VLMP_OK && scored) status = score(job, engine, reader, &scores, err);
+    if (status == VLMP_OK && answered) status = generate(job, engine, reader, answers, result, err);
+    if (status == VLMP_OK) {
+        vlmp_eval_input input = {.samples = job->data->samples,
+                                 .count = job->count,
+                                 .metrics = job->metrics,
+                                 .scores = scored ? &scores : NULL,
+                                 .hypotheses = answered ? (const char *const *)answers : NULL,
+                                 .answers_are_stand_ins = job->stand_ins != NULL,
+                                 .seed = (uint64_t)job->args->seed};
+        status = vlmp_eval_fill(result, &input, err);
+    }
+    for (size_t i = 0; answers != NULL && i < job->count; i++)
+        free(answers[i]);
+    free(answers);
+    vlmp_scores_free(&scores);
+    return status;
+}
+
+int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_result *result,
+                    vlmp_error *err)
+{
+    vlmp_reader reader = {0};
+    vlmp_peak_memory_reset();
+    VLMP_TRY(vlmp_engine_open(engine, job->path, err));
+    engine->model.fast_activations = job->fast_activations;
+    result->model = job->path;
+    result->reference = job->reference != NULL ? job->reference->name : NULL;
+    result->metrics = job->metrics;
+    result->speed.device = "cpu";
+    int status = vlmp_reader_open(&reader, &engine->model, err);
+    if (status == VLMP_OK) status = vlmp_eval_provenance(job, engine->source, result, err);
+    if (status == VLMP_OK) {
+        fill_sizes(engine, result);
+        status = evaluate(job, engine, &reader, result, err);
+    }
+    if (status == VLMP_OK && job->fast_activations)
+        status = vlmp_result_note(
+            result, err,
+            "computed with int8 activations in all quantized linears (--fast-activations)");
+    result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
+    vlmp_reader_close(&reader);
+    vlmp_engine_close(engine);
+    return status;
+}
+
+/* The head outlives the model: a copy, dequantized where it is packed. */
+static int copy_head(vlmp_engine *engine, vlmp_reference *out, vlmp_error *err)
+{
+    vlmp_loaded loaded = {0};
+    vlmp_linear head;
+    int status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
+    size_t count = status == VLMP_OK ? (size_t)head.n * (size_t)head.k : 0;
+    out->head =
+        (vlmp_linear){.n = head.n, .k = head.k, .dtype = head.bits > 0 ? VLMP_F32 : head.dtype};
+    if (status == VLMP_OK) {
+        out->head_memory = vlmp_alloc(count, vlmp_dtype_size(out->head.dtype));
+        if (out->head_memory == NULL) status = vlmp_fail_memory(err, "head of the reference");
+    }
+    if (status == VLMP_OK && head.bits == 0)
+        memcpy(out->head_memory, head.weight, count * vlmp_dtype_size(head.dtype));
+    for (int32_t row = 0; status == VLMP_OK && head.bits > 0 && row < head.n; row++)
+        engine->ctx->ops->embed(
+            engine->ctx, (float *)out->head_memory + (size_t)row * (size_t)head.k, &row, 1, &head);
+    out->head.weight = out->head_memory;
+    vlmp_unload(&loaded);
+    return status;
+}
+
+int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_reference *out,
+                        vlmp_error *err)
+{
+    vlmp_reader reader = {0};
+    vlmp_sequence *sequences = NULL;
+    *out = (vlmp_reference){.name = strdup(job->path)};
+    VLMP_TRY(vlmp_engine_open(engine, job->path, err));
+    int status = vlmp_reader_open(&reader, &engine->model, err);
+    if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
+    if (status == VLMP_OK) {
+        vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
+        status = collect_states(job, engine, &reader, sequences, &out->hidden, err);
+    }
+    free_sequences(job, sequences);
+    if (status == VLMP_OK) status = copy_head(engine, out, err);
+    if (status == VLMP_OK)
+        status = engine->source->digest_now(engine->source, out->model_digest, err);
+    if (status == VLMP_OK) status = vlmp_data_digest(job->data, job->count, out->data_digest, err);
+    vlmp_reader_close(&reader);
+    vlmp_engine_close(engine);
+    return status;
+}

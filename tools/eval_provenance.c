@@ -1,0 +1,119 @@
+#include "tools/eval_provenance.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/packed.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+
+#define MAX_RUN_FILE ((size_t)1 << 20)
+#define MAX_SCHEMES  4 /* named in a result's method; more are "…" */
+
+static int parse_note(cJSON **out, const vlmp_source *source, const char *key, vlmp_error *err)
+{
+    size_t length;
+    const char *text = vlmp_packed_note(source, key, &length);
+    *out = NULL;
+    if (text == NULL) return VLMP_OK;
+    return vlmp_json_parse(out, text, length, source->path, err);
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance, vlmp_error *err)
+{
+    const cJSON *list = vlmp_json_get(provenance, "calibration_samples");
+    size_t count = (size_t)cJSON_GetArraySize(list), n = 0;
+    if (job->allow_overlap || count == 0) return VLMP_OK;
+    const char **ids = malloc(count * sizeof *ids);
+    if (ids == NULL) return vlmp_fail_memory(err, "calibration samples");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (cJSON_IsString(item)) ids[n++] = item->valuestring;
+    }
+    qsort(ids, n, sizeof *ids, compare_text);
+    int status = VLMP_OK;
+    for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
+        char id[VLMP_SHA256_HEX] = "";
+        const char *key = id;
+        status = vlmp_sample_identity(&job->data->samples[i], id, err);
+        if (status == VLMP_OK && bsearch(&key, ids, n, sizeof *ids, compare_text) != NULL)
+            status = vlmp_fail(err, VLMP_ERR_INPUT,
+                               "%s:%d: this sample was used to calibrate %s, so a score on it says "
+                               "nothing; take other data, or --allow-overlap",
+                               job->data->path, job->data->samples[i].line, job->path);
+    }
+    free(ids);
+    return status;
+}
+
+/* "gptq W4g128 + int8 W8": the schemes in order of first appearance. */
+static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error *err)
+{
+    char names[MAX_SCHEMES][48];
+    int count = 0;
+    vlmp_buffer text = {0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, decisions)
+    {
+        const cJSON *method = vlmp_json_get(item, "method"), *bits = vlmp_json_get(item, "bits");
+        const cJSON *group = vlmp_json_get(item, "group"),
+                    *activations = vlmp_json_get(item, "activations");
+        if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) continue;
+        result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
+        bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
+        result->kept_rtn += kept_rtn;
+        if (kept_rtn) continue;
+        char name[48], size[16] = "";
+        if (group->valueint > 0) snprintf(size, sizeof size, "g%d", group->valueint);
+        snprintf(name, sizeof name, "%.20s W%d%s%s%s", method->valuestring, bits->valueint, size,
+                 cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "",
+                 cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0 ? "A8"
+                                                                                              : "");
+        int at = 0;
+        while (at < count && strcmp(names[at], name) != 0)
+            at++;
+        if (at < count || count == MAX_SCHEMES) continue;
+        memcpy(names[count++], name, sizeof name);
+        vlmp_buffer_printf(&text, "%s%s", text.length > 0 ? " + " : "", name);
+    }
+    if (text.length > 0) result->method = vlmp_arena_copy(&result->arena, text.data, text.length);
+    bool failed = text.failed || (text.length > 0 && result->method == NULL);
+    vlmp_buffer_free(&text);
+    return failed ? vlmp_fail_memory(err, "method") : VLMP_OK;
+}
+
+/* OUT.run.json is written beside the file by vlm-quantize; its absence is no fault. */
+static void read_run_file(const vlmp_source *source, vlmp_eval_result *result)
+{
+    char path[4200];
+    vlmp_error ignored = {0};
+    cJSON *run;
+    snprintf(path, sizeof path, "%s.run.json", source->path);
+    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &ignored) != VLMP_OK) return;
+    vlmp_json_double(run, "seconds", result->quantize_seconds, &result->quantize_seconds, path,
+                     &ignored);
+    cJSON_Delete(run);
+}
+
+int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
+                         vlmp_error *err)
+{
+    cJSON *provenance = NULL, *decisions = NULL;
+    result->fallbacks = result->kept_rtn = 0;
+    if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    int status = parse_note(&provenance, source, "vlmp.provenance", err);
+    if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
+    if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, err);
+    if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
+    if (status == VLMP_OK) read_run_file(source, result);
+    cJSON_Delete(provenance);
+    cJSON_Delete(decisions);
+    return status;
+}

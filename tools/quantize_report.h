@@ -1,0 +1,37 @@
+/* What vlm-quantize prints and records: the plan, a row for each linear, the summary. */
+#pragma once
+
+#include "formats/packed.h"
+#include "src/quant/driver.h"
+#include "tools/cli.h"
+
+/* Room that metadata gets in the header at least, so that the size of the file is known before its
+ * decisions are; see vlmp_packed_entry. Bytes. */
+#define VLMP_RESERVE_RECIPE     4096
+#define VLMP_RESERVE_PROVENANCE 65536
+#define VLMP_RESERVE_LINEAR     360
+
+/* The plan as a table, or with --json --dry-run as a document. */
+int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
+                             const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
+                             vlmp_error *err);
+
+/* The live table: header and one row, without newline. */
+void vlmp_quantize_head(vlmp_buffer *out);
+void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *result);
+
+typedef struct {
+    int linears;
+    int fallbacks;
+    int kept_rtn;
+    char first_fallback[VLMP_NAME_MAX];
+} vlmp_quantize_summary;
+
+/* Reads the records of all steps: counts, the list for the packed file (one JSON array), tensors
+ * that steps replaced (entered in the packed plan). */
+int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_packed_plan *packed,
+                          vlmp_json_writer *decisions, vlmp_error *err);
+
+/* Writes OUT.run.json and prints the closing lines. */
+int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char *digest,
+                       const vlmp_quantize_summary *summary, double seconds, vlmp_error *err);

@@ -1,0 +1,323 @@
+/* vlm-eval: quality against a reference, speed and memory; one row per file; gates for CI. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "formats/dataset.h"
+#include "formats/tensor_file.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/eval/gates.h"
+#include "src/eval/report.h"
+#include "tools/cli.h"
+#include "tools/engine.h"
+#include "tools/eval_model.h"
+#include "tools/interrupt.h"
+#include "tools/stand_in.h"
+
+struct options {
+    const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
+    int64_t samples, max_new_tokens;
+    bool fast_activations, allow_overlap, force;
+    vlmp_cli_list gates;
+};
+
+struct command {
+    const vlmp_cli_args *args;
+    struct options opt;
+    vlmp_engine engine;
+    vlmp_dataset data;
+    vlmp_eval_job job;
+    vlmp_reference reference;
+    bool has_reference;
+    vlmp_gate *gates;
+    char **stand_ins;
+    vlmp_eval_result *results;
+};
+
+/* Everything that can be refused before work is. */
+static int check_options(struct command *c, vlmp_error *err)
+{
+    struct options *o = &c->opt;
+    c->has_reference = o->reference != NULL;
+    unsigned metrics = VLMP_METRIC_ALL;
+    if (!c->has_reference) metrics &= ~(unsigned)VLMP_METRIC_KL;
+    if (o->metrics != NULL) VLMP_TRY(vlmp_metrics_parse(&metrics, o->metrics, err));
+    if ((metrics & VLMP_METRIC_KL) != 0 && !c->has_reference)
+        return vlmp_fail(
+            err, VLMP_ERR_USAGE,
+            "kl compares with the original model: give --reference MODEL (or a saved .ref file)");
+    if (o->save_reference != NULL && !c->has_reference)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--save-reference needs --reference MODEL");
+    c->gates = vlmp_calloc(o->gates.count, sizeof *c->gates);
+    if (c->gates == NULL) return vlmp_fail_memory(err, "gates");
+    for (size_t i = 0; i < o->gates.count; i++) {
+        VLMP_TRY(vlmp_gate_parse(&c->gates[i], o->gates.items[i], err));
+        VLMP_TRY(vlmp_gate_check(&c->gates[i], metrics, c->has_reference, err));
+    }
+    const char *outputs[] = {o->save_reference, o->report, o->junit, o->summary};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_is_free(outputs[i], o->force, err));
+    c->job.metrics = metrics;
+    return VLMP_OK;
+}
+
+static int read_data(struct command *c, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_dataset_read(&c->data, c->opt.data, c->opt.image_root, err));
+    c->job.data = &c->data;
+    c->job.count = c->data.count;
+    if (c->opt.samples > 0 && (size_t)c->opt.samples < c->data.count)
+        c->job.count = (size_t)c->opt.samples;
+    if (c->job.count == 0) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no samples", c->opt.data);
+    return VLMP_OK;
+}
+
+/* Where the data has no answers, the reference's (else the first model's) own stand in. */
+static int make_stand_ins(struct command *c, const char *model, vlmp_error *err)
+{
+    bool missing = false;
+    for (size_t i = 0; i < c->job.count; i++)
+        missing = missing || c->data.samples[i].answer_count == 0;
+    if (!missing) return VLMP_OK;
+    c->stand_ins = vlmp_calloc(c->job.count, sizeof *c->stand_ins);
+    if (c->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
+    vlmp_reader reader = {0};
+    VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
+    int status = vlmp_reader_open(&reader, &c->engine.model, err);
+    for (size_t i = 0; i < c->job.count && status == VLMP_OK; i++)
+        if (c->data.samples[i].answer_count == 0)
+            status = vlmp_stand_in_answer(&c->engine, &reader, &c->data.samples[i],
+                                          &c->stand_ins[i], err);
+    vlmp_reader_close(&reader);
+    vlmp_engine_close(&c->engine);
+    c->job.stand_ins = c->stand_ins;
+    return status;
+}
+
+static int load_reference(struct command *c, vlmp_error *err)
+{
+    vlmp_tensor_file *file;
+    const char *path = c->opt.reference;
+    VLMP_TRY(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY,
+                                   "make one with --save-reference", err));
+    int status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
+                                       vlmp_tensor_file_metadata(file), path, err);
+    vlmp_tensor_file_close(file);
+    char digest[65];
+    if (status == VLMP_OK) status = vlmp_data_digest(&c->data, c->job.count, digest, err);
+    if (status == VLMP_OK && strcmp(digest, c->reference.data_digest) != 0)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: made on other data than %s (%zu samples); give the data and "
+                           "--samples it was made with, or the reference model itself",
+                           path, c->opt.data, c->job.count);
+    return status;
+}
+
+static int save_reference(struct command *c, vlmp_error *err)
+{
+    vlmp_arena arena = {0};
+    vlmp_tensor *tensors;
+    size_t count;
+    const char *metadata;
+    int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
+    if (status == VLMP_OK)
+        status = vlmp_tensor_file_write(c->opt.save_reference, c->opt.force, VLMP_REFERENCE_KEY,
+                                        metadata, tensors, count, err);
+    vlmp_arena_free(&arena);
+    return status;
+}
+
+static int prepare_reference(struct command *c, vlmp_error *err)
+{
+    const char *path = c->opt.reference;
+    if (path != NULL && vlmp_tensor_file_is(path, VLMP_REFERENCE_KEY)) {
+        if (c->opt.save_reference != NULL)
+            return vlmp_fail(err, VLMP_ERR_USAGE,
+                             "--save-reference saves a model's run; %s is one already", path);
+        VLMP_TRY(make_stand_ins(c, c->args->positionals[0], err));
+        VLMP_TRY(load_reference(c, err));
+    } else {
+        VLMP_TRY(make_stand_ins(c, path != NULL ? path : c->args->positionals[0], err));
+        if (path == NULL) return VLMP_OK;
+        vlmp_eval_job job = c->job;
+        job.path = path;
+        VLMP_TRY(vlmp_eval_reference(&job, &c->engine, &c->reference, err));
+        if (c->opt.save_reference != NULL) VLMP_TRY(save_reference(c, err));
+    }
+    c->job.reference = &c->reference;
+    return VLMP_OK;
+}
+
+typedef void writer(vlmp_buffer *out, const struct command *c);
+
+static void write_html(vlmp_buffer *out, const struct command *c)
+{
+    vlmp_report_html(out, c->opt.data, c->results, c->args->positional_count);
+}
+
+static void write_junit(vlmp_buffer *out, const struct command *c)
+{
+    vlmp_report_junit(out, c->results, c->args->positional_count);
+}
+
+static void write_summary(vlmp_buffer *out, const struct command *c)
+{
+    vlmp_report_markdown(out, c->opt.data, c->results, c->args->positional_count);
+}
+
+static int write_reports(const struct command *c, vlmp_error *err)
+{
+    const struct {
+        const char *path;
+        writer *write;
+    } files[] = {
+        {c->opt.report, write_html}, {c->opt.junit, write_junit}, {c->opt.summary, write_summary}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i].path == NULL) continue;
+        vlmp_buffer out = {0};
+        files[i].write(&out, c);
+        int status = out.failed
+                         ? vlmp_fail_memory(err, files[i].path)
+                         : vlmp_file_write(files[i].path, out.data, out.length, c->opt.force, err);
+        vlmp_buffer_free(&out);
+        VLMP_TRY(status);
+    }
+    return VLMP_OK;
+}
+
+static int print_results(const struct command *c, vlmp_error *err)
+{
+    vlmp_buffer out = {0};
+    if (c->args->json) {
+        vlmp_json_writer w = {.indent = 1};
+        vlmp_results_write(&w, c->opt.data, c->results, c->args->positional_count);
+        out = w.out;
+        vlmp_buffer_text(&out, "\n");
+    } else {
+        vlmp_report_text(&out, c->results, c->args->positional_count);
+    }
+    int status = out.failed ? vlmp_fail_memory(err, "report") : VLMP_OK;
+    if (status == VLMP_OK) fwrite(out.data, 1, out.length, stdout);
+    vlmp_buffer_free(&out);
+    return status;
+}
+
+static int run(struct command *c, vlmp_error *err)
+{
+    VLMP_TRY(check_options(c, err));
+    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
+    VLMP_TRY(read_data(c, err));
+    c->job.args = c->args;
+    c->job.max_new_tokens = (int)c->opt.max_new_tokens;
+    c->job.fast_activations = c->opt.fast_activations;
+    c->job.allow_overlap = c->opt.allow_overlap;
+    c->job.work_folder = "/tmp";
+    VLMP_TRY(prepare_reference(c, err));
+    size_t failed_gates = 0, count = c->args->positional_count;
+    c->results = vlmp_calloc(count, sizeof *c->results);
+    if (c->results == NULL) return vlmp_fail_memory(err, "results");
+    for (size_t i = 0; i < count; i++)
+        vlmp_result_init(&c->results[i]);
+    for (size_t i = 0; i < count; i++) {
+        size_t failed = 0;
+        c->job.path = c->args->positionals[i];
+        VLMP_TRY(vlmp_eval_model(&c->job, &c->engine, &c->results[i], err));
+        VLMP_TRY(vlmp_gates_judge(&c->results[i], c->gates, c->opt.gates.count, &failed, err));
+        failed_gates += failed;
+    }
+    VLMP_TRY(print_results(c, err));
+    VLMP_TRY(write_reports(c, err));
+    if (failed_gates > 0)
+        return vlmp_fail(err, VLMP_ERR_GATE, "%zu gate%s failed", failed_gates,
+                         failed_gates == 1 ? "" : "s");
+    return VLMP_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct command c = {.opt = {.max_new_tokens = 48}};
+    struct options *o = &c.opt;
+    const vlmp_cli_option options[] = {
+        {.name = "data",
+         .value = "D",
+         .help = "JSONL, LLaVA JSON, COCO captions, or a folder of pictures",
+         .string = &o->data,
+         .required = true},
+        {.name = "image-root",
+         .value = "DIR",
+         .help = "folder that picture paths are relative to",
+         .string = &o->image_root},
+        {.name = "reference",
+         .value = "R",
+         .help = "the original model, or a saved .ref: KL, top-1, ratios",
+         .string = &o->reference},
+        {.name = "save-reference",
+         .value = "R.ref",
+         .help = "save the reference's run for later calls",
+         .string = &o->save_reference},
+        {.name = "metrics",
+         .value = "LIST",
+         .help = "of ppl, kl, bleu, cider, speed (default: all that can be computed)",
+         .string = &o->metrics},
+        {.name = "samples",
+         .value = "N",
+         .help = "the first N samples (default: all)",
+         .integer = &o->samples,
+         .low = 1,
+         .high = 1 << 24},
+        {.name = "max-new-tokens",
+         .value = "N",
+         .help = "of generated answers (default 48)",
+         .integer = &o->max_new_tokens,
+         .low = 1,
+         .high = 1 << 20},
+        {.name = "fast-activations",
+         .help = "int8 activations in all quantized linears",
+         .flag = &o->fast_activations},
+        {.name = "allow-overlap",
+         .help = "score samples that the file was calibrated on",
+         .flag = &o->allow_overlap},
+        {.name = "gate",
+         .value = "EXPR",
+         .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"; may be repeated",
+         .list = &o->gates},
+        {.name = "report", .value = "F.html", .help = "write a report", .string = &o->report},
+        {.name = "junit",
+         .value = "F.xml",
+         .help = "write the gates as JUnit",
+         .string = &o->junit},
+        {.name = "summary",
+         .value = "F.md",
+         .help = "write the table as Markdown",
+         .string = &o->summary},
+        {.name = "force", .help = "replace existing outputs", .flag = &o->force},
+        {0}};
+    const vlmp_cli_command command = {
+        .name = "vlm-eval",
+        .summary =
+            "Measures quality against a reference, speed and memory of models and packed files.",
+        .usage = "MODEL-or-PACKED… --data D [--reference MODEL] [options]",
+        .positional = "MODEL",
+        .min_positionals = 1,
+        .max_positionals = -1,
+        .options = options};
+    vlmp_cli_args args;
+    if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    c.args = &args;
+    vlmp_interrupt_install();
+    vlmp_error err = {0};
+    int status = run(&c, &err);
+    for (size_t i = 0; c.results != NULL && i < args.positional_count; i++)
+        vlmp_result_free(&c.results[i]);
+    free(c.results);
+    for (size_t i = 0; c.stand_ins != NULL && i < c.job.count; i++)
+        free(c.stand_ins[i]);
+    free(c.stand_ins);
+    free(c.gates);
+    vlmp_reference_free(&c.reference);
+    vlmp_dataset_free(&c.data);
+    vlmp_engine_free(&c.engine);
+    return vlmp_cli_finish(&command, &args, status, &err);
+}

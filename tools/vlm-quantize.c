@@ -1,0 +1,395 @@
+/* vlm-quantize: a model folder into one packed file, block by block. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "formats/journal_sink.h"
+#include "formats/packed.h"
+#include "formats/tensor_file.h"
+#include "src/base/table.h"
+#include "src/quant/driver.h"
+#include "src/quant/record.h"
+#include "tools/cli.h"
+#include "tools/engine.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "tools/quantize_report.h"
+
+struct options {
+    const char *calib, *method, *group, *activations, *recipe, *output, *work;
+    int64_t bits, allow_fallbacks;
+    bool symmetric, asymmetric, dry_run, resume, force, sequential;
+};
+
+struct command {
+    const vlmp_cli_command *cli;
+    const vlmp_cli_args *args;
+    struct options opt;
+    vlmp_engine engine;
+    vlmp_recipe recipe;
+    vlmp_linear_info *linears;
+    int linear_count;
+    vlmp_plan plan;
+    vlmp_packed_plan packed;
+    char source_digest[VLMP_SHA256_HEX], calib_digest[VLMP_SHA256_HEX];
+    vlmp_calibration calibration;
+    vlmp_sink *sink;
+    vlmp_progress progress;
+    double started;
+};
+
+static int choose_recipe(struct command *c, vlmp_error *err)
+{
+    const struct options *o = &c->opt;
+    if (o->recipe != NULL) {
+        static const char *const scheme_options[] = {"method",    "bits",       "group",
+                                                     "symmetric", "asymmetric", "activations"};
+        for (size_t i = 0; i < sizeof scheme_options / sizeof *scheme_options; i++)
+            if (vlmp_cli_given(c->cli, c->args, scheme_options[i]))
+                return vlmp_fail(err, VLMP_ERR_USAGE,
+                                 "--recipe and --%s contradict each other; the recipe states the "
+                                 "scheme of every component",
+                                 scheme_options[i]);
+        return vlmp_recipe_load(&c->recipe, o->recipe, err);
+    }
+    if (o->method == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "say what to do: --method gptq|awq|awq+gptq|int8|rtn, or --recipe FILE");
+    if (o->symmetric && o->asymmetric)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--symmetric and --asymmetric contradict each other");
+    vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));
+    if (vlmp_cli_given(c->cli, c->args, "bits")) scheme.bits = (int)o->bits;
+    if (o->asymmetric) scheme.symmetric = false;
+    scheme.int8_activations = strcmp(o->activations, "int8") == 0;
+    if (vlmp_cli_given(c->cli, c->args, "group"))
+        scheme.group = strcmp(o->group, "auto") == 0      ? VLMP_GROUP_AUTO
+                       : strcmp(o->group, "channel") == 0 ? VLMP_GROUP_CHANNEL
+                                                          : atoi(o->group);
+    if (vlmp_recipe_scheme_check(&scheme, "options", err) != VLMP_OK)
+        return err->code = VLMP_ERR_USAGE;
+    return vlmp_recipe_from_scheme(&c->recipe, &scheme, err);
+}
+
+static size_t source_bytes(const vlmp_source *source, const char *name)
+{
+    char full[VLMP_NAME_MAX + 16];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const vlmp_tensor *tensor = source->find(source, full);
+    return tensor != NULL ? tensor->bytes : 0;
+}
+
+static int make_plan(struct command *c, vlmp_error *err)
+{
+    const vlmp_model *model = &c->engine.model;
+    VLMP_TRY(vlmp_model_linears(model, &c->linears, &c->linear_count, err));
+    vlmp_plan_linear *list = vlmp_calloc((size_t)c->linear_count, sizeof *list);
+    if (list == NULL) return vlmp_fail_memory(err, "plan");
+    for (int i = 0; i < c->linear_count; i++) {
+        bool embedding = c->linears[i].component == VLMP_COMPONENT_EMBED;
+        list[i] = (vlmp_plan_linear){.name = c->linears[i].name,
+                                     .n = c->linears[i].n,
+                                     .k = c->linears[i].k,
+                                     .bytes = source_bytes(c->engine.source, c->linears[i].name),
+                                     .embedding = embedding,
+                                     .tied = embedding && model->config.text.tied};
+    }
+    int status = vlmp_plan_make(&c->plan, &c->recipe, list, c->linear_count,
+                                c->opt.recipe != NULL ? c->opt.recipe : "options", err);
+    free(list);
+    if (status != VLMP_OK) return status;
+    VLMP_TRY(vlmp_packed_plan_init(&c->packed, c->engine.source, err));
+    for (int i = 0; i < c->linear_count; i++)
+        if (c->plan.entries[i].method != VLMP_METHOD_KEEP)
+            VLMP_TRY(vlmp_packed_plan_quantize(&c->packed, c->linears[i].name,
+                                               &c->plan.entries[i].scheme, err));
+    return VLMP_OK;
+}
+
+static int load_calibration(struct command *c, vlmp_error *err)
+{
+    if (!c->plan.needs_calibration) return VLMP_OK;
+    if (c->opt.calib == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
+    vlmp_tensor_file *file;
+    VLMP_TRY(vlmp_tensor_file_open(&file, c->opt.calib, VLMP_CALIBRATION_KEY,
+                                   "make a calibration file with vlm-calibrate", err));
+    int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
+                                         file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
+    if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: made with another model (weights %.12s…, this model has %.12s…); "
+                           "run vlm-calibrate on this one",
+                           c->opt.calib, c->calibration.model_digest, c->source_digest);
+    vlmp_tensor_file_digest(file, c->calib_digest);
+    vlmp_tensor_file_close(file);
+    return status;
+}
+
+/* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
+static void write_provenance(const struct command *c, vlmp_json_writer *w)
+{
+    bool computed = c->plan.needs_calibration;
+    vlmp_json_open(w, '{');
+    vlmp_json_key(w, "tool");
+    vlmp_json_put_string(w, "vlmpack " VLMP_VERSION);
+    vlmp_json_key(w, "source");
+    vlmp_json_put_string(w, c->source_digest);
+    vlmp_json_key(w, "calibration");
+    vlmp_json_put_string(w, computed ? c->calib_digest : NULL);
+    vlmp_json_key(w, "calibration_samples");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < c->calibration.count; i++)
+        vlmp_json_put_string(w, c->calibration.samples[i].id);
+    vlmp_json_close(w, ']');
+    vlmp_json_key(w, "sequential");
+    vlmp_json_put_bool(w, c->opt.sequential);
+    vlmp_json_key(w, "kernels");
+    vlmp_json_put_string(w, computed ? vlmp_ctx_describe(c->engine.ctx) : NULL);
+    vlmp_json_close(w, '}');
+}
+
+static int open_sink(struct command *c, vlmp_error *err)
+{
+    char path[4200];
+    vlmp_buffer identity = {0};
+    vlmp_json_writer recipe = {0};
+    vlmp_recipe_write(&c->recipe, &recipe);
+    vlmp_buffer_printf(
+        &identity,
+        "tool: vlmpack %s\nmodel: %s\ncalibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
+        VLMP_VERSION, c->source_digest, c->calib_digest, recipe.out.data, c->opt.sequential,
+        vlmp_ctx_describe(c->engine.ctx));
+    const char *name = strrchr(c->opt.output, '/');
+    name = name != NULL ? name + 1 : c->opt.output;
+    if (c->opt.work != NULL)
+        snprintf(path, sizeof path, "%s/%s.journal", c->opt.work, name);
+    else
+        snprintf(path, sizeof path, "%s.journal", c->opt.output);
+    vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
+                             : c->opt.force ? VLMP_JOURNAL_REPLACE
+                                            : VLMP_JOURNAL_NEW;
+    int status = identity.failed || recipe.out.failed
+                     ? vlmp_fail_memory(err, "journal")
+                     : vlmp_journal_sink_open(&c->sink, path, identity.data, mode, err);
+    vlmp_buffer_free(&identity);
+    vlmp_buffer_free(&recipe.out);
+    return status;
+}
+
+static void on_linear(void *arg, const vlmp_linear_result *result)
+{
+    struct command *c = arg;
+    vlmp_buffer line = {0};
+    vlmp_quantize_row(&line, result);
+    vlmp_progress_say(&c->progress, "%s", line.data);
+    vlmp_buffer_free(&line);
+}
+
+static void on_progress(void *arg, const char *stage, int done, int total)
+{
+    struct command *c = arg;
+    char detail[64];
+    int before = strcmp(stage, "text") == 0 ? c->engine.model.vision.layers : 0;
+    snprintf(detail, sizeof detail, "%s block %d of %d", stage, done, total);
+    vlmp_progress_update(&c->progress, before + done, detail);
+}
+
+static int quantize(struct command *c, vlmp_error *err)
+{
+    const vlmp_model *model = &c->engine.model;
+    vlmp_preprocess preprocess = {0};
+    if (c->plan.needs_calibration)
+        VLMP_TRY(vlmp_preprocess_from_source(&preprocess, NULL, c->engine.source, err));
+    vlmp_progress_begin(&c->progress, c->args, "quantizing",
+                        model->vision.layers + model->text.layers);
+    vlmp_buffer head = {0};
+    vlmp_quantize_head(&head);
+    vlmp_progress_say(&c->progress, "%s", head.data);
+    vlmp_buffer_free(&head);
+    vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
+                                       .model = model,
+                                       .preprocess = &preprocess,
+                                       .work_folder = c->opt.work != NULL ? c->opt.work : "/tmp",
+                                       .memory_limit = (size_t)256 << 20,
+                                       .progress = on_progress,
+                                       .progress_arg = c,
+                                       .interrupted = vlmp_interrupt_flag()},
+                             .linears = c->linears,
+                             .linear_count = c->linear_count,
+                             .plan = &c->plan,
+                             .calibration = c->plan.needs_calibration ? &c->calibration : NULL,
+                             .sequential = c->opt.sequential,
+                             .gptq = vlmp_gptq_defaults(),
+                             .sink = c->sink,
+                             .on_linear = on_linear,
+                             .on_linear_arg = c};
+    int status = vlmp_quantize(&job, err);
+    vlmp_progress_end(&c->progress);
+    return status;
+}
+
+static int finish(struct command *c, vlmp_error *err)
+{
+    vlmp_quantize_summary summary = {0};
+    vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
+    int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
+    if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
+        status = vlmp_fail(err, VLMP_ERR_GATE,
+                           "%d linears fell back (first: %s); --allow-fallbacks %d accepts them, "
+                           "--resume then finishes without computing again",
+                           summary.fallbacks, summary.first_fallback, summary.fallbacks);
+    vlmp_recipe_write(&c->recipe, &recipe);
+    write_provenance(c, &provenance);
+    if (status == VLMP_OK && (decisions.out.failed || recipe.out.failed || provenance.out.failed))
+        status = vlmp_fail_memory(err, "metadata");
+    char digest[VLMP_SHA256_HEX];
+    if (status == VLMP_OK) {
+        vlmp_packed_entry entries[] = {
+            {"vlmp.recipe", recipe.out.data, VLMP_RESERVE_RECIPE},
+            {"vlmp.provenance", provenance.out.data, VLMP_RESERVE_PROVENANCE},
+            {"vlmp.decisions", decisions.out.data,
+             (size_t)c->plan.quantized * VLMP_RESERVE_LINEAR}};
+        status = vlmp_packed_write(&c->packed, entries, 3, c->opt.output, c->opt.force,
+                                   vlmp_journal_sink_read, c->sink, digest, err);
+    }
+    vlmp_buffer_free(&decisions.out);
+    vlmp_buffer_free(&recipe.out);
+    vlmp_buffer_free(&provenance.out);
+    if (status != VLMP_OK) return status;
+    return vlmp_quantize_done(c->args, c->opt.output, digest, &summary, vlmp_seconds() - c->started,
+                              err);
+}
+
+static int run(struct command *c, vlmp_error *err)
+{
+    c->started = vlmp_seconds();
+    VLMP_TRY(choose_recipe(c, err));
+    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
+    VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
+    if (strcmp(c->engine.source->kind, "folder") != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: already packed; quantize the original model folder",
+                         c->args->positionals[0]);
+    VLMP_TRY(make_plan(c, err));
+    VLMP_TRY(
+        vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
+    if (c->opt.dry_run) return VLMP_OK;
+    if (c->plan.needs_calibration && c->opt.calib == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
+    if (c->opt.output == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
+    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
+        return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
+    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
+    VLMP_TRY(load_calibration(c, err));
+    VLMP_TRY(open_sink(c, err));
+    VLMP_TRY(quantize(c, err));
+    return finish(c, err);
+}
+
+static void clean(struct command *c, bool done)
+{
+    vlmp_journal_sink_close(c->sink);
+    if (done && c->sink != NULL) {
+        char path[4200];
+        const char *name = strrchr(c->opt.output, '/');
+        name = name != NULL ? name + 1 : c->opt.output;
+        if (c->opt.work != NULL)
+            snprintf(path, sizeof path, "%s/%s.journal", c->opt.work, name);
+        else
+            snprintf(path, sizeof path, "%s.journal", c->opt.output);
+        unlink(path);
+    }
+    vlmp_calibration_free(&c->calibration);
+    vlmp_packed_plan_free(&c->packed);
+    vlmp_plan_free(&c->plan);
+    free(c->linears);
+    vlmp_recipe_free(&c->recipe);
+    vlmp_engine_free(&c->engine);
+}
+
+int main(int argc, char **argv)
+{
+    struct command c = {
+        .opt = {.group = "auto", .activations = "float", .bits = 4, .sequential = true}};
+    struct options *o = &c.opt;
+    const vlmp_cli_option options[] = {
+        {.name = "output",
+         .letter = 'o',
+         .value = "OUT.vlmp",
+         .help = "packed file to write",
+         .string = &o->output},
+        {.name = "method",
+         .value = "M",
+         .help = "gptq, awq, awq+gptq, int8 or rtn",
+         .string = &o->method,
+         .choices = "gptq|awq|awq+gptq|int8|rtn"},
+        {.name = "calib",
+         .value = "CALIB",
+         .help = "statistics and samples of vlm-calibrate; gptq and awq need them",
+         .string = &o->calib},
+        {.name = "bits",
+         .value = "N",
+         .help = "bits per weight: 4 or 8 (default 4; int8: 8)",
+         .integer = &o->bits,
+         .low = 4,
+         .high = 8},
+        {.name = "group",
+         .value = "G",
+         .help =
+             "inputs that share a scale (default auto: the largest of 128, 64, 32 that divides)",
+         .string = &o->group,
+         .choices = "auto|32|64|128|channel"},
+        {.name = "symmetric", .help = "zero point in the middle (default)", .flag = &o->symmetric},
+        {.name = "asymmetric", .help = "a zero point for each group", .flag = &o->asymmetric},
+        {.name = "activations",
+         .value = "A",
+         .help = "float (default) or int8, per token",
+         .string = &o->activations,
+         .choices = "float|int8"},
+        {.name = "recipe",
+         .value = "R",
+         .help = "scheme of each component: a JSON file, @w4 or @seed",
+         .string = &o->recipe},
+        {.name = "dry-run",
+         .help = "print plan and exact size, write nothing",
+         .flag = &o->dry_run},
+        {.name = "resume", .help = "continue an interrupted run", .flag = &o->resume},
+        {.name = "work",
+         .value = "DIR",
+         .help = "folder for the journal and spilled activations (default: beside OUT)",
+         .string = &o->work},
+        {.name = "no-sequential",
+         .help = "statistics on the original model's inputs",
+         .flag = &o->sequential,
+         .off = true},
+        {.name = "allow-fallbacks",
+         .value = "N",
+         .help = "linears that may fall back before the run fails (default 0)",
+         .integer = &o->allow_fallbacks},
+        {.name = "force", .help = "replace an existing output", .flag = &o->force},
+        {0}};
+    const vlmp_cli_command command = {
+        .name = "vlm-quantize",
+        .summary = "Quantizes a vision-language model, layer by layer, into one packed file.",
+        .usage = "MODEL --method M [--calib CALIB] -o OUT.vlmp [options]",
+        .positional = "MODEL",
+        .min_positionals = 1,
+        .max_positionals = 1,
+        .options = options};
+    vlmp_cli_args args;
+    if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    c.cli = &command;
+    c.args = &args;
+    vlmp_interrupt_install();
+    vlmp_error err = {0};
+    int status = run(&c, &err);
+    clean(&c, status == VLMP_OK);
+    return vlmp_cli_finish(&command, &args, status, &err);
+}

@@ -1,0 +1,194 @@
+/* vlm-run: answers a prompt about pictures, from a model folder or a packed file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/json.h"
+#include "src/runtime/session.h"
+#include "tools/cli.h"
+#include "tools/engine.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "tools/samples.h"
+
+struct options {
+    vlmp_cli_list images;
+    const char *prompt;
+    int64_t max_new_tokens;
+    double temperature;
+    bool print_prompt, fast_activations;
+};
+
+struct stream {
+    vlmp_text_stream *text;
+    vlmp_buffer out;
+    bool print;
+    vlmp_error *err;
+    int status;
+};
+
+static bool on_token(void *arg, int32_t token)
+{
+    struct stream *s = arg;
+    size_t before = s->out.length;
+    s->status = vlmp_text_stream_push(s->text, token, &s->out, s->err);
+    if (s->status != VLMP_OK || vlmp_interrupted()) return false;
+    if (s->print && s->out.length > before) {
+        fwrite(s->out.data + before, 1, s->out.length - before, stdout);
+        fflush(stdout);
+    }
+    return true;
+}
+
+static int print_json(const struct stream *s, const vlmp_generation_stats *stats, vlmp_error *err)
+{
+    vlmp_json_writer w = {.indent = 1};
+    vlmp_json_open(&w, '{');
+    vlmp_json_key(&w, "schema");
+    vlmp_json_put_int(&w, 1);
+    vlmp_json_key(&w, "answer");
+    vlmp_json_put_bytes(&w, s->out.data != NULL ? s->out.data : "", s->out.length);
+    vlmp_json_key(&w, "prompt_tokens");
+    vlmp_json_put_int(&w, stats->prompt_tokens);
+    vlmp_json_key(&w, "new_tokens");
+    vlmp_json_put_int(&w, stats->new_tokens);
+    vlmp_json_key(&w, "ttft_ms");
+    vlmp_json_put_double(&w, 1e3 * stats->first_seconds);
+    vlmp_json_key(&w, "decode_tps");
+    vlmp_json_put_double(
+        &w, stats->decode_seconds > 0 ? (stats->new_tokens - 1) / stats->decode_seconds : 0);
+    vlmp_json_key(&w, "peak_rss_bytes");
+    vlmp_json_put_int(&w, (int64_t)vlmp_peak_memory());
+    vlmp_json_close(&w, '}');
+    int status = w.out.failed ? vlmp_fail_memory(err, "result") : VLMP_OK;
+    if (status == VLMP_OK) puts(w.out.data);
+    vlmp_buffer_free(&w.out);
+    return status;
+}
+
+static void print_speed(const vlmp_generation_stats *stats)
+{
+    char memory[32];
+    vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
+    fprintf(stderr, "first token %.0f ms (%d prompt tokens), ", 1e3 * stats->first_seconds,
+            stats->prompt_tokens);
+    if (stats->new_tokens > 1 && stats->decode_seconds > 0)
+        fprintf(stderr, "%.1f tokens/s, ", (stats->new_tokens - 1) / stats->decode_seconds);
+    fprintf(stderr, "peak memory %s\n", memory);
+}
+
+static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
+                  const vlmp_reader *reader, const vlmp_sequence *sequence, vlmp_error *err)
+{
+    vlmp_session *session = NULL;
+    struct stream stream = {.print = !args->json, .err = err};
+    vlmp_generation_stats stats = {0};
+    vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
+                                  .temperature = o->temperature,
+                                  .seed = (uint64_t)args->seed};
+    int status =
+        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
+    if (status == VLMP_OK)
+        status = vlmp_text_stream_create(&stream.text, reader->tokenizer, true, err);
+    if (status == VLMP_OK)
+        status = vlmp_generate(session, &engine->model, sequence, sequence->length, &generation,
+                               on_token, &stream, &stats, err);
+    if (status == VLMP_OK) status = stream.status;
+    size_t before = stream.out.length;
+    if (status == VLMP_OK) status = vlmp_text_stream_finish(stream.text, &stream.out, err);
+    if (status == VLMP_OK && args->json) {
+        status = print_json(&stream, &stats, err);
+    } else if (status == VLMP_OK) {
+        fwrite(stream.out.data + before, 1, stream.out.length - before, stdout);
+        putchar('\n');
+        fflush(stdout);
+        if (!args->quiet) print_speed(&stats);
+    }
+    vlmp_text_stream_free(stream.text);
+    vlmp_buffer_free(&stream.out);
+    vlmp_session_free(session);
+    return status;
+}
+
+static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
+               vlmp_reader *reader, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_engine_start(engine, args, err));
+    VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
+    engine->model.fast_activations = o->fast_activations;
+    VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
+    vlmp_pictures pictures;
+    char **paths = vlmp_alloc(o->images.count, sizeof *paths);
+    if (paths == NULL) return vlmp_fail_memory(err, "pictures");
+    for (size_t i = 0; i < o->images.count; i++)
+        paths[i] = strdup(o->images.items[i]);
+    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    vlmp_question question = {.prompt = o->prompt,
+                              .image_count = (int)o->images.count,
+                              .images = pictures.images,
+                              .image_names = paths};
+    vlmp_sequence sequence = {0};
+    vlmp_prompt text = {0};
+    if (status == VLMP_OK) status = vlmp_reader_sequence(reader, &question, &sequence, &text, err);
+    if (status == VLMP_OK && o->print_prompt) fprintf(stderr, "%s\n", text.text);
+    if (status == VLMP_OK) status = answer(args, o, engine, reader, &sequence, err);
+    vlmp_prompt_free(&text);
+    vlmp_sequence_free(&sequence);
+    vlmp_pictures_free(&pictures);
+    for (size_t i = 0; i < o->images.count; i++)
+        free(paths[i]);
+    free(paths);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.max_new_tokens = 128};
+    const vlmp_cli_option options[] = {
+        {.name = "image",
+         .value = "P",
+         .help = "a picture (PNG or JPEG); may be given more than once",
+         .list = &o.images},
+        {.name = "prompt",
+         .value = "T",
+         .help = "the question",
+         .string = &o.prompt,
+         .required = true},
+        {.name = "max-new-tokens",
+         .value = "N",
+         .help = "stop after N tokens (default 128)",
+         .integer = &o.max_new_tokens,
+         .low = 1,
+         .high = 1 << 20},
+        {.name = "temperature",
+         .value = "X",
+         .help = "0 takes the most likely token (default), more draws with --seed",
+         .number = &o.temperature,
+         .low = 0,
+         .high = 100},
+        {.name = "fast-activations",
+         .help = "int8 activations in all quantized linears: faster, less exact",
+         .flag = &o.fast_activations},
+        {.name = "print-prompt",
+         .help = "show the prompt as the chat template renders it",
+         .flag = &o.print_prompt},
+        {0}};
+    const vlmp_cli_command command = {
+        .name = "vlm-run",
+        .summary = "Answers a prompt about pictures, from a model folder or a packed file.",
+        .usage = "MODEL-or-PACKED --prompt T [--image P]… [options]",
+        .positional = "MODEL",
+        .min_positionals = 1,
+        .max_positionals = 1,
+        .options = options};
+    vlmp_cli_args args;
+    if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    vlmp_interrupt_install();
+    vlmp_error err = {0};
+    vlmp_engine engine = {0};
+    vlmp_reader reader = {0};
+    int status = run(&args, &o, &engine, &reader, &err);
+    vlmp_reader_close(&reader);
+    vlmp_engine_free(&engine);
+    return vlmp_cli_finish(&command, &args, status, &err);
+}
