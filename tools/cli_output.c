@@ -111,6 +111,8 @@ static void print_message(const vlmp_cli_command *command, const char *kind, con
                           const char *message)
 {
     bool coloured = vlmp_terminal_colour(STDERR_FILENO);
+    /* A live progress line may stand there. */
+    if (vlmp_terminal_live(STDERR_FILENO)) fputs("\r\033[K", stderr);
     fprintf(stderr, "%s: %s%s:%s %s\n", command->name, coloured ? colour : "", kind,
             coloured ? "\033[0m" : "", message);
 }

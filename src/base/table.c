@@ -57,6 +57,14 @@ static void repeat(vlmp_buffer *out, const char *text, int times)
         vlmp_buffer_text(out, text);
 }
 
+/* White space at the end of a line would only wrap. */
+static void end_line(vlmp_buffer *out)
+{
+    while (out->length > 0 && out->data[out->length - 1] == ' ')
+        out->length--;
+    vlmp_buffer_text(out, "\n");
+}
+
 void vlmp_table_row(vlmp_buffer *out, const vlmp_column *columns, size_t count,
                     const char *const *cells)
 {
@@ -66,10 +74,9 @@ void vlmp_table_row(vlmp_buffer *out, const vlmp_column *columns, size_t count,
         if (c > 0) vlmp_buffer_text(out, "  ");
         if (columns[c].right) repeat(out, " ", fill);
         vlmp_buffer_text(out, text);
-        /* no white space at the end of a line */
-        if (!columns[c].right && c + 1 < count) repeat(out, " ", fill);
+        if (!columns[c].right) repeat(out, " ", fill);
     }
-    vlmp_buffer_text(out, "\n");
+    end_line(out);
 }
 
 void vlmp_table_head(vlmp_buffer *out, const vlmp_column *columns, size_t count)
@@ -80,9 +87,9 @@ void vlmp_table_head(vlmp_buffer *out, const vlmp_column *columns, size_t count)
         if (c > 0) vlmp_buffer_text(out, "  ");
         if (columns[c].right) repeat(out, " ", fill);
         vlmp_buffer_text(out, text);
-        if (!columns[c].right && c + 1 < count) repeat(out, " ", fill);
+        if (!columns[c].right) repeat(out, " ", fill);
     }
-    vlmp_buffer_text(out, "\n");
+    end_line(out);
     for (size_t c = 0; c < count; c++) {
         if (c > 0) vlmp_buffer_text(out, "  ");
         int width = vlmp_text_width(columns[c].header);

@@ -81,7 +81,7 @@ bool ptb_is(const ptb_line *line, size_t at, const char *text)
 size_t ptb_run(const ptb_line *line, size_t at, bool (*test)(uint32_t))
 {
     size_t length = 0;
-    while (at + length < line->count && test(line->code[at + length]))
+    while (length < PTB_RUN && at + length < line->count && test(line->code[at + length]))
         length++;
     return length;
 }

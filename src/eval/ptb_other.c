@@ -230,7 +230,7 @@ static size_t attribute_length(const ptb_line *l, size_t at)
     uint32_t quote = ptb_at(l, at + length);
     if (quote != '"' && quote != '\'') return length + ptb_run(l, at + length, value_character);
     size_t end = length + 1;
-    while (ptb_at(l, at + end) != quote && ptb_at(l, at + end) != '\n')
+    while (end < PTB_RUN && ptb_at(l, at + end) != quote && ptb_at(l, at + end) != '\n')
         end++;
     return ptb_at(l, at + end) == quote ? end + 1 : 0;
 }
@@ -247,7 +247,8 @@ static ptb_match tag(const ptb_line *l, size_t at)
     size_t length = first == '/' ? 2 : 1;
     if (!ptb_ascii_letter(ptb_at(l, at + length))) return none;
     length += ptb_run(l, at + length, tag_character);
-    for (size_t more = 1; more > 0; length += more)
+    size_t more = 1;
+    for (int part = 0; part < PTB_PARTS && more > 0; part++, length += more)
         more = attribute_length(l, at + length);
     length += ptb_run(l, at + length, ptb_space);
     if (ptb_at(l, at + length) == '/') length++;

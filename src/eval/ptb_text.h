@@ -57,7 +57,11 @@ static inline bool ptb_any_apostrophe(uint32_t c) /* the ones that stand for it 
 /* Whether the ASCII text (lower case) stands at `at`, case ignored. */
 bool ptb_is(const ptb_line *line, size_t at, const char *text);
 
-/* The length of the run of characters from `at` that pass the test. */
+/* No rule looks further than this: time stays linear on text without spaces. No English word or
+ * address is that long. */
+enum { PTB_RUN = 512, PTB_PARTS = 64 };
+
+/* The length of the run of characters from `at` that pass the test, at most PTB_RUN. */
 size_t ptb_run(const ptb_line *line, size_t at, bool (*test)(uint32_t));
 
 /* The rules in order of precedence, NULL-terminated. */

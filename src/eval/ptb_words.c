@@ -176,7 +176,7 @@ static ptb_match likely_url(const ptb_line *l, size_t at)
     static const char *const domains[] = {"com", "net", "org", "edu"};
     bool www = ptb_is(l, at, "www.");
     size_t end = at, best = 0;
-    while (true) {
+    for (int part = 0; part < PTB_PARTS; part++) {
         size_t run = ptb_run(l, end, www ? host_character : plain_host_character);
         if (run == 0) break;
         end += run;
@@ -215,7 +215,9 @@ static ptb_match email(const ptb_line *l, size_t at)
     for (size_t mark = open + 1; mark < run; mark++) {
         if (ptb_at(l, at + mark) != '@' || !email_label(ptb_at(l, at + mark + 1))) continue;
         size_t length = mark + 1 + ptb_run(l, at + mark + 1, email_label);
-        while (ptb_at(l, at + length) == '.' && email_label(ptb_at(l, at + length + 1)))
+        for (int part = 0; part < PTB_PARTS && ptb_at(l, at + length) == '.' &&
+                           email_label(ptb_at(l, at + length + 1));
+             part++)
             length += 1 + ptb_run(l, at + length + 1, email_label);
         if (length > best) best = length;
         /* A later "@" in the same part gives the same length; the next part begins after a dot. */

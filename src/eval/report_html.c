@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "src/base/table.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "src/eval/report_cells.h"
@@ -22,7 +23,10 @@ static const char style[] =
     "td.n,th.n{text-align:right}li.bad{color:var(--bad);font-weight:600}li.good{color:var(--good)}"
     "svg text{fill:var(--ink);font:13px system-ui,sans-serif}svg .soft{fill:var(--soft)}"
     "svg .bar{fill:var(--bar)}svg .line{stroke:var(--ink);stroke-width:1.5}"
-    "svg .axis{stroke:var(--line)}@media print{body{margin:0;max-width:none}}";
+    "svg .axis{stroke:var(--line)}svg{page-break-inside:avoid}h2{page-break-after:avoid}"
+    "@page{size:A4 landscape;margin:12mm}@media "
+    "print{body{margin:0;max-width:none;padding:0}th,td{white-space:normal;"
+    "padding:.2rem .3rem;font-size:.68rem}}";
 
 static void head(vlmp_buffer *out, const char *data, const vlmp_eval_result *results, size_t count)
 {
@@ -94,9 +98,9 @@ static void bar(vlmp_buffer *out, const chart *c, const vlmp_eval_result *r, dou
     const double left = 220, width = 560;
     double value = value_of(r, c->value);
     vlmp_buffer_printf(out, "<text x=\"210\" y=\"%d\" text-anchor=\"end\">", y + 15);
-    char name[64];
-    snprintf(name, sizeof name, "%.30s",
-             r->method != NULL ? r->method : vlmp_report_name(r->model));
+    char name[128];
+    snprintf(name, sizeof name, "%s", vlmp_report_name(r->model));
+    name[vlmp_text_cut(name, 28)] = '\0';
     vlmp_report_escape(out, name);
     vlmp_buffer_text(out, "</text>");
     if (isnan(value)) {
@@ -107,15 +111,17 @@ static void bar(vlmp_buffer *out, const chart *c, const vlmp_eval_result *r, dou
     double length = value > 0 ? value / most * width : 0;
     double low = value_of(r, c->low), high = value_of(r, c->high);
     double end = length;
-    vlmp_buffer_printf(out,
-                       "<rect class=\"bar\" x=\"%.0f\" y=\"%d\" width=\"%.1f\" height=\"20\" "
-                       "rx=\"3\"/>",
-                       left, y, length);
+    vlmp_buffer_printf(
+        out,
+        "<rect class=\"bar\" fill=\"#2f6fb0\" x=\"%.0f\" y=\"%d\" width=\"%.1f\" height=\"20\" "
+        "rx=\"3\"/>",
+        left, y, length);
     if (!isnan(low) && !isnan(high)) {
         end = fmax(end, high / most * width);
-        vlmp_buffer_printf(out,
-                           "<line class=\"line\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>",
-                           left + low / most * width, left + high / most * width, y + 10, y + 10);
+        vlmp_buffer_printf(
+            out,
+            "<line class=\"line\" stroke=\"#1c2733\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>",
+            left + low / most * width, left + high / most * width, y + 10, y + 10);
     }
     vlmp_buffer_printf(out, "<text x=\"%.1f\" y=\"%d\">%.4g</text>\n", left + end + 8, y + 15,
                        value);
@@ -135,8 +141,9 @@ static void draw(vlmp_buffer *out, const chart *c, const vlmp_eval_result *resul
                        "<h2>%s</h2>\n<svg viewBox=\"0 0 900 %d\" role=\"img\" aria-label=\"%s\">\n",
                        c->title, height, c->about);
     vlmp_buffer_printf(out, "<title>%s</title>\n", c->about);
-    vlmp_buffer_printf(out, "<line class=\"axis\" x1=\"220\" x2=\"220\" y1=\"0\" y2=\"%d\"/>\n",
-                       height);
+    vlmp_buffer_printf(
+        out, "<line class=\"axis\" stroke=\"#d9e0e7\" x1=\"220\" x2=\"220\" y1=\"0\" y2=\"%d\"/>\n",
+        height);
     for (size_t i = 0; i < count; i++)
         bar(out, c, &results[i], most, 4 + 30 * (int)i);
     vlmp_buffer_text(out, "</svg>\n");
