@@ -276,4 +276,5 @@ def main():
     golden_prompts(toks)
 
 
-main()
+if __name__ == "__main__":
+    main()

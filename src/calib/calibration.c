@@ -222,10 +222,8 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
     }
     for (int i = 0; i < s->image_count; i++) {
         const vlmp_image_plan *p = &s->plans[i];
-        bool good = p->tiles > 0 && p->tiles <= s->tiles && p->tokens > 0 &&
-                    p->tokens <= s->length && p->grid_rows >= 0 && p->grid_rows <= s->tiles &&
-                    p->grid_cols >= 0 && p->grid_cols <= s->tiles && p->first_row >= 0 &&
-                    p->rows >= 0 && p->first_col >= 0 && p->cols >= 0;
+        bool good = p->tiles <= s->tiles && p->tokens <= s->length &&
+                    vlmp_image_plan_is_valid(&model->config, p);
         if (!good)
             return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has a bad picture plan",
                              in->where, index);

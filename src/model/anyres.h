@@ -4,6 +4,8 @@
 
 #include "src/base/error.h"
 
+#define VLMP_MAX_PINPOINTS 64
+
 /* How a picture is cut up. Tiles are square, tile pixels each side. */
 typedef struct {
     int tile_rows, tile_cols;          /* the grid: tile_rows · tile_cols tiles after the base */

@@ -162,3 +162,12 @@ int vlmp_site_dim(const vlmp_block_shape *shape, vlmp_site site)
         return shape->dim;
     }
 }
+
+int vlmp_widest_site(const vlmp_block_shape *shape)
+{
+    int widest = 0;
+    for (int site = 0; site < VLMP_SITES; site++)
+        if (vlmp_site_dim(shape, (vlmp_site)site) > widest)
+            widest = vlmp_site_dim(shape, (vlmp_site)site);
+    return widest;
+}

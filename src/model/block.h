@@ -96,3 +96,6 @@ void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, floa
 
 /* The input width of a site. */
 int vlmp_site_dim(const vlmp_block_shape *shape, vlmp_site site);
+
+/* That of the widest, for vlmp_ctx_reserve. */
+int vlmp_widest_site(const vlmp_block_shape *shape);

@@ -6,8 +6,8 @@
 #include "src/base/json.h"
 #include "src/model/family.h"
 
-#define MAX_DIM   (1 << 20) /* no plausible model exceeds these; larger values are corrupt files */
-#define MAX_LAYER 1024
+#define MAX_DIM      (1 << 20) /* no plausible model exceeds it; larger values are corrupt files */
+#define MAX_HEAD_DIM 1024
 
 static int read_dim(const cJSON *object, const char *key, int fallback, int low, int high, int *out,
                     const char *where, vlmp_error *err)
@@ -58,8 +58,8 @@ int vlmp_config_read_clip(vlmp_vision_config *vision, const cJSON *object, const
                       err));
     VLMP_TRY(read_dim(object, "intermediate_size", large ? 4096 : 3072, 1, MAX_DIM,
                       &vision->intermediate, where, err));
-    VLMP_TRY(read_dim(object, "num_hidden_layers", large ? 24 : 12, 1, MAX_LAYER, &vision->layers,
-                      where, err));
+    VLMP_TRY(read_dim(object, "num_hidden_layers", large ? 24 : 12, 1, VLMP_MAX_LAYERS,
+                      &vision->layers, where, err));
     VLMP_TRY(read_dim(object, "num_attention_heads", large ? 16 : 12, 1, 4096, &vision->heads,
                       where, err));
     VLMP_TRY(read_dim(object, "image_size", large ? 336 : 224, 1, 16384, &vision->image_size, where,
@@ -139,27 +139,87 @@ static const struct text_defaults {
     {"qwen2", 151936, 22016, 32, 32768, true},
 };
 
+/* Qwen2's "layer_types", or where it is absent the layers from max_window_layers on. */
+static int read_sliding_layers(vlmp_text_config *text, const cJSON *object, const char *where,
+                               vlmp_error *err)
+{
+    const cJSON *types = vlmp_json_get(object, "layer_types");
+    int first;
+    VLMP_TRY(read_dim(object, "max_window_layers", 28, 0, 1 << 20, &first, where, err));
+    if (types == NULL) {
+        for (int i = first; i < text->layers && text->window > 0; i++)
+            text->sliding[i] = true;
+        return VLMP_OK;
+    }
+    const cJSON *item = cJSON_IsArray(types) ? types->child : NULL;
+    int layer = 0;
+    for (; item != NULL && layer < text->layers; item = item->next, layer++) {
+        const char *type = cJSON_IsString(item) ? item->valuestring : "";
+        text->sliding[layer] = strcmp(type, "sliding_attention") == 0;
+        if (!text->sliding[layer] && strcmp(type, "full_attention") != 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: 'layer_types' of layer %d is '%.64s'; full_attention and "
+                             "sliding_attention are known",
+                             where, layer, type);
+        if (text->sliding[layer] && text->window == 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: layer %d has sliding_attention, but there is no window "
+                             "('use_sliding_window' and 'sliding_window')",
+                             where, layer);
+    }
+    if (item == NULL && layer == text->layers) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: 'layer_types' must have one entry for each of %d "
+                     "layers",
+                     where, text->layers);
+}
+
 static int read_window(vlmp_text_config *text, const cJSON *object, const char *where,
                        vlmp_error *err)
 {
     text->window = 0;
-    text->window_from = 0;
+    memset(text->sliding, 0, sizeof text->sliding);
+    /* Absent means 4096; no window must be an explicit null. */
+    bool null = cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "sliding_window"));
     if (strcmp(text->model_type, "mistral") == 0) {
-        /* Absent means 4096; no window must be an explicit null. */
-        bool null = cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "sliding_window"));
-        if (!null)
-            VLMP_TRY(
-                read_dim(object, "sliding_window", 4096, 1, 1 << 30, &text->window, where, err));
-    } else if (strcmp(text->model_type, "qwen2") == 0) {
-        bool used;
-        VLMP_TRY(vlmp_json_bool(object, "use_sliding_window", false, &used, where, err));
-        if (used) {
-            VLMP_TRY(
-                read_dim(object, "sliding_window", 4096, 1, 1 << 30, &text->window, where, err));
-            VLMP_TRY(read_dim(object, "max_window_layers", 28, 0, MAX_LAYER, &text->window_from,
-                              where, err));
-        }
+        if (null) return VLMP_OK;
+        for (int i = 0; i < text->layers; i++)
+            text->sliding[i] = true;
+        return read_dim(object, "sliding_window", 4096, 1, 1 << 30, &text->window, where, err);
     }
+    if (strcmp(text->model_type, "qwen2") != 0) return VLMP_OK;
+    bool used;
+    VLMP_TRY(vlmp_json_bool(object, "use_sliding_window", false, &used, where, err));
+    if (used && !null)
+        VLMP_TRY(read_dim(object, "sliding_window", 4096, 1, 1 << 30, &text->window, where, err));
+    return read_sliding_layers(text, object, where, err);
+}
+
+/* Absent is the class's own number, null as many as query heads. */
+static int read_kv_heads(vlmp_text_config *text, const cJSON *object, int class_default,
+                         const char *where, vlmp_error *err)
+{
+    bool null = cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "num_key_value_heads"));
+    int fallback = class_default == 0 || null ? text->heads : class_default;
+    VLMP_TRY(
+        read_dim(object, "num_key_value_heads", fallback, 1, 4096, &text->kv_heads, where, err));
+    if (text->heads % text->kv_heads == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: %d attention heads are no multiple of %d key/value heads", where,
+                     text->heads, text->kv_heads);
+}
+
+/* Only Llama's class has switches for its biases. */
+static int read_biases(vlmp_text_config *text, const cJSON *object, bool class_qkv,
+                       const char *where, vlmp_error *err)
+{
+    bool attention = false;
+    if (strcmp(text->model_type, "llama") == 0) {
+        VLMP_TRY(vlmp_json_bool(object, "attention_bias", false, &attention, where, err));
+        VLMP_TRY(vlmp_json_bool(object, "mlp_bias", false, &text->mlp_bias, where, err));
+    }
+    text->qkv_bias = class_qkv || attention;
+    text->o_bias = attention;
     return VLMP_OK;
 }
 
@@ -179,13 +239,12 @@ int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJS
     VLMP_TRY(read_dim(object, "hidden_size", 4096, 1, MAX_DIM, &text->hidden, where, err));
     VLMP_TRY(read_dim(object, "intermediate_size", defaults->intermediate, 1, MAX_DIM,
                       &text->intermediate, where, err));
-    VLMP_TRY(read_dim(object, "num_hidden_layers", 32, 1, MAX_LAYER, &text->layers, where, err));
-    VLMP_TRY(read_dim(object, "num_attention_heads", 32, 1, 4096, &text->heads, where, err));
-    int kv_default = defaults->kv_heads != 0 ? defaults->kv_heads : text->heads;
     VLMP_TRY(
-        read_dim(object, "num_key_value_heads", kv_default, 1, 4096, &text->kv_heads, where, err));
-    VLMP_TRY(read_dim(object, "head_dim", text->hidden / text->heads, 1, 4096, &text->head_dim,
-                      where, err));
+        read_dim(object, "num_hidden_layers", 32, 1, VLMP_MAX_LAYERS, &text->layers, where, err));
+    VLMP_TRY(read_dim(object, "num_attention_heads", 32, 1, 4096, &text->heads, where, err));
+    VLMP_TRY(read_kv_heads(text, object, defaults->kv_heads, where, err));
+    VLMP_TRY(read_dim(object, "head_dim", text->hidden / text->heads, 1, MAX_HEAD_DIM,
+                      &text->head_dim, where, err));
     VLMP_TRY(read_dim(object, "vocab_size", defaults->vocab, 1, 1 << 24, &text->vocab, where, err));
     VLMP_TRY(read_dim(object, "max_position_embeddings", defaults->max_positions, 1, 1 << 30,
                       &text->max_positions, where, err));
@@ -194,18 +253,10 @@ int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJS
     text->norm_eps = (float)eps;
     VLMP_TRY(vlmp_config_read_activation(object, "hidden_act", "silu", &text->act, where, err));
     VLMP_TRY(read_rope(&text->rope, object, where, err));
-    bool attention_bias;
-    VLMP_TRY(vlmp_json_bool(object, "attention_bias", false, &attention_bias, where, err));
-    VLMP_TRY(vlmp_json_bool(object, "mlp_bias", false, &text->mlp_bias, where, err));
-    text->qkv_bias = defaults->qkv_bias || attention_bias;
-    text->o_bias = attention_bias;
+    VLMP_TRY(read_biases(text, object, defaults->qkv_bias, where, err));
     VLMP_TRY(vlmp_json_bool(root, "tie_word_embeddings", false, &text->tied, where, err));
     VLMP_TRY(vlmp_json_bool(object, "tie_word_embeddings", text->tied, &text->tied, where, err));
     VLMP_TRY(read_window(text, object, where, err));
-    if (text->heads % text->kv_heads != 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: %d attention heads are no multiple of %d key/value heads", where,
-                         text->heads, text->kv_heads);
     if (text->head_dim % 2 != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: head_dim %d is odd; RoPE needs pairs", where,
                          text->head_dim);

@@ -7,9 +7,11 @@
 
 #include "kernels/ops.h"
 #include "src/base/error.h"
+#include "src/model/anyres.h"
 
 #define VLMP_MAX_FEATURE_LAYERS 8
 #define VLMP_MAX_EOS            8
+#define VLMP_MAX_LAYERS         1024 /* no plausible model has more */
 
 typedef enum { VLMP_ROPE_DEFAULT, VLMP_ROPE_LINEAR, VLMP_ROPE_LLAMA3 } vlmp_rope_kind;
 
@@ -57,9 +59,9 @@ typedef struct {
     bool qkv_bias;
     bool o_bias;
     bool mlp_bias;
-    bool tied;       /* the head is the embedding table */
-    int window;      /* sliding window; 0: none */
-    int window_from; /* first layer with the window */
+    bool tied;                     /* the head is the embedding table */
+    int window;                    /* rows that a sliding layer sees, its own included */
+    bool sliding[VLMP_MAX_LAYERS]; /* layers with the window */
 } vlmp_text_config;
 
 /* Two linears with an activation between. */
@@ -79,8 +81,9 @@ typedef struct vlmp_config {
     int32_t
         eos[VLMP_MAX_EOS]; /* ids that end an answer: generation_config.json, else config.json */
     int eos_count;
-    bool has_newline;     /* a learned row after each row of picture features (LLaVA-NeXT) */
-    int pinpoints[64][2]; /* height, width of the resolutions that a picture may be tiled to */
+    bool has_newline; /* a learned row after each row of picture features (LLaVA-NeXT) */
+    /* Height, width of the resolutions that a picture may be tiled to; none in LLaVA-1.5. */
+    int pinpoints[VLMP_MAX_PINPOINTS][2];
     int pinpoint_count;
 } vlmp_config;
 

@@ -32,6 +32,9 @@ typedef struct vlmp_family {
                  const float *newline, float *out);
 } vlmp_family;
 
+/* Whether the plan is one that plan_image could have made: what pack relies on. */
+bool vlmp_image_plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan);
+
 /* NULL when no family reads this model_type. */
 const vlmp_family *vlmp_family_find(const char *model_type);
 
@@ -39,3 +42,4 @@ const vlmp_family *vlmp_family_find(const char *model_type);
 int vlmp_tile_tokens(const vlmp_config *config);
 
 extern const vlmp_family vlmp_family_llava;
+extern const vlmp_family vlmp_family_llava_next;

@@ -161,7 +161,7 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
     bool vision = stack == &model->vision;
     bool layer_norm = shape->norm == VLMP_NORM_LAYER;
     *out = (vlmp_block){0};
-    if (!vision && layer >= text->window_from) out->window = text->window;
+    if (!vision && text->sliding[layer]) out->window = text->window;
     char name[VLMP_NAME_MAX];
     snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer,
              vision ? "norm1" : "attn_norm");

@@ -15,9 +15,10 @@ static int open_rest(vlmp_model *model, vlmp_error *err)
         VLMP_TRY(vlmp_config_read_generation(&model->config, generation, length,
                                              "generation_config.json", err));
     const vlmp_text_config *text = &model->config.text;
-    if (source->find(source, "text.head.weight") == NULL &&
-        source->scheme(source, "text.head") == NULL)
-        model->config.text.tied = true;
+    /* The files decide: a stored head is used even where config.json ties it (the reference does so
+     * when the two differ), and where there is none the table is the head. */
+    model->config.text.tied = source->find(source, "text.head.weight") == NULL &&
+                              source->scheme(source, "text.head") == NULL;
     model->inv_freq = vlmp_alloc((size_t)text->head_dim / 2, sizeof *model->inv_freq);
     if (model->inv_freq == NULL) return vlmp_fail_memory(err, "RoPE frequencies");
     vlmp_rope_frequencies(&text->rope, text->head_dim, model->inv_freq);

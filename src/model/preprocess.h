@@ -3,16 +3,16 @@
  * reference implementation's PIL backend bit for bit. */
 #pragma once
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "src/base/error.h"
+#include "src/model/anyres.h"
 #include "src/model/image.h"
 #include "src/model/resize.h"
 #include "src/model/source.h"
-
-#define VLMP_MAX_PINPOINTS 64
 
 typedef enum {
     VLMP_PROCESSOR_CLIP,       /* CLIPImageProcessor */
@@ -51,6 +51,11 @@ typedef struct vlmp_preprocess {
  * and named. */
 int vlmp_preprocess_parse(vlmp_preprocess *out, const char *json, size_t length, const char *where,
                           vlmp_error *err);
+
+/* "image_grid_pinpoints" of a configuration object: height, width. Absent: LLaVA-NeXT's own five.
+ */
+int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, const cJSON *object,
+                        const char *where, vlmp_error *err);
 
 typedef enum {
     VLMP_SELECT_ABSENT,

@@ -10,8 +10,6 @@
 static const double clip_mean[3] = {0.48145466, 0.4578275, 0.40821073};
 static const double clip_std[3] = {0.26862954, 0.26130258, 0.27577711};
 static const double half[3] = {0.5, 0.5, 0.5};
-static const int next_pinpoints[5][2] = {
-    {336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
 
 /* The class's own values, which a file may omit. */
 static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
@@ -34,10 +32,6 @@ static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
     if (siglip) {
         out->size = (vlmp_resize_size){.height = 224, .width = 224};
         out->crop_height = out->crop_width = 0;
-    }
-    if (kind == VLMP_PROCESSOR_LLAVA_NEXT) {
-        memcpy(out->pinpoints, next_pinpoints, sizeof next_pinpoints);
-        out->pinpoint_count = 5;
     }
 }
 
@@ -153,25 +147,31 @@ static int read_triple(const cJSON *o, const char *key, double out[3], const cha
     return VLMP_OK;
 }
 
-static int read_pinpoints(const cJSON *o, vlmp_preprocess *out, const char *where, vlmp_error *err)
+int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, const cJSON *object,
+                        const char *where, vlmp_error *err)
 {
-    const cJSON *list = vlmp_json_get(o, "image_grid_pinpoints");
-    if (list == NULL) return VLMP_OK;
-    int count = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
-    if (count < 1 || count > VLMP_MAX_PINPOINTS)
+    static const int published[5][2] = {
+        {336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
+    const cJSON *list = vlmp_json_get(object, "image_grid_pinpoints");
+    if (list == NULL) {
+        memcpy(pinpoints, published, sizeof published);
+        *count = 5;
+        return VLMP_OK;
+    }
+    int given = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+    if (given < 1 || given > VLMP_MAX_PINPOINTS)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: 'image_grid_pinpoints' must be a list of 1 to %d resolutions", where,
                          VLMP_MAX_PINPOINTS);
     int i = 0;
     for (const cJSON *item = list->child; item != NULL; item = item->next, i++)
         if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) != 2 ||
-            array_int(item, 0, &out->pinpoints[i][0]) != 0 ||
-            array_int(item, 1, &out->pinpoints[i][1]) != 0)
+            array_int(item, 0, &pinpoints[i][0]) != 0 || array_int(item, 1, &pinpoints[i][1]) != 0)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: entry %d of 'image_grid_pinpoints' is not [height, width] in "
                              "pixels",
                              where, i);
-    out->pinpoint_count = count;
+    *count = given;
     return VLMP_OK;
 }
 
@@ -247,7 +247,8 @@ static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *wher
                               err));
     VLMP_TRY(read_triple(o, "image_mean", out->mean, where, err));
     VLMP_TRY(read_triple(o, "image_std", out->std, where, err));
-    if (kind == VLMP_PROCESSOR_LLAVA_NEXT) VLMP_TRY(read_pinpoints(o, out, where, err));
+    if (kind == VLMP_PROCESSOR_LLAVA_NEXT)
+        VLMP_TRY(vlmp_pinpoints_read(out->pinpoints, &out->pinpoint_count, o, where, err));
     return refuse_unknown(o, out, where, err);
 }
 

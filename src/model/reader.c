@@ -6,10 +6,39 @@
 
 #include "src/base/memory.h"
 
+/* The processor governs tiles, config.json what becomes of their features: where both state a
+ * thing, a difference would shift rows silently. */
+static int check_processor(const vlmp_reader *reader, const vlmp_processor_settings *settings,
+                           vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    const vlmp_preprocess *pre = &reader->preprocess;
+    const char *what = NULL;
+    bool tiled = pre->kind == VLMP_PROCESSOR_LLAVA_NEXT;
+    vlmp_feature_select select = config->vision.drop_first ? VLMP_SELECT_DEFAULT : VLMP_SELECT_FULL;
+    if (tiled != (config->pinpoint_count > 0))
+        what = "kind (one cuts pictures into tiles, the other does not)";
+    else if (tiled && (pre->pinpoint_count != config->pinpoint_count ||
+                       memcmp(pre->pinpoints, config->pinpoints,
+                              (size_t)pre->pinpoint_count * sizeof *pre->pinpoints) != 0))
+        what = "image_grid_pinpoints";
+    else if (settings->patch_size != 0 && settings->patch_size != config->vision.patch_size)
+        what = "patch_size";
+    else if (settings->select != VLMP_SELECT_ABSENT && settings->select != select)
+        what = "vision_feature_select_strategy";
+    if (what == NULL) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the picture processor's configuration and config.json disagree about %s; "
+                     "take both from one checkpoint",
+                     reader->model->source->path, what);
+}
+
 int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *err)
 {
     *reader = (vlmp_reader){.model = model};
-    int status = vlmp_preprocess_from_source(&reader->preprocess, NULL, model->source, err);
+    vlmp_processor_settings settings = {0};
+    int status = vlmp_preprocess_from_source(&reader->preprocess, &settings, model->source, err);
+    if (status == VLMP_OK) status = check_processor(reader, &settings, err);
     if (status == VLMP_OK) status = vlmp_tokenizer_load(&reader->tokenizer, model->source, err);
     if (status == VLMP_OK) status = vlmp_chat_template_load(&reader->chat, model->source, err);
     if (status == VLMP_OK && vlmp_tokenizer_size(reader->tokenizer) > model->config.text.vocab)

@@ -59,8 +59,7 @@ int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer
     vlmp_block_work work = {0};
     vlmp_kv kv = {0};
     float *scratch = NULL;
-    int widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
-    int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, widest, err);
+    int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err);
     if (status == VLMP_OK) status = vlmp_block_work_create(&work, shape, batches->max_rows, err);
     if (status == VLMP_OK)
         status = vlmp_batch_kv_create(&kv, batches, shape->kv_heads, shape->head_dim, err);

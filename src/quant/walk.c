@@ -21,9 +21,8 @@ int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack 
                         .x = x,
                         .a.fd = -1,
                         .m.fd = -1};
-    int widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
     size_t limit = sweep->memory_limit;
-    VLMP_TRY(vlmp_ctx_reserve(sweep->ctx, batches->max_rows, widest, err));
+    VLMP_TRY(vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err));
     VLMP_TRY(vlmp_activations_create(&walk->a, batches->total_rows, shape->heads * shape->head_dim,
                                      limit, sweep->work_folder, err));
     VLMP_TRY(vlmp_activations_create(&walk->m, batches->total_rows, shape->intermediate, limit,

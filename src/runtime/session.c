@@ -53,9 +53,7 @@ static int allocate(vlmp_session *s, vlmp_error *err)
     s->x = vlmp_alloc(PREFILL_ROWS * hidden, sizeof *s->x);
     s->last = vlmp_alloc(hidden, sizeof *s->last);
     if (s->kv == NULL || s->x == NULL || s->last == NULL) return vlmp_fail_memory(err, "session");
-    int widest =
-        text->shape.intermediate > text->shape.dim ? text->shape.intermediate : text->shape.dim;
-    VLMP_TRY(vlmp_ctx_reserve(s->ctx, PREFILL_ROWS, widest, err));
+    VLMP_TRY(vlmp_ctx_reserve(s->ctx, PREFILL_ROWS, vlmp_widest_site(&text->shape), err));
     VLMP_TRY(vlmp_block_work_create(&s->work, &text->shape, PREFILL_ROWS, err));
     return vlmp_load_all(&s->resident, s->model, err);
 }

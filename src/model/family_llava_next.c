@@ -1,0 +1,87 @@
+/* LLaVA-NeXT (1.6): LLaVA-1.5's parts, but a picture becomes a base tile and a grid of tiles, whose
+ * features form one map; the map is cut back to the picture's aspect, and a learned newline row
+ * ends each of its rows. */
+#include <string.h>
+
+#include "src/model/anyres.h"
+#include "src/model/family.h"
+#include "src/model/family_llava.h"
+#include "src/model/preprocess.h"
+
+static int read_config(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_llava_read_config(config, root, where, err));
+    VLMP_TRY(vlmp_pinpoints_read(config->pinpoints, &config->pinpoint_count, root, where, err));
+    config->has_newline = true;
+    /* The map is made of square tiles of patches: a class row has no place in it. */
+    if (!config->vision.drop_first)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: 'vision_feature_select_strategy' must be default in a llava_next "
+                         "model with a CLIP tower",
+                         where);
+    int side = config->vision.image_size;
+    for (int i = 0; i < config->pinpoint_count; i++)
+        if (config->pinpoints[i][0] % side != 0 || config->pinpoints[i][1] % side != 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: entry %d of 'image_grid_pinpoints', [%d, %d], is no multiple of "
+                             "the tower's image_size %d",
+                             where, i, config->pinpoints[i][0], config->pinpoints[i][1], side);
+    return VLMP_OK;
+}
+
+static int map_side(const vlmp_config *config)
+{
+    return config->vision.image_size / config->vision.patch_size;
+}
+
+static int plan_image(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
+                      vlmp_error *err)
+{
+    vlmp_anyres_plan grid;
+    VLMP_TRY(vlmp_anyres_choose(&grid, height, width, config->pinpoints, config->pinpoint_count,
+                                config->vision.image_size, err));
+    vlmp_anyres_layout map = vlmp_anyres_features(&grid, height, width, map_side(config));
+    *plan = (vlmp_image_plan){.tiles = 1 + grid.tile_rows * grid.tile_cols,
+                              .tokens = map.tokens,
+                              .grid_rows = grid.tile_rows,
+                              .grid_cols = grid.tile_cols,
+                              .first_row = map.first_row,
+                              .rows = map.rows,
+                              .first_col = map.first_col,
+                              .cols = map.cols};
+    return VLMP_OK;
+}
+
+/* The base's rows, then row by row what is kept of the map, each row followed by the newline. A
+ * picture thinner than a patch keeps no column: its map is newlines alone. */
+static void pack(const vlmp_config *config, const vlmp_image_plan *plan, const float *projected,
+                 const float *newline, float *out)
+{
+    size_t hidden = (size_t)config->text.hidden, bytes = hidden * sizeof *out;
+    size_t base = (size_t)vlmp_tile_tokens(config);
+    vlmp_anyres_layout map = {.side = map_side(config),
+                              .map_rows = map_side(config) * plan->grid_rows,
+                              .map_cols = map_side(config) * plan->grid_cols};
+    memcpy(out, projected, base * bytes);
+    out += base * hidden;
+    const float *tiles = projected + base * hidden;
+    for (int row = plan->first_row; row < plan->first_row + plan->rows; row++) {
+        for (int col = plan->first_col; col < plan->first_col + plan->cols; col++) {
+            int tile, feature;
+            vlmp_anyres_locate(&map, row, col, &tile, &feature);
+            memcpy(out, tiles + ((size_t)tile * base + (size_t)feature) * hidden, bytes);
+            out += hidden;
+        }
+        memcpy(out, newline, bytes);
+        out += hidden;
+    }
+}
+
+const vlmp_family vlmp_family_llava_next = {
+    .name = "LLaVA-NeXT",
+    .model_type = "llava_next",
+    .read_config = read_config,
+    .canonical_name = vlmp_llava_name,
+    .plan_image = plan_image,
+    .pack = pack,
+};
