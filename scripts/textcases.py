@@ -4,10 +4,10 @@ FIXED = [
     "", " ", "  ", "   ", "\n", "\n\n", " \n \t\n", "\r\n", "\r", "\t", "\x00", "\x0b\x0c", "a", " a", "a ", "  a  b ",
     "USER: <image>\nWhat is shown in this image? ASSISTANT:", "[INST] <image>\nWhat is shown in this image? [/INST]",
     "It's 12345 don't  we?\n\n  x", "I'LL we'Re 'S 'T 'x' ''s 'ſ \u017f'\u017f x", "e\u0301 vs é", "a\u00a0b\u180ec\u2028d\u3000e",
-    "héllo 日本 😀", "👩‍👩‍👧‍👦🏳️‍🌈", "٣٤٥ Ⅷ ½ 一二三 12 345 6789 0", "ﬁ ß ẞ İ ı Å Å Ω", "한국어 \u1112\u1161\u11ab", "नमस्ते ไทย العربية עברית",
+    "héllo 日本 😀", "👩‍👩‍👧‍👦🏳️‍🌈", "٣٤٥ Ⅷ ½ 一二三 12 345 6789 0", "ﬁ ß ẞ İ ı Å Å Ω", "한국어 \u1112\u1161\u11ab \uc774\u11a7", "नमस्ते ไทย العربية עברית",
     "</s><s><unk>", " <image> <image>", "<image><image>\n", "<|im_start|>user\nhi<|im_end|>\n", "a<s>b</s> c", "▁ ▁▁ a▁b ▁", "<0x0A><0x41>",
     "  two", "a  b   c    d", "x = 1;\n\n\n    y = 2\n", "....!!!???", " ... !!!", "#$%&/()=?¡¿", "\u200b\ufeff\u00ad", "\U0001f600\U000e0001\ue000\U0010ffff",
-    "a\u0300\u0316\u0301", "\u0344 \u0958 \u2126 \ufb1d \U0001d15e", "don't DON'T dOn'T can't've", "l'été d'accord 'tis 'twas", "\n a\n  b\n\tc \n",
+    "a\u0300\u0316\u0301", "a\u07fd\u0316\u1ac2\u0301\u0334", "\U00011935\U00011930 \U00011938", "\u0344 \u0958 \u2126 \ufb1d \U0001d15e", "don't DON'T dOn'T can't've", "l'été d'accord 'tis 'twas", "\n a\n  b\n\tc \n",
 ]
 
 ALPHABETS = [

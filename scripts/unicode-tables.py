@@ -7,7 +7,7 @@ the Unicode version that it was built with. Usage: scripts/unicode-tables.py > s
 import sys
 
 import tokenizers
-from tokenizers import Regex
+from tokenizers import Regex, normalizers
 from tokenizers.pre_tokenizers import Digits, Split, Whitespace, WhitespaceSplit
 
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -48,6 +48,19 @@ def word():
     return {c for i, c in enumerate(POINTS) if 3 * i in whole}
 
 
+def combining():
+    # A mark changes places with U+0334 (class 1), or with U+0345 (class 240).
+    nfd = normalizers.NFD().normalize_str
+    marks = {c for c in POINTS if nfd(chr(c)) == chr(c) and (nfd("a" + chr(c) + "\u0334") != "a" + chr(c) + "\u0334"
+                                                            or nfd("a\u0345" + chr(c)) != "a\u0345" + chr(c))}
+    return marks | {c for c in POINTS if nfd(chr(c)) != chr(c) and ord(nfd(chr(c))[0]) in marks}
+
+
+def decomposing():
+    nfd = normalizers.NFD()
+    return {c for c in POINTS if nfd.normalize_str(chr(c)) != chr(c)}
+
+
 CLASSES = [
     ("letter", "\\p{L} of Oniguruma", lambda: matches(r"\p{L}+")),
     ("number", "\\p{N} of Oniguruma", lambda: matches(r"\p{N}+")),
@@ -55,6 +68,8 @@ CLASSES = [
     ("numeric", "is_numeric of Rust", numeric),
     ("white_space", "is_whitespace of Rust", lambda: set(POINTS) - covered(spans(WhitespaceSplit()))),
     ("word", "\\w of Rust's regex", word),
+    ("combining", "what NFC moves", combining),
+    ("decomposing", "what NFD takes apart", decomposing),
 ]
 
 

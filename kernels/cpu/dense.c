@@ -111,54 +111,68 @@ void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0,
         dense_to_f32(out, weight + first * 2, count, VLMP_BF16);
 }
 
-enum { MOST_OUTPUTS = 4, MOST_ROWS = 4, AHEAD = 4 };
+enum { MOST_OUTPUTS = 4, MOST_ROWS = 4 };
 
-INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n, const int outs,
-                          const int rows, const vlmp_dtype dtype)
+/* Bytes by which weights are prefetched. */
+#ifndef AHEAD
+#    define AHEAD 2048
+#endif
+
+INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n, int step,
+                          const int outs, const int rows, const vlmp_dtype dtype)
 {
     const size_t size = dtype == VLMP_F32 ? 4 : 2;
     const size_t row_bytes = (size_t)w->k * size;
     const unsigned char *weight = (const unsigned char *)w->weight + (size_t)n * row_bytes;
     vfloat sums[MOST_OUTPUTS][MOST_ROWS];
+    UNROLL
     for (int o = 0; o < outs; o++)
-        for (int r = 0; r < rows; r++)
-            sums[o][r] = vf_zero();
+        UNROLL
+    for (int r = 0; r < rows; r++)
+        sums[o][r] = vf_zero();
     int k = 0;
     for (; k + LANES <= w->k; k += LANES) {
         vfloat inputs[MOST_ROWS];
+        UNROLL
         for (int r = 0; r < rows; r++)
             inputs[r] = vf_load(x + (size_t)r * (size_t)w->k + k);
+        UNROLL
         for (int o = 0; o < outs; o++) {
-            const unsigned char *from = weight + (size_t)o * row_bytes + (size_t)k * size;
-            _mm_prefetch((const char *)from + AHEAD * row_bytes, _MM_HINT_T0);
+            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
             vfloat values = load_weights(from, dtype);
+            UNROLL
             for (int r = 0; r < rows; r++)
                 sums[o][r] = vf_fma(values, inputs[r], sums[o][r]);
         }
     }
     if (k < w->k) {
+        UNROLL
         for (int o = 0; o < outs; o++) {
-            const unsigned char *from = weight + (size_t)o * row_bytes + (size_t)k * size;
+            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
             vfloat values = load_weights_part(from, dtype, w->k - k);
+            UNROLL
             for (int r = 0; r < rows; r++)
                 sums[o][r] = vf_fma(
                     values, vf_load_part(x + (size_t)r * (size_t)w->k + k, w->k - k), sums[o][r]);
         }
     }
+    UNROLL
     for (int r = 0; r < rows; r++)
-        for (int o = 0; o < outs; o++)
-            y[(size_t)r * (size_t)w->n + (size_t)(n + o)] = vf_sum(sums[o][r]);
+        UNROLL
+    for (int o = 0; o < outs; o++)
+        y[(size_t)r * (size_t)w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]);
 }
 
 #define DEFINE_DENSE(dtype, rows)                                                              \
     static void dense_##dtype##_##rows(float *y, const float *x, const vlmp_linear *w, int n0, \
                                        int n1)                                                 \
     {                                                                                          \
-        int n = n0;                                                                            \
-        for (; n + MOST_OUTPUTS <= n1; n += MOST_OUTPUTS)                                      \
-            dense_outputs(y, x, w, n, MOST_OUTPUTS, rows, VLMP_##dtype);                       \
-        for (; n < n1; n++)                                                                    \
-            dense_outputs(y, x, w, n, 1, rows, VLMP_##dtype);                                  \
+        int step = (n1 - n0) / MOST_OUTPUTS;                                                   \
+        for (int n = n0; n < n0 + step; n++)                                                   \
+            dense_outputs(y, x, w, n, step, MOST_OUTPUTS, rows, VLMP_##dtype);                 \
+        for (int n = n0 + step * MOST_OUTPUTS; n < n1; n++)                                    \
+            dense_outputs(y, x, w, n, 0, 1, rows, VLMP_##dtype);                               \
     }
 
 DEFINE_DENSE(F32, 1)

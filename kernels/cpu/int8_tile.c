@@ -191,6 +191,7 @@ INLINE void strip(const struct tile *t, float *y, int row, int first, const int 
         t->codes + (size_t)(first / PAIR) * (size_t)t->steps * (2 * VECTOR_BYTES);
     const unsigned char *x[STRIP];
     vfloat sums[STRIP][2];
+    UNROLL
     for (int r = 0; r < rows; r++) {
         x[r] = t->prepared + (size_t)(row + r) * t->stride;
         sums[r][0] = sums[r][1] = vf_zero();
@@ -201,6 +202,7 @@ INLINE void strip(const struct tile *t, float *y, int row, int first, const int 
         vint zero0 = vi_load(t->zeros + at);
         vint zero1 = vi_load(t->zeros + at + LANES);
         vint whole[STRIP][2];
+        UNROLL
         for (int r = 0; r < rows; r++) {
             vint negated = vi_set(word_at(x[r] + HEADER + (size_t)g * 4));
             whole[r][0] = vi_mul(negated, zero0);
@@ -209,6 +211,7 @@ INLINE void strip(const struct tile *t, float *y, int row, int first, const int 
         for (int s = 0; s < t->group_steps; s++, offset += 4, codes += 2 * VECTOR_BYTES) {
             vint a = vi_load(codes);
             vint b = vi_load(codes + VECTOR_BYTES);
+            UNROLL
             for (int r = 0; r < rows; r++) {
                 vint input = vi_set(word_at(x[r] + offset));
                 whole[r][0] = vi_dot4(whole[r][0], a, input, wide);
@@ -217,16 +220,19 @@ INLINE void strip(const struct tile *t, float *y, int row, int first, const int 
         }
         vfloat scale0 = vf_load(t->scales + at);
         vfloat scale1 = vf_load(t->scales + at + LANES);
+        UNROLL
         for (int r = 0; r < rows; r++) {
             sums[r][0] = vf_fma(vi_to_float(whole[r][0]), scale0, sums[r][0]);
             sums[r][1] = vf_fma(vi_to_float(whole[r][1]), scale1, sums[r][1]);
         }
     }
     int columns = t->columns - first;
+    UNROLL
     for (int r = 0; r < rows; r++) {
         float scale;
         memcpy(&scale, x[r], sizeof scale);
         float *out = y + (size_t)(row + r) * (size_t)t->w->n + (size_t)(t->n0 + first);
+        UNROLL
         for (int v = 0; v < 2; v++) {
             int lanes = columns - v * LANES;
             vfloat value = vf_mul(sums[r][v], vf_set(scale));

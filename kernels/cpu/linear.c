@@ -11,7 +11,7 @@ enum {
     TILE_COLUMNS = 128,
     TILE_PANEL = 1024,
     INT8_TILE_ROWS = 512,
-    FEW_BLOCK = 32,
+    FEW_BLOCK = 64,
     MAX_SHARED = 8, /* products of one input that run as one batch */
 };
 

@@ -18,7 +18,12 @@
  * (for each digit: even inputs, odd inputs; 8 bits: all), the negated sums of its lanes, and with
  * three digits the scales of its lanes. 8-bit codes with three digits have two vectors of sums:
  * of 256·d2 + d1 and of d0, since the whole would not fit 32 bits. */
-enum { HEADER = 64, AHEAD = 4 };
+enum { HEADER = 64 };
+
+/* Bytes by which codes are prefetched. */
+#ifndef AHEAD
+#    define AHEAD 2048
+#endif
 
 INLINE int parts_of(int bits)
 {
@@ -66,6 +71,7 @@ INLINE void split4(__m128i q, uint32_t digits[3])
 {
     const __m128i low_bytes =
         _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    UNROLL
     for (int d = 0; d < 3; d++) {
         __m128i digit = _mm_srai_epi32(_mm_slli_epi32(q, 24), 24);
         digits[d] = (uint32_t)_mm_cvtsi128_si32(_mm_shuffle_epi8(digit, low_bytes));
@@ -76,6 +82,7 @@ INLINE void split4(__m128i q, uint32_t digits[3])
 /* Stores 4 bytes a digit (consecutive inputs `unit`·4 …) into a block. */
 INLINE void store_unit(unsigned char *block, int unit, const uint32_t *bytes, int bits, int digits)
 {
+    UNROLL
     for (int d = 0; d < digits; d++) {
         if (bits == 8) {
             memcpy(block + d * VECTOR_BYTES + unit * 4, &bytes[d], 4);
@@ -92,6 +99,7 @@ INLINE vint digit_sum(const unsigned char *block, int bits, int digit)
 {
     const vint ones = vi_set8(1);
     vint sum = vi_zero();
+    UNROLL
     for (int part = 0; part < parts_of(bits); part++)
         sum =
             vi_dot4(sum, ones, vi_load(block + (digit * parts_of(bits) + part) * VECTOR_BYTES), 0);
@@ -172,7 +180,6 @@ struct few {
     size_t stride;
     size_t row_bytes; /* of codes */
     int groups;
-    int lane_groups; /* groups in a block: 2 or 4; 0: a group is a run of whole blocks, or a row */
     vint lane_index; /* group in the block of each lane */
 };
 
@@ -181,16 +188,13 @@ INLINE vfloat lane_scales(const struct few *f, int n, int group, int count)
     const unsigned char *scales = f->w->scales;
     uint64_t halves = 0;
     const unsigned char *from = scales + ((size_t)n * (size_t)f->groups + (size_t)group) * 2;
-    if (count == 4)
-        memcpy(&halves, from, 8);
-    else
-        memcpy(&halves, from, (size_t)count * 2);
+    memcpy(&halves, from, (size_t)count * 2);
     return vf_pick4(_mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves)), f->lane_index);
 }
 
-INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits)
+INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits, const bool zeros)
 {
-    if (f->w->zeros == NULL) return vi_set(1 << (bits - 1));
+    if (!zeros) return vi_set(1 << (bits - 1));
     size_t row_bytes = vlmp_codes_row_bytes(f->groups, bits);
     const uint8_t *from = f->w->zeros + (size_t)n * row_bytes + (size_t)(group * bits / 8);
     uint32_t packed = 0;
@@ -213,45 +217,49 @@ INLINE float group_scale(const struct few *f, int n, int group)
     return _cvtsh_ss(half);
 }
 
-INLINE vint group_zero(const struct few *f, int n, int group, int bits)
+INLINE vint group_zero(const struct few *f, int n, int group, int bits, const bool zeros)
 {
-    if (f->w->zeros == NULL) return vi_set(1 << (bits - 1));
+    if (!zeros) return vi_set(1 << (bits - 1));
     const uint8_t *row = f->w->zeros + (size_t)n * vlmp_codes_row_bytes(f->groups, bits);
     return vi_set(bits == 8 ? row[group] : row[group / 2] >> (group % 2 * 4) & 15);
 }
 
 /* −z·Σ of a lane's inputs, for one vector of sums. */
-INLINE vint zero_term(const struct few *f, vint negated_sum, vint zero, int bits)
+INLINE vint zero_term(vint negated_sum, vint zero, int bits, const bool zeros)
 {
-    if (f->w->zeros != NULL) return vi_mul(negated_sum, zero);
+    if (zeros) return vi_mul(negated_sum, zero);
     return bits == 4 ? vi_shl(negated_sum, 3) : vi_shl(negated_sum, 7);
 }
 
 /* Σ (u − z)·x of each lane, in units of the last digit. start is added (one digit only). */
-INLINE vint dot_one(const struct few *f, const vint *codes, const unsigned char *x, vint zero,
-                    int bits, vint start)
+INLINE vint dot_one(const vint *codes, const unsigned char *x, vint zero, int bits, vint start,
+                    const bool zeros)
 {
-    vint sum = vi_add(start, zero_term(f, vi_load(x + parts_of(bits) * VECTOR_BYTES), zero, bits));
+    vint sum =
+        vi_add(start, zero_term(vi_load(x + parts_of(bits) * VECTOR_BYTES), zero, bits, zeros));
+    UNROLL
     for (int part = 0; part < parts_of(bits); part++)
         sum = vi_dot4(sum, codes[part], vi_load(x + part * VECTOR_BYTES), bits == 8);
     return sum;
 }
 
-INLINE vfloat dot_three(const struct few *f, const vint *codes, const unsigned char *x, vint zero,
-                        int bits)
+INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, int bits,
+                        const bool zeros)
 {
     const unsigned char *sums = x + digit_vectors(bits, 3) * VECTOR_BYTES;
     vint digit[3] = {vi_zero(), vi_zero(), vi_zero()};
     if (bits == 8) {
-        digit[1] = zero_term(f, vi_load(sums), zero, bits);
-        digit[0] = zero_term(f, vi_load(sums + VECTOR_BYTES), zero, bits);
+        digit[1] = zero_term(vi_load(sums), zero, bits, zeros);
+        digit[0] = zero_term(vi_load(sums + VECTOR_BYTES), zero, bits, zeros);
     } else {
-        digit[0] = zero_term(f, vi_load(sums), zero, bits);
+        digit[0] = zero_term(vi_load(sums), zero, bits, zeros);
     }
+    UNROLL
     for (int d = 0; d < 3; d++)
-        for (int part = 0; part < parts_of(bits); part++)
-            digit[d] = vi_dot4(digit[d], codes[part],
-                               vi_load(x + (d * parts_of(bits) + part) * VECTOR_BYTES), bits == 8);
+        UNROLL
+    for (int part = 0; part < parts_of(bits); part++)
+        digit[d] = vi_dot4(digit[d], codes[part],
+                           vi_load(x + (d * parts_of(bits) + part) * VECTOR_BYTES), bits == 8);
     vint high = vi_add(vi_shl(digit[2], 8), digit[1]);
     if (bits == 8) return vf_fma(vi_to_float(high), vf_set(256), vi_to_float(digit[0]));
     return vi_to_float(vi_add(vi_shl(high, 8), digit[0]));
@@ -269,31 +277,35 @@ INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
 }
 
 /* One block whose lanes belong to 2 or 4 groups: adds to sums[output][row]. */
-INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int block, int bytes,
-                       int groups, const int outs, const int rows, const int bits, const int digits)
+INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, int block,
+                       int bytes, int groups, const int lanes, const int outs, const int rows,
+                       const int bits, const int digits, const bool zeros)
 {
     vint codes[4][2];
     vfloat scales[4];
-    vint zeros[4];
-    int group = block * f->lane_groups;
+    vint offsets[4];
+    int group = block * lanes;
+    UNROLL
     for (int o = 0; o < outs; o++) {
         const uint8_t *from =
-            f->w->codes + (size_t)(n + o) * f->row_bytes + (size_t)block * VECTOR_BYTES;
-        _mm_prefetch((const char *)from + AHEAD * f->row_bytes, _MM_HINT_T0);
+            f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * VECTOR_BYTES;
+        _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
         load_codes(codes[o], from, bytes, bits);
-        scales[o] = lane_scales(f, n + o, group, groups);
-        zeros[o] = lane_zeros(f, n + o, group, groups, bits);
+        scales[o] = lane_scales(f, n + o * step, group, groups);
+        offsets[o] = lane_zeros(f, n + o * step, group, groups, bits, zeros);
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
         const unsigned char *x =
             f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+        UNROLL
         for (int o = 0; o < outs; o++) {
             vfloat value;
             if (digits == 1) {
-                value = vi_to_float(dot_one(f, codes[o], x, zeros[o], bits, vi_zero()));
+                value = vi_to_float(dot_one(codes[o], x, offsets[o], bits, vi_zero(), zeros));
             } else {
                 vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
-                value = vf_mul(dot_three(f, codes[o], x, zeros[o], bits), x_scales);
+                value = vf_mul(dot_three(codes[o], x, offsets[o], bits, zeros), x_scales);
             }
             sums[o][r] = vf_fma(value, scales[o], sums[o][r]);
         }
@@ -301,14 +313,17 @@ INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int block,
 }
 
 /* Blocks first … end-1, all of one group: adds to sums[output][row]. */
-INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int group, int first,
-                         int end, const int outs, const int rows, const int bits, const int digits)
+INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step, int group,
+                         int first, int end, const int outs, const int rows, const int bits,
+                         const int digits, const bool zeros)
 {
     vint whole[4][4];
     vfloat part[4][4];
-    vint zeros[4];
+    vint offsets[4];
+    UNROLL
     for (int o = 0; o < outs; o++) {
-        zeros[o] = group_zero(f, n + o, group, bits);
+        offsets[o] = group_zero(f, n + o * step, group, bits, zeros);
+        UNROLL
         for (int r = 0; r < rows; r++) {
             whole[o][r] = vi_zero();
             part[o][r] = vf_zero();
@@ -318,26 +333,31 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int grou
         vint codes[4][2];
         size_t offset = (size_t)block * VECTOR_BYTES;
         size_t left = f->row_bytes - offset;
+        UNROLL
         for (int o = 0; o < outs; o++) {
-            const uint8_t *from = f->w->codes + (size_t)(n + o) * f->row_bytes + offset;
-            _mm_prefetch((const char *)from + AHEAD * f->row_bytes, _MM_HINT_T0);
+            const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
             load_codes(codes[o], from, left < VECTOR_BYTES ? (int)left : VECTOR_BYTES, bits);
         }
+        UNROLL
         for (int r = 0; r < rows; r++) {
             const unsigned char *x =
                 f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+            UNROLL
             for (int o = 0; o < outs; o++) {
                 if (digits == 1)
-                    whole[o][r] = dot_one(f, codes[o], x, zeros[o], bits, whole[o][r]);
+                    whole[o][r] = dot_one(codes[o], x, offsets[o], bits, whole[o][r], zeros);
                 else
                     part[o][r] =
-                        vf_fma(dot_three(f, codes[o], x, zeros[o], bits),
+                        vf_fma(dot_three(codes[o], x, offsets[o], bits, zeros),
                                vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES), part[o][r]);
             }
         }
     }
+    UNROLL
     for (int o = 0; o < outs; o++) {
-        vfloat scale = vf_set(group_scale(f, n + o, group));
+        vfloat scale = vf_set(group_scale(f, n + o * step, group));
+        UNROLL
         for (int r = 0; r < rows; r++)
             sums[o][r] =
                 vf_fma(digits == 1 ? vi_to_float(whole[o][r]) : part[o][r], scale, sums[o][r]);
@@ -347,22 +367,27 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int grou
 /* A lane of 8-bit codes sums up to 4·255·127 a block: this many stay within 32 bits. */
 enum { MAX_RUN = 8192 };
 
-INLINE void run_outputs(const struct few *f, float *y, int n, const int outs, const int rows,
-                        const int bits, const int digits, const bool lanes)
+INLINE void run_outputs(const struct few *f, float *y, int n, int step, const int outs,
+                        const int rows, const int bits, const int digits, const int lanes,
+                        const bool zeros)
 {
     vfloat sums[4][4];
+    UNROLL
     for (int o = 0; o < outs; o++)
-        for (int r = 0; r < rows; r++)
-            sums[o][r] = vf_zero();
+        UNROLL
+    for (int r = 0; r < rows; r++)
+        sums[o][r] = vf_zero();
     int k = f->w->k;
     int per_block = block_inputs(bits);
     int whole_blocks = k / per_block;
     if (lanes) {
         for (int block = 0; block < whole_blocks; block++)
-            lane_block(f, sums, n, block, VECTOR_BYTES, f->lane_groups, outs, rows, bits, digits);
+            lane_block(f, sums, n, step, block, VECTOR_BYTES, lanes, lanes, outs, rows, bits,
+                       digits, zeros);
         if (k % per_block != 0)
-            lane_block(f, sums, n, whole_blocks, (int)f->row_bytes - whole_blocks * VECTOR_BYTES,
-                       k % per_block / f->w->group, outs, rows, bits, digits);
+            lane_block(f, sums, n, step, whole_blocks,
+                       (int)f->row_bytes - whole_blocks * VECTOR_BYTES, k % per_block / f->w->group,
+                       lanes, outs, rows, bits, digits, zeros);
     } else {
         int blocks = whole_blocks + (k % per_block != 0);
         int group_size = f->groups == 1 ? blocks : f->w->group / per_block;
@@ -370,55 +395,72 @@ INLINE void run_outputs(const struct few *f, float *y, int n, const int outs, co
             int group = block / group_size;
             int end = (group + 1) * group_size;
             if (end - block > MAX_RUN) end = block + MAX_RUN;
-            group_blocks(f, sums, n, group, block, end, outs, rows, bits, digits);
+            group_blocks(f, sums, n, step, group, block, end, outs, rows, bits, digits, zeros);
             block = end;
         }
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
         float scale = 1;
         if (digits == 1) memcpy(&scale, f->prepared + (size_t)r * f->stride - HEADER, sizeof scale);
+        UNROLL
         for (int o = 0; o < outs; o++)
-            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o)] = vf_sum(sums[o][r]) * scale;
+            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]) * scale;
     }
 }
 
 typedef void run_fn(const struct few *f, float *y, int n0, int n1);
 
 /* Several outputs share the loads of x, several rows share the unpacking of codes. */
-#define DEFINE_RUN(outs, rows, bits, digits, lanes)                                             \
-    static void run_##rows##_##bits##_##digits##_##lanes(const struct few *f, float *y, int n0, \
-                                                         int n1)                                \
-    {                                                                                           \
-        int n = n0;                                                                             \
-        for (; n + outs <= n1; n += outs)                                                       \
-            run_outputs(f, y, n, outs, rows, bits, digits, lanes);                              \
-        for (; n < n1; n++)                                                                     \
-            run_outputs(f, y, n, 1, rows, bits, digits, lanes);                                 \
+#define RUN_NAME(rows, bits, digits, lanes, zeros) \
+    run_##rows##_##bits##_##digits##_##lanes##_##zeros
+
+#define DEFINE_RUN(outs, rows, bits, digits, lanes, zeros)                                        \
+    static void RUN_NAME(rows, bits, digits, lanes, zeros)(const struct few *f, float *y, int n0, \
+                                                           int n1)                                \
+    {                                                                                             \
+        int step = (n1 - n0) / (outs);                                                            \
+        for (int n = n0; n < n0 + step; n++)                                                      \
+            run_outputs(f, y, n, step, outs, rows, bits, digits, lanes, zeros);                   \
+        for (int n = n0 + step * (outs); n < n1; n++)                                             \
+            run_outputs(f, y, n, 0, 1, rows, bits, digits, lanes, zeros);                         \
     }
 
-#define DEFINE_ROWS(bits, digits, lanes)  \
-    DEFINE_RUN(4, 1, bits, digits, lanes) \
-    DEFINE_RUN(2, 2, bits, digits, lanes) \
-    DEFINE_RUN(2, 4, bits, digits, lanes)
+#define DEFINE_ROWS(bits, digits, lanes, zeros)  \
+    DEFINE_RUN(4, 1, bits, digits, lanes, zeros) \
+    DEFINE_RUN(2, 2, bits, digits, lanes, zeros) \
+    DEFINE_RUN(1, 4, bits, digits, lanes, zeros)
 
-DEFINE_ROWS(4, 1, 0)
-DEFINE_ROWS(4, 1, 1)
-DEFINE_ROWS(4, 3, 0)
-DEFINE_ROWS(4, 3, 1)
-DEFINE_ROWS(8, 1, 0)
-DEFINE_ROWS(8, 1, 1)
-DEFINE_ROWS(8, 3, 0)
-DEFINE_ROWS(8, 3, 1)
+#define DEFINE_ALL(bits, digits)    \
+    DEFINE_ROWS(bits, digits, 0, 0) \
+    DEFINE_ROWS(bits, digits, 0, 1) \
+    DEFINE_ROWS(bits, digits, 2, 0) \
+    DEFINE_ROWS(bits, digits, 2, 1) \
+    DEFINE_ROWS(bits, digits, 4, 0) \
+    DEFINE_ROWS(bits, digits, 4, 1)
 
-#define ROW_RUNS(bits, digits, lanes)                                         \
-    {                                                                         \
-        run_1_##bits##_##digits##_##lanes, run_2_##bits##_##digits##_##lanes, \
-            run_4_##bits##_##digits##_##lanes                                 \
+DEFINE_ALL(4, 1)
+DEFINE_ALL(4, 3)
+DEFINE_ALL(8, 1)
+DEFINE_ALL(8, 3)
+
+#define ROW_RUNS(bits, digits, lanes, zeros)                                              \
+    {                                                                                     \
+        RUN_NAME(1, bits, digits, lanes, zeros), RUN_NAME(2, bits, digits, lanes, zeros), \
+            RUN_NAME(4, bits, digits, lanes, zeros)                                       \
     }
 
-static run_fn *const runs[2][2][2][3] = {
-    {{ROW_RUNS(4, 1, 0), ROW_RUNS(4, 1, 1)}, {ROW_RUNS(4, 3, 0), ROW_RUNS(4, 3, 1)}},
-    {{ROW_RUNS(8, 1, 0), ROW_RUNS(8, 1, 1)}, {ROW_RUNS(8, 3, 0), ROW_RUNS(8, 3, 1)}},
+#define ALL_RUNS(bits, digits)                                            \
+    {                                                                     \
+        {ROW_RUNS(bits, digits, 0, 0), ROW_RUNS(bits, digits, 0, 1)},     \
+            {ROW_RUNS(bits, digits, 2, 0), ROW_RUNS(bits, digits, 2, 1)}, \
+            {ROW_RUNS(bits, digits, 4, 0), ROW_RUNS(bits, digits, 4, 1)}, \
+    }
+
+/* By bits, activations, groups in a block, zeros, rows 1, 2, 4. */
+static run_fn *const runs[2][2][3][2][3] = {
+    {ALL_RUNS(4, 1), ALL_RUNS(4, 3)},
+    {ALL_RUNS(8, 1), ALL_RUNS(8, 3)},
 };
 
 bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
@@ -440,16 +482,16 @@ void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int 
         .row_bytes = vlmp_codes_row_bytes(w->k, w->bits),
         .groups = vlmp_linear_groups(w),
     };
-    bool lanes = w->group != w->k && w->group < per_block;
-    if (lanes) {
-        f.lane_groups = per_block / w->group;
-        int shift = __builtin_ctz(LANES / (unsigned)f.lane_groups);
+    /* Groups in a block; 0: a group is a run of whole blocks, or the row. */
+    int lanes = w->group != w->k && w->group < per_block ? per_block / w->group : 0;
+    if (lanes != 0) {
+        int shift = __builtin_ctz(LANES / (unsigned)lanes);
         _Alignas(64) int32_t index[LANES];
         for (int lane = 0; lane < LANES; lane++)
             index[lane] = lane >> shift;
         f.lane_index = vi_load(index);
     }
-    run_fn *const *run = runs[w->bits == 8][!w->int8_activations][lanes];
+    run_fn *const *run = runs[w->bits == 8][!w->int8_activations][lanes / 2][w->zeros != NULL];
     for (int row = 0; row < rows;) {
         int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
         run[size](&f, y + (size_t)row * (size_t)w->n, n0, n1);

@@ -8,7 +8,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* vlmp_few_rows_avx512vnni and so on: the same files are compiled once a level. */
+/* Before loops whose count is constant once the function is inlined: unrolled, so that arrays of
+ * vectors become registers. */
+#if defined(__clang__)
+#    define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#    define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* vlmp_packed_rows_avx512vnni and so on: the same files are compiled once a level. */
 #define LEVEL_JOIN(name, level)  vlmp_##name##_##level
 #define LEVEL_PASTE(name, level) LEVEL_JOIN(name, level)
 #define LEVEL_NAME(name)         LEVEL_PASTE(name, VLMP_LEVEL)

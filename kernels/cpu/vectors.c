@@ -75,8 +75,8 @@ void LEVEL_NAME(weighted_sum)(float *o, float factor, const float *p, const floa
 
 void LEVEL_NAME(scale)(float *y, float factor, int count)
 {
-    FOR_VECTORS(i, lanes, count)
-    store(y + i, vf_mul(load(y + i, lanes), vf_set(factor)), lanes);
+    FOR_VECTORS (i, lanes, count)
+        store(y + i, vf_mul(load(y + i, lanes), vf_set(factor)), lanes);
 }
 
 float LEVEL_NAME(exp_sum)(float *x, float largest, int count)
@@ -111,15 +111,16 @@ float LEVEL_NAME(largest)(const float *x, int count)
 void LEVEL_NAME(rms_norm)(float *y, const float *x, int dim, const float *weight, float eps)
 {
     vfloat factor = vf_set(1 / sqrtf(dot(x, x, dim) / (float)dim + eps));
-    FOR_VECTORS(i, lanes, dim)
-    store(y + i, vf_mul(vf_mul(load(x + i, lanes), factor), load(weight + i, lanes)), lanes);
+    FOR_VECTORS (i, lanes, dim)
+        store(y + i, vf_mul(vf_mul(load(x + i, lanes), factor), load(weight + i, lanes)), lanes);
 }
 
 void LEVEL_NAME(layer_norm)(float *y, const float *x, int dim, const float *weight,
                             const float *bias, float eps)
 {
     vfloat sum = vf_zero();
-    FOR_VECTORS(i, lanes, dim) sum = vf_add(sum, load(x + i, lanes));
+    FOR_VECTORS (i, lanes, dim)
+        sum = vf_add(sum, load(x + i, lanes));
     vfloat mean = vf_set(vf_sum(sum) / (float)dim);
     vfloat squares = vf_zero();
     int i = 0;
@@ -133,8 +134,7 @@ void LEVEL_NAME(layer_norm)(float *y, const float *x, int dim, const float *weig
         variance += difference * difference;
     }
     vfloat factor = vf_set(1 / sqrtf(variance / (float)dim + eps));
-    FOR_VECTORS(j, lanes, dim)
-    {
+    FOR_VECTORS (j, lanes, dim) {
         vfloat normal = vf_mul(vf_sub(load(x + j, lanes), mean), factor);
         store(y + j, vf_fma(normal, load(weight + j, lanes), load(bias + j, lanes)), lanes);
     }
@@ -142,7 +142,8 @@ void LEVEL_NAME(layer_norm)(float *y, const float *x, int dim, const float *weig
 
 INLINE void activate(float *x, int count, const vlmp_activation act)
 {
-    FOR_VECTORS(i, lanes, count) store(x + i, vf_act(load(x + i, lanes), act), lanes);
+    FOR_VECTORS (i, lanes, count)
+        store(x + i, vf_act(load(x + i, lanes), act), lanes);
 }
 
 void LEVEL_NAME(activate)(float *x, int count, vlmp_activation act)
@@ -168,8 +169,8 @@ void LEVEL_NAME(activate)(float *x, int count, vlmp_activation act)
 
 INLINE void gated(float *gate, const float *up, int count, const vlmp_activation act)
 {
-    FOR_VECTORS(i, lanes, count)
-    store(gate + i, vf_mul(vf_act(load(gate + i, lanes), act), load(up + i, lanes)), lanes);
+    FOR_VECTORS (i, lanes, count)
+        store(gate + i, vf_mul(vf_act(load(gate + i, lanes), act), load(up + i, lanes)), lanes);
 }
 
 void LEVEL_NAME(gated)(float *gate, const float *up, int count, vlmp_activation act)
@@ -195,6 +196,6 @@ void LEVEL_NAME(gated)(float *gate, const float *up, int count, vlmp_activation 
 
 void LEVEL_NAME(add)(float *y, const float *x, int count)
 {
-    FOR_VECTORS(i, lanes, count)
-    store(y + i, vf_add(load(y + i, lanes), load(x + i, lanes)), lanes);
+    FOR_VECTORS (i, lanes, count)
+        store(y + i, vf_add(load(y + i, lanes), load(x + i, lanes)), lanes);
 }

@@ -36,11 +36,12 @@ void vlmp_ref_layer_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int 
 
 double vlmp_ref_act(double x, vlmp_activation act)
 {
+    /* 1 + erf and 1 + tanh cancel for negative x; their other forms do not. */
     switch (act) {
     case VLMP_GELU:
-        return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+        return 0.5 * x * erfc(-x * 0.70710678118654752440);
     case VLMP_GELU_TANH:
-        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+        return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     case VLMP_QUICK_GELU:
         return x / (1 + exp(-1.702 * x));
     case VLMP_SILU:

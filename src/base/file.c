@@ -161,6 +161,23 @@ int vlmp_outfile_write(vlmp_outfile *file, const void *bytes, size_t length, vlm
     return VLMP_OK;
 }
 
+/* Makes a rename inside path's folder durable. File systems that cannot flush a folder say so. */
+static int sync_folder(const char *path, vlmp_error *err)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(folder, slash == NULL ? "." : path, length);
+    folder[length] = '\0';
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return vlmp_fail_errno(err, "%s: cannot open", folder);
+    int status = VLMP_OK;
+    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        status = vlmp_fail_errno(err, "%s: cannot flush", folder);
+    close(fd);
+    return status;
+}
+
 int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
 {
     int status = VLMP_OK;
@@ -172,7 +189,7 @@ int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
         status = vlmp_fail_errno(err, "%s: cannot rename into place", file->path);
     if (status != VLMP_OK) unlink(file->temporary);
     file->temporary[0] = '\0';
-    return status;
+    return status == VLMP_OK ? sync_folder(file->path, err) : status;
 }
 
 void vlmp_outfile_abort(vlmp_outfile *file)

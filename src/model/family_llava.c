@@ -16,7 +16,8 @@ static int read_feature_layers(vlmp_vision_config *vision, const cJSON *root, co
     vision->run_layers = 0;
     do {
         double layer = item == NULL ? -2 : item->valuedouble;
-        if (item != NULL && (!cJSON_IsNumber(item) || layer != (int)layer))
+        if (item != NULL &&
+            (!cJSON_IsNumber(item) || !(layer >= -1e6 && layer <= 1e6) || layer != (int)layer))
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'vision_feature_layer' is not an integer",
                              where);
         if (layer < 0) layer += vision->layers + 1;

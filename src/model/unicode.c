@@ -59,6 +59,16 @@ bool vlmp_is_word(uint32_t c)
     return in_ranges(vlmp_unicode_word, vlmp_unicode_word_count, c);
 }
 
+bool vlmp_is_combining(uint32_t c)
+{
+    return in_ranges(vlmp_unicode_combining, vlmp_unicode_combining_count, c);
+}
+
+bool vlmp_is_decomposing(uint32_t c)
+{
+    return in_ranges(vlmp_unicode_decomposing, vlmp_unicode_decomposing_count, c);
+}
+
 /* What may follow a lead byte (Unicode 15, table 3-7): the number of continuation bytes, and the
  * range of the first of them. */
 static int sequence_rule(unsigned char lead, unsigned char *low, unsigned char *high)

@@ -18,6 +18,10 @@ extern const uint32_t vlmp_unicode_white_space[][2];
 extern const size_t vlmp_unicode_white_space_count;
 extern const uint32_t vlmp_unicode_word[][2];
 extern const size_t vlmp_unicode_word_count;
+extern const uint32_t vlmp_unicode_combining[][2];
+extern const size_t vlmp_unicode_combining_count;
+extern const uint32_t vlmp_unicode_decomposing[][2];
+extern const size_t vlmp_unicode_decomposing_count;
 
 bool vlmp_is_letter(uint32_t c);      /* \p{L} */
 bool vlmp_is_number(uint32_t c);      /* \p{N} */
@@ -25,6 +29,8 @@ bool vlmp_is_space(uint32_t c);       /* \s */
 bool vlmp_is_numeric(uint32_t c);     /* what the Digits pre-tokenizer cuts out */
 bool vlmp_is_white_space(uint32_t c); /* what added tokens strip, WhitespaceSplit */
 bool vlmp_is_word(uint32_t c);        /* \w */
+bool vlmp_is_combining(uint32_t c);   /* its combining class is not 0 (see normalizer.c) */
+bool vlmp_is_decomposing(uint32_t c); /* it has a canonical decomposition (see normalizer.c) */
 
 #define VLMP_UTF8_INVALID UINT32_MAX
 

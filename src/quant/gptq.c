@@ -1,6 +1,5 @@
 #include "src/quant/gptq.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +11,7 @@
 vlmp_gptq_options vlmp_gptq_defaults(void)
 {
     return (vlmp_gptq_options){
-        .search = {.candidates = 16, .shrink_from = 0.65f, .shrink_to = 1.1f, .zero_moves = 1},
-        .sweeps = 6,
-        .ridge = 0.01,
-        .converged = 0.002};
+        .search = vlmp_search_defaults(), .sweeps = 4, .ridge = 0.01, .converged = 0.02};
 }
 
 double vlmp_gptq_damping(void)
@@ -116,17 +112,6 @@ static void propagate_all(vlmp_ctx *ctx, struct job *job)
     }
 }
 
-static int check_scales(const vlmp_quantized *q, const char *name, vlmp_error *err)
-{
-    for (size_t i = 0; i < (size_t)q->n * (size_t)q->groups; i++)
-        if (!isfinite(q->scales[i]))
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: the scale of group %zu in row %zu is beyond half precision "
-                             "(65504); keep this linear, or quantize it per channel",
-                             name, i % (size_t)q->groups, i / (size_t)q->groups);
-    return VLMP_OK;
-}
-
 static int run_job(vlmp_ctx *ctx, struct job *job, vlmp_gptq_report *report, vlmp_error *err)
 {
     const vlmp_quantized *q = job->q;
@@ -161,13 +146,9 @@ int vlmp_gptq(vlmp_quantized *q, vlmp_ctx *ctx, const vlmp_hessian *h, const flo
                          name, q->group, q->k, VLMP_BLOCK);
     if (h->failed) return vlmp_rtn(q, target, ctx->pool, name, err);
     struct job job = {.q = q, .h = h, .target = target, .ops = vlmp_tile_ops_get()};
-    vlmp_grid_init(&job.grid, q);
-    job.grid.candidates = options->search.candidates;
-    job.grid.shrink_from = options->search.shrink_from;
-    job.grid.shrink_to = options->search.shrink_to;
-    job.grid.zero_moves = options->search.zero_moves;
+    vlmp_grid_init(&job.grid, q, &options->search);
     VLMP_TRY(run_job(ctx, &job, report, err));
-    VLMP_TRY(check_scales(q, name, err));
+    VLMP_TRY(vlmp_quantized_check_scales(q, name, err));
     if (options->sweeps == 0) return VLMP_OK;
     vlmp_polish_options polish = {.codes = true,
                                   .scales = true,

@@ -10,13 +10,7 @@
 
 #include "src/quant/hessian.h"
 #include "src/quant/quantized.h"
-
-/* How scales are searched: factors of the min-max scale, min-max itself always included. */
-typedef struct {
-    int candidates;
-    float shrink_from, shrink_to;
-    int zero_moves; /* zeros tried on each side of the centred one (asymmetric) */
-} vlmp_search;
+#include "src/quant/search.h"
 
 typedef struct {
     vlmp_search search;

@@ -167,7 +167,7 @@ static void sum_rows(void *arg, int task, int thread)
         for (int i = 0; i < s->cols; i++)
             total += (double)e[i] * (double)p[i];
         for (int i = 0; s->cross != NULL && i < s->cols; i++)
-            total -= 2.0 * (double)e[i] * (double)s->cross[at + (size_t)i];
+            total += 2.0 * (double)e[i] * (double)s->cross[at + (size_t)i];
     }
     s->part[task] += total;
 }

@@ -15,7 +15,8 @@ size_t vlmp_ldl_scratch(int k);
 /* x·(M·diag(pivot)·Mᵀ) = t in place: x [n][k] holds t on entry. */
 void vlmp_ldl_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x, int n);
 
-/* Σ rows e·gram·eᵀ − 2·Σ cross∘e for e [n][k], gram [k][k] symmetric, cross [n][k] or NULL.
- * Accumulates in double. Out of memory is VLMP_ERR_SYSTEM. */
+/* Σ rows e·gram·eᵀ + 2·Σ cross∘e for e [n][k], gram [k][k] symmetric, cross [n][k] or NULL: with e
+ * = W − ŵ and cross = Σ (y − W·x)·xᵀ the change of Σ |y − ŵ·x|² against W. Accumulates in double.
+ * Out of memory is VLMP_ERR_SYSTEM. */
 int vlmp_weighted_error(vlmp_ctx *ctx, const float *e, int n, int k, const float *gram,
                         const float *cross, double *out, vlmp_error *err);

@@ -22,7 +22,8 @@ struct job {
     float *curve;  /* [n][VLMP_BLOCK]: levels·gram of the block's columns, wide groups only */
     double *linear, *square; /* [n]: levels·slope and levels·curve, wide groups only */
     double *gain;            /* one a tile */
-    int *changes;            /* one a tile */
+    float sums[VLMP_BLOCK];  /* column sums of the group's square of gram, for each group of the
+                                block */
     int first, cols;
 };
 
@@ -57,6 +58,33 @@ static void store_codes(const float *tile, vlmp_quantized *q, int row0, int rows
                 (uint8_t)(int)tile[c * LANES + r];
 }
 
+/* One group of a tile: codes, then scale and zero, then what that does to the groups after it. */
+static void sweep_group(struct job *job, int task, int from, int group, float *error, float *slope,
+                        float *codes, double *gain)
+{
+    vlmp_quantized *q = job->q;
+    int row0 = task * LANES, rows = vlmp_tile_rows(q->n, task), left = job->cols - from - group;
+    int g = (job->first + from) / q->group;
+    float before[VLMP_BLOCK * LANES], scale[LANES], zero[LANES];
+    float *e = error + from * LANES, *s = slope + from * LANES;
+    const float *h = job->gram + (size_t)(job->first + from) * ((size_t)q->k + 1);
+    int changes = 0;
+    memcpy(before, e, (size_t)group * LANES * sizeof *e);
+    vlmp_tile_scales(q, row0, rows, g, scale, zero);
+    if (job->options.codes)
+        changes += job->ops->descend(&job->grid, group, h, q->k, job->ridge, scale, e, s,
+                                     codes + from * LANES, gain);
+    if (job->options.scales && job->levels == NULL) {
+        changes += job->ops->refit(&job->grid, group, h, q->k, job->sums + from, job->ridge, scale,
+                                   zero, e, s, codes + from * LANES, gain);
+        vlmp_tile_put_scales(q, row0, rows, g, scale, zero);
+    }
+    if (changes == 0 || left == 0) return;
+    for (int i = 0; i < group * LANES; i++)
+        before[i] = e[i] - before[i];
+    job->ops->spread(group, left, h + group, q->k, before, s + group * LANES);
+}
+
 static void sweep_tile(void *arg, int task, int thread)
 {
     (void)thread;
@@ -65,26 +93,14 @@ static void sweep_tile(void *arg, int task, int thread)
     int row0 = task * LANES, rows = vlmp_tile_rows(q->n, task), cols = job->cols;
     int group = q->group < cols ? q->group : cols;
     float error[VLMP_BLOCK * LANES], slope[VLMP_BLOCK * LANES], codes[VLMP_BLOCK * LANES];
-    float scratch[VLMP_BLOCK * LANES], scale[LANES], zero[LANES];
     double gain[LANES] = {0};
-    const float *h = job->gram + (size_t)job->first * (size_t)q->k + (size_t)job->first;
     vlmp_tile_load(error, job->error, q->k, row0, rows, job->first, cols, NULL);
     vlmp_tile_load(slope, job->slope, VLMP_BLOCK, row0, rows, 0, cols, NULL);
     load_codes(codes, q, row0, rows, job->first, cols);
     for (int i = 0; i < cols * LANES; i++)
         slope[i] += job->ridge * error[i];
-    for (int from = 0; from < cols; from += group) {
-        int g = (job->first + from) / q->group;
-        vlmp_tile_scales(q, row0, rows, g, scale, zero);
-        if (job->options.codes)
-            job->changes[task] +=
-                job->ops->descend(&job->grid, cols, from, group, h, q->k, job->ridge, scale, zero,
-                                  error, slope, codes, gain);
-        if (!job->options.scales || job->levels != NULL) continue;
-        job->changes[task] += job->ops->refit(&job->grid, cols, from, group, h, q->k, job->ridge,
-                                              scale, zero, error, slope, codes, scratch, gain);
-        vlmp_tile_put_scales(q, row0, rows, g, scale, zero);
-    }
+    for (int from = 0; from < cols; from += group)
+        sweep_group(job, task, from, group, error, slope, codes, gain);
     vlmp_tile_store(error, job->error, q->k, row0, rows, job->first, cols);
     if (job->options.codes) store_codes(codes, q, row0, rows, job->first, cols);
     for (int r = 0; r < rows; r++)
@@ -135,7 +151,6 @@ static void move_channel(void *arg, int task, int thread)
         if (!(fall > 0.0) || !(next <= VLMP_SCALE_MAX)) continue;
         q->scales[row] = next;
         job->gain[task] += fall;
-        job->changes[task]++;
         for (int i = 0; i < q->k; i++) {
             size_t at = (size_t)row * (size_t)q->k + (size_t)i;
             job->error[at] += (float)change * job->levels[at];
@@ -165,12 +180,24 @@ static void refit_channels(vlmp_ctx *ctx, struct job *job)
     vlmp_parallel_for(ctx->pool, tiles, move_channel, job);
 }
 
+static void sum_columns(struct job *job)
+{
+    int group = job->q->group < job->cols ? job->q->group : job->cols;
+    for (int i = 0; i < job->cols; i++) {
+        int from = job->first + i / group * group;
+        job->sums[i] = 0.0f;
+        for (int c = from; c < from + group; c++)
+            job->sums[i] += job->gram[(size_t)c * (size_t)job->q->k + (size_t)(job->first + i)];
+    }
+}
+
 static void sweep(vlmp_ctx *ctx, struct job *job)
 {
     const vlmp_quantized *q = job->q;
     int width = q->group > VLMP_BLOCK ? VLMP_BLOCK : VLMP_BLOCK / q->group * q->group;
     for (job->first = 0; job->first < q->k; job->first += width) {
         job->cols = q->k - job->first < width ? q->k - job->first : width;
+        sum_columns(job);
         block_product(ctx, job, job->error, job->slope);
         vlmp_parallel_for(ctx->pool, vlmp_tile_count(q->n), sweep_tile, job);
     }
@@ -186,7 +213,6 @@ static void free_job(struct job *job)
     free(job->linear);
     free(job->square);
     free(job->gain);
-    free(job->changes);
 }
 
 static int alloc_job(struct job *job, vlmp_error *err)
@@ -197,7 +223,6 @@ static int alloc_job(struct job *job, vlmp_error *err)
     ok = (job->error = vlmp_alloc(n, k * sizeof *job->error)) != NULL && ok;
     ok = (job->slope = vlmp_alloc(n, VLMP_BLOCK * sizeof *job->slope)) != NULL && ok;
     ok = (job->gain = vlmp_calloc(tiles, sizeof *job->gain)) != NULL && ok;
-    ok = (job->changes = vlmp_calloc(tiles, sizeof *job->changes)) != NULL && ok;
     if (wide && job->options.scales) {
         ok = (job->levels = vlmp_alloc(n, k * sizeof *job->levels)) != NULL && ok;
         ok = (job->curve = vlmp_alloc(n, VLMP_BLOCK * sizeof *job->curve)) != NULL && ok;
@@ -235,14 +260,13 @@ int vlmp_polish(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float
                       .ops = vlmp_tile_ops_get(),
                       .options = *options,
                       .ridge = (float)(options->ridge * mean_diagonal(gram, q->k))};
-    vlmp_grid_init(&job.grid, q);
+    vlmp_grid_init(&job.grid, q, NULL);
     VLMP_TRY(alloc_job(&job, err));
     int tiles = vlmp_tile_count(q->n);
     vlmp_parallel_for(ctx->pool, tiles, form_error, &job);
     double first = 0.0;
     while (report->sweeps < options->sweeps) {
         double before = report->gain;
-        memset(job.changes, 0, (size_t)tiles * sizeof *job.changes);
         sweep(ctx, &job);
         report->gain = total(job.gain, tiles);
         report->sweeps++;

@@ -77,6 +77,17 @@ void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out)
     }
 }
 
+int vlmp_quantized_check_scales(const vlmp_quantized *q, const char *name, vlmp_error *err)
+{
+    for (size_t i = 0; i < (size_t)q->n * (size_t)q->groups; i++)
+        if (!isfinite(q->scales[i]))
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: the scale of group %zu in row %zu is beyond half precision "
+                             "(65504); keep this linear, or quantize it per channel",
+                             name, i % (size_t)q->groups, i / (size_t)q->groups);
+    return VLMP_OK;
+}
+
 static bool row_bytes(size_t count, int bits, size_t *out)
 {
     size_t sum;

@@ -55,6 +55,9 @@ static inline bool vlmp_scales_half(int group, int k)
  * does not fit. */
 float vlmp_scale_stored(float scale, bool half);
 
+/* VLMP_ERR_INPUT with row and group when a scale did not fit its type (is infinite). */
+int vlmp_quantized_check_scales(const vlmp_quantized *q, const char *name, vlmp_error *err);
+
 /* out[rows][k] = rows first … first+rows−1, dequantized. */
 void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out);
 

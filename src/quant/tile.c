@@ -9,6 +9,14 @@
 #define LANES     VLMP_LANES
 #define FOR_LANES for (int r = 0; r < LANES; r++)
 
+/* The lanes of one column at any alignment. Compilers left to themselves vectorize some of these
+ * loops over columns and pay with permutations. Never passed by value: the calling convention
+ * differs between instruction sets. */
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define AT(p, column)       (*(lanes *)((p) + (size_t)(column)*LANES))
+#define CONST_AT(p, column) (*(const lanes *)((p) + (size_t)(column)*LANES))
+
 /* ties to even; exact for |x| < 2^22, and callers clamp first */
 static inline float round_even(float x)
 {
@@ -131,19 +139,30 @@ static void search(const vlmp_grid *grid, int cols, const float *x, const float 
     }
 }
 
+static void round_tile(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                       const float *zero, float *codes, float *values)
+{
+    float inverse[LANES];
+    FOR_LANES inverse[r] = 1.0f / scale[r];
+    for (int c = 0; c < cols; c++)
+        FOR_LANES
+        {
+            float level = round_even(
+                clamp(x[c * LANES + r] * inverse[r], grid->low - zero[r], grid->high - zero[r]));
+            codes[c * LANES + r] = level + zero[r];
+            values[c * LANES + r] = level * scale[r];
+        }
+}
+
 static void settle(int first, int last, const float *live, const float *target, const float *factor,
                    int ld, float *out)
 {
     memcpy(out, live + first * LANES, (size_t)(last - first + 1) * LANES * sizeof *out);
     for (int c = last; c > first; c--) {
-        float e[LANES];
         const float *f = factor + (int64_t)c * ld + first;
-        FOR_LANES e[r] = target[c * LANES + r] - out[(c - first) * LANES + r];
-        for (int i = 0; i < c - first; i++) {
-            float *restrict to = out + i * LANES;
-            float by = f[i];
-            FOR_LANES to[r] += e[r] * by;
-        }
+        lanes e = CONST_AT(target, c) - AT(out, c - first);
+        for (int i = 0; i < c - first; i++)
+            AT(out, i) += e * f[i];
     }
 }
 
@@ -159,7 +178,7 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
         most[r] = grid->high - zero[r];
     }
     for (int c = last; c >= first; c--) {
-        float e[LANES], d = pivot[c];
+        float d = pivot[c];
         const float *x = live + c * LANES, *w = target + c * LANES;
         FOR_LANES
         {
@@ -167,45 +186,28 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
             float value = level * scale[r], miss = x[r] - value;
             codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
             loss[r] += d * (miss * miss);
-            e[r] = w[r] - value;
-            error[c * LANES + r] = e[r];
+            error[c * LANES + r] = w[r] - value;
         }
         const float *f = factor + (int64_t)c * ld;
-        for (int i = 0; i < c; i++) {
-            float *restrict to = live + i * LANES;
-            float by = f[i];
-            FOR_LANES to[r] += e[r] * by;
-        }
+        lanes e = AT(error, c);
+        for (int i = 0; i < c; i++)
+            AT(live, i) += e * f[i];
     }
 }
 
-/* slope[i] += step·h[i] over the block; the diagonal's ridge belongs to column own. */
-static void shift_slope(int block, const float *restrict h, float ridge, int own,
-                        const float *restrict step, float *restrict slope)
+static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, float ridge,
+                   const float *scale, float *error, float *slope, float *codes, double *gain)
 {
-    float by[LANES];
-    memcpy(by, step, sizeof by);
-    for (int i = 0; i < block; i++) {
-        float *restrict to = slope + i * LANES;
-        float value = h[i];
-        FOR_LANES to[r] += by[r] * value;
-    }
-    FOR_LANES slope[own * LANES + r] += by[r] * ridge;
-}
-
-static int descend(const vlmp_grid *grid, int block, int first, int cols, const float *h, int ld,
-                   float ridge, const float *scale, const float *zero, float *error, float *slope,
-                   float *codes, double *gain)
-{
-    (void)zero;
     int changes = 0;
-    float inverse[LANES];
+    float inverse[LANES], step[LANES], lower[LANES], total[LANES] = {0};
     FOR_LANES inverse[r] = 1.0f / scale[r];
-    for (int c = first; c < first + cols; c++) {
-        float curvature = h[(int64_t)c * ld + c] + ridge;
+    for (int c = 0; c < cols; c++) {
+        const float *row = h + (int64_t)c * ld;
+        float curvature = row[c] + ridge;
         if (!(curvature > 0.0f)) continue;
-        float turn = 1.0f / curvature, step[LANES], lower[LANES];
-        float *g = slope + c * LANES, *u = codes + c * LANES, *e = error + c * LANES;
+        float turn = 1.0f / curvature;
+        const float *g = slope + c * LANES;
+        float *u = codes + c * LANES;
         int moved = 0;
         FOR_LANES
         {
@@ -222,67 +224,73 @@ static int descend(const vlmp_grid *grid, int block, int first, int cols, const 
         }
         if (moved == 0) continue;
         changes += moved;
-        FOR_LANES
-        {
-            e[r] += step[r];
-            gain[r] += (double)lower[r];
-        }
-        shift_slope(block, h + (int64_t)c * ld, ridge, c, step, slope);
+        FOR_LANES total[r] += lower[r];
+        lanes by = AT(step, 0);
+        AT(error, c) += by;
+        for (int i = 0; i < cols; i++)
+            AT(slope, i) += by * row[i];
+        AT(slope, c) += by * ridge;
     }
+    FOR_LANES gain[r] += (double)total[r];
     return changes;
 }
 
-/* hd[i] = Σ over the group's columns of direction·h, for the whole block; direction [cols][LANES]
- * belongs to columns first … */
-static void times_h(int block, int first, int cols, const float *h, int ld, float ridge,
-                    const float *direction, float *hd)
+/* out [count][LANES] += x [cols][LANES]·h, eight columns at a time in registers. */
+static void spread(int cols, int count, const float *h, int ld, const float *change, float *slope)
 {
-    memset(hd, 0, (size_t)block * LANES * sizeof *hd);
-    for (int c = 0; c < cols; c++)
-        shift_slope(block, h + (int64_t)(first + c) * ld, ridge, first + c, direction + c * LANES,
-                    hd);
-}
-
-static void dots(int cols, const float *restrict direction, const float *restrict slope,
-                 const float *restrict hd, float *restrict linear, float *restrict square)
-{
-    float a[LANES] = {0}, b[LANES] = {0};
-    for (int c = 0; c < cols; c++)
-        FOR_LANES
-        {
-            a[r] += direction[c * LANES + r] * slope[c * LANES + r];
-            b[r] += direction[c * LANES + r] * hd[c * LANES + r];
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        lanes a0 = AT(slope, i), a1 = AT(slope, i + 1), a2 = AT(slope, i + 2),
+              a3 = AT(slope, i + 3), a4 = AT(slope, i + 4), a5 = AT(slope, i + 5),
+              a6 = AT(slope, i + 6), a7 = AT(slope, i + 7);
+        for (int c = 0; c < cols; c++) {
+            const float *row = h + (int64_t)c * ld + i;
+            lanes x = CONST_AT(change, c);
+            a0 += x * row[0];
+            a1 += x * row[1];
+            a2 += x * row[2];
+            a3 += x * row[3];
+            a4 += x * row[4];
+            a5 += x * row[5];
+            a6 += x * row[6];
+            a7 += x * row[7];
         }
-    memcpy(linear, a, sizeof a);
-    memcpy(square, b, sizeof b);
+        AT(slope, i) = a0;
+        AT(slope, i + 1) = a1;
+        AT(slope, i + 2) = a2;
+        AT(slope, i + 3) = a3;
+        AT(slope, i + 4) = a4;
+        AT(slope, i + 5) = a5;
+        AT(slope, i + 6) = a6;
+        AT(slope, i + 7) = a7;
+    }
+    for (; i < count; i++)
+        for (int c = 0; c < cols; c++)
+            AT(slope, i) += CONST_AT(change, c) * h[(int64_t)c * ld + i];
 }
 
-/* error += amount·direction, slope += amount·hd */
-static void move_along(int block, int first, int cols, const float *restrict amount,
-                       const float *restrict direction, const float *restrict hd,
-                       float *restrict error, float *restrict slope)
-{
-    for (int c = 0; c < cols; c++)
-        FOR_LANES error[(first + c) * LANES + r] += amount[r] * direction[c * LANES + r];
-    for (int i = 0; i < block; i++)
-        FOR_LANES slope[i * LANES + r] += amount[r] * hd[i * LANES + r];
-}
-
-/* The decrease of error·H·errorᵀ for amount·direction. */
+/* The decrease of error·H·errorᵀ for a step of `amount` along a direction with these products. */
 static inline float decrease(float amount, float linear, float square)
 {
     return -amount * (2.0f * linear + amount * square);
 }
 
-static int refit_scale(const vlmp_grid *grid, int block, int first, int cols, const float *h,
-                       int ld, float ridge, float *scale, const float *zero, float *error,
-                       float *slope, const float *codes, float *hd, double *gain)
+static int refit_scale(const vlmp_grid *grid, int cols, const float *h, int ld, float ridge,
+                       float *scale, const float *zero, float *error, float *slope,
+                       const float *codes, double *gain)
 {
-    float direction[VLMP_BLOCK * LANES], linear[LANES], square[LANES], amount[LANES];
-    for (int c = 0; c < cols; c++)
-        FOR_LANES direction[c * LANES + r] = codes[(first + c) * LANES + r] - zero[r];
-    times_h(block, first, cols, h, ld, ridge, direction, hd);
-    dots(cols, direction, slope + first * LANES, hd + first * LANES, linear, square);
+    float direction[VLMP_BLOCK * LANES] = {0}, hd[VLMP_BLOCK * LANES];
+    float linear[LANES] = {0}, square[LANES] = {0}, amount[LANES];
+    lanes z = CONST_AT(zero, 0);
+    for (int c = 0; c < cols; c++) {
+        AT(direction, c) = CONST_AT(codes, c) - z;
+        AT(hd, c) = AT(direction, c) * ridge;
+    }
+    spread(cols, cols, h, ld, direction, hd);
+    for (int c = 0; c < cols; c++) {
+        AT(linear, 0) += AT(direction, c) * AT(slope, c);
+        AT(square, 0) += AT(direction, c) * AT(hd, c);
+    }
     int moved = 0;
     FOR_LANES
     {
@@ -297,55 +305,60 @@ static int refit_scale(const vlmp_grid *grid, int block, int first, int cols, co
         gain[r] += (double)fall;
         moved++;
     }
-    if (moved > 0) move_along(block, first, cols, amount, direction, hd, error, slope);
+    lanes by = AT(amount, 0);
+    for (int c = 0; c < cols && moved > 0; c++) {
+        AT(error, c) += by * AT(direction, c);
+        AT(slope, c) += by * AT(hd, c);
+    }
     return moved;
 }
 
-static int refit_zero(const vlmp_grid *grid, int block, int first, int cols, const float *h, int ld,
-                      float ridge, const float *scale, float *zero, float *error, float *slope,
-                      float *hd, double *gain)
+static int refit_zero(const vlmp_grid *grid, int cols, const float *sums, float ridge,
+                      const float *scale, float *zero, float *error, float *slope, double *gain)
 {
-    float direction[VLMP_BLOCK * LANES], linear[LANES], square[LANES], amount[LANES];
-    for (int c = 0; c < cols * LANES; c++)
-        direction[c] = 1.0f;
-    times_h(block, first, cols, h, ld, ridge, direction, hd);
-    dots(cols, direction, slope + first * LANES, hd + first * LANES, linear, square);
+    float linear[LANES] = {0}, amount[LANES], square = ridge * (float)cols;
+    for (int c = 0; c < cols; c++) {
+        AT(linear, 0) += AT(slope, c);
+        square += sums[c];
+    }
+    if (!(square > 0.0f)) return 0;
     int moved = 0;
     FOR_LANES
     {
         /* a zero higher by one lowers ŵ by the scale: the error rises by it */
-        amount[r] = 0.0f;
-        if (!(square[r] > 0.0f)) continue;
-        float wish = zero[r] - linear[r] / (square[r] * scale[r]);
+        float wish = zero[r] - linear[r] / (square * scale[r]);
         float next = round_even(clamp(wish, grid->low, grid->high));
-        float change = (next - zero[r]) * scale[r];
-        float fall = decrease(change, linear[r], square[r]);
-        if (!(fall > 0.0f)) continue;
-        amount[r] = change;
-        zero[r] = next;
-        gain[r] += (double)fall;
-        moved++;
+        float change = (next - zero[r]) * scale[r], fall = decrease(change, linear[r], square);
+        bool better = fall > 0.0f;
+        amount[r] = better ? change : 0.0f;
+        zero[r] = better ? next : zero[r];
+        gain[r] += better ? (double)fall : 0.0;
+        moved += better;
     }
-    if (moved > 0) move_along(block, first, cols, amount, direction, hd, error, slope);
+    lanes by = AT(amount, 0);
+    for (int c = 0; c < cols && moved > 0; c++) {
+        AT(error, c) += by;
+        AT(slope, c) += by * (sums[c] + ridge);
+    }
     return moved;
 }
 
-static int refit(const vlmp_grid *grid, int block, int first, int cols, const float *h, int ld,
+static int refit(const vlmp_grid *grid, int cols, const float *h, int ld, const float *sums,
                  float ridge, float *scale, float *zero, float *error, float *slope,
-                 const float *codes, float *hd, double *gain)
+                 const float *codes, double *gain)
 {
     int moved = 0;
     if (!grid->symmetric)
-        moved +=
-            refit_zero(grid, block, first, cols, h, ld, ridge, scale, zero, error, slope, hd, gain);
-    return moved + refit_scale(grid, block, first, cols, h, ld, ridge, scale, zero, error, slope,
-                               codes, hd, gain);
+        moved = refit_zero(grid, cols, sums, ridge, scale, zero, error, slope, gain);
+    return moved + refit_scale(grid, cols, h, ld, ridge, scale, zero, error, slope, codes, gain);
 }
 
 const vlmp_tile_ops TILE_OPS = {
     .search = search,
+    .round = round_tile,
     .settle = settle,
     .propagate = propagate,
     .descend = descend,
     .refit = refit,
+    .spread = spread,
 };

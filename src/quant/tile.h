@@ -28,6 +28,10 @@ typedef struct {
 typedef void vlmp_tile_search_fn(const vlmp_grid *grid, int cols, const float *x,
                                  const float *weight, float *scale, float *zero);
 
+/* codes [cols][LANES] and values [cols][LANES] (ŵ) of x [cols][LANES] rounded to nearest. */
+typedef void vlmp_tile_round_fn(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                                const float *zero, float *codes, float *values);
+
 /* What columns first … last of a block would be if none of them were rounded: `live` holds what the
  * columns rounded so far have passed on, and each of these passes its own shift on to the next.
  * out [last − first + 1][LANES]. */
@@ -44,29 +48,33 @@ typedef void vlmp_tile_propagate_fn(const vlmp_grid *grid, int first, int last, 
                                     const float *pivot, const float *scale, const float *zero,
                                     float *error, uint8_t *codes, float *loss);
 
-/* One pass of coordinate descent on the codes of a group's columns first … first+cols−1 of a block
- * of `block` columns. error [block][LANES] = target − ŵ; slope [block][LANES] = error·H of the
- * block's columns, kept up to date for the block; h is H's square of the block, leading dimension
- * ld, with `ridge` added to its diagonal. gain [LANES] += the decrease of error·H·errorᵀ. Returns
- * the number of codes changed. */
-typedef int vlmp_tile_descend_fn(const vlmp_grid *grid, int block, int first, int cols,
-                                 const float *h, int ld, float ridge, const float *scale,
-                                 const float *zero, float *error, float *slope, float *codes,
-                                 double *gain);
+/* One pass of coordinate descent on the codes of a group of columns. error [cols][LANES] = target −
+ * ŵ; slope [cols][LANES] = error·H of these columns, both kept up to date; h is H's square of the
+ * group, leading dimension ld, with `ridge` added to its diagonal. gain [LANES] += the decrease of
+ * error·H·errorᵀ. Returns the number of codes changed. */
+typedef int vlmp_tile_descend_fn(const vlmp_grid *grid, int cols, const float *h, int ld,
+                                 float ridge, const float *scale, float *error, float *slope,
+                                 float *codes, double *gain);
 
-/* Refits scale (and zero by ±1 when asymmetric) of a group, codes fixed, where that lowers the
- * error. Arguments as above; hd [block][LANES] is scratch. Returns the number of moves. */
-typedef int vlmp_tile_refit_fn(const vlmp_grid *grid, int block, int first, int cols,
-                               const float *h, int ld, float ridge, float *scale, float *zero,
-                               float *error, float *slope, const float *codes, float *hd,
-                               double *gain);
+/* Refits the scale (and the zero when asymmetric) of a group, codes fixed, where that lowers the
+ * error. Arguments as above; sums [cols] are the column sums of h. Returns the number of moves. */
+typedef int vlmp_tile_refit_fn(const vlmp_grid *grid, int cols, const float *h, int ld,
+                               const float *sums, float ridge, float *scale, float *zero,
+                               float *error, float *slope, const float *codes, double *gain);
+
+/* slope [count][LANES] += change [cols][LANES]·h: what a group's changes do to other columns. h
+ * [cols][count], leading dimension ld. */
+typedef void vlmp_tile_spread_fn(int cols, int count, const float *h, int ld, const float *change,
+                                 float *slope);
 
 typedef struct {
     vlmp_tile_search_fn *search;
+    vlmp_tile_round_fn *round;
     vlmp_tile_settle_fn *settle;
     vlmp_tile_propagate_fn *propagate;
     vlmp_tile_descend_fn *descend;
     vlmp_tile_refit_fn *refit;
+    vlmp_tile_spread_fn *spread;
 } vlmp_tile_ops;
 
 /* The widest instruction set of this processor. */

@@ -26,7 +26,13 @@ void vlmp_tile_store(const float *tile, float *m, int ld, int row0, int rows, in
     }
 }
 
-void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q)
+vlmp_search vlmp_search_defaults(void)
+{
+    return (vlmp_search){
+        .candidates = 16, .shrink_from = 0.65f, .shrink_to = 1.1f, .zero_moves = 1};
+}
+
+void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q, const vlmp_search *search)
 {
     *grid = (vlmp_grid){.low = (float)vlmp_code_low(q->bits, q->symmetric),
                         .high = (float)vlmp_code_high(q->bits),
@@ -34,6 +40,11 @@ void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q)
                         .span = (float)vlmp_code_high(q->bits),
                         .symmetric = q->symmetric,
                         .half = vlmp_scales_half(q->group, q->k)};
+    if (search == NULL) return;
+    grid->candidates = search->candidates;
+    grid->shrink_from = search->shrink_from;
+    grid->shrink_to = search->shrink_to;
+    grid->zero_moves = search->zero_moves;
 }
 
 void vlmp_tile_scales(const vlmp_quantized *q, int row0, int rows, int g, float *scale, float *zero)

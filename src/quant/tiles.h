@@ -4,6 +4,7 @@
 
 #include "kernels/ops.h"
 #include "src/quant/quantized.h"
+#include "src/quant/search.h"
 #include "src/quant/tile.h"
 
 static inline int vlmp_tile_count(int n)
@@ -24,8 +25,8 @@ void vlmp_tile_load(float *tile, const float *m, int ld, int row0, int rows, int
                     const int *order);
 void vlmp_tile_store(const float *tile, float *m, int ld, int row0, int rows, int first, int cols);
 
-/* The code grid of a scheme; candidates and moves are left 0. */
-void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q);
+/* The code grid of a scheme; search NULL: min-max only. */
+void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q, const vlmp_search *search);
 
 /* Scales and zeros of group g for a tile's lanes (missing rows: 1 and the middle). */
 void vlmp_tile_scales(const vlmp_quantized *q, int row0, int rows, int g, float *scale,

@@ -1,0 +1,29 @@
+/* Never worse than round to nearest: a method's result and plain rounding of the original weights,
+ * compared on tokens that the method did not see. */
+#pragma once
+
+#include "kernels/ops.h"
+#include "src/quant/quantized.h"
+
+/* A linear of the scale group. */
+typedef struct {
+    const char *name;
+    const float *w;          /* [n][k] original weights */
+    const vlmp_quantized *q; /* the method's, of w·scales */
+    const float *cross; /* [n][k] Σ (y − W·x)·xᵀ over the held-back tokens; NULL: y = W·x */
+} vlmp_guard_linear;
+
+typedef struct {
+    double method_error; /* summed over the group: change of Σ |y − ŵ·x|² against W */
+    double rtn_error;
+    bool keep_rtn; /* rounding to nearest is strictly better */
+} vlmp_guard_result;
+
+/* gram [k][k] = Σ x·xᵀ over held-back tokens, x before scales are folded; scales [k] of AWQ or
+ * NULL. All linears share k. */
+int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear *linears,
+               int count, const float *gram, const float *scales, vlmp_error *err);
+
+/* The error of one result, as above; for choosing between variants of a method. */
+int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
+                     const float *gram, const float *scales, vlmp_error *err);

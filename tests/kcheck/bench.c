@@ -1,0 +1,73 @@
+/* Speed of products at a model's shape: one row (bandwidth) and many (arithmetic). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/kcheck/kcheck.h"
+
+enum { N = 4096, K = 4096, RUNS = 9 };
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void bench_linear(const kc *k, const char *what, vlmp_linear w, const float *x, float *y)
+{
+    static const int rows[] = {1, 4, 256};
+    double bytes = (double)N * K * (w.bits != 0 ? w.bits / 8.0 : (double)vlmp_dtype_size(w.dtype));
+    if (w.bits != 0) bytes += (double)N * (w.group == K ? 4 : 2.0 * K / w.group);
+    for (int i = 0; i < 3; i++) {
+        double times[RUNS];
+        for (int run = -1; run < RUNS; run++) {
+            double start = seconds();
+            k->contexts[1]->ops->linear(k->contexts[1], y, x, rows[i], &w);
+            times[run < 0 ? 0 : run] = seconds() - start;
+        }
+        qsort(times, RUNS, sizeof *times, by_value);
+        double time = times[RUNS / 2];
+        printf("bench %-10s %-12s rows %3d  %9.1f us  %6.2f GB/s  %7.1f GOP/s\n", k->level, what,
+               rows[i], time * 1e6, bytes / time / 1e9, 2.0 * rows[i] * N * K / time / 1e9);
+    }
+}
+
+void kc_bench(kc *k)
+{
+    kc_begin(k, "bench");
+    float *x = kc_floats(k, (size_t)256 * K, KC_NORMAL);
+    float *y = kc_input(k, (size_t)256 * N * sizeof *y);
+    unsigned char *weights = kc_input(k, (size_t)N * K * 4);
+    unsigned char *scales = kc_input(k, (size_t)N * K / 32 * 2);
+    memset(weights, 0x2c, (size_t)N * K * 4); /* small numbers in every type */
+    memset(scales, 0x2c, (size_t)N * K / 32 * 2);
+    vlmp_linear dense = {.n = N, .k = K, .weight = weights};
+    vlmp_linear packed = {.n = N, .k = K, .codes = weights, .scales = scales};
+    static const struct {
+        const char *name;
+        int bits, group;
+        bool int8;
+        vlmp_dtype dtype;
+    } cases[] = {{"f32", 0, 0, false, VLMP_F32},        {"f16", 0, 0, false, VLMP_F16},
+                 {"bf16", 0, 0, false, VLMP_BF16},      {"w4g32", 4, 32, false, VLMP_F32},
+                 {"w4g128", 4, 128, false, VLMP_F32},   {"w8", 8, K, false, VLMP_F32},
+                 {"w4g32 int8", 4, 32, true, VLMP_F32}, {"w8 int8", 8, K, true, VLMP_F32}};
+    vlmp_error err = {0};
+    if (vlmp_ctx_reserve(k->contexts[1], 256, K, &err) != 0) return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vlmp_linear w = cases[i].bits != 0 ? packed : dense;
+        w.bits = cases[i].bits;
+        w.group = cases[i].group;
+        w.int8_activations = cases[i].int8;
+        w.dtype = cases[i].dtype;
+        bench_linear(k, cases[i].name, w, x, y);
+    }
+}

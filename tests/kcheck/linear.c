@@ -1,0 +1,362 @@
+/* Products: dense, packed with float activations, packed with int8 activations. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/ref/ref.h"
+#include "src/base/half.h"
+#include "tests/kcheck/kcheck.h"
+
+struct product {
+    const float *x;
+    int rows;
+    vlmp_linear w;
+};
+
+static void run_linear(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct product *p = arg;
+    ctx->ops->linear(ctx, out, p->x, p->rows, &p->w);
+}
+
+/* Dense weights at an odd byte: maps give any alignment. */
+static void dense_weights(kc *k, vlmp_linear *w, kc_kind kind)
+{
+    size_t count = (size_t)w->n * (size_t)w->k;
+    size_t size = vlmp_dtype_size(w->dtype);
+    unsigned char *bytes = (unsigned char *)kc_input(k, count * size + 1) + 1;
+    float *values = kc_need(count + 1, sizeof *values);
+    kc_fill(k, values, count, kind == KC_ZEROS ? KC_NORMAL : kind);
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half =
+            w->dtype == VLMP_F16 ? vlmp_f32_to_f16(values[i]) : vlmp_f32_to_bf16(values[i]);
+        if (size == 4)
+            memcpy(bytes + i * 4, &values[i], 4);
+        else
+            memcpy(bytes + i * 2, &half, 2);
+    }
+    free(values);
+    w->weight = bytes;
+}
+
+static void packed_weights(kc *k, vlmp_linear *w, bool zeros)
+{
+    size_t groups = (size_t)vlmp_linear_groups(w);
+    size_t count = (size_t)w->n * groups;
+    w->codes = kc_bytes(k, (size_t)w->n * vlmp_codes_row_bytes(w->k, w->bits));
+    unsigned char *scales = kc_input(k, count * (groups == 1 ? 4 : 2));
+    for (size_t i = 0; i < count; i++) {
+        float scale = (float)(0.001 + 0.01 * vlmp_rng_uniform(&k->rng));
+        uint16_t half = vlmp_f32_to_f16(scale);
+        if (groups == 1)
+            memcpy(scales + i * 4, &scale, 4);
+        else
+            memcpy(scales + i * 2, &half, 2);
+    }
+    w->scales = scales;
+    if (zeros) w->zeros = kc_bytes(k, (size_t)w->n * vlmp_codes_row_bytes((int)groups, w->bits));
+}
+
+/* The largest |x| among the inputs that share a lane with input i: 8 of 4-bit codes, 4 of 8-bit. */
+static double lane_largest(const float *x, int k, int i, int bits)
+{
+    int size = bits == 4 ? 8 : 4;
+    double largest = 0;
+    for (int j = i / size * size; j < k && j < i / size * size + size; j++)
+        largest = fmax(largest, fabs((double)x[j]));
+    return largest;
+}
+
+/* Any order of k multiply-adds, and the scale and bias around them, errs by at most
+ * (k + 4)·2⁻²⁴·Σ|terms| to first order. Few rows of packed weights may also turn inputs into three
+ * 8-bit digits: 1.004·2⁻²³ of the largest |x| of a lane each, or 2⁻¹²² for tiny ones. */
+static double float_bound(const struct product *p, const float *x, int n)
+{
+    double terms = p->w.bias != NULL ? fabs((double)p->w.bias[n]) : 0;
+    double digits = 0;
+    for (int i = 0; i < p->w.k; i++) {
+        double weight = fabs(vlmp_ref_weight(&p->w, n, i));
+        terms += weight * fabs((double)x[i]);
+        if (p->w.bits != 0)
+            digits += weight * (1.004 * 0x1p-23 * lane_largest(x, p->w.k, i, p->w.bits) + 0x1p-122);
+    }
+    return (p->w.k + 4) * KC_UNIT * terms + digits + 0x1p-149;
+}
+
+/* Integer sums are exact; what remains is one conversion, product and addition a group, and the
+ * row's scale and bias: (groups + 8)·2⁻²⁴. */
+static double int8_bound(const struct product *p, const float *x, int n)
+{
+    float scale = vlmp_ref_int8_scale(x, p->w.k);
+    double terms = 0;
+    for (int i = 0; i < p->w.k; i++)
+        terms += fabs(vlmp_ref_weight(&p->w, n, i) * vlmp_ref_int8_code(x[i], scale)) * scale;
+    if (p->w.bias != NULL) terms += fabs((double)p->w.bias[n]);
+    return (vlmp_linear_groups(&p->w) + 8) * KC_UNIT * terms + 0x1p-140;
+}
+
+static void check_product(kc *k, const char *name, const struct product *p)
+{
+    size_t count = (size_t)p->rows * (size_t)p->w.n;
+    float *out = kc_need(count + 1, sizeof *out);
+    double *expected = kc_need(count + 1, sizeof *expected);
+    double *bound = kc_need(count + 1, sizeof *bound);
+    vlmp_ref_linear(k->reference, out, p->x, p->rows, &p->w);
+    for (int row = 0; row < p->rows; row++) {
+        const float *x = p->x + (size_t)row * (size_t)p->w.k;
+        for (int n = 0; n < p->w.n; n++) {
+            size_t i = (size_t)row * (size_t)p->w.n + (size_t)n;
+            expected[i] = out[i];
+            bound[i] = p->w.bits != 0 && p->w.int8_activations ? int8_bound(p, x, n)
+                                                               : float_bound(p, x, n);
+        }
+    }
+    kc_check(k, &(kc_case){name, run_linear, p, count, NULL, expected, bound});
+    free(out);
+    free(expected);
+    free(bound);
+}
+
+static const int shapes[][3] = {
+    /* rows, n, k */
+    {0, 5, 32},   {1, 1, 1},     {1, 67, 32},  {1, 130, 257},  {2, 33, 96},  {3, 5, 160},
+    {4, 64, 64},  {5, 31, 31},   {7, 3, 352},  {8, 65, 128},   {9, 17, 33},  {13, 70, 288},
+    {29, 131, 7}, {67, 19, 480}, {2, 9, 2048}, {12, 66, 1056}, {300, 3, 32},
+};
+
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+void kc_check_dense(kc *k)
+{
+    static const vlmp_dtype types[] = {VLMP_F32, VLMP_F16, VLMP_BF16};
+    char name[128];
+    for (int t = 0; t < 3; t++) {
+        for (int s = 0; s < SHAPES; s++) {
+            kc_kind kind = (kc_kind)((s + t) % KC_KINDS);
+            struct product p = {.rows = shapes[s][0],
+                                .w = {.n = shapes[s][1], .k = shapes[s][2], .dtype = types[t]}};
+            snprintf(name, sizeof name, "linear %s rows %d n %d k %d %s", vlmp_dtype_name(types[t]),
+                     p.rows, p.w.n, p.w.k, kc_kind_name(kind));
+            kc_begin(k, name);
+            p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, kind);
+            dense_weights(k, &p.w, kind == KC_TINY ? KC_NORMAL : kind);
+            if (s % 2 == 0) p.w.bias = kc_floats(k, (size_t)p.w.n, KC_NORMAL);
+            check_product(k, name, &p);
+        }
+    }
+}
+
+static void check_scheme(kc *k, int bits, int group, bool zeros, bool int8)
+{
+    char name[128];
+    for (int s = 0; s < SHAPES; s++) {
+        int inputs = shapes[s][2];
+        if (group != 0 && inputs % group != 0) continue;
+        kc_kind kind = (kc_kind)((s + bits + group / 32 + zeros) % KC_KINDS);
+        struct product p = {.rows = shapes[s][0],
+                            .w = {.n = shapes[s][1],
+                                  .k = inputs,
+                                  .bits = bits,
+                                  .group = group == 0 ? inputs : group,
+                                  .int8_activations = int8}};
+        snprintf(name, sizeof name, "linear w%d group %d%s %s rows %d n %d k %d %s", bits,
+                 p.w.group, zeros ? " zeros" : "", int8 ? "int8" : "float", p.rows, p.w.n, p.w.k,
+                 kc_kind_name(kind));
+        kc_begin(k, name);
+        p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, kind);
+        packed_weights(k, &p.w, zeros);
+        if (s % 2 == 1) p.w.bias = kc_floats(k, (size_t)p.w.n, KC_NORMAL);
+        check_product(k, name, &p);
+    }
+}
+
+static void check_schemes(kc *k, bool int8)
+{
+    static const int groups[] = {0, 32, 64, 128, 16, 24};
+    for (int bits = 4; bits <= 8; bits += 4)
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+            for (int zeros = 0; zeros < 2; zeros++)
+                check_scheme(k, bits, groups[g], zeros != 0, int8);
+}
+
+/* All codes 255, all inputs at the ends of int8: the largest sums there are. */
+static void check_extremes(kc *k, int rows, int bits)
+{
+    char name[64];
+    snprintf(name, sizeof name, "linear w%d int8 rows %d, largest codes", bits, rows);
+    kc_begin(k, name);
+    struct product p = {
+        .rows = rows,
+        .w = {.n = 35, .k = 3001, .bits = bits, .group = 3001, .int8_activations = true}};
+    float *x = kc_floats(k, (size_t)rows * (size_t)p.w.k, KC_NORMAL);
+    for (size_t i = 0; i < (size_t)rows * (size_t)p.w.k; i++)
+        x[i] = i / (size_t)p.w.k % 2 == 0 ? 2 : -2;
+    p.x = x;
+    packed_weights(k, &p.w, true);
+    memset((void *)(uintptr_t)p.w.codes, 0xff, (size_t)p.w.n * vlmp_codes_row_bytes(p.w.k, bits));
+    memset((void *)(uintptr_t)p.w.zeros, 0, (size_t)p.w.n * vlmp_codes_row_bytes(1, bits));
+    check_product(k, name, &p);
+}
+
+/* A row with a NaN or an infinity gives NaN or infinity, never a number. */
+static void check_not_finite(kc *k, int rows, int bits, bool int8, float poison)
+{
+    char name[96];
+    snprintf(name, sizeof name, "linear w%d %s rows %d with %g", bits, int8 ? "int8" : "float",
+             rows, (double)poison);
+    kc_begin(k, name);
+    k->checks++;
+    struct product p = {
+        .rows = rows, .w = {.n = 40, .k = 96, .bits = bits, .group = 32, .int8_activations = int8}};
+    float *x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
+    for (int row = 0; row < rows; row++)
+        x[row * 96 + row % 96] = poison;
+    p.x = x;
+    packed_weights(k, &p.w, false);
+    float *out = kc_need((size_t)rows * 40, sizeof *out);
+    run_linear(k->contexts[0], out, &p);
+    for (int i = 0; i < rows * 40; i++) {
+        /* Infinity times a zero weight is NaN, so either may come. */
+        if (isfinite(out[i])) {
+            kc_fail(k, name, "a row that is not finite gives a number");
+            break;
+        }
+    }
+    free(out);
+}
+
+void kc_check_packed(kc *k)
+{
+    check_schemes(k, false);
+    for (int bits = 4; bits <= 8; bits += 4) {
+        check_not_finite(k, 3, bits, false, NAN);
+        check_not_finite(k, 3, bits, false, INFINITY);
+    }
+}
+
+void kc_check_int8(kc *k)
+{
+    check_schemes(k, true);
+    for (int bits = 4; bits <= 8; bits += 4) {
+        for (int rows = 2; rows <= 20; rows += 18) {
+            check_extremes(k, rows, bits);
+            check_not_finite(k, rows, bits, true, NAN);
+            check_not_finite(k, rows, bits, true, -INFINITY);
+        }
+    }
+}
+
+struct shared {
+    const float *x;
+    int rows;
+    int count;
+    const vlmp_linear *w[4];
+    bool together;
+};
+
+static void run_shared(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct shared *s = arg;
+    float *y[4];
+    for (int i = 0; i < s->count; i++) {
+        y[i] = out;
+        out += (size_t)s->rows * (size_t)s->w[i]->n;
+    }
+    if (s->together && ctx->ops->linear_shared != NULL) {
+        ctx->ops->linear_shared(ctx, y, s->x, s->rows, s->w, s->count);
+        return;
+    }
+    for (int i = 0; i < s->count; i++)
+        ctx->ops->linear(ctx, y[i], s->x, s->rows, s->w[i]);
+}
+
+/* linear_shared gives the bits of one linear after another, mixed schemes included. */
+void kc_check_shared(kc *k)
+{
+    char name[64];
+    for (int rows = 1; rows <= 16; rows *= 4) {
+        snprintf(name, sizeof name, "linear_shared rows %d", rows);
+        kc_begin(k, name);
+        vlmp_linear w[4] = {{.n = 70, .k = 96, .bits = 4, .group = 32},
+                            {.n = 33, .k = 96, .bits = 4, .group = 96},
+                            {.n = 5, .k = 96, .bits = 8, .group = 32, .int8_activations = true},
+                            {.n = 130, .k = 96, .dtype = VLMP_BF16}};
+        struct shared s = {.rows = rows, .count = 4};
+        s.x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
+        size_t count = 0;
+        for (int i = 0; i < 4; i++) {
+            if (w[i].bits != 0)
+                packed_weights(k, &w[i], i == 0);
+            else
+                dense_weights(k, &w[i], KC_NORMAL);
+            s.w[i] = &w[i];
+            count += (size_t)rows * (size_t)w[i].n;
+        }
+        float *apart = kc_need(count, sizeof *apart);
+        double *expected = kc_need(count, sizeof *expected);
+        run_shared(k->contexts[0], apart, &s);
+        for (size_t i = 0; i < count; i++)
+            expected[i] = apart[i];
+        s.together = true;
+        kc_check(k, &(kc_case){name, run_shared, &s, count, NULL, expected, NULL});
+        free(apart);
+        free(expected);
+    }
+}
+
+struct lookup {
+    const int32_t *ids;
+    int rows;
+    vlmp_linear table;
+};
+
+static void run_embed(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct lookup *l = arg;
+    ctx->ops->embed(ctx, out, l->ids, l->rows, &l->table);
+}
+
+/* Exact: a code times an F16 scale fits F32, and with an F32 scale both round once. */
+static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width)
+{
+    enum { ROWS = 19, VOCABULARY = 23 };
+    char name[96];
+    snprintf(name, sizeof name, "embed bits %d group %d %s width %d", bits, group,
+             vlmp_dtype_name(dtype), width);
+    kc_begin(k, name);
+    struct lookup l = {
+        .rows = ROWS,
+        .table = {.n = VOCABULARY, .k = width, .bits = bits, .group = group, .dtype = dtype}};
+    int32_t *ids = kc_input(k, ROWS * sizeof *ids);
+    for (int i = 0; i < ROWS; i++)
+        ids[i] = i == 0 ? VOCABULARY - 1 : (int32_t)vlmp_rng_below(&k->rng, VOCABULARY);
+    l.ids = ids;
+    if (bits == 0)
+        dense_weights(k, &l.table, KC_NORMAL);
+    else
+        packed_weights(k, &l.table, width % 64 == 0);
+    size_t count = (size_t)ROWS * (size_t)width;
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    vlmp_ref_embed(k->reference, out, ids, ROWS, &l.table);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = out[i];
+    kc_check(k, &(kc_case){name, run_embed, &l, count, NULL, expected, NULL});
+    free(out);
+    free(expected);
+}
+
+void kc_check_embed(kc *k)
+{
+    static const int widths[] = {1, 31, 64, 96, 257};
+    for (int i = 0; i < 5; i++) {
+        check_lookup(k, 0, 0, VLMP_F32, widths[i]);
+        check_lookup(k, 0, 0, VLMP_F16, widths[i]);
+        check_lookup(k, 0, 0, VLMP_BF16, widths[i]);
+        for (int bits = 4; bits <= 8; bits += 4) {
+            check_lookup(k, bits, widths[i], VLMP_F32, widths[i]);
+            if (widths[i] % 32 == 0) check_lookup(k, bits, 32, VLMP_F32, widths[i]);
+        }
+    }
+}

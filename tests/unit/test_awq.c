@@ -1,0 +1,262 @@
+/* quant: AWQ's scale search, shared channels, rounding without propagation, and the guard. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/base/memory.h"
+#include "src/base/rng.h"
+#include "src/quant/awq.h"
+#include "src/quant/guard.h"
+#include "src/quant/rtn.h"
+
+enum { K = 128, N = 48, TOKENS = 300 };
+
+static const vlmp_scheme scheme = {4, 64, true, false};
+
+struct fixture {
+    vlmp_pool *pool;
+    vlmp_ctx *ctx;
+    float w[N * K], gram[K * K], mean_abs[K];
+};
+
+static double normal(vlmp_rng *rng)
+{
+    double sum = 0.0;
+    for (int i = 0; i < 12; i++)
+        sum += vlmp_rng_uniform(rng);
+    return sum - 6.0;
+}
+
+/* Inputs of equal strength but for every 16th channel, `outlier` times as strong. */
+static void fill(struct fixture *f, double outlier)
+{
+    vlmp_rng rng = {17};
+    float x[K];
+    memset(f->gram, 0, sizeof f->gram);
+    memset(f->mean_abs, 0, sizeof f->mean_abs);
+    for (int i = 0; i < N * K; i++)
+        f->w[i] = (float)(0.05 * normal(&rng));
+    for (int t = 0; t < TOKENS; t++) {
+        for (int i = 0; i < K; i++)
+            x[i] = (float)(normal(&rng) * (i % 16 == 3 ? outlier : 1.0));
+        for (int i = 0; i < K; i++) {
+            f->mean_abs[i] += fabsf(x[i]) / TOKENS;
+            for (int j = 0; j < K; j++)
+                f->gram[i * K + j] += x[i] * x[j];
+        }
+    }
+}
+
+static int setup(void **state)
+{
+    vlmp_error err = {0};
+    struct fixture *f = vlmp_calloc(1, sizeof *f);
+    if (f == NULL || vlmp_pool_create(&f->pool, 2, &err) != VLMP_OK ||
+        vlmp_ctx_create(&f->ctx, VLMP_BACKEND_REF, NULL, f->pool, &err) != VLMP_OK)
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    vlmp_ctx_free(f->ctx);
+    vlmp_pool_free(f->pool);
+    free(f);
+    return 0;
+}
+
+static double loss_of(const struct fixture *f, const vlmp_quantized *q, const float *scales)
+{
+    double sum = 0.0;
+    float got[K];
+    double e[K];
+    for (int r = 0; r < N; r++) {
+        vlmp_dequantize(q, r, 1, got);
+        for (int i = 0; i < K; i++)
+            e[i] = (double)f->w[r * K + i] - (double)got[i] / (scales ? (double)scales[i] : 1.0);
+        for (int i = 0; i < K; i++)
+            for (int j = 0; j < K; j++)
+                sum += e[i] * e[j] * (double)f->gram[i * K + j];
+    }
+    return sum;
+}
+
+static vlmp_quantized quantize_scaled(struct fixture *f, const float *scales)
+{
+    vlmp_error err = {0};
+    vlmp_quantized q;
+    static float w[N * K], gram[K * K];
+    memcpy(w, f->w, sizeof w);
+    memcpy(gram, f->gram, sizeof gram);
+    vlmp_awq_scale_columns(w, N, K, scales);
+    vlmp_awq_scale_gram(gram, K, scales);
+    vlmp_awq_options options = vlmp_awq_defaults();
+    assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
+    assert_int_equal(vlmp_awq_quantize(&q, f->ctx, gram, w, &options, "x", &err), VLMP_OK);
+    return q;
+}
+
+static void finds_outliers_and_lowers_the_loss(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 30.0);
+    vlmp_error err = {0};
+    float scales[K];
+    const vlmp_awq_linear linears[2] = {{f->w, 16}, {f->w + 16 * K, N - 16}};
+    const vlmp_awq_site site = {K, f->gram, f->mean_abs, linears, 2, NULL, 0};
+    vlmp_awq_options options = vlmp_awq_defaults();
+    vlmp_awq_report report;
+    assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
+                     VLMP_OK);
+    assert_true(report.exponent > 0.0 && report.error < report.identity_error);
+    for (int i = 0; i < K; i++)
+        if (i % 16 != 3) assert_true(scales[i] < scales[3]);
+    vlmp_quantized q = quantize_scaled(f, scales), nearest;
+    assert_int_equal(vlmp_quantized_alloc(&nearest, N, K, &scheme, &err), VLMP_OK);
+    assert_int_equal(vlmp_rtn(&nearest, f->w, f->pool, "x", &err), VLMP_OK);
+    double method = loss_of(f, &q, scales), plain = loss_of(f, &nearest, NULL);
+    assert_true(method < 0.5 * plain);
+    vlmp_guard_result result;
+    vlmp_guard_linear guarded = {"x", f->w, &q, NULL};
+    assert_int_equal(vlmp_guard(&result, f->ctx, &guarded, 1, f->gram, scales, &err), VLMP_OK);
+    assert_false(result.keep_rtn);
+    assert_true(fabs(result.method_error - method) < 1e-3 * method);
+    assert_true(fabs(result.rtn_error - plain) < 1e-3 * plain);
+    vlmp_quantized_free(&q);
+    vlmp_quantized_free(&nearest);
+}
+
+/* A search whose every scaled candidate loses leaves the identity: all channels alike. */
+static void identity_is_in_the_grid(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 1.0);
+    for (int i = 0; i < K; i++)
+        f->mean_abs[i] = i % 2 == 0 ? 1e-3f : 1e3f; /* misleading statistics */
+    vlmp_error err = {0};
+    float scales[K];
+    const vlmp_awq_linear linear = {f->w, N};
+    const vlmp_awq_site site = {K, f->gram, f->mean_abs, &linear, 1, NULL, 0};
+    vlmp_awq_options options = vlmp_awq_defaults();
+    vlmp_awq_report report;
+    options.steps = 1; /* exponent 1, and exponent 0 with the weight term */
+    assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
+                     VLMP_OK);
+    assert_true(report.error <= report.identity_error);
+    if (report.exponent == 0.0 && !report.weight_term)
+        for (int i = 0; i < K; i++)
+            assert_true(scales[i] == 1.0f);
+    assert_false(report.exponent == 1.0);
+}
+
+static void shared_channels_get_one_scale(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 30.0);
+    /* 4 query heads of 32 over 2 value heads: channel c reads value channel c/64·32 + c%32 */
+    int shared[K];
+    for (int c = 0; c < K; c++)
+        shared[c] = c / 64 * 32 + c % 32;
+    vlmp_error err = {0};
+    float scales[K];
+    const vlmp_awq_linear linear = {f->w, N};
+    const vlmp_awq_site site = {K, f->gram, f->mean_abs, &linear, 1, shared, 64};
+    vlmp_awq_options options = vlmp_awq_defaults();
+    vlmp_awq_report report;
+    assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
+                     VLMP_OK);
+    assert_true(report.error < report.identity_error);
+    bool varied = false;
+    for (int c = 0; c < K; c++) {
+        assert_true(scales[c] == scales[(c ^ 32)]);
+        varied |= scales[c] != scales[0];
+    }
+    assert_true(varied);
+}
+
+/* Each code is the nearest to its weight on its group's final grid up to what the refit moved. */
+static void codes_are_nearest(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 5.0);
+    float ones[K];
+    for (int i = 0; i < K; i++)
+        ones[i] = 1.0f;
+    vlmp_error err = {0};
+    vlmp_awq_options options = vlmp_awq_defaults();
+    options.refits = 0;
+    vlmp_quantized q;
+    assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
+    assert_int_equal(vlmp_awq_quantize(&q, f->ctx, f->gram, f->w, &options, "x", &err), VLMP_OK);
+    for (int r = 0; r < N; r++)
+        for (int i = 0; i < K; i++) {
+            float step = q.scales[r * q.groups + i / q.group], level = f->w[r * K + i] / step;
+            float got = (float)(q.codes[r * K + i] - 8);
+            float nearest = fminf(fmaxf(level, -8.0f), 7.0f);
+            assert_true(fabsf(got - nearest) <= 0.5f + 1e-5f);
+        }
+    double before = loss_of(f, &q, NULL);
+    vlmp_quantized refitted = quantize_scaled(f, ones);
+    assert_memory_equal(refitted.codes, q.codes, sizeof f->w / sizeof *f->w);
+    assert_true(loss_of(f, &refitted, NULL) < before);
+    vlmp_quantized_free(&q);
+    vlmp_quantized_free(&refitted);
+}
+
+/* A method that is worse than rounding is refused; a wanted output other than W·x counts. */
+static void guard_judges(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 1.0);
+    vlmp_error err = {0};
+    vlmp_quantized q;
+    vlmp_guard_result result;
+    assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
+    assert_int_equal(vlmp_rtn(&q, f->w, f->pool, "x", &err), VLMP_OK);
+    vlmp_guard_linear linear = {"x", f->w, &q, NULL};
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
+    assert_false(result.keep_rtn); /* equal is not worse */
+    assert_true(result.method_error == result.rtn_error);
+    for (int i = 0; i < N * K; i += 5)
+        q.codes[i] = q.codes[i] < 8 ? q.codes[i] + 2 : q.codes[i] - 2;
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
+    assert_true(result.keep_rtn);
+    /* wanted: exactly what q gives, y − W·x = −(W − ŵ)·x, so cross = −(W − ŵ)·gram */
+    float *cross = vlmp_calloc(N * K, sizeof *cross), got[K];
+    assert_non_null(cross);
+    double square = 0.0;
+    for (int r = 0; r < N; r++) {
+        vlmp_dequantize(&q, r, 1, got);
+        for (int i = 0; i < K; i++)
+            for (int j = 0; j < K; j++)
+                cross[r * K + j] -= (f->w[r * K + i] - got[i]) * f->gram[i * K + j];
+        for (int j = 0; j < K; j++)
+            square -= (double)(f->w[r * K + j] - got[j]) * (double)cross[r * K + j];
+    }
+    linear.cross = cross;
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
+    assert_false(result.keep_rtn);
+    assert_true(fabs(result.method_error + square) < 1e-3 * square);
+    free(cross);
+    vlmp_quantized_free(&q);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_outliers_and_lowers_the_loss),
+        cmocka_unit_test(identity_is_in_the_grid),
+        cmocka_unit_test(shared_channels_get_one_scale),
+        cmocka_unit_test(codes_are_nearest),
+        cmocka_unit_test(guard_judges),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

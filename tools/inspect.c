@@ -1,0 +1,154 @@
+#include "tools/inspect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/safetensors.h"
+#include "src/base/file.h"
+
+void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
+{
+    size_t used = (size_t)snprintf(out, capacity, rank == 0 ? "scalar" : "");
+    for (int i = 0; i < rank && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%lld", i > 0 ? "×" : "",
+                                 (long long)shape[i]);
+}
+
+bool vlmp_rows_add(vlmp_rows *rows, size_t column, const char *text)
+{
+    if (column == 0 && rows->count == rows->capacity) {
+        size_t capacity = rows->capacity == 0 ? 64 : rows->capacity * 2;
+        void *grown = realloc(rows->cells, capacity * rows->columns * sizeof *rows->cells);
+        if (grown == NULL) return false;
+        rows->cells = grown;
+        rows->capacity = capacity;
+    }
+    if (column == 0) rows->count++;
+    const char *copy = vlmp_arena_copy(&rows->arena, text, strlen(text));
+    rows->cells[(rows->count - 1) * rows->columns + column] = copy;
+    return copy != NULL;
+}
+
+int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_error *err)
+{
+    vlmp_buffer out = {0};
+    if (!failed) vlmp_table_print(&out, columns, rows->columns, rows->cells, rows->count);
+    failed |= out.failed;
+    if (!failed) fwrite(out.data, 1, out.length, stdout);
+    vlmp_buffer_free(&out);
+    free(rows->cells);
+    vlmp_arena_free(&rows->arena);
+    return failed ? vlmp_fail_memory(err, "table") : VLMP_OK;
+}
+
+void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length)
+{
+    vlmp_error ignored = {0};
+    cJSON *tree;
+    if (vlmp_json_parse(&tree, text, length, "metadata", &ignored) == VLMP_OK)
+        vlmp_json_put_tree(w, tree);
+    else
+        vlmp_json_put_bytes(w, text, length);
+    cJSON_Delete(tree);
+}
+
+bool vlmp_is_other_file(const char *path)
+{
+    vlmp_error ignored = {0};
+    vlmp_safetensors file;
+    if (vlmp_is_folder(path) || vlmp_safetensors_open(&file, path, &ignored) != VLMP_OK)
+        return false;
+    /* Any of these, so that one damaged key does not make a packed file something else. */
+    static const char *const keys[] = {"vlmp.version", "vlmp.header", "vlmp.tensors"};
+    bool other = true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
+    vlmp_safetensors_close(&file);
+    return other;
+}
+
+static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
+{
+    vlmp_json_open(w, '{');
+    vlmp_json_key(w, "schema");
+    vlmp_json_put_int(w, 1);
+    vlmp_json_key(w, "path");
+    vlmp_json_put_string(w, file->path);
+    vlmp_json_key(w, "kind");
+    vlmp_json_put_string(w, "safetensors");
+    vlmp_json_key(w, "metadata");
+    vlmp_json_open(w, '{');
+    for (size_t i = 0; i < file->pair_count; i++) {
+        vlmp_json_key(w, file->pairs[i].key);
+        vlmp_put_json_text(w, file->pairs[i].value, file->pairs[i].length);
+    }
+    vlmp_json_close(w, '}');
+    vlmp_json_key(w, "tensors");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < file->count; i++) {
+        const vlmp_st_tensor *t = &file->tensors[i];
+        vlmp_json_open(w, '{');
+        vlmp_json_key(w, "name");
+        vlmp_json_put_string(w, t->name);
+        vlmp_json_key(w, "dtype");
+        vlmp_json_put_string(w, vlmp_dtype_name(t->dtype));
+        vlmp_json_key(w, "shape");
+        vlmp_json_open(w, '[');
+        for (int d = 0; d < t->rank; d++)
+            vlmp_json_put_int(w, t->shape[d]);
+        vlmp_json_close(w, ']');
+        vlmp_json_key(w, "offset");
+        vlmp_json_put_int(w, (int64_t)(file->data_start + t->begin));
+        vlmp_json_key(w, "bytes");
+        vlmp_json_put_int(w, (int64_t)(t->end - t->begin));
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+    vlmp_json_close(w, '}');
+}
+
+static int print_file(const vlmp_safetensors *file, vlmp_error *err)
+{
+    vlmp_column columns[] = {
+        {"tensor", false, 0}, {"type", false, 0}, {"shape", true, 0}, {"bytes", true, 0}};
+    printf("%s: safetensors file, not a packed model; it carries no hashes\n", file->path);
+    for (size_t i = 0; i < file->pair_count; i++)
+        printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
+               file->pairs[i].length <= 60 ? ", " : "",
+               file->pairs[i].length <= 60 ? file->pairs[i].value : "");
+    putchar('\n');
+    vlmp_rows rows = {.columns = 4};
+    bool good = true;
+    for (size_t i = 0; i < file->count && good; i++) {
+        const vlmp_st_tensor *t = &file->tensors[i];
+        char text[160];
+        good =
+            vlmp_rows_add(&rows, 0, t->name) && vlmp_rows_add(&rows, 1, vlmp_dtype_name(t->dtype));
+        vlmp_shape_text(text, sizeof text, t->shape, t->rank);
+        good = good && vlmp_rows_add(&rows, 2, text);
+        snprintf(text, sizeof text, "%llu", (unsigned long long)(t->end - t->begin));
+        good = good && vlmp_rows_add(&rows, 3, text);
+    }
+    return vlmp_rows_print(&rows, columns, !good, err);
+}
+
+int vlmp_inspect_other(const char *path, bool json, vlmp_error *err)
+{
+    vlmp_safetensors file;
+    VLMP_TRY(vlmp_safetensors_open(&file, path, err));
+    int status = VLMP_OK;
+    if (!json) {
+        status = print_file(&file, err);
+    } else {
+        vlmp_json_writer w = {.indent = 1};
+        put_file(&w, &file);
+        if (w.out.failed)
+            status = vlmp_fail_memory(err, "listing");
+        else
+            puts(w.out.data);
+        vlmp_buffer_free(&w.out);
+    }
+    vlmp_safetensors_close(&file);
+    return status;
+}

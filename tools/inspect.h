@@ -1,0 +1,34 @@
+/* What vlm-inspect's listings share, and its listing of files that are no models. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/error.h"
+#include "src/base/json.h"
+#include "src/base/memory.h"
+#include "src/base/table.h"
+
+/* Rows of text cells that belong to an arena. Initialise with {.columns = n}. */
+typedef struct {
+    vlmp_arena arena;
+    const char **cells;
+    size_t columns, count, capacity;
+} vlmp_rows;
+
+/* Adds a copy of text; column 0 begins a row. false: out of memory. */
+bool vlmp_rows_add(vlmp_rows *rows, size_t column, const char *text);
+
+/* Prints the table on stdout, unless failed, and frees rows. */
+int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_error *err);
+
+/* "64×96", "scalar". */
+void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank);
+
+/* A JSON text as a value of w; as a string where it is not valid. */
+void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length);
+
+/* A regular safetensors file that is no packed model: a calibration, a saved reference. */
+bool vlmp_is_other_file(const char *path);
+int vlmp_inspect_other(const char *path, bool json, vlmp_error *err);

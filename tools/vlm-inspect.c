@@ -1,0 +1,324 @@
+/* vlm-inspect: what is in a packed file, a model folder or another safetensors file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/open.h"
+#include "formats/packed.h"
+#include "formats/weight_sizes.h"
+#include "src/base/json.h"
+#include "src/model/names.h"
+#include "tools/cli.h"
+#include "tools/inspect.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+struct options {
+    bool verify, summary;
+};
+
+static const char *const note_keys[] = {"recipe", "provenance", "decisions"};
+
+static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
+{
+    char group[16] = "channel";
+    if (scheme->group > 0) snprintf(group, sizeof group, "%d", scheme->group);
+    snprintf(out, capacity, "W%dA%s %s %s", scheme->bits, scheme->int8_activations ? "8" : "16",
+             scheme->symmetric ? "sym" : "asym", group);
+}
+
+/* The scheme of the quantized linear that tensor is a part of, or NULL. */
+static const vlmp_scheme *scheme_of(const vlmp_source *source, const vlmp_tensor *tensor)
+{
+    char stem[1100];
+    snprintf(stem, sizeof stem, "%.*s", (int)vlmp_name_stem(tensor->name), tensor->name);
+    const char *leaf = tensor->name + strlen(stem);
+    bool part =
+        strcmp(leaf, ".codes") == 0 || strcmp(leaf, ".scales") == 0 || strcmp(leaf, ".zeros") == 0;
+    return part ? source->scheme(source, stem) : NULL;
+}
+
+static bool add_size(vlmp_rows *rows, const char *name, const vlmp_weight_size *size)
+{
+    char text[32];
+    bool good = vlmp_rows_add(rows, 0, name);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)size->weights);
+    good = good && vlmp_rows_add(rows, 1, text);
+    vlmp_format_bytes(text, sizeof text, (double)size->bytes);
+    good = good && vlmp_rows_add(rows, 2, text);
+    text[0] = '\0';
+    if (size->weights > 0)
+        snprintf(text, sizeof text, "%.3f", vlmp_bits_per_weight(size->bytes, size->weights));
+    good = good && vlmp_rows_add(rows, 3, text);
+    text[0] = '\0';
+    if (size->quantized_weights > 0)
+        snprintf(text, sizeof text, "%.3f",
+                 vlmp_bits_per_weight(size->quantized_bytes, size->quantized_weights));
+    return good && vlmp_rows_add(rows, 4, text);
+}
+
+static int print_sizes(const vlmp_source *source, vlmp_error *err)
+{
+    vlmp_column columns[] = {{"component", false, 0},
+                             {"weights", true, 0},
+                             {"bytes", true, 0},
+                             {"bits/weight", true, 0},
+                             {"quantized only", true, 0}};
+    vlmp_weight_sizes sizes;
+    vlmp_weight_sizes_of(source, &sizes);
+    vlmp_rows rows = {.columns = 5};
+    bool good = true;
+    for (int i = 0; i < VLMP_PARTS; i++)
+        good = good && add_size(&rows, vlmp_part_name((vlmp_part)i), &sizes.parts[i]);
+    good = good && add_size(&rows, "all", &sizes.total);
+    VLMP_TRY(vlmp_rows_print(&rows, columns, !good, err));
+    if (sizes.unused_bytes > 0) {
+        char text[32];
+        vlmp_format_bytes(text, sizeof text, (double)sizes.unused_bytes);
+        printf("%s more in tensors that the model never reads\n", text);
+    }
+    return VLMP_OK;
+}
+
+static int print_tensors(const vlmp_source *source, vlmp_error *err)
+{
+    vlmp_column columns[] = {{"tensor", false, 0}, {"type", false, 0},   {"shape", true, 0},
+                             {"bytes", true, 0},   {"scheme", false, 0}, {"source", false, 0}};
+    vlmp_rows rows = {.columns = 6};
+    bool good = true;
+    for (size_t i = 0; i < source->count(source) && good; i++) {
+        const vlmp_tensor *t = source->at(source, i);
+        const vlmp_scheme *scheme = scheme_of(source, t);
+        char text[160];
+        good =
+            vlmp_rows_add(&rows, 0, t->name) && vlmp_rows_add(&rows, 1, vlmp_dtype_name(t->dtype));
+        vlmp_shape_text(text, sizeof text, t->shape, t->rank);
+        good = good && vlmp_rows_add(&rows, 2, text);
+        snprintf(text, sizeof text, "%zu", t->bytes);
+        good = good && vlmp_rows_add(&rows, 3, text);
+        text[0] = '\0';
+        if (scheme != NULL) scheme_text(text, sizeof text, scheme);
+        good = good && vlmp_rows_add(&rows, 4, t->unused ? "unused" : text);
+        good = good && vlmp_rows_add(&rows, 5, t->source_name);
+    }
+    return vlmp_rows_print(&rows, columns, !good, err);
+}
+
+static int print_notes(const vlmp_source *source, vlmp_error *err)
+{
+    for (size_t i = 0; i < 2; i++) { /* decisions are long; --json has them */
+        char key[32];
+        size_t length;
+        snprintf(key, sizeof key, "vlmp.%s", note_keys[i]);
+        const char *text = vlmp_packed_note(source, key, &length);
+        if (text == NULL) continue;
+        vlmp_json_writer w = {.indent = 2};
+        vlmp_put_json_text(&w, text, length);
+        bool failed = w.out.failed;
+        if (!failed) printf("\n%s:\n%s\n", note_keys[i], w.out.data);
+        vlmp_buffer_free(&w.out);
+        if (failed) return vlmp_fail_memory(err, "metadata");
+    }
+    return VLMP_OK;
+}
+
+static int print_text(const vlmp_source *source, const struct options *o, vlmp_error *err)
+{
+    bool packed = strcmp(source->kind, "packed") == 0;
+    printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
+    if (source->digest != NULL) printf("digest %s\n", source->digest);
+    if (o->verify)
+        puts(packed ? "verified: every hash matches"
+                    : "verified: the structure is sound (a folder carries no hashes)");
+    putchar('\n');
+    VLMP_TRY(print_sizes(source, err));
+    if (packed) VLMP_TRY(print_notes(source, err));
+    printf("\nfiles:");
+    const char *name;
+    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++)
+        printf(" %s", name);
+    putchar('\n');
+    if (o->summary) return VLMP_OK;
+    putchar('\n');
+    return print_tensors(source, err);
+}
+
+static void put_size(vlmp_json_writer *w, const vlmp_weight_size *size)
+{
+    vlmp_json_open(w, '{');
+    vlmp_json_key(w, "weights");
+    vlmp_json_put_int(w, (int64_t)size->weights);
+    vlmp_json_key(w, "bytes");
+    vlmp_json_put_int(w, (int64_t)size->bytes);
+    vlmp_json_key(w, "bits_per_weight");
+    vlmp_json_put_double(w, vlmp_bits_per_weight(size->bytes, size->weights));
+    vlmp_json_key(w, "bits_per_weight_quantized");
+    vlmp_json_put_double(w, vlmp_bits_per_weight(size->quantized_bytes, size->quantized_weights));
+    vlmp_json_close(w, '}');
+}
+
+static void put_tensor(vlmp_json_writer *w, const vlmp_source *source, const vlmp_tensor *t)
+{
+    const vlmp_scheme *scheme = scheme_of(source, t);
+    vlmp_json_open(w, '{');
+    vlmp_json_key(w, "name");
+    vlmp_json_put_string(w, t->name);
+    vlmp_json_key(w, "source");
+    vlmp_json_put_string(w, t->source_name);
+    vlmp_json_key(w, "file");
+    vlmp_json_put_string(w, t->file);
+    vlmp_json_key(w, "offset");
+    vlmp_json_put_int(w, (int64_t)t->file_offset);
+    vlmp_json_key(w, "bytes");
+    vlmp_json_put_int(w, (int64_t)t->bytes);
+    vlmp_json_key(w, "dtype");
+    vlmp_json_put_string(w, vlmp_dtype_name(t->dtype));
+    vlmp_json_key(w, "shape");
+    vlmp_json_open(w, '[');
+    for (int i = 0; i < t->rank; i++)
+        vlmp_json_put_int(w, t->shape[i]);
+    vlmp_json_close(w, ']');
+    vlmp_json_key(w, "unused");
+    vlmp_json_put_bool(w, t->unused);
+    if (scheme != NULL) {
+        vlmp_json_key(w, "bits");
+        vlmp_json_put_int(w, scheme->bits);
+        vlmp_json_key(w, "group");
+        vlmp_json_put_int(w, scheme->group);
+        vlmp_json_key(w, "symmetric");
+        vlmp_json_put_bool(w, scheme->symmetric);
+        vlmp_json_key(w, "activations");
+        vlmp_json_put_string(w, scheme->int8_activations ? "int8" : "float");
+    }
+    vlmp_json_close(w, '}');
+}
+
+static void put_lists(vlmp_json_writer *w, const vlmp_source *source, const struct options *o)
+{
+    size_t length;
+    const char *name;
+    vlmp_json_key(w, "files");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++) {
+        vlmp_json_open(w, '{');
+        vlmp_json_key(w, "name");
+        vlmp_json_put_string(w, name);
+        vlmp_json_key(w, "bytes");
+        source->file(source, name, &length);
+        vlmp_json_put_int(w, (int64_t)length);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+    if (o->summary) return;
+    vlmp_json_key(w, "tensors");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < source->count(source); i++)
+        put_tensor(w, source, source->at(source, i));
+    vlmp_json_close(w, ']');
+}
+
+static int print_json(const vlmp_source *source, const struct options *o, vlmp_error *err)
+{
+    bool packed = strcmp(source->kind, "packed") == 0;
+    vlmp_weight_sizes sizes;
+    vlmp_weight_sizes_of(source, &sizes);
+    vlmp_json_writer w = {.indent = 1};
+    vlmp_json_open(&w, '{');
+    vlmp_json_key(&w, "schema");
+    vlmp_json_put_int(&w, 1);
+    vlmp_json_key(&w, "path");
+    vlmp_json_put_string(&w, source->path);
+    vlmp_json_key(&w, "kind");
+    vlmp_json_put_string(&w, source->kind);
+    vlmp_json_key(&w, "digest");
+    vlmp_json_put_string(&w, source->digest);
+    vlmp_json_key(&w, "verified");
+    vlmp_json_put_bool(&w, o->verify && packed);
+    vlmp_json_key(&w, "all");
+    put_size(&w, &sizes.total);
+    vlmp_json_key(&w, "components");
+    vlmp_json_open(&w, '{');
+    for (int i = 0; i < VLMP_PARTS; i++) {
+        vlmp_json_key(&w, vlmp_part_name((vlmp_part)i));
+        put_size(&w, &sizes.parts[i]);
+    }
+    vlmp_json_close(&w, '}');
+    vlmp_json_key(&w, "unused_bytes");
+    vlmp_json_put_int(&w, (int64_t)sizes.unused_bytes);
+    for (size_t i = 0; packed && i < sizeof note_keys / sizeof *note_keys; i++) {
+        char key[32];
+        size_t length;
+        snprintf(key, sizeof key, "vlmp.%s", note_keys[i]);
+        const char *text = vlmp_packed_note(source, key, &length);
+        vlmp_json_key(&w, note_keys[i]);
+        if (text == NULL)
+            vlmp_json_put_null(&w);
+        else
+            vlmp_put_json_text(&w, text, length);
+    }
+    put_lists(&w, source, o);
+    vlmp_json_close(&w, '}');
+    int status = w.out.failed ? vlmp_fail_memory(err, "listing") : VLMP_OK;
+    if (status == VLMP_OK) puts(w.out.data);
+    vlmp_buffer_free(&w.out);
+    return status;
+}
+
+static int on_progress(void *arg, uint64_t done, uint64_t total)
+{
+    (void)total;
+    vlmp_progress_update(arg, (double)done, NULL);
+    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
+}
+
+static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
+{
+    char digest[65];
+    if (strcmp(source->kind, "packed") != 0) return source->digest_now(source, digest, err);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < source->count(source); i++)
+        bytes += source->at(source, i)->bytes;
+    vlmp_progress progress;
+    vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
+    int status = vlmp_packed_verify(source, on_progress, &progress, err);
+    vlmp_progress_end(&progress);
+    return status;
+}
+
+static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_error *err)
+{
+    vlmp_source *source;
+    const char *path = args->positionals[0];
+    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    VLMP_TRY(vlmp_model_source_open(&source, path, err));
+    int status = o->verify ? verify(source, args, err) : VLMP_OK;
+    if (status == VLMP_OK)
+        status = args->json ? print_json(source, o, err) : print_text(source, o, err);
+    source->close(source);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options opt = {0};
+    const vlmp_cli_option options[] = {
+        {"verify", 0, NULL, "read everything and check every hash", .flag = &opt.verify},
+        {"summary", 0, NULL, "leave out the list of tensors", .flag = &opt.summary},
+        {0}};
+    const vlmp_cli_command command = {
+        .name = "vlm-inspect",
+        .summary =
+            "Shows what is in a packed model, a model folder, a calibration or reference file.",
+        .usage = "FILE-or-DIR [options]",
+        .positional = "FILE-or-DIR",
+        .min_positionals = 1,
+        .max_positionals = 1,
+        .options = options,
+        .notes = "Bits per weight are 8 × the bytes of codes, scales, zeros and kept weights over "
+                 "the number of weights, over all tensors that the model uses.",
+    };
+    vlmp_cli_args args;
+    if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    vlmp_interrupt_install();
+    vlmp_error err = {0};
+    return vlmp_cli_finish(&command, &args, inspect(&args, &opt, &err), &err);
+}
