@@ -139,7 +139,7 @@ INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n,
         UNROLL
         for (int o = 0; o < outs; o++) {
             const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
-            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
             vfloat values = load_weights(from, dtype);
             UNROLL
             for (int r = 0; r < rows; r++)

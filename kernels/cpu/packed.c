@@ -289,7 +289,7 @@ INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, 
     for (int o = 0; o < outs; o++) {
         const uint8_t *from =
             f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * VECTOR_BYTES;
-        _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
         load_codes(codes[o], from, bytes, bits);
         scales[o] = lane_scales(f, n + o * step, group, groups);
         offsets[o] = lane_zeros(f, n + o * step, group, groups, bits, zeros);
@@ -336,7 +336,7 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step
         UNROLL
         for (int o = 0; o < outs; o++) {
             const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
-            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
             load_codes(codes[o], from, left < VECTOR_BYTES ? (int)left : VECTOR_BYTES, bits);
         }
         UNROLL

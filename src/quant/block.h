@@ -3,13 +3,13 @@
 
 #include "src/quant/site.h"
 
-/* x: the block's input over all batches, replaced by its output; NULL when nothing downstream needs
- * activations. A block that the sink has already is only run. */
-int vlmp_quantize_block(const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
-                        vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err);
+/* Activations before a block, replaced by those behind it. */
+typedef struct {
+    vlmp_activations *x; /* in the model as it is quantized; NULL: nothing needs activations */
+    vlmp_activations *original; /* in the original model; NULL: nothing asks for it */
+    const vlmp_batches *batches;
+} vlmp_block_flow;
 
-/* Ends a step: its record is the results and the names of tensors that it replaced (NULL-terminated
- * list or NULL). */
-int vlmp_commit_results(const vlmp_quantize_job *job, const char *step,
-                        const vlmp_linear_result *results, int count, const char *const *replaced,
-                        vlmp_error *err);
+/* A block that the sink has already is only run. */
+int vlmp_quantize_block(const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
+                        const vlmp_block_flow *flow, vlmp_error *err);

@@ -8,19 +8,50 @@
 #include "src/quant/block.h"
 #include "src/quant/record.h"
 
-/* Activations on their way through the model; empty when the plan needs no statistics. */
+/* Activations on their way through a stack, in the model as it is quantized and, where a method
+ * aims at its outputs, in the original one. Empty when the plan needs no statistics. */
 struct flow {
-    vlmp_activations x;
     vlmp_batches batches;
-    vlmp_activations features;
+    vlmp_activations x, original;
 };
+
+#define NO_ACTIVATIONS \
+    {                  \
+        .fd = -1       \
+    }
 
 static void free_flow(struct flow *flow)
 {
     vlmp_activations_free(&flow->x);
-    vlmp_activations_free(&flow->features);
+    vlmp_activations_free(&flow->original);
     vlmp_batches_free(&flow->batches);
-    *flow = (struct flow){.x.fd = -1, .features.fd = -1};
+}
+
+static bool wants_original(const vlmp_quantize_job *job)
+{
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->plan->entries[i].method == VLMP_METHOD_AWQ_GPTQ) return job->sequential;
+    return false;
+}
+
+static int copy_activations(const vlmp_quantize_job *job, vlmp_activations *out,
+                            const vlmp_activations *from, const vlmp_batches *batches,
+                            vlmp_error *err)
+{
+    VLMP_TRY(vlmp_activations_create(out, from->rows, from->dim, job->sweep.memory_limit,
+                                     job->sweep.work_folder, err));
+    float *scratch = vlmp_alloc((size_t)batches->max_rows * (size_t)from->dim, sizeof *scratch);
+    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
+    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        float *rows;
+        status =
+            vlmp_activations_get(from, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
+        if (status == VLMP_OK)
+            status = vlmp_activations_put(out, batch->first_row, (size_t)batch->rows, rows, err);
+    }
+    free(scratch);
+    return status;
 }
 
 /* The samples that methods see come first, those held out behind them. */
@@ -39,9 +70,8 @@ static int order_samples(const vlmp_calibration *calibration, vlmp_sequence **ou
     return VLMP_OK;
 }
 
-/* A linear outside the stacks, from its weights alone or with moments. */
-static int quantize_single(const vlmp_quantize_job *job, int index, const vlmp_moments *moments,
-                           vlmp_error *err)
+/* A linear outside the stacks, from its weights alone. */
+static int quantize_single(const vlmp_quantize_job *job, int index, vlmp_error *err)
 {
     const vlmp_linear_info *info = &job->linears[index];
     const vlmp_plan_entry *entry = &job->plan->entries[index];
@@ -59,7 +89,9 @@ static int quantize_single(const vlmp_quantize_job *job, int index, const vlmp_m
     if (status == VLMP_OK) {
         vlmp_to_f32(w, linear.weight, linear.dtype, (size_t)info->n * (size_t)info->k);
         vlmp_target target = {.info = info, .entry = entry, .w = w};
-        status = vlmp_quantize_linear(job, &target, moments, &packed, &result, err);
+        vlmp_target_group group = {.targets = &target, .count = 1};
+        bool reverted;
+        status = vlmp_quantize_group(job, &group, &packed, &result, &reverted, err);
     }
     if (status == VLMP_OK)
         status =
@@ -71,65 +103,92 @@ static int quantize_single(const vlmp_quantize_job *job, int index, const vlmp_m
     return status;
 }
 
-static int first_of(const vlmp_quantize_job *job, vlmp_component component)
-{
-    for (int i = 0; i < job->linear_count; i++)
-        if (job->linears[i].component == component) return i;
-    return -1;
-}
-
-static int run_vision(const vlmp_quantize_job *job, struct flow *flow, vlmp_error *err)
+/* All blocks of a stack. features, original_features: what the projector sees, of the tower; NULL
+ * for the text model. */
+static int run_stack(const vlmp_quantize_job *job, const vlmp_stack *stack, struct flow *flow,
+                     vlmp_activations *features, vlmp_activations *original_features,
+                     vlmp_error *err)
 {
     const vlmp_sweep *sweep = &job->sweep;
-    const vlmp_stack *stack = &sweep->model->vision;
-    bool flowing = flow->batches.count > 0;
-    if (flowing) {
-        VLMP_TRY(vlmp_sweep_create_features(sweep, &flow->batches, &flow->features, err));
-        VLMP_TRY(
-            vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, 0, &flow->features, err));
-    }
-    for (int layer = 0; layer < stack->layers; layer++) {
-        VLMP_TRY(
-            vlmp_quantize_block(job, stack, layer, flowing ? &flow->x : NULL, &flow->batches, err));
-        if (flowing)
-            VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, layer + 1,
-                                              &flow->features, err));
+    bool flowing = flow->batches.count > 0, two = flowing && wants_original(job);
+    vlmp_block_flow block = {.x = flowing ? &flow->x : NULL,
+                             .original = two ? &flow->original : NULL,
+                             .batches = &flow->batches};
+    for (int done = 0; done <= stack->layers; done++) {
+        if (done > 0) VLMP_TRY(vlmp_quantize_block(job, stack, done - 1, &block, err));
+        if (features == NULL || !flowing) continue;
+        VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, done, features, err));
+        if (two)
+            VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->original, &flow->batches, done,
+                                              original_features, err));
     }
     return VLMP_OK;
 }
 
-static int run_text(const vlmp_quantize_job *job, struct flow *flow, vlmp_error *err)
+static int run_vision(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
+                      vlmp_activations *features, vlmp_activations *original_features,
+                      vlmp_error *err)
 {
-    const vlmp_stack *stack = &job->sweep.model->text;
-    bool flowing = flow->batches.count > 0;
-    for (int layer = 0; layer < stack->layers; layer++)
-        VLMP_TRY(
-            vlmp_quantize_block(job, stack, layer, flowing ? &flow->x : NULL, &flow->batches, err));
+    const vlmp_sweep *sweep = &job->sweep;
+    struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
+    int status = VLMP_OK;
+    if (count > 0)
+        status = vlmp_sweep_vision_input(sweep, sequences, count, &flow.x, &flow.batches, err);
+    if (status == VLMP_OK && flow.batches.count > 0) {
+        status = vlmp_sweep_create_features(sweep, &flow.batches, features, err);
+        if (status == VLMP_OK && wants_original(job)) {
+            status = vlmp_sweep_create_features(sweep, &flow.batches, original_features, err);
+            if (status == VLMP_OK)
+                status = copy_activations(job, &flow.original, &flow.x, &flow.batches, err);
+        }
+    }
+    if (status == VLMP_OK)
+        status = run_stack(job, &sweep->model->vision, &flow, features, original_features, err);
+    free_flow(&flow);
+    return status;
+}
+
+static int run_text(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
+                    const vlmp_activations *features, const vlmp_activations *original_features,
+                    vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &job->sweep;
+    struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
+    int status = VLMP_OK;
+    if (count > 0)
+        status =
+            vlmp_sweep_text_input(sweep, sequences, count, features, &flow.x, &flow.batches, err);
+    if (status == VLMP_OK && count > 0 && wants_original(job)) {
+        vlmp_batches same;
+        status = vlmp_sweep_text_input(sweep, sequences, count, original_features, &flow.original,
+                                       &same, err);
+        vlmp_batches_free(&same);
+    }
+    if (status == VLMP_OK) status = run_stack(job, &sweep->model->text, &flow, NULL, NULL, err);
+    free_flow(&flow);
+    return status;
+}
+
+static int quantize_component(const vlmp_quantize_job *job, vlmp_component component,
+                              vlmp_error *err)
+{
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->linears[i].component == component) VLMP_TRY(quantize_single(job, i, err));
     return VLMP_OK;
 }
 
 static int run_stages(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
                       vlmp_error *err)
 {
-    const vlmp_sweep *sweep = &job->sweep;
-    struct flow vision = {.x.fd = -1, .features.fd = -1}, text = {.x.fd = -1, .features.fd = -1};
-    int status = VLMP_OK;
-    if (count > 0)
-        status = vlmp_sweep_vision_input(sweep, sequences, count, &vision.x, &vision.batches, err);
-    if (status == VLMP_OK) status = run_vision(job, &vision, err);
-    vlmp_activations_free(&vision.x);
-    for (int i = 0; i < job->linear_count && status == VLMP_OK; i++)
-        if (job->linears[i].component == VLMP_COMPONENT_PROJECTOR ||
-            job->linears[i].component == VLMP_COMPONENT_EMBED)
-            status = quantize_single(job, i, NULL, err);
-    if (status == VLMP_OK && count > 0)
-        status = vlmp_sweep_text_input(sweep, sequences, count, &vision.features, &text.x,
-                                       &text.batches, err);
-    free_flow(&vision);
-    if (status == VLMP_OK) status = run_text(job, &text, err);
-    free_flow(&text);
-    int head = first_of(job, VLMP_COMPONENT_HEAD);
-    if (status == VLMP_OK && head >= 0) status = quantize_single(job, head, NULL, err);
+    vlmp_activations features = NO_ACTIVATIONS, original_features = NO_ACTIVATIONS;
+    int status = run_vision(job, sequences, count, &features, &original_features, err);
+    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_PROJECTOR, err);
+    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_EMBED, err);
+    if (status == VLMP_OK)
+        status = run_text(job, sequences, count, &features, &original_features, err);
+    vlmp_activations_free(&features);
+    vlmp_activations_free(&original_features);
+    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_HEAD, err);
     return status;
 }
 

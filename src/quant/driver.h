@@ -21,6 +21,7 @@ typedef struct {
     double damping;        /* of H; 0 when not used */
     bool kept_rtn;         /* the guard preferred round to nearest */
     bool fallback;         /* the method failed (H did not factor), or the group did not divide */
+    bool original_outputs; /* aimed at the original model's outputs, not at its weights */
     bool folded;           /* AWQ moved a scale into what precedes the site */
     double seconds;        /* not part of the result */
 } vlmp_linear_result;

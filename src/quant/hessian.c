@@ -119,20 +119,56 @@ void vlmp_hessian_free(vlmp_hessian *h)
     *h = (vlmp_hessian){0};
 }
 
-int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross, float alpha,
-                         float *w, int n, vlmp_error *err)
+/* The step along x that lowers Σ |y − (W + step·x)·input|² most on the held-back tokens: the
+ * minimum of step²·tr(x·gram·xᵀ) − 2·step·Σ cross∘x. */
+static int best_step(vlmp_ctx *ctx, const float *x, int n, int k, const vlmp_held_back *held,
+                     double most, double *step, vlmp_error *err)
 {
-    size_t k = (size_t)h->k, count;
-    if (h->failed || h->ridge == 0.0f) return VLMP_OK;
-    float *x = vlmp_mul_size((size_t)n, k, &count) ? vlmp_alloc(count, sizeof *x) : NULL;
-    if (x == NULL) return vlmp_fail_memory(err, "the corrected target of a linear");
-    for (size_t r = 0; r < (size_t)n; r++)
-        for (size_t i = 0; i < k; i++)
-            x[r * k + i] = cross[r * k + (size_t)h->order[i]];
-    vlmp_ldl_solve(ctx, h->factor, h->pivot, h->k, x, n);
-    for (size_t r = 0; r < (size_t)n; r++)
-        for (size_t i = 0; i < k; i++)
-            w[r * k + (size_t)h->order[i]] += alpha * x[r * k + i];
-    free(x);
+    double square, linear = 0.0;
+    VLMP_TRY(vlmp_weighted_error(ctx, x, n, k, held->gram, NULL, &square, err));
+    for (size_t i = 0; i < (size_t)n * (size_t)k; i++)
+        linear += (double)held->cross[i] * (double)x[i];
+    *step = square > 0.0 ? fmin(fmax(linear / square, 0.0), most) : 0.0;
     return VLMP_OK;
+}
+
+/* Rows between inputs in order and by position. */
+static void permute_rows(const vlmp_hessian *h, const float *in, float *out, int n,
+                         bool by_position)
+{
+    size_t k = (size_t)h->k;
+    for (size_t r = 0; r < (size_t)n; r++)
+        for (size_t i = 0; i < k; i++) {
+            size_t at = r * k + (size_t)h->order[i];
+            if (by_position)
+                out[r * k + i] = in[at];
+            else
+                out[at] = in[r * k + i];
+        }
+}
+
+int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross,
+                         const vlmp_held_back *held, double alpha, float *w, int n, double *used,
+                         vlmp_error *err)
+{
+    *used = 0.0;
+    if (h->failed || h->ridge == 0.0f || alpha == 0.0) return VLMP_OK;
+    size_t count = (size_t)n * (size_t)h->k;
+    float *x = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *x);
+    float *solved = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *solved);
+    int status = VLMP_OK;
+    if (x == NULL || solved == NULL) {
+        status = vlmp_fail_memory(err, "the corrected target of a linear");
+    } else {
+        permute_rows(h, cross, solved, n, true);
+        vlmp_ldl_solve(ctx, h->factor, h->pivot, h->k, solved, n);
+        permute_rows(h, solved, x, n, false);
+        *used = alpha;
+        if (held != NULL) status = best_step(ctx, x, n, h->k, held, alpha, used, err);
+    }
+    for (size_t i = 0; status == VLMP_OK && i < count; i++)
+        w[i] += (float)*used * x[i];
+    free(x);
+    free(solved);
+    return status;
 }

@@ -26,8 +26,16 @@ int vlmp_hessian_create(vlmp_hessian *h, vlmp_ctx *ctx, const float *gram, int k
                         double damping, vlmp_error *err);
 void vlmp_hessian_free(vlmp_hessian *h); /* leaves it empty; harmless when empty */
 
+/* The same sums over tokens that were held back: what validates a correction. */
+typedef struct {
+    const float *gram;  /* [k][k] Σ x·xᵀ */
+    const float *cross; /* [n][k] Σ (y − W·x)·xᵀ */
+} vlmp_held_back;
+
 /* w [n][k] += alpha·cross·(H + ridge)⁻¹: moves the target to where the site's inputs, which differ
- * from the original ones, best reproduce the original outputs. cross [n][k] = Σ (y − W·x)·xᵀ over
- * the same tokens as H, y being the wanted output. */
-int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross, float alpha,
-                         float *w, int n, vlmp_error *err);
+ * from the original ones, best reproduce the wanted outputs y. cross [n][k] = Σ (y − W·x)·xᵀ over
+ * the same tokens as H. With held (else NULL) alpha is the step that is best on the held-back
+ * tokens, at least 0 and at most the alpha given. *used is the step taken: 0 leaves w as it is. */
+int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross,
+                         const vlmp_held_back *held, double alpha, float *w, int n, double *used,
+                         vlmp_error *err);

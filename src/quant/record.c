@@ -40,7 +40,10 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     const struct {
         const char *key;
         bool value;
-    } flags[] = {{"kept_rtn", r->kept_rtn}, {"fallback", r->fallback}, {"folded", r->folded}};
+    } flags[] = {{"kept_rtn", r->kept_rtn},
+                 {"fallback", r->fallback},
+                 {"folded", r->folded},
+                 {"original_outputs", r->original_outputs}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (!flags[i].value) continue;
         vlmp_json_key(w, flags[i].key);
@@ -69,6 +72,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_bool(object, "kept_rtn", false, &r->kept_rtn, where, err));
     VLMP_TRY(vlmp_json_bool(object, "fallback", false, &r->fallback, where, err));
     VLMP_TRY(vlmp_json_bool(object, "folded", false, &r->folded, where, err));
+    VLMP_TRY(vlmp_json_bool(object, "original_outputs", false, &r->original_outputs, where, err));
     r->method = vlmp_method_from_name(method);
     if (strlen(name) >= sizeof r->name || r->method == VLMP_METHOD_COUNT)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a record of quantized linears is damaged",
@@ -80,4 +84,29 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     r->scheme.group = (int)group;
     r->scheme.int8_activations = strcmp(activations, "int8") == 0;
     return VLMP_OK;
+}
+
+int vlmp_commit_results(const vlmp_quantize_job *job, const char *step,
+                        const vlmp_linear_result *results, int count, const char *const *replaced,
+                        vlmp_error *err)
+{
+    vlmp_json_writer w = {0};
+    vlmp_json_open(&w, '{');
+    vlmp_json_key(&w, "linears");
+    vlmp_json_open(&w, '[');
+    for (int i = 0; i < count; i++) {
+        vlmp_record_write(&w, &results[i]);
+        if (job->on_linear != NULL) job->on_linear(job->on_linear_arg, &results[i]);
+    }
+    vlmp_json_close(&w, ']');
+    vlmp_json_key(&w, "replaced");
+    vlmp_json_open(&w, '[');
+    for (; replaced != NULL && *replaced != NULL; replaced++)
+        vlmp_json_put_string(&w, *replaced);
+    vlmp_json_close(&w, ']');
+    vlmp_json_close(&w, '}');
+    int status = w.out.failed ? vlmp_fail_memory(err, "record of a step")
+                              : job->sink->commit(job->sink, step, w.out.data, err);
+    vlmp_buffer_free(&w.out);
+    return status;
 }

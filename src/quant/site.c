@@ -7,6 +7,9 @@
 #include <time.h>
 
 #include "src/base/memory.h"
+#include "src/quant/awq.h"
+#include "src/quant/fold.h"
+#include "src/quant/guard.h"
 #include "src/quant/linalg.h"
 #include "src/quant/rtn.h"
 
@@ -16,8 +19,9 @@ int vlmp_moments_create(vlmp_moments *moments, int k, bool held, bool cross, vlm
     *moments = (vlmp_moments){.k = k, .gram = vlmp_calloc(values, sizeof(float))};
     if (held) moments->held = vlmp_calloc(values, sizeof(float));
     if (cross) moments->cross = vlmp_calloc(values, sizeof(float));
+    if (cross && held) moments->held_cross = vlmp_calloc(values, sizeof(float));
     if (moments->gram != NULL && (!held || moments->held != NULL) &&
-        (!cross || moments->cross != NULL))
+        (!cross || (moments->cross != NULL && (!held || moments->held_cross != NULL))))
         return VLMP_OK;
     vlmp_moments_free(moments);
     return vlmp_fail_memory(err, "second moments of a site's inputs");
@@ -28,6 +32,7 @@ void vlmp_moments_free(vlmp_moments *moments)
     free(moments->gram);
     free(moments->held);
     free(moments->cross);
+    free(moments->held_cross);
     *moments = (vlmp_moments){0};
 }
 
@@ -96,88 +101,192 @@ static int pack(vlmp_packed_arrays *packed, const vlmp_quantized *q, const vlmp_
     return VLMP_OK;
 }
 
-/* tr(D·H·Dᵀ) with D = Q − W. */
-static int output_error(vlmp_ctx *ctx, const vlmp_quantized *q, const float *w, const float *gram,
-                        double *out, vlmp_error *err)
+/* What one linear of a group goes through. */
+struct work {
+    const vlmp_quantize_job *job;
+    const vlmp_target *target;
+    const vlmp_moments *moments;
+    const vlmp_hessian *hessian; /* of the group's moments; NULL when no method needs it */
+    vlmp_linear_result *result;
+    vlmp_quantized q;
+};
+
+/* cross [n][k] = W·C: how much of the wanted output the site's inputs miss. NULL: out of memory. */
+static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const float *cross)
 {
-    size_t count = (size_t)q->n * (size_t)q->k;
-    float *d = vlmp_alloc(count, sizeof *d);
-    if (d == NULL) return vlmp_fail_memory(err, "difference of weights");
-    vlmp_dequantize(q, 0, q->n, d);
-    for (size_t i = 0; i < count; i++)
-        d[i] -= w[i];
-    int status = vlmp_weighted_error(ctx, d, q->n, q->k, gram, NULL, out, err);
-    free(d);
+    float *out = vlmp_alloc((size_t)n * (size_t)k, sizeof *out);
+    if (out != NULL) ctx->ops->gemm(ctx, false, false, n, k, k, 1.0f, w, k, cross, k, 0.0f, out, k);
+    return out;
+}
+
+static int run_gptq(struct work *work, const float *target, vlmp_quantized *q, vlmp_error *err)
+{
+    vlmp_gptq_report report = {0};
+    VLMP_TRY(vlmp_gptq(q, work->job->sweep.ctx, work->hessian, work->moments->gram, target,
+                       &work->job->gptq, work->target->info->name, &report, err));
+    work->result->damping = report.damping;
+    if (report.fallback) {
+        work->result->fallback = true;
+        work->result->method = VLMP_METHOD_RTN;
+    }
+    return VLMP_OK;
+}
+
+/* A second result, aimed at the original model's outputs instead of at the original weights; kept
+ * when it reproduces those outputs better on held-out samples. */
+static int try_original_outputs(struct work *work, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    const vlmp_moments *moments = work->moments;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    int n = target->info->n, k = target->info->k;
+    size_t values = (size_t)n * (size_t)k;
+    float *cross = output_cross(ctx, target->w, n, k, moments->cross);
+    float *held = output_cross(ctx, target->w, n, k, moments->held_cross);
+    float *moved = vlmp_alloc(values, sizeof *moved);
+    vlmp_quantized q = {0};
+    double error = 0, moved_error = 0;
+    int status = cross != NULL && held != NULL && moved != NULL
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, target->info->name);
+    if (status == VLMP_OK) {
+        memcpy(moved, target->w, values * sizeof *moved);
+        status = vlmp_hessian_correct(work->hessian, ctx, cross, 1.0f, moved, n, err);
+    }
+    if (status == VLMP_OK) status = vlmp_quantized_alloc(&q, n, k, &target->entry->scheme, err);
+    if (status == VLMP_OK) status = run_gptq(work, moved, &q, err);
+    vlmp_guard_linear judged = {
+        .name = target->info->name, .w = target->w, .q = &work->q, .cross = held};
+    if (status == VLMP_OK)
+        status = vlmp_guard_error(&error, ctx, &judged, moments->held, NULL, err);
+    judged.q = &q;
+    if (status == VLMP_OK)
+        status = vlmp_guard_error(&moved_error, ctx, &judged, moments->held, NULL, err);
+    if (status == VLMP_OK && moved_error < error) {
+        vlmp_quantized_copy(&work->q, &q);
+        work->result->original_outputs = true;
+    }
+    vlmp_quantized_free(&q);
+    free(cross);
+    free(held);
+    free(moved);
     return status;
 }
 
-static int run_gptq(const vlmp_quantize_job *job, const vlmp_target *target,
-                    const vlmp_moments *moments, vlmp_quantized *q, vlmp_linear_result *result,
-                    vlmp_error *err)
+static int run_method(struct work *work, vlmp_error *err)
 {
-    vlmp_ctx *ctx = job->sweep.ctx;
-    vlmp_hessian h;
-    vlmp_gptq_report report = {0};
-    int status =
-        vlmp_hessian_create(&h, ctx, moments->gram, q->k, q->group, vlmp_gptq_damping(), err);
-    if (status == VLMP_OK)
-        status = vlmp_gptq(q, ctx, &h, moments->gram, target->w, &job->gptq, target->info->name,
-                           &report, err);
-    vlmp_hessian_free(&h);
-    result->damping = report.damping;
-    result->fallback = result->fallback || report.fallback;
-    if (report.fallback) result->method = VLMP_METHOD_RTN;
+    const vlmp_target *target = work->target;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    VLMP_TRY(vlmp_quantized_alloc(&work->q, target->info->n, target->info->k,
+                                  &target->entry->scheme, err));
+    vlmp_awq_options awq = vlmp_awq_defaults();
+    switch (target->entry->method) {
+    case VLMP_METHOD_AWQ:
+        return vlmp_awq_quantize(&work->q, ctx, work->moments->gram, target->w, &awq,
+                                 target->info->name, err);
+    case VLMP_METHOD_GPTQ:
+        return run_gptq(work, target->w, &work->q, err);
+    case VLMP_METHOD_AWQ_GPTQ:
+        VLMP_TRY(run_gptq(work, target->w, &work->q, err));
+        return work->moments->held_cross != NULL ? try_original_outputs(work, err) : VLMP_OK;
+    default:
+        return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
+    }
+}
+
+/* Round to nearest of the unscaled weights (scales NULL: of the weights as they are). */
+static int plain_rounding(struct work *work, const float *scales, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    size_t k = (size_t)target->info->k, values = (size_t)target->info->n * k;
+    float *w = vlmp_alloc(values, sizeof *w);
+    if (w == NULL) return vlmp_fail_memory(err, target->info->name);
+    for (size_t i = 0; i < values; i++)
+        w[i] = scales != NULL ? target->w[i] / scales[i % k] : target->w[i];
+    int status = vlmp_rtn(&work->q, w, work->job->sweep.ctx->pool, target->info->name, err);
+    free(w);
+    work->result->method = VLMP_METHOD_RTN;
+    work->result->kept_rtn = true;
     return status;
+}
+
+/* w/scales of every linear of the group, and the held-out moments of the unscaled inputs. */
+struct judgement {
+    float *weights[VLMP_BLOCK_LINEARS];
+    float *gram;
+    vlmp_guard_linear linears[VLMP_BLOCK_LINEARS];
+};
+
+static void free_judgement(struct judgement *j, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(j->weights[i]);
+    free(j->gram);
+}
+
+static int prepare_judgement(struct judgement *j, const vlmp_target_group *group,
+                             const struct work *works, vlmp_error *err)
+{
+    size_t k = (size_t)group->moments->k;
+    j->gram = vlmp_alloc(k * k, sizeof *j->gram);
+    if (j->gram == NULL) return vlmp_fail_memory(err, "held-out moments");
+    for (size_t i = 0; i < k * k; i++)
+        j->gram[i] = group->moments->held[i] *
+                     (group->scales != NULL ? group->scales[i / k] * group->scales[i % k] : 1);
+    for (int t = 0; t < group->count; t++) {
+        const vlmp_target *target = &group->targets[t];
+        size_t values = (size_t)target->info->n * k;
+        j->weights[t] = vlmp_alloc(values, sizeof(float));
+        if (j->weights[t] == NULL) return vlmp_fail_memory(err, target->info->name);
+        for (size_t i = 0; i < values; i++)
+            j->weights[t][i] =
+                group->scales != NULL ? target->w[i] / group->scales[i % k] : target->w[i];
+        j->linears[t] =
+            (vlmp_guard_linear){.name = target->info->name, .w = j->weights[t], .q = &works[t].q};
+    }
+    return VLMP_OK;
 }
 
 /* Never worse than round to nearest on samples that the method did not see. */
-static int guard(const vlmp_quantize_job *job, const vlmp_target *target,
-                 const vlmp_moments *moments, vlmp_quantized *q, vlmp_linear_result *result,
-                 vlmp_error *err)
+static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, struct work *works,
+                 bool *reverted, vlmp_error *err)
 {
-    vlmp_ctx *ctx = job->sweep.ctx;
-    double weight, error, rtn_error;
-    vlmp_quantized rtn = {0};
-    int status = vlmp_quantized_alloc(&rtn, q->n, q->k, &target->entry->scheme, err);
-    if (status == VLMP_OK) status = vlmp_rtn(&rtn, target->w, ctx->pool, target->info->name, err);
+    struct judgement j = {0};
+    vlmp_guard_result verdict = {0};
+    double weight = 0;
+    int status = prepare_judgement(&j, group, works, err);
     if (status == VLMP_OK)
-        status = output_error(ctx, &rtn, target->w, moments->held, &rtn_error, err);
-    if (status == VLMP_OK) status = output_error(ctx, q, target->w, moments->held, &error, err);
-    if (status == VLMP_OK)
-        status = vlmp_weighted_error(ctx, target->w, q->n, q->k, moments->held, NULL, &weight, err);
-    if (status == VLMP_OK) {
-        double unit = weight > 0 ? weight : 1;
-        result->held_rtn_error = rtn_error / unit;
-        if (rtn_error < error) {
-            vlmp_quantized_copy(q, &rtn);
-            result->method = VLMP_METHOD_RTN;
-            result->kept_rtn = true;
-            error = rtn_error;
-        }
-        result->held_error = error / unit;
+        status = vlmp_guard(&verdict, job->sweep.ctx, j.linears, group->count, j.gram,
+                            group->scales, err);
+    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+        double one;
+        status = vlmp_weighted_error(job->sweep.ctx, j.weights[t], group->targets[t].info->n,
+                                     group->moments->k, j.gram, NULL, &one, err);
+        weight += one;
     }
-    vlmp_quantized_free(&rtn);
+    bool keep = verdict.keep_rtn && (group->scales == NULL || group->can_revert);
+    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+        works[t].result->held_error =
+            (keep ? verdict.rtn_error : verdict.method_error) / (weight > 0 ? weight : 1);
+        works[t].result->held_rtn_error = verdict.rtn_error / (weight > 0 ? weight : 1);
+        if (keep) status = plain_rounding(&works[t], group->scales, err);
+    }
+    *reverted = keep && group->scales != NULL;
+    free_judgement(&j, group->count);
     return status;
 }
 
-static int quantize(const vlmp_quantize_job *job, const vlmp_target *target,
-                    const vlmp_moments *moments, vlmp_quantized *q, vlmp_linear_result *result,
-                    vlmp_error *err)
+/* tr(D·H·Dᵀ)/tr(W·H·Wᵀ) on the samples seen. */
+static int seen_error(struct work *work, vlmp_error *err)
 {
-    vlmp_ctx *ctx = job->sweep.ctx;
-    VLMP_TRY(
-        vlmp_quantized_alloc(q, target->info->n, target->info->k, &target->entry->scheme, err));
-    bool searched = moments != NULL && vlmp_method_needs_calibration(target->entry->method);
-    if (searched)
-        VLMP_TRY(run_gptq(job, target, moments, q, result, err));
-    else
-        VLMP_TRY(vlmp_rtn(q, target->w, ctx->pool, target->info->name, err));
-    if (searched && moments->held != NULL) VLMP_TRY(guard(job, target, moments, q, result, err));
-    if (moments == NULL) return VLMP_OK;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    const vlmp_target *target = work->target;
     double error, weight;
-    VLMP_TRY(output_error(ctx, q, target->w, moments->gram, &error, err));
-    VLMP_TRY(vlmp_weighted_error(ctx, target->w, q->n, q->k, moments->gram, NULL, &weight, err));
-    result->error = error / (weight > 0 ? weight : 1);
+    vlmp_guard_linear judged = {.name = target->info->name, .w = target->w, .q = &work->q};
+    VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, work->moments->gram, NULL, err));
+    VLMP_TRY(vlmp_weighted_error(ctx, target->w, target->info->n, target->info->k,
+                                 work->moments->gram, NULL, &weight, err));
+    work->result->error = error / (weight > 0 ? weight : 1);
     return VLMP_OK;
 }
 
@@ -188,11 +297,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int vlmp_quantize_linear(const vlmp_quantize_job *job, const vlmp_target *target,
-                         const vlmp_moments *moments, vlmp_packed_arrays *packed,
-                         vlmp_linear_result *result, vlmp_error *err)
+static void start_result(vlmp_linear_result *result, const vlmp_target *target, bool folded)
 {
-    double start = now();
     *result = (vlmp_linear_result){.method = target->entry->method,
                                    .scheme = target->entry->scheme,
                                    .n = target->info->n,
@@ -200,12 +306,55 @@ int vlmp_quantize_linear(const vlmp_quantize_job *job, const vlmp_target *target
                                    .error = NAN,
                                    .held_error = NAN,
                                    .held_rtn_error = NAN,
+                                   .folded = folded,
                                    .fallback = target->entry->group_fallback};
     memcpy(result->name, target->info->name, sizeof result->name);
-    vlmp_quantized q = {0};
-    int status = quantize(job, target, moments, &q, result, err);
-    if (status == VLMP_OK) status = pack(packed, &q, &target->entry->scheme, err);
-    vlmp_quantized_free(&q);
-    result->seconds = now() - start;
+}
+
+static int quantize_all(const vlmp_quantize_job *job, const vlmp_target_group *group,
+                        struct work *works, bool *reverted, vlmp_error *err)
+{
+    const vlmp_target *first = &group->targets[0];
+    bool searched = group->moments != NULL && vlmp_method_needs_calibration(first->entry->method);
+    vlmp_hessian hessian = {0};
+    int status = VLMP_OK;
+    if (searched && first->entry->method != VLMP_METHOD_AWQ)
+        status = vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, first->info->k,
+                                     first->entry->scheme.group == 0 ? first->info->k
+                                                                     : first->entry->scheme.group,
+                                     vlmp_gptq_damping(), err);
+    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+        double start = now();
+        works[t].hessian = &hessian;
+        status = run_method(&works[t], err);
+        if (status == VLMP_OK && group->moments != NULL) status = seen_error(&works[t], err);
+        works[t].result->seconds = now() - start;
+    }
+    vlmp_hessian_free(&hessian);
+    if (status == VLMP_OK && searched && group->moments->held != NULL)
+        status = judge(job, group, works, reverted, err);
+    return status;
+}
+
+int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *group,
+                        vlmp_packed_arrays *packed, vlmp_linear_result *results, bool *reverted,
+                        vlmp_error *err)
+{
+    struct work works[VLMP_BLOCK_LINEARS] = {0};
+    *reverted = false;
+    for (int t = 0; t < group->count; t++) {
+        start_result(&results[t], &group->targets[t], group->scales != NULL);
+        works[t] = (struct work){.job = job,
+                                 .target = &group->targets[t],
+                                 .moments = group->moments,
+                                 .result = &results[t]};
+    }
+    int status = quantize_all(job, group, works, reverted, err);
+    for (int t = 0; t < group->count; t++) {
+        if (*reverted) results[t].folded = false;
+        if (status == VLMP_OK)
+            status = pack(&packed[t], &works[t].q, &group->targets[t].entry->scheme, err);
+        vlmp_quantized_free(&works[t].q);
+    }
     return status;
 }

@@ -9,7 +9,9 @@ typedef struct {
     int k;
     float *gram; /* [k][k] Σ x·xᵀ over the samples that methods see; NULL: no statistics */
     float *held; /* [k][k] the same over the samples held out; NULL when there are none */
-    float *cross; /* [k][k] Σ (x₀ − x)·xᵀ, x₀ the input of the original model; NULL: not wanted */
+    /* [k][k] Σ (x₀ − x)·xᵀ, x₀ the input in the original model, over seen and held-out samples;
+     * NULL: not wanted */
+    float *cross, *held_cross;
 } vlmp_moments;
 
 int vlmp_moments_create(vlmp_moments *moments, int k, bool held, bool cross, vlmp_error *err);
@@ -39,8 +41,19 @@ typedef struct {
     const float *w;
 } vlmp_target;
 
-/* Quantizes, judges against round to nearest on the held-out moments, packs. moments may be NULL
- * for methods that need none. */
-int vlmp_quantize_linear(const vlmp_quantize_job *job, const vlmp_target *target,
-                         const vlmp_moments *moments, vlmp_packed_arrays *packed,
-                         vlmp_linear_result *result, vlmp_error *err);
+/* Linears that share AWQ's scales, or a single one. */
+typedef struct {
+    const vlmp_target *targets;
+    int count;
+    const vlmp_moments
+        *moments;        /* of the inputs as they are now; NULL for methods that need none */
+    const float *scales; /* [k] AWQ's, by which those inputs are divided; NULL */
+    bool can_revert;     /* the scales can still be taken out of what precedes the site */
+} vlmp_target_group;
+
+/* Quantizes each, judges all together against round to nearest on the held-out moments, packs.
+ * *reverted: round to nearest of the unscaled weights was better, so the caller takes the scales
+ * back. packed[count], results[count]. */
+int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *group,
+                        vlmp_packed_arrays *packed, vlmp_linear_result *results, bool *reverted,
+                        vlmp_error *err);

@@ -343,8 +343,10 @@ static void degenerate_inputs(void **state)
     vlmp_pool_free(pool);
 }
 
-/* cross = D·(H + ridge) must move the target by exactly D. F32 solves lose cond·2⁻²⁴ ≈ 10⁻³. */
-static void correction_solves(void **state)
+/* cross = D·(H + ridge) must move the target by exactly D. F32 solves lose cond·2⁻²⁴ ≈ 10⁻³ of the
+ * weights' size, 0.05. On held-back tokens that want half of D, half the step is the best one; on
+ * tokens that want the opposite, none. */
+static void correction_solves_and_is_validated(void **state)
 {
     (void)state;
     vlmp_pool *pool;
@@ -355,19 +357,40 @@ static void correction_solves(void **state)
     assert_int_equal(vlmp_hessian_create(&h, ctx, p.gram, p.k, 32, 0.01, &err), VLMP_OK);
     size_t count = (size_t)p.n * (size_t)p.k;
     float *cross = vlmp_alloc(count, sizeof *cross), *w = vlmp_calloc(count, sizeof *w);
-    assert_true(cross != NULL && w != NULL);
+    float *wanted = vlmp_alloc(count, sizeof *wanted);
+    assert_true(cross != NULL && w != NULL && wanted != NULL);
     for (int r = 0; r < p.n; r++)
         for (int j = 0; j < p.k; j++) {
-            double sum = (double)h.ridge * (double)p.w[r * p.k + j];
+            double sum = 0.0;
             for (int i = 0; i < p.k; i++)
                 sum += (double)p.w[r * p.k + i] * (double)p.gram[i * p.k + j];
-            cross[r * p.k + j] = (float)sum;
+            wanted[r * p.k + j] = (float)(0.5 * sum);
+            cross[r * p.k + j] = (float)(sum + (double)h.ridge * (double)p.w[r * p.k + j]);
         }
-    assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, 0.5f, w, p.n, &err), VLMP_OK);
+    double used;
+    assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, NULL, 0.5, w, p.n, &used, &err), VLMP_OK);
+    assert_true(used == 0.5);
     for (size_t i = 0; i < count; i++)
         assert_true(fabsf(w[i] - 0.5f * p.w[i]) < 1e-3f * 0.05f);
+    memset(w, 0, count * sizeof *w);
+    vlmp_held_back held = {p.gram, wanted};
+    assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 1.0, w, p.n, &used, &err),
+                     VLMP_OK);
+    assert_true(fabs(used - 0.5) < 1e-3);
+    assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 0.2, w, p.n, &used, &err),
+                     VLMP_OK);
+    assert_true(used == 0.2);
+    for (size_t i = 0; i < count; i++)
+        wanted[i] = -wanted[i];
+    memset(w, 0, count * sizeof *w);
+    assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 1.0, w, p.n, &used, &err),
+                     VLMP_OK);
+    assert_true(used == 0.0);
+    for (size_t i = 0; i < count; i++)
+        assert_true(w[i] == 0.0f);
     free(cross);
     free(w);
+    free(wanted);
     vlmp_hessian_free(&h);
     free_problem(&p);
     vlmp_ctx_free(ctx);
@@ -381,7 +404,7 @@ int main(void)
         cmocka_unit_test(beats_rounding_and_the_polish_gains),
         cmocka_unit_test(same_bits_for_any_number_of_threads),
         cmocka_unit_test(degenerate_inputs),
-        cmocka_unit_test(correction_solves),
+        cmocka_unit_test(correction_solves_and_is_validated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
