@@ -394,6 +394,7 @@ int main(int argc, char **argv)
     vlmp_interrupt_install();
     vlmp_error err = {0};
     int status = run(&c, &err);
-    clean(&c, status == VLMP_OK);
+    /* Neither a finished run nor one whose input is bad can go on. */
+    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
     return vlmp_cli_finish(&command, &args, status, &err);
 }
