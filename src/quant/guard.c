@@ -58,6 +58,22 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
     return status;
 }
 
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err)
+{
+    int taken = n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
+    size_t row_bytes = (size_t)k * sizeof *w;
+    float *rows = vlmp_alloc((size_t)taken, row_bytes);
+    if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
+    for (int r = 0; r < taken; r++)
+        memcpy(rows + (size_t)r * (size_t)k, w + (size_t)r * (size_t)n / (size_t)taken * (size_t)k,
+               row_bytes);
+    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
+    free(rows);
+    if (status == VLMP_OK) *energy *= (double)n / taken;
+    return status;
+}
+
 static int nearest_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                          const float *gram, vlmp_error *err)
 {

@@ -32,3 +32,7 @@ int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                      const float *gram, const float *scales, vlmp_error *err);
+
+/* Σ |w·x|² of w [n][k], estimated from as many rows: what errors are relative to. */
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err);
