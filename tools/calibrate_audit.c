@@ -118,6 +118,7 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, const vlmp_
     count_tokens(a, calibration, model->config.image_token);
     vlmp_json_writer w = {0};
     vlmp_json_open(&w, '{');
+    put_count(&w, "schema", 1);
     put_count(&w, "read", (int64_t)data->count);
     for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++)
         put_count(&w, state_names[i], (int64_t)a->states[i]);

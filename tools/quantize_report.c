@@ -61,7 +61,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
     return count;
 }
 
-static void print_lines(const struct plan_line *lines, int count, double total)
+/* The plan is what a dry run is for: there it goes to stdout. */
+static void print_lines(const struct plan_line *lines, int count, double total, bool dry_run)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -91,7 +92,7 @@ static void print_lines(const struct plan_line *lines, int count, double total)
     char size[32];
     vlmp_format_bytes(size, sizeof size, total);
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
-    fputs(out.data, stderr);
+    fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
     free(cells);
@@ -150,10 +151,10 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
     uint64_t total;
     VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
     if (args->json && dry_run) return print_json(linears, plan, total, err);
-    if (args->quiet) return VLMP_OK;
+    if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total);
+    print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run);
     free(lines);
     return VLMP_OK;
 }

@@ -289,7 +289,11 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
     VLMP_TRY(load_calibration(c, err));
     VLMP_TRY(open_sink(c, err));
-    VLMP_TRY(quantize(c, err));
+    int status = quantize(c, err);
+    if (status == VLMP_ERR_INTERRUPTED)
+        snprintf(err->message, sizeof err->message,
+                 "interrupted; what is done is saved, the same command with --resume continues");
+    VLMP_TRY(status);
     return finish(c, err);
 }
 
@@ -390,6 +394,7 @@ int main(int argc, char **argv)
     vlmp_interrupt_install();
     vlmp_error err = {0};
     int status = run(&c, &err);
-    clean(&c, status == VLMP_OK);
+    /* Neither a finished run nor one whose input is bad can go on. */
+    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -1,7 +1,8 @@
 /* Products of few rows with packed weights, read as they are stored. Compiled once a level.
  *
- * A vector of codes is a block; each of its 32-bit lanes holds 8 (4 bits) or 4 (8 bits) consecutive
- * inputs. Inputs become integers first, once a call, so that codes meet them in 8-bit dot products:
+ * A block is two vectors of codes; each of its LANES lanes holds 8 consecutive bytes, 16 (4 bits)
+ * or 8 (8 bits) inputs. Inputs become integers first, once a call, so that codes meet them in 8-bit
+ * dot products:
  *  - int8 activations: one code, one scale a row;
  *  - float activations: x = 2^e·(65536·d2 + 256·d1 + d0), three signed 8-bit digits, e per lane
  * from its largest |x|, so |error| ≤ 2⁻²³·1.004·largest |x| of the lane (about F32's own rounding).
@@ -15,24 +16,34 @@
 #include "kernels/cpu/simd.h"
 
 /* A prepared row: 64 bytes that start with the row's scale, then for each block its digit vectors
- * (for each digit: even inputs, odd inputs; 8 bits: all), the negated sums of its lanes, and with
- * three digits the scales of its lanes. 8-bit codes with three digits have two vectors of sums:
- * of 256·d2 + d1 and of d0, since the whole would not fit 32 bits. */
-enum { HEADER = 64 };
+ * (for each digit one for each part of the codes, see load_codes), the negated sums of its lanes,
+ * and with three digits the scales of its lanes. 8-bit codes with three digits have two vectors of
+ * sums: of 256·d2 + d1 and of d0, since the whole would not fit 32 bits. */
+enum { HEADER = 64, BLOCK_BYTES = 2 * VECTOR_BYTES };
 
-/* Bytes by which codes are prefetched. */
-#ifndef AHEAD
-#    define AHEAD 2048
-#endif
+/* Bytes by which codes are prefetched, into L2: L1's few miss buffers would be the limit. */
+enum { AHEAD = 2048 };
 
+/* Vectors that a block's codes unpack to. */
 INLINE int parts_of(int bits)
 {
-    return bits == 4 ? 2 : 1;
+    return bits == 4 ? 4 : 2;
 }
 
 INLINE int block_inputs(int bits)
 {
-    return VECTOR_BYTES * parts_of(bits);
+    return BLOCK_BYTES * 8 / bits;
+}
+
+INLINE int lane_inputs(int bits)
+{
+    return 64 / bits;
+}
+
+/* The first of the 8 bytes of a block that lane `lane` holds, from the order of vi_even. */
+INLINE int lane_byte(int lane)
+{
+    return lane / 2 % 2 * VECTOR_BYTES + lane / 4 * 16 + lane % 2 * 8;
 }
 
 INLINE int digit_vectors(int bits, int digits)
@@ -67,31 +78,34 @@ INLINE float lane_scale(uint32_t largest, float *inverse)
 }
 
 /* Digits of 4 integers, as 4 bytes each. */
-INLINE void split4(__m128i q, uint32_t digits[3])
+INLINE void split4(__m128i q, uint32_t *bytes, int digits)
 {
     const __m128i low_bytes =
         _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
     UNROLL
-    for (int d = 0; d < 3; d++) {
+    for (int d = 0; d < digits; d++) {
         __m128i digit = _mm_srai_epi32(_mm_slli_epi32(q, 24), 24);
-        digits[d] = (uint32_t)_mm_cvtsi128_si32(_mm_shuffle_epi8(digit, low_bytes));
+        bytes[d] = (uint32_t)_mm_cvtsi128_si32(_mm_shuffle_epi8(digit, low_bytes));
         q = _mm_srai_epi32(_mm_sub_epi32(q, digit), 8);
     }
 }
 
-/* Stores 4 bytes a digit (consecutive inputs `unit`·4 …) into a block. */
-INLINE void store_unit(unsigned char *block, int unit, const uint32_t *bytes, int bits, int digits)
+/* Stores the digits of a lane's inputs unit·4 …, 4 bytes a digit. 4 bits: inputs 0 … 7 go to parts
+ * 0 (even ones) and 1 (odd ones), 8 … 15 to 2 and 3. 8 bits: 0 … 3 to part 0, 4 … 7 to 1. */
+INLINE void store_unit(unsigned char *block, int lane, int unit, const uint32_t *bytes, int bits,
+                       int digits)
 {
-    UNROLL
     for (int d = 0; d < digits; d++) {
+        unsigned char *parts = block + (size_t)(d * parts_of(bits)) * VECTOR_BYTES + lane * 4;
         if (bits == 8) {
-            memcpy(block + d * VECTOR_BYTES + unit * 4, &bytes[d], 4);
+            memcpy(parts + unit * VECTOR_BYTES, &bytes[d], 4);
             continue;
         }
         uint16_t even = (uint16_t)((bytes[d] & 0xff) | (bytes[d] >> 8 & 0xff00));
         uint16_t odd = (uint16_t)((bytes[d] >> 8 & 0xff) | (bytes[d] >> 16 & 0xff00));
-        memcpy(block + 2 * d * VECTOR_BYTES + unit * 2, &even, 2);
-        memcpy(block + (2 * d + 1) * VECTOR_BYTES + unit * 2, &odd, 2);
+        parts += unit / 2 * 2 * VECTOR_BYTES + unit % 2 * 2;
+        memcpy(parts, &even, 2);
+        memcpy(parts + VECTOR_BYTES, &odd, 2);
     }
 }
 
@@ -122,17 +136,17 @@ INLINE void store_sums(unsigned char *block, int bits, int digits)
     vi_store(sums, vi_sub(vi_zero(), low));
 }
 
-/* One block of at most block_inputs inputs; int8 with the row's scale, else per lane. */
+/* One block; int8 with the row's scale, else per lane. */
 INLINE void prepare_block(unsigned char *block, const float *x, int bits, int digits, float scale)
 {
-    int lane_units = parts_of(bits);
     float *scales = (float *)(void *)(block + block_bytes(bits, digits) - VECTOR_BYTES);
     const __m128 limit = _mm_set1_ps(127);
     for (int lane = 0; lane < LANES; lane++) {
-        const float *values = x + lane * 4 * lane_units;
+        const float *values = x + lane_byte(lane) * 8 / bits;
         float inverse = 0;
-        if (digits == 3) scales[lane] = lane_scale(largest_bits(values, 4 * lane_units), &inverse);
-        for (int unit = 0; unit < lane_units; unit++) {
+        if (digits == 3)
+            scales[lane] = lane_scale(largest_bits(values, lane_inputs(bits)), &inverse);
+        for (int unit = 0; unit < lane_inputs(bits) / 4; unit++) {
             __m128 v = _mm_loadu_ps(values + 4 * unit);
             if (digits == 3)
                 v = _mm_mul_ps(v, _mm_set1_ps(inverse));
@@ -140,8 +154,8 @@ INLINE void prepare_block(unsigned char *block, const float *x, int bits, int di
                 v = _mm_max_ps(_mm_min_ps(_mm_div_ps(v, _mm_set1_ps(scale)), limit),
                                _mm_sub_ps(_mm_setzero_ps(), limit));
             uint32_t bytes[3];
-            split4(_mm_cvtps_epi32(v), bytes);
-            store_unit(block, lane * lane_units + unit, bytes, bits, digits);
+            split4(_mm_cvtps_epi32(v), bytes, digits);
+            store_unit(block, lane, unit, bytes, bits, digits);
         }
     }
     store_sums(block, bits, digits);
@@ -158,7 +172,7 @@ INLINE void prepare_row(unsigned char *prepared, const float *x, int k, int bits
         if (k - i >= per_block) {
             prepare_block(prepared, x + i, bits, digits, divisor);
         } else {
-            float padded[2 * VECTOR_BYTES] = {0};
+            float padded[2 * BLOCK_BYTES] = {0};
             memcpy(padded, x + i, (size_t)(k - i) * sizeof *padded);
             prepare_block(prepared, padded, bits, digits, divisor);
         }
@@ -186,10 +200,12 @@ struct few {
 INLINE vfloat lane_scales(const struct few *f, int n, int group, int count)
 {
     const unsigned char *scales = f->w->scales;
-    uint64_t halves = 0;
     const unsigned char *from = scales + ((size_t)n * (size_t)f->groups + (size_t)group) * 2;
-    memcpy(&halves, from, (size_t)count * 2);
-    return vf_pick4(_mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves)), f->lane_index);
+    uint64_t halves[2] = {0};
+    memcpy(halves, from, (size_t)count * 2);
+    __m128i packed = _mm_set_epi64x((long long)halves[1], (long long)halves[0]);
+    if (count == 8) packed = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return vf_pick8(_mm256_cvtph_ps(packed), f->lane_index);
 }
 
 INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits, const bool zeros)
@@ -265,31 +281,52 @@ INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, in
     return vi_to_float(vi_add(vi_shl(high, 8), digit[0]));
 }
 
-INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
+INLINE void prefetch_block(const uint8_t *from)
 {
-    vint raw = bytes == VECTOR_BYTES ? vi_load(from) : vi_load_part(from, bytes);
-    if (bits == 8) {
-        codes[0] = raw;
-        return;
-    }
-    codes[0] = vi_and(raw, vi_set8(15));
-    codes[1] = vi_and(vi_shr(raw, 4), vi_set8(15));
+    for (int i = 0; i < BLOCK_BYTES; i += 64)
+        _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T1);
 }
 
-/* One block whose lanes belong to 2 or 4 groups: adds to sums[output][row]. */
+/* The parts of a block of `bytes` bytes: of the lanes' first 4 bytes, then of their last 4; 4-bit
+ * codes fall into even and odd ones. */
+INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
+{
+    vint a, b;
+    if (bytes == BLOCK_BYTES) {
+        a = vi_load(from);
+        b = vi_load(from + VECTOR_BYTES);
+    } else {
+        a = vi_load_part(from, bytes);
+        b = bytes > VECTOR_BYTES ? vi_load_part(from + VECTOR_BYTES, bytes - VECTOR_BYTES)
+                                 : vi_zero();
+    }
+    vint first = vi_even(a, b);
+    vint last = vi_odd(a, b);
+    if (bits == 8) {
+        codes[0] = first;
+        codes[1] = last;
+        return;
+    }
+    codes[0] = vi_and(first, vi_set8(15));
+    codes[1] = vi_and(vi_shr(first, 4), vi_set8(15));
+    codes[2] = vi_and(last, vi_set8(15));
+    codes[3] = vi_and(vi_shr(last, 4), vi_set8(15));
+}
+
+/* One block whose lanes belong to 2, 4 or 8 groups: adds to sums[output][row]. */
 INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, int block,
                        int bytes, int groups, const int lanes, const int outs, const int rows,
                        const int bits, const int digits, const bool zeros)
 {
-    vint codes[4][2];
+    vint codes[4][4];
     vfloat scales[4];
     vint offsets[4];
     int group = block * lanes;
     UNROLL
     for (int o = 0; o < outs; o++) {
         const uint8_t *from =
-            f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * VECTOR_BYTES;
-        _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
+            f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * BLOCK_BYTES;
+        prefetch_block(from);
         load_codes(codes[o], from, bytes, bits);
         scales[o] = lane_scales(f, n + o * step, group, groups);
         offsets[o] = lane_zeros(f, n + o * step, group, groups, bits, zeros);
@@ -330,14 +367,14 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step
         }
     }
     for (int block = first; block < end; block++) {
-        vint codes[4][2];
-        size_t offset = (size_t)block * VECTOR_BYTES;
+        vint codes[4][4];
+        size_t offset = (size_t)block * BLOCK_BYTES;
         size_t left = f->row_bytes - offset;
         UNROLL
         for (int o = 0; o < outs; o++) {
             const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
-            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
-            load_codes(codes[o], from, left < VECTOR_BYTES ? (int)left : VECTOR_BYTES, bits);
+            prefetch_block(from);
+            load_codes(codes[o], from, left < BLOCK_BYTES ? (int)left : BLOCK_BYTES, bits);
         }
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -364,8 +401,8 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step
     }
 }
 
-/* A lane of 8-bit codes sums up to 4·255·127 a block: this many stay within 32 bits. */
-enum { MAX_RUN = 8192 };
+/* A lane of 8-bit codes sums up to 8·255·127 a block: this many stay within 32 bits. */
+enum { MAX_RUN = 4096 };
 
 INLINE void run_outputs(const struct few *f, float *y, int n, int step, const int outs,
                         const int rows, const int bits, const int digits, const int lanes,
@@ -382,11 +419,11 @@ INLINE void run_outputs(const struct few *f, float *y, int n, int step, const in
     int whole_blocks = k / per_block;
     if (lanes) {
         for (int block = 0; block < whole_blocks; block++)
-            lane_block(f, sums, n, step, block, VECTOR_BYTES, lanes, lanes, outs, rows, bits,
-                       digits, zeros);
+            lane_block(f, sums, n, step, block, BLOCK_BYTES, lanes, lanes, outs, rows, bits, digits,
+                       zeros);
         if (k % per_block != 0)
             lane_block(f, sums, n, step, whole_blocks,
-                       (int)f->row_bytes - whole_blocks * VECTOR_BYTES, k % per_block / f->w->group,
+                       (int)f->row_bytes - whole_blocks * BLOCK_BYTES, k % per_block / f->w->group,
                        lanes, outs, rows, bits, digits, zeros);
     } else {
         int blocks = whole_blocks + (k % per_block != 0);
@@ -440,7 +477,11 @@ typedef void run_fn(const struct few *f, float *y, int n0, int n1);
     DEFINE_ROWS(bits, digits, 4, 1)
 
 DEFINE_ALL(4, 1)
+DEFINE_ROWS(4, 1, 8, 0)
+DEFINE_ROWS(4, 1, 8, 1)
 DEFINE_ALL(4, 3)
+DEFINE_ROWS(4, 3, 8, 0)
+DEFINE_ROWS(4, 3, 8, 1)
 DEFINE_ALL(8, 1)
 DEFINE_ALL(8, 3)
 
@@ -450,17 +491,21 @@ DEFINE_ALL(8, 3)
             RUN_NAME(4, bits, digits, lanes, zeros)                                       \
     }
 
-#define ALL_RUNS(bits, digits)                                            \
-    {                                                                     \
-        {ROW_RUNS(bits, digits, 0, 0), ROW_RUNS(bits, digits, 0, 1)},     \
-            {ROW_RUNS(bits, digits, 2, 0), ROW_RUNS(bits, digits, 2, 1)}, \
-            {ROW_RUNS(bits, digits, 4, 0), ROW_RUNS(bits, digits, 4, 1)}, \
+#define ZERO_RUNS(bits, digits, lanes)                                     \
+    {                                                                      \
+        ROW_RUNS(bits, digits, lanes, 0), ROW_RUNS(bits, digits, lanes, 1) \
     }
 
-/* By bits, activations, groups in a block, zeros, rows 1, 2, 4. */
-static run_fn *const runs[2][2][3][2][3] = {
-    {ALL_RUNS(4, 1), ALL_RUNS(4, 3)},
-    {ALL_RUNS(8, 1), ALL_RUNS(8, 3)},
+/* By bits, activations, log2 of the groups in a block (0: none), zeros, log2 of the rows. */
+static run_fn *const runs[2][2][4][2][3] = {
+    {
+        {ZERO_RUNS(4, 1, 0), ZERO_RUNS(4, 1, 2), ZERO_RUNS(4, 1, 4), ZERO_RUNS(4, 1, 8)},
+        {ZERO_RUNS(4, 3, 0), ZERO_RUNS(4, 3, 2), ZERO_RUNS(4, 3, 4), ZERO_RUNS(4, 3, 8)},
+    },
+    {
+        {ZERO_RUNS(8, 1, 0), ZERO_RUNS(8, 1, 2), ZERO_RUNS(8, 1, 4)},
+        {ZERO_RUNS(8, 3, 0), ZERO_RUNS(8, 3, 2), ZERO_RUNS(8, 3, 4)},
+    },
 };
 
 bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
@@ -468,7 +513,8 @@ bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
     int per_block = block_inputs(w->bits);
     if (w->group == w->k || w->group % per_block == 0) return true;
     int lane_groups = per_block / w->group;
-    return per_block % w->group == 0 && (lane_groups == 2 || lane_groups == 4);
+    return per_block % w->group == 0 &&
+           (lane_groups == 2 || lane_groups == 4 || (lane_groups == 8 && w->bits == 4));
 }
 
 void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
@@ -485,13 +531,13 @@ void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int 
     /* Groups in a block; 0: a group is a run of whole blocks, or the row. */
     int lanes = w->group != w->k && w->group < per_block ? per_block / w->group : 0;
     if (lanes != 0) {
-        int shift = __builtin_ctz(LANES / (unsigned)lanes);
         _Alignas(64) int32_t index[LANES];
         for (int lane = 0; lane < LANES; lane++)
-            index[lane] = lane >> shift;
+            index[lane] = lane_byte(lane) * 8 / w->bits / w->group;
         f.lane_index = vi_load(index);
     }
-    run_fn *const *run = runs[w->bits == 8][!w->int8_activations][lanes / 2][w->zeros != NULL];
+    run_fn *const *run = runs[w->bits == 8][!w->int8_activations]
+                             [lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)][w->zeros != NULL];
     for (int row = 0; row < rows;) {
         int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
         run[size](&f, y + (size_t)row * (size_t)w->n, n0, n1);

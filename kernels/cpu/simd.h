@@ -63,8 +63,11 @@ INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
 INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
-/* lane → table[index[lane]], index 0 … 3. */
-INLINE vfloat vf_pick4(__m128 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps128_ps512(table)); }
+/* lane → table[index[lane]], index 0 … 7. */
+INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(table)); }
+/* Of each 128 bits, the even (odd) lanes of a, then those of b. */
+INLINE vint vi_even(vint a, vint b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88)); }
+INLINE vint vi_odd(vint a, vint b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xdd)); }
 /* The first `bytes` (0 … VECTOR_BYTES) bytes, then zeros. */
 INLINE vint vi_load_part(const void *p, int bytes)
 {
@@ -132,7 +135,9 @@ INLINE float vf_largest(vfloat a)
 INLINE vfloat vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
-INLINE vfloat vf_pick4(__m128 table, vint index) { return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(table), index); }
+INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm256_permutevar8x32_ps(table, index); }
+INLINE vint vi_even(vint a, vint b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88)); }
+INLINE vint vi_odd(vint a, vint b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xdd)); }
 INLINE vint vi_load_part(const void *p, int bytes)
 {
     _Alignas(32) unsigned char copy[32] = {0};

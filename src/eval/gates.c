@@ -171,12 +171,12 @@ int vlmp_gate_check(const vlmp_gate *gate, unsigned metrics, bool has_reference,
 {
     const field *f = find_field(gate->name);
     if (f == NULL) return vlmp_fail(err, VLMP_ERR_USAGE, "--gate: unknown name '%s'", gate->name);
-    if (f->metric != 0 && (metrics & f->metric) == 0)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': --metrics leaves '%s' out",
-                         gate->text, gate->name);
     if (f->reference && !has_reference)
         return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': '%s' needs --reference", gate->text,
                          gate->name);
+    if (f->metric != 0 && (metrics & f->metric) == 0)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': --metrics leaves '%s' out",
+                         gate->text, gate->name);
     return VLMP_OK;
 }
 

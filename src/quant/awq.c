@@ -144,6 +144,21 @@ static void pool_shared(const vlmp_awq_site *site, float *values)
     }
 }
 
+/* A channel that never fired is treated as an average one: scaled down, its weights would be
+ * rounded to nothing. */
+static void revive_dead(float *values, int k)
+{
+    double sum = 0.0;
+    int live = 0;
+    for (int c = 0; c < k; c++)
+        if (values[c] > 0.0f) {
+            sum += (double)values[c];
+            live++;
+        }
+    for (int c = 0; c < k; c++)
+        if (!(values[c] > 0.0f)) values[c] = live > 0 ? (float)(sum / live) : 1.0f;
+}
+
 static void gather_rows(struct search *s)
 {
     const vlmp_awq_site *site = s->site;
@@ -281,6 +296,7 @@ int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
         gather_rows(&s);
         mean_weights(&s, scheme->group == 0 ? site->k : scheme->group);
         pool_shared(site, s.x_mean);
+        revive_dead(s.x_mean, site->k);
         pool_shared(site, s.w_mean);
         status = try_all(&s, scales, report, err);
     }

@@ -6,7 +6,7 @@
 
 #include "src/base/memory.h"
 #include "src/quant/block.h"
-#include "src/quant/record.h"
+#include "src/quant/ends.h"
 
 /* Activations on their way through a stack, in the model as it is quantized and, where a method
  * aims at its outputs, in the original one. Empty when the plan needs no statistics. */
@@ -68,39 +68,6 @@ static int order_samples(const vlmp_calibration *calibration, vlmp_sequence **ou
         if (held == 0) *seen = (int)at;
     }
     return VLMP_OK;
-}
-
-/* A linear outside the stacks, from its weights alone. */
-static int quantize_single(const vlmp_quantize_job *job, int index, vlmp_error *err)
-{
-    const vlmp_linear_info *info = &job->linears[index];
-    const vlmp_plan_entry *entry = &job->plan->entries[index];
-    if (entry->method == VLMP_METHOD_KEEP || job->sink->record(job->sink, info->name) != NULL)
-        return VLMP_OK;
-    vlmp_loaded loaded = {0};
-    vlmp_linear linear;
-    vlmp_packed_arrays packed = {0};
-    vlmp_linear_result result;
-    float *w = vlmp_alloc((size_t)info->n * (size_t)info->k, sizeof *w);
-    int status = w != NULL ? VLMP_OK : vlmp_fail_memory(err, info->name);
-    if (status == VLMP_OK)
-        status = vlmp_load_linear(&loaded, job->sweep.model->source, info->name, info->n, info->k,
-                                  false, &linear, err);
-    if (status == VLMP_OK) {
-        vlmp_to_f32(w, linear.weight, linear.dtype, (size_t)info->n * (size_t)info->k);
-        vlmp_target target = {.info = info, .entry = entry, .w = w};
-        vlmp_target_group group = {.targets = &target, .count = 1};
-        bool reverted;
-        status = vlmp_quantize_group(job, &group, &packed, &result, &reverted, err);
-    }
-    if (status == VLMP_OK)
-        status =
-            vlmp_put_packed(job->sink, info->name, info->n, info->k, &entry->scheme, &packed, err);
-    if (status == VLMP_OK) status = vlmp_commit_results(job, info->name, &result, 1, NULL, err);
-    free(w);
-    vlmp_packed_arrays_free(&packed);
-    vlmp_unload(&loaded);
-    return status;
 }
 
 /* All blocks of a stack. features, original_features: what the projector sees, of the tower; NULL
@@ -165,30 +132,27 @@ static int run_text(const vlmp_quantize_job *job, const vlmp_sequence *sequences
         vlmp_batches_free(&same);
     }
     if (status == VLMP_OK) status = run_stack(job, &sweep->model->text, &flow, NULL, NULL, err);
+    if (status == VLMP_OK)
+        status = vlmp_quantize_head_linear(job, count > 0 ? &flow.x : NULL, &flow.batches, err);
     free_flow(&flow);
     return status;
-}
-
-static int quantize_component(const vlmp_quantize_job *job, vlmp_component component,
-                              vlmp_error *err)
-{
-    for (int i = 0; i < job->linear_count; i++)
-        if (job->linears[i].component == component) VLMP_TRY(quantize_single(job, i, err));
-    return VLMP_OK;
 }
 
 static int run_stages(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
                       vlmp_error *err)
 {
     vlmp_activations features = NO_ACTIVATIONS, original_features = NO_ACTIVATIONS;
+    size_t seen_rows = 0;
+    for (int i = 0; i < job->sweep.break_at; i++)
+        seen_rows += (size_t)sequences[i].tiles * (size_t)job->sweep.model->tile_tokens;
     int status = run_vision(job, sequences, count, &features, &original_features, err);
-    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_PROJECTOR, err);
-    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_EMBED, err);
+    if (status == VLMP_OK)
+        status = vlmp_quantize_projector(job, features.rows > 0 ? &features : NULL, seen_rows, err);
+    if (status == VLMP_OK) status = vlmp_quantize_embedding(job, err);
     if (status == VLMP_OK)
         status = run_text(job, sequences, count, &features, &original_features, err);
     vlmp_activations_free(&features);
     vlmp_activations_free(&original_features);
-    if (status == VLMP_OK) status = quantize_component(job, VLMP_COMPONENT_HEAD, err);
     return status;
 }
 

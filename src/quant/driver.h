@@ -19,11 +19,11 @@ typedef struct {
     double held_error;     /* on the samples held out */
     double held_rtn_error; /* of round to nearest in the same format */
     double damping;        /* of H; 0 when not used */
-    bool kept_rtn;         /* the guard preferred round to nearest */
-    bool fallback;         /* the method failed (H did not factor), or the group did not divide */
-    bool original_outputs; /* aimed at the original model's outputs, not at its weights */
-    bool folded;           /* AWQ moved a scale into what precedes the site */
-    double seconds;        /* not part of the result */
+    double correction; /* step towards the original model's outputs; 0: its weights are the aim */
+    bool kept_rtn;     /* the guard preferred round to nearest */
+    bool fallback;     /* the method failed (H did not factor), or the group did not divide */
+    bool folded;       /* AWQ moved a scale into what precedes the site */
+    double seconds;    /* not part of the result */
 } vlmp_linear_result;
 
 typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);

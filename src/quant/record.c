@@ -37,13 +37,11 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     if (!isnan(r->held_error)) put(w, "held_error", r->held_error);
     if (!isnan(r->held_rtn_error)) put(w, "held_rtn_error", r->held_rtn_error);
     if (r->damping > 0) put(w, "damping", r->damping);
+    if (r->correction > 0) put(w, "correction", r->correction);
     const struct {
         const char *key;
         bool value;
-    } flags[] = {{"kept_rtn", r->kept_rtn},
-                 {"fallback", r->fallback},
-                 {"folded", r->folded},
-                 {"original_outputs", r->original_outputs}};
+    } flags[] = {{"kept_rtn", r->kept_rtn}, {"fallback", r->fallback}, {"folded", r->folded}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (!flags[i].value) continue;
         vlmp_json_key(w, flags[i].key);
@@ -69,10 +67,10 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_double(object, "held_error", NAN, &r->held_error, where, err));
     VLMP_TRY(vlmp_json_double(object, "held_rtn_error", NAN, &r->held_rtn_error, where, err));
     VLMP_TRY(vlmp_json_double(object, "damping", 0, &r->damping, where, err));
+    VLMP_TRY(vlmp_json_double(object, "correction", 0, &r->correction, where, err));
     VLMP_TRY(vlmp_json_bool(object, "kept_rtn", false, &r->kept_rtn, where, err));
     VLMP_TRY(vlmp_json_bool(object, "fallback", false, &r->fallback, where, err));
     VLMP_TRY(vlmp_json_bool(object, "folded", false, &r->folded, where, err));
-    VLMP_TRY(vlmp_json_bool(object, "original_outputs", false, &r->original_outputs, where, err));
     r->method = vlmp_method_from_name(method);
     if (strlen(name) >= sizeof r->name || r->method == VLMP_METHOD_COUNT)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a record of quantized linears is damaged",

@@ -119,10 +119,10 @@ static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const fl
     return out;
 }
 
-static int run_gptq(struct work *work, const float *target, vlmp_quantized *q, vlmp_error *err)
+static int run_gptq(struct work *work, const float *target, vlmp_error *err)
 {
     vlmp_gptq_report report = {0};
-    VLMP_TRY(vlmp_gptq(q, work->job->sweep.ctx, work->hessian, work->moments->gram, target,
+    VLMP_TRY(vlmp_gptq(&work->q, work->job->sweep.ctx, work->hessian, work->moments->gram, target,
                        &work->job->gptq, work->target->info->name, &report, err));
     work->result->damping = report.damping;
     if (report.fallback) {
@@ -132,9 +132,9 @@ static int run_gptq(struct work *work, const float *target, vlmp_quantized *q, v
     return VLMP_OK;
 }
 
-/* A second result, aimed at the original model's outputs instead of at the original weights; kept
- * when it reproduces those outputs better on held-out samples. */
-static int try_original_outputs(struct work *work, vlmp_error *err)
+/* GPTQ aimed at the original model's outputs as far as that helps on held-out samples, instead of
+ * at the original weights: what the quantized layers before have lost is made up for here. */
+static int run_gptq_to_outputs(struct work *work, vlmp_error *err)
 {
     const vlmp_target *target = work->target;
     const vlmp_moments *moments = work->moments;
@@ -142,33 +142,20 @@ static int try_original_outputs(struct work *work, vlmp_error *err)
     int n = target->info->n, k = target->info->k;
     size_t values = (size_t)n * (size_t)k;
     float *cross = output_cross(ctx, target->w, n, k, moments->cross);
-    float *held = output_cross(ctx, target->w, n, k, moments->held_cross);
+    float *held_cross = output_cross(ctx, target->w, n, k, moments->held_cross);
     float *moved = vlmp_alloc(values, sizeof *moved);
-    vlmp_quantized q = {0};
-    double error = 0, moved_error = 0;
-    int status = cross != NULL && held != NULL && moved != NULL
+    int status = cross != NULL && held_cross != NULL && moved != NULL
                      ? VLMP_OK
                      : vlmp_fail_memory(err, target->info->name);
     if (status == VLMP_OK) {
+        vlmp_held_back held = {.gram = moments->held, .cross = held_cross};
         memcpy(moved, target->w, values * sizeof *moved);
-        status = vlmp_hessian_correct(work->hessian, ctx, cross, 1.0f, moved, n, err);
+        status = vlmp_hessian_correct(work->hessian, ctx, cross, &held, 1.0, moved, n,
+                                      &work->result->correction, err);
     }
-    if (status == VLMP_OK) status = vlmp_quantized_alloc(&q, n, k, &target->entry->scheme, err);
-    if (status == VLMP_OK) status = run_gptq(work, moved, &q, err);
-    vlmp_guard_linear judged = {
-        .name = target->info->name, .w = target->w, .q = &work->q, .cross = held};
-    if (status == VLMP_OK)
-        status = vlmp_guard_error(&error, ctx, &judged, moments->held, NULL, err);
-    judged.q = &q;
-    if (status == VLMP_OK)
-        status = vlmp_guard_error(&moved_error, ctx, &judged, moments->held, NULL, err);
-    if (status == VLMP_OK && moved_error < error) {
-        vlmp_quantized_copy(&work->q, &q);
-        work->result->original_outputs = true;
-    }
-    vlmp_quantized_free(&q);
+    if (status == VLMP_OK) status = run_gptq(work, moved, err);
     free(cross);
-    free(held);
+    free(held_cross);
     free(moved);
     return status;
 }
@@ -185,10 +172,9 @@ static int run_method(struct work *work, vlmp_error *err)
         return vlmp_awq_quantize(&work->q, ctx, work->moments->gram, target->w, &awq,
                                  target->info->name, err);
     case VLMP_METHOD_GPTQ:
-        return run_gptq(work, target->w, &work->q, err);
     case VLMP_METHOD_AWQ_GPTQ:
-        VLMP_TRY(run_gptq(work, target->w, &work->q, err));
-        return work->moments->held_cross != NULL ? try_original_outputs(work, err) : VLMP_OK;
+        if (work->moments->held_cross != NULL) return run_gptq_to_outputs(work, err);
+        return run_gptq(work, target->w, err);
     default:
         return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
     }

@@ -58,10 +58,11 @@ static void packed_weights(kc *k, vlmp_linear *w, bool zeros)
     if (zeros) w->zeros = kc_bytes(k, (size_t)w->n * vlmp_codes_row_bytes((int)groups, w->bits));
 }
 
-/* The largest |x| among the inputs that share a lane with input i: 8 of 4-bit codes, 4 of 8-bit. */
+/* The largest |x| among the inputs that share a lane with input i: 16 of 4-bit codes, 8 of 8-bit.
+ */
 static double lane_largest(const float *x, int k, int i, int bits)
 {
-    int size = bits == 4 ? 8 : 4;
+    int size = bits == 4 ? 16 : 8;
     double largest = 0;
     for (int j = i / size * size; j < k && j < i / size * size + size; j++)
         largest = fmax(largest, fabs((double)x[j]));

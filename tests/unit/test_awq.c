@@ -182,6 +182,27 @@ static void shared_channels_get_one_scale(void **state)
     assert_true(varied);
 }
 
+/* A channel that never fired keeps weights that are worth something. */
+static void dead_channels_are_not_scaled_away(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 30.0);
+    for (int i = 0; i < K; i++)
+        f->gram[7 * K + i] = f->gram[i * K + 7] = 0.0f;
+    f->mean_abs[7] = 0.0f;
+    vlmp_error err = {0};
+    float scales[K], largest = 0.0f;
+    const vlmp_awq_linear linear = {f->w, N};
+    const vlmp_awq_site site = {K, f->gram, f->mean_abs, &linear, 1, NULL, 0};
+    vlmp_awq_options options = vlmp_awq_defaults();
+    vlmp_awq_report report;
+    assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
+                     VLMP_OK);
+    for (int i = 0; i < K; i++)
+        if (i != 7 && i % 16 != 3) largest = fmaxf(largest, scales[i]);
+    assert_true(report.exponent > 0.0 && scales[7] >= 0.5f * largest);
+}
+
 /* Each code is the nearest to its weight on its group's final grid up to what the refit moved. */
 static void codes_are_nearest(void **state)
 {
@@ -255,6 +276,7 @@ int main(void)
         cmocka_unit_test(finds_outliers_and_lowers_the_loss),
         cmocka_unit_test(identity_is_in_the_grid),
         cmocka_unit_test(shared_channels_get_one_scale),
+        cmocka_unit_test(dead_channels_are_not_scaled_away),
         cmocka_unit_test(codes_are_nearest),
         cmocka_unit_test(guard_judges),
     };

@@ -33,7 +33,8 @@ static void half_round_trips(void **state)
 static void json_refuses(void **state)
 {
     (void)state;
-    const char *bad[] = {"{\"a\":1,\"a\":2}", "{} x", "[1,]", "{\"a\":\"\\u0000\"}", "{\"a\":1", ""};
+    const char *bad[] = {"{\"a\":1,\"a\":2}",     "{} x",      "[1,]",
+                         "{\"a\":\"\\u0000\"}", "{\"a\":1", ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vlmp_error err = {0};
         cJSON *tree;

@@ -2,8 +2,12 @@
  * meaning. */
 #pragma once
 
-#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "formats/safetensors_write.h"
 #include "src/base/half.h"

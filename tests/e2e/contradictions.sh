@@ -1,0 +1,46 @@
+#!/bin/bash
+# What is refused before any work: contradictory or missing options, exit 2.
+. "$(dirname "$0")/lib.sh"
+
+touch exists.vlmp exists.calib exists.ref
+refuses 2 'recipe and --method contradict' vlm-quantize "$model" --recipe @w4 --method gptq -o x.vlmp
+refuses 2 'recipe and --bits contradict' vlm-quantize "$model" --recipe @w4 --bits 4 -o x.vlmp
+refuses 2 'recipe and --group contradict' vlm-quantize "$model" --recipe @w4 --group 64 -o x.vlmp
+refuses 2 '--calib' vlm-quantize "$model" --method gptq -o x.vlmp
+refuses 2 '--calib' vlm-quantize "$model" --method awq -o x.vlmp
+refuses 2 '--calib' vlm-quantize "$model" --recipe @w4 -o x.vlmp
+refuses 2 '--method' vlm-quantize "$model" -o x.vlmp
+refuses 2 '-o OUT' vlm-quantize "$model" --method rtn
+refuses 2 'symmetric and --asymmetric' vlm-quantize "$model" --method rtn --symmetric --asymmetric -o x.vlmp
+refuses 2 'method' vlm-quantize "$model" --method gtpq -o x.vlmp
+refuses 2 'bits' vlm-quantize "$model" --method rtn --bits 5 -o x.vlmp
+refuses 2 'bits' vlm-quantize "$model" --method int8 --bits 4 -o x.vlmp
+refuses 2 'group' vlm-quantize "$model" --method rtn --group 48 -o x.vlmp
+refuses 2 'methd' vlm-quantize "$model" --methd rtn -o x.vlmp
+refuses 2 'MODEL' vlm-quantize --method rtn -o x.vlmp
+refuses 2 'threads' vlm-quantize "$model" --method rtn --threads 0 -o x.vlmp
+refuses 2 'exists.vlmp: .*--force' vlm-quantize "$model" --method rtn -o exists.vlmp
+refuses 2 'exists.calib: .*--force' vlm-calibrate "$model" --data "$calib_data" -o exists.calib
+refuses 2 'data' vlm-calibrate "$model" -o x.calib
+refuses 2 'samples' vlm-calibrate "$model" --data "$calib_data" -o x.calib --samples 0
+refuses 2 'exists.ref: .*--force' vlm-eval "$model" --data "$eval_data" --reference "$model" \
+    --save-reference exists.ref
+refuses 2 'reference' vlm-eval "$model" --data "$eval_data" --metrics kl
+refuses 2 'reference' vlm-eval "$model" --data "$eval_data" --save-reference x.ref
+refuses 2 'reference' vlm-eval "$model" --data "$eval_data" --gate 'kl.mean<=0.1'
+refuses 2 'perplexity' vlm-eval "$model" --data "$eval_data" --gate 'perplexity<=2'
+refuses 2 'ppl=2' vlm-eval "$model" --data "$eval_data" --gate 'ppl=2'
+refuses 2 'bleu' vlm-eval "$model" --data "$eval_data" --metrics ppl --gate 'bleu.4>=0.1'
+refuses 2 'metric' vlm-eval "$model" --data "$eval_data" --metrics ppl,blue
+refuses 2 'prompt' vlm-run "$model"
+refuses 1 'cuda' vlm-run "$model" --prompt x --device cuda
+check "nothing was written" test -z "$(find . -name 'x.*')"
+check "existing files are untouched" test ! -s exists.vlmp -a ! -s exists.calib -a ! -s exists.ref
+
+for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run; do
+    exits 0 $tool --help
+    check "$tool --help is on stdout" grep -q -- '--threads' stdout
+    check "$tool --help is quiet on stderr" test ! -s stderr
+    exits 0 $tool --version
+    check "$tool --version" grep -q "^$tool [0-9]" stdout
+done
