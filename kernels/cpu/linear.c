@@ -48,13 +48,13 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* A prepared row takes at most 6 bytes an input (8-bit codes with float activations), int8 rows at
- * most 2.5 with their sums (groups of 8). Chunks of rows use what there is, so the total is for
+/* A prepared row takes at most 4.5 bytes an input (8-bit codes with float activations), int8 rows
+ * at most 2.5 with their sums (groups of 8). Chunks of rows use what there is, so the total is for
  * speed only: all rows at once. */
 size_t vlmp_cpu_scratch_bytes(int rows, int k)
 {
     size_t row = (size_t)k * 5 / 2 + 1024;
-    size_t few = ((size_t)k * 6 + 1024) * VLMP_FEW_ROWS;
+    size_t few = ((size_t)k * 9 / 2 + 1024) * VLMP_FEW_ROWS;
     size_t many = (size_t)rows * row;
     return (many > few ? many : few) + ((size_t)4 << 20);
 }
