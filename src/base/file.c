@@ -117,14 +117,20 @@ void vlmp_map_close(vlmp_map *map)
     *map = (vlmp_map){0};
 }
 
+/* A fault maps what the page cache holds around it, in addresses aligned to this (Linux's
+ * fault_around_bytes), and so brings back the ends of neighbours released before. */
+#define FAULT_AROUND ((uintptr_t)64 << 10)
+
 void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length)
 {
     if (map->data == NULL || length == 0) return;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t first = offset / page * page;
-    size_t last = offset + length; /* a partly used last page is dropped too: it is only re-read */
-    if (last > map->length) last = map->length;
-    madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
+    /* Rounded outward: what else lies there is only read again. */
+    uintptr_t start = (uintptr_t)map->data, end = start + map->length;
+    uintptr_t first = (start + offset) / FAULT_AROUND * FAULT_AROUND;
+    uintptr_t last = (start + offset + length + FAULT_AROUND - 1) / FAULT_AROUND * FAULT_AROUND;
+    if (first < start) first = start;
+    if (last > end) last = end;
+    madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_error *err)
