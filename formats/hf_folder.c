@@ -271,13 +271,6 @@ static int open_shards(folder *f, vlmp_error *err)
     return open_shard(f, "model.safetensors", err);
 }
 
-/* A head beside a tied embedding table is never read either. */
-static bool is_unused(const folder *f, const char *name)
-{
-    return vlmp_name_is_unused(name, f->config.vision.run_layers) ||
-           (f->config.text.tied && strcmp(name, "text.head.weight") == 0);
-}
-
 static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_tensor *from,
                       vlmp_error *err)
 {
@@ -300,7 +293,7 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
         .rank = from->rank,
         .data = vlmp_safetensors_data(shard, from),
         .bytes = (size_t)(from->end - from->begin),
-        .unused = is_unused(f, name),
+        .unused = vlmp_name_is_unused(name, f->config.vision.run_layers),
     };
     if (tensor->name == NULL) return vlmp_fail_memory(err, shard->path);
     memcpy(tensor->shape, from->shape, sizeof tensor->shape);

@@ -1,12 +1,11 @@
 /* Where a data set has no answer, the model's own greedy answer stands in. */
 #pragma once
 
-#include "src/model/sample.h"
-#include "tools/engine.h"
+#include "tools/answers.h"
 #include "tools/samples.h"
 
 #define VLMP_STAND_IN_TOKENS 48
 
 /* Free *answer. */
-int vlmp_stand_in_answer(vlmp_engine *engine, const vlmp_reader *reader, const vlmp_sample *sample,
-                         char **answer, vlmp_error *err);
+int vlmp_stand_in_answer(vlmp_session *session, const vlmp_reader *reader,
+                         const vlmp_sample *sample, char **answer, vlmp_error *err);

@@ -28,6 +28,7 @@ struct command {
     struct options opt;
     vlmp_engine engine;
     vlmp_reader reader;
+    vlmp_session *session; /* only while answers are missing */
     vlmp_dataset data;
     vlmp_candidate *candidates; /* [data.count] */
     vlmp_calibration calibration;
@@ -86,8 +87,12 @@ static int tokenize(struct command *c, size_t index, vlmp_sequence *sequence, vl
     vlmp_candidate *candidate = &c->candidates[index];
     if (sample->answer_count > 0)
         return vlmp_sample_sequence(&c->reader, sample, sample->answers[0], sequence, err);
-    if (candidate->stand_in == NULL)
-        VLMP_TRY(vlmp_stand_in_answer(&c->engine, &c->reader, sample, &candidate->stand_in, err));
+    if (candidate->stand_in == NULL) {
+        if (c->session == NULL)
+            VLMP_TRY(vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
+                                         &c->reader.preprocess, err));
+        VLMP_TRY(vlmp_stand_in_answer(c->session, &c->reader, sample, &candidate->stand_in, err));
+    }
     return vlmp_sample_sequence(&c->reader, sample, candidate->stand_in, sequence, err);
 }
 
@@ -228,6 +233,9 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(inspect_all(c, err));
     VLMP_TRY(tokenize_all(c, err));
     VLMP_TRY(choose(c, err));
+    vlmp_session_free(
+        c->session); /* its weights must not stay resident while activations are measured */
+    c->session = NULL;
     c->calibration.image_size = c->engine.model.config.vision.image_size;
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
     VLMP_TRY(measure(c, err));
@@ -296,6 +304,7 @@ int main(int argc, char **argv)
         free(c.candidates[i].stand_in);
     }
     free(c.candidates);
+    vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
     vlmp_dataset_free(&c.data);
     vlmp_reader_close(&c.reader);

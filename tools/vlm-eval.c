@@ -85,11 +85,16 @@ static int make_stand_ins(struct command *c, const char *model, vlmp_error *err)
     if (c->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
     vlmp_reader reader = {0};
     VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
+    vlmp_session *session = NULL;
     int status = vlmp_reader_open(&reader, &c->engine.model, err);
+    if (status == VLMP_OK)
+        status =
+            vlmp_session_create(&session, c->engine.ctx, &c->engine.model, &reader.preprocess, err);
     for (size_t i = 0; i < c->job.count && status == VLMP_OK; i++)
         if (c->data.samples[i].answer_count == 0)
-            status = vlmp_stand_in_answer(&c->engine, &reader, &c->data.samples[i],
-                                          &c->stand_ins[i], err);
+            status =
+                vlmp_stand_in_answer(session, &reader, &c->data.samples[i], &c->stand_ins[i], err);
+    vlmp_session_free(session);
     vlmp_reader_close(&reader);
     vlmp_engine_close(&c->engine);
     c->job.stand_ins = c->stand_ins;

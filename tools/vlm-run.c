@@ -33,6 +33,11 @@ static bool on_token(void *arg, int32_t token)
     size_t before = s->out.length;
     s->status = vlmp_text_stream_push(s->text, token, &s->out, s->err);
     if (s->status != VLMP_OK || vlmp_interrupted()) return false;
+    if (before == 0) { /* an answer begins with the white space that joined it to the prompt */
+        size_t blank = strspn(s->out.data != NULL ? s->out.data : "", " \n\t");
+        if (blank > 0) memmove(s->out.data, s->out.data + blank, s->out.length + 1 - blank);
+        s->out.length -= blank;
+    }
     if (s->print && s->out.length > before) {
         fwrite(s->out.data + before, 1, s->out.length - before, stdout);
         fflush(stdout);

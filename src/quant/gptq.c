@@ -11,7 +11,7 @@
 vlmp_gptq_options vlmp_gptq_defaults(void)
 {
     return (vlmp_gptq_options){
-        .search = vlmp_search_defaults(), .sweeps = 4, .ridge = 0.05, .converged = 0.05};
+        .search = vlmp_search_defaults(), .sweeps = 3, .ridge = 0.05, .converged = 0.1};
 }
 
 double vlmp_gptq_damping(void)

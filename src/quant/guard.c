@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/memory.h"
 #include "src/quant/linalg.h"
@@ -9,36 +10,67 @@
 #include "src/quant/tiles.h"
 
 struct job {
-    const vlmp_quantized *q;
-    const float *w, *scales;
-    float *error;
+    const vlmp_guard_linear *linear;
+    const float *scales;
+    float *error; /* [taken][k] */
+    float *cross; /* [taken][k]; NULL when the linear has none */
+    int taken;
 };
 
 static void form_error(void *arg, int task, int thread)
 {
     (void)thread;
     struct job *job = arg;
-    int row0 = task * VLMP_LANES, rows = vlmp_tile_rows(job->q->n, task), k = job->q->k;
-    float *e = job->error + (size_t)row0 * (size_t)k;
-    const float *w = job->w + (size_t)row0 * (size_t)k;
-    vlmp_dequantize(job->q, row0, rows, e);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < k; c++) {
-            size_t at = (size_t)r * (size_t)k + (size_t)c;
-            e[at] = w[at] - (job->scales != NULL ? e[at] / job->scales[c] : e[at]);
-        }
+    const vlmp_quantized *q = job->linear->q;
+    size_t k = (size_t)q->k;
+    for (int r = task * VLMP_LANES; r < task * VLMP_LANES + vlmp_tile_rows(job->taken, task); r++) {
+        size_t row = (size_t)r * (size_t)q->n / (size_t)job->taken;
+        const float *w = job->linear->w + row * k;
+        float *e = job->error + (size_t)r * k;
+        vlmp_dequantize(q, (int)row, 1, e);
+        for (size_t c = 0; c < k; c++)
+            e[c] = w[c] - (job->scales != NULL ? e[c] / job->scales[c] : e[c]);
+        if (job->cross != NULL)
+            memcpy(job->cross + (size_t)r * k, job->linear->cross + row * k, k * sizeof *e);
+    }
 }
 
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                      const float *gram, const float *scales, vlmp_error *err)
 {
     const vlmp_quantized *q = linear->q;
-    struct job job = {.q = q, .w = linear->w, .scales = scales};
-    job.error = vlmp_alloc((size_t)q->n, (size_t)q->k * sizeof *job.error);
-    if (job.error == NULL) return vlmp_fail_memory(err, "comparing a linear");
-    vlmp_parallel_for(ctx->pool, vlmp_tile_count(q->n), form_error, &job);
-    int status = vlmp_weighted_error(ctx, job.error, q->n, q->k, gram, linear->cross, error, err);
+    struct job job = {.linear = linear,
+                      .scales = scales,
+                      .taken = q->n < VLMP_GUARD_ROWS ? q->n : VLMP_GUARD_ROWS};
+    size_t row_bytes = (size_t)q->k * sizeof(float);
+    job.error = vlmp_alloc((size_t)job.taken, row_bytes);
+    if (linear->cross != NULL) job.cross = vlmp_alloc((size_t)job.taken, row_bytes);
+    int status;
+    if (job.error == NULL || (linear->cross != NULL && job.cross == NULL)) {
+        status = vlmp_fail_memory(err, "comparing a linear");
+    } else {
+        vlmp_parallel_for(ctx->pool, vlmp_tile_count(job.taken), form_error, &job);
+        status = vlmp_weighted_error(ctx, job.error, job.taken, q->k, gram, job.cross, error, err);
+        if (status == VLMP_OK) *error *= (double)q->n / job.taken;
+    }
     free(job.error);
+    free(job.cross);
+    return status;
+}
+
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err)
+{
+    int taken = n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
+    size_t row_bytes = (size_t)k * sizeof *w;
+    float *rows = vlmp_alloc((size_t)taken, row_bytes);
+    if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
+    for (int r = 0; r < taken; r++)
+        memcpy(rows + (size_t)r * (size_t)k, w + (size_t)r * (size_t)n / (size_t)taken * (size_t)k,
+               row_bytes);
+    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
+    free(rows);
+    if (status == VLMP_OK) *energy *= (double)n / taken;
     return status;
 }
 

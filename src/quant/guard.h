@@ -14,7 +14,8 @@ typedef struct {
 } vlmp_guard_linear;
 
 typedef struct {
-    double method_error; /* summed over the group: change of Σ |y − ŵ·x|² against W */
+    double method_error; /* summed over the group: change of Σ |y − ŵ·x|² against W, estimated from
+                            VLMP_GUARD_ROWS rows of each linear */
     double rtn_error;
     bool keep_rtn; /* rounding to nearest is strictly better */
 } vlmp_guard_result;
@@ -24,6 +25,14 @@ typedef struct {
 int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear *linears,
                int count, const float *gram, const float *scales, vlmp_error *err);
 
+/* Rows of a linear that an error is taken on: evenly spaced, then scaled up to all rows. Methods
+ * differ from rounding by a factor; so many rows estimate it to a few percent. */
+#define VLMP_GUARD_ROWS 128
+
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                      const float *gram, const float *scales, vlmp_error *err);
+
+/* Σ |w·x|² of w [n][k], estimated from as many rows: what errors are relative to. */
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err);

@@ -130,6 +130,14 @@ static void finds_outliers_and_lowers_the_loss(void **state)
     assert_false(result.keep_rtn);
     assert_true(fabs(result.method_error - method) < 1e-3 * method);
     assert_true(fabs(result.rtn_error - plain) < 1e-3 * plain);
+    double energy, exact = 0.0;
+    assert_int_equal(vlmp_guard_energy(&energy, f->ctx, f->w, N, K, f->gram, &err), VLMP_OK);
+    for (int r = 0; r < N; r++)
+        for (int i = 0; i < K; i++)
+            for (int j = 0; j < K; j++)
+                exact +=
+                    (double)f->w[r * K + i] * (double)f->w[r * K + j] * (double)f->gram[i * K + j];
+    assert_true(fabs(energy - exact) < 1e-3 * exact);
     vlmp_quantized_free(&q);
     vlmp_quantized_free(&nearest);
 }
