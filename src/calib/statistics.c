@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/memory.h"
 
@@ -71,9 +72,22 @@ int vlmp_collector_create(vlmp_collector *collector, const vlmp_model *model,
         if ((size_t)statistics->sites[i].dim > stride) stride = (size_t)statistics->sites[i].dim;
     *collector = (vlmp_collector){
         .model = model, .sequences = sequences, .statistics = statistics, .stride = stride};
-    collector->sums =
-        vlmp_calloc((size_t)statistics->count * VLMP_TOKEN_KINDS * stride, sizeof(double));
+    collector->sums = vlmp_calloc((size_t)VLMP_SITES * VLMP_TOKEN_KINDS * stride, sizeof(double));
     return collector->sums != NULL ? VLMP_OK : vlmp_fail_memory(err, "activation statistics");
+}
+
+/* Sums of the layer at work into means. */
+static void finish_layer(vlmp_collector *c)
+{
+    for (size_t i = 0; i < VLMP_SITES; i++) {
+        vlmp_site_statistics *stats = &c->statistics->sites[c->first + i];
+        for (size_t kind = 0; kind < VLMP_TOKEN_KINDS; kind++) {
+            const double *sum = c->sums + (i * VLMP_TOKEN_KINDS + kind) * c->stride;
+            for (size_t j = 0; j < (size_t)stats->dim && stats->count[kind] > 0; j++)
+                stats->mean_abs[kind * (size_t)stats->dim + j] =
+                    (float)(sum[j] / (double)stats->count[kind]);
+        }
+    }
 }
 
 static void collect_row(const float *row, int dim, double *sum, float *max)
@@ -91,6 +105,12 @@ void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
     vlmp_collector *c = arg;
     size_t index = site_index(c->model, stack, layer, site);
     vlmp_site_statistics *stats = &c->statistics->sites[index];
+    size_t first = index - (size_t)site;
+    if (first != c->first) {
+        finish_layer(c);
+        memset(c->sums, 0, VLMP_SITES * VLMP_TOKEN_KINDS * c->stride * sizeof *c->sums);
+        c->first = first;
+    }
     bool tower = stack == &c->model->vision;
     for (int s = 0; s < batch->segment_count; s++) {
         const vlmp_segment *segment = &batch->segments[s];
@@ -100,7 +120,7 @@ void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
             size_t kind = picture ? VLMP_TOKEN_PICTURE : VLMP_TOKEN_TEXT;
             stats->count[kind]++;
             collect_row(input + (size_t)(segment->first_row + r) * (size_t)dim, dim,
-                        c->sums + (index * VLMP_TOKEN_KINDS + kind) * c->stride,
+                        c->sums + ((size_t)site * VLMP_TOKEN_KINDS + kind) * c->stride,
                         stats->max_abs + kind * (size_t)dim);
         }
     }
@@ -108,16 +128,7 @@ void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
 
 void vlmp_collector_finish(vlmp_collector *c)
 {
-    for (int i = 0; i < c->statistics->count; i++) {
-        vlmp_site_statistics *stats = &c->statistics->sites[i];
-        for (size_t kind = 0; kind < VLMP_TOKEN_KINDS; kind++) {
-            if (stats->count[kind] == 0) continue;
-            const double *sum = c->sums + ((size_t)i * VLMP_TOKEN_KINDS + kind) * c->stride;
-            for (size_t j = 0; j < (size_t)stats->dim; j++)
-                stats->mean_abs[kind * (size_t)stats->dim + j] =
-                    (float)(sum[j] / (double)stats->count[kind]);
-        }
-    }
+    finish_layer(c);
     free(c->sums);
     c->sums = NULL;
 }

@@ -28,17 +28,19 @@ void vlmp_statistics_free(vlmp_statistics *statistics);
 vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, const vlmp_model *model,
                                          const vlmp_stack *stack, int layer, vlmp_site site);
 
-/* Collects while a sweep runs. sums are doubles, turned into means by finish. */
+/* Collects while a sweep runs, which does layer after layer. sums are doubles of the layer at work,
+ * turned into means when the next one begins and by finish. */
 typedef struct {
     const vlmp_model *model;
     const vlmp_sequence *sequences;
     vlmp_statistics *statistics;
-    double *sums; /* [VLMP_TOKEN_KINDS][widest site] per site */
+    double *sums; /* [VLMP_SITES][VLMP_TOKEN_KINDS][widest site] */
     size_t stride;
+    size_t first; /* site of the layer's sums in statistics */
 } vlmp_collector;
 
 int vlmp_collector_create(vlmp_collector *collector, const vlmp_model *model,
                           const vlmp_sequence *sequences, vlmp_statistics *statistics,
                           vlmp_error *err);
 vlmp_sweep_tap_fn vlmp_collect;                        /* arg: the collector */
-void vlmp_collector_finish(vlmp_collector *collector); /* means; frees the sums */
+void vlmp_collector_finish(vlmp_collector *collector); /* the last means; frees the sums */
