@@ -8,7 +8,7 @@
 
 /* STRIP rows by two vectors of outputs stay in registers; a strip's inputs of one panel fit L1, the
  * tile's weights of one panel L2. */
-enum { PAIR = 2 * LANES, STRIP = 6, PANEL = 1024, CHUNK = 64 };
+enum { PAIR = 2 * LANES, STRIP = 6, PANEL = 1024, CHUNK = 128 };
 
 /* 4 outputs × 4 inputs, to inputs × outputs. */
 INLINE void transpose4(float *out, const float *from)

@@ -2,7 +2,7 @@
 #include "kernels/blas.h"
 #include "kernels/cpu/cpu.h"
 
-enum { GRAM_TILE = 256, GRAM_ROWS = 1024, GEMM_TILE = 256 };
+enum { GRAM_TILE = 256, GRAM_ROWS = 512, GEMM_TILE = 256 };
 
 static int ceil_div(int a, int b)
 {
