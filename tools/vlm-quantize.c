@@ -11,6 +11,7 @@
 #include "formats/tensor_file.h"
 #include "src/base/table.h"
 #include "src/quant/driver.h"
+#include "src/quant/fold.h"
 #include "src/quant/record.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
@@ -81,6 +82,24 @@ static size_t source_bytes(const vlmp_source *source, const char *name)
     return tensor != NULL ? tensor->bytes : 0;
 }
 
+/* The packed file's tensors, before anything is computed. */
+static int plan_file(struct command *c, vlmp_error *err)
+{
+    const vlmp_source *source = c->engine.source;
+    VLMP_TRY(vlmp_packed_plan_init(&c->packed, source, err));
+    for (int i = 0; i < c->linear_count; i++) {
+        const vlmp_plan_entry *entry = &c->plan.entries[i];
+        if (entry->method == VLMP_METHOD_KEEP) continue;
+        VLMP_TRY(vlmp_packed_plan_quantize(&c->packed, c->linears[i].name, &entry->scheme, err));
+        char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
+        int count = vlmp_fold_vectors(names, &c->linears[i], entry->method);
+        for (int v = 0; v < count; v++)
+            if (source->find(source, names[v]) != NULL)
+                VLMP_TRY(vlmp_packed_plan_replace(&c->packed, names[v], VLMP_F32, err));
+    }
+    return VLMP_OK;
+}
+
 static int make_plan(struct command *c, vlmp_error *err)
 {
     const vlmp_model *model = &c->engine.model;
@@ -100,12 +119,7 @@ static int make_plan(struct command *c, vlmp_error *err)
                                 c->opt.recipe != NULL ? c->opt.recipe : "options", err);
     free(list);
     if (status != VLMP_OK) return status;
-    VLMP_TRY(vlmp_packed_plan_init(&c->packed, c->engine.source, err));
-    for (int i = 0; i < c->linear_count; i++)
-        if (c->plan.entries[i].method != VLMP_METHOD_KEEP)
-            VLMP_TRY(vlmp_packed_plan_quantize(&c->packed, c->linears[i].name,
-                                               &c->plan.entries[i].scheme, err));
-    return VLMP_OK;
+    return plan_file(c, err);
 }
 
 static int load_calibration(struct command *c, vlmp_error *err)

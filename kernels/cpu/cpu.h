@@ -8,7 +8,7 @@
 /* Products of at most this many rows read packed weights directly; more rows go through tiles. */
 #define VLMP_FEW_ROWS 8
 
-#define VLMP_INT8_COLUMNS 64
+#define VLMP_TILE_COLUMNS 64
 
 typedef struct vlmp_cpu_kernels {
     const char *name;
@@ -29,13 +29,17 @@ typedef struct vlmp_cpu_kernels {
     void (*packed_rows)(float *y, const void *prepared, size_t stride, int rows,
                         const vlmp_linear *w, int n0, int n1);
 
-    /* Many rows with int8 activations: at most VLMP_INT8_COLUMNS outputs, unpacked into scratch
+    /* Many rows with int8 activations: at most VLMP_TILE_COLUMNS outputs, unpacked into scratch
      * (VLMP_THREAD_SCRATCH bytes) first. tile_supports may be NULL: never. */
     bool (*tile_supports)(const vlmp_linear *w);
     size_t (*tile_prepared_bytes)(const vlmp_linear *w);
     void (*tile_prepare_row)(void *prepared, const float *x, const vlmp_linear *w);
     void (*int8_tile)(float *y, const void *prepared, size_t stride, int rows, const vlmp_linear *w,
                       int n0, int n1, void *scratch);
+
+    /* Many rows in F32, at most VLMP_TILE_COLUMNS outputs. NULL: BLAS does it. */
+    void (*float_tile)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1,
+                       void *scratch);
 
     /* s[j] = factor·q·k_j for count rows k_j of dim, stride apart. */
     void (*dots)(float *s, float factor, const float *q, const float *k, size_t stride, int count,

@@ -114,54 +114,71 @@ void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0,
 enum { MOST_OUTPUTS = 4, MOST_ROWS = 4 };
 
 /* Bytes by which weights are prefetched. */
-#ifndef AHEAD
-#    define AHEAD 2048
-#endif
+enum { AHEAD = 2048 };
+
+struct dense {
+    const vlmp_linear *w;
+    const float *x;
+    const unsigned char *weight; /* of the first output */
+    size_t stride;               /* bytes between outputs that run together */
+};
+
+/* Adds `lanes` inputs from k on. */
+INLINE void dense_vector(const struct dense *d, vfloat sums[MOST_OUTPUTS][MOST_ROWS], int k,
+                         int lanes, const int outs, const int rows, const vlmp_dtype dtype)
+{
+    const size_t size = dtype == VLMP_F32 ? 4 : 2;
+    vfloat inputs[MOST_ROWS];
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const float *from = d->x + (size_t)r * (size_t)d->w->k + k;
+        inputs[r] = lanes == LANES ? vf_load(from) : vf_load_part(from, lanes);
+    }
+    UNROLL
+    for (int o = 0; o < outs; o++) {
+        const unsigned char *from = d->weight + (size_t)o * d->stride + (size_t)k * size;
+        vfloat values =
+            lanes == LANES ? load_weights(from, dtype) : load_weights_part(from, dtype, lanes);
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            sums[o][r] = vf_fma(values, inputs[r], sums[o][r]);
+    }
+}
 
 INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n, int step,
                           const int outs, const int rows, const vlmp_dtype dtype)
 {
     const size_t size = dtype == VLMP_F32 ? 4 : 2;
+    const int line = 64 / (int)size; /* weights in a cache line */
     const size_t row_bytes = (size_t)w->k * size;
-    const unsigned char *weight = (const unsigned char *)w->weight + (size_t)n * row_bytes;
+    const struct dense d = {w, x, (const unsigned char *)w->weight + (size_t)n * row_bytes,
+                            (size_t)step * row_bytes};
     vfloat sums[MOST_OUTPUTS][MOST_ROWS];
     UNROLL
-    for (int o = 0; o < outs; o++)
-        UNROLL
-    for (int r = 0; r < rows; r++)
-        sums[o][r] = vf_zero();
-    int k = 0;
-    for (; k + LANES <= w->k; k += LANES) {
-        vfloat inputs[MOST_ROWS];
+    for (int o = 0; o < outs; o++) {
         UNROLL
         for (int r = 0; r < rows; r++)
-            inputs[r] = vf_load(x + (size_t)r * (size_t)w->k + k);
-        UNROLL
-        for (int o = 0; o < outs; o++) {
-            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
-            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T1);
-            vfloat values = load_weights(from, dtype);
-            UNROLL
-            for (int r = 0; r < rows; r++)
-                sums[o][r] = vf_fma(values, inputs[r], sums[o][r]);
-        }
+            sums[o][r] = vf_zero();
     }
-    if (k < w->k) {
+    int k = 0;
+    for (; k + line <= w->k; k += line) {
         UNROLL
-        for (int o = 0; o < outs; o++) {
-            const unsigned char *from = weight + (size_t)(o * step) * row_bytes + (size_t)k * size;
-            vfloat values = load_weights_part(from, dtype, w->k - k);
-            UNROLL
-            for (int r = 0; r < rows; r++)
-                sums[o][r] = vf_fma(
-                    values, vf_load_part(x + (size_t)r * (size_t)w->k + k, w->k - k), sums[o][r]);
-        }
+        for (int o = 0; o < outs; o++)
+            _mm_prefetch((const char *)d.weight + (size_t)o * d.stride + (size_t)k * size + AHEAD,
+                         _MM_HINT_T1);
+        UNROLL
+        for (int v = 0; v < line / LANES; v++)
+            dense_vector(&d, sums, k + v * LANES, LANES, outs, rows, dtype);
     }
+    for (; k + LANES <= w->k; k += LANES)
+        dense_vector(&d, sums, k, LANES, outs, rows, dtype);
+    if (k < w->k) dense_vector(&d, sums, k, w->k - k, outs, rows, dtype);
     UNROLL
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
         UNROLL
-    for (int o = 0; o < outs; o++)
-        y[(size_t)r * (size_t)w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]);
+        for (int o = 0; o < outs; o++)
+            y[(size_t)r * (size_t)w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]);
+    }
 }
 
 #define DEFINE_DENSE(dtype, rows)                                                              \

@@ -101,7 +101,7 @@ struct tile {
     int steps;            /* in all */
     int group_steps;      /* in a group */
     unsigned char *codes; /* [pair][steps][PAIR outputs][4] */
-    float *scales;        /* [groups][VLMP_INT8_COLUMNS] */
+    float *scales;        /* [groups][VLMP_TILE_COLUMNS] */
     int32_t *zeros;       /* the same */
 };
 
@@ -154,7 +154,7 @@ static void unpack_scales(const struct tile *t)
     const vlmp_linear *w = t->w;
     const unsigned char *scales = w->scales;
     size_t groups = (size_t)t->groups;
-    for (int c = 0; c < VLMP_INT8_COLUMNS; c++) {
+    for (int c = 0; c < VLMP_TILE_COLUMNS; c++) {
         size_t n = (size_t)(t->n0 + c);
         const uint8_t *zeros = w->zeros == NULL || c >= t->columns
                                    ? NULL
@@ -170,8 +170,8 @@ static void unpack_scales(const struct tile *t)
             }
             int zero = 1 << (w->bits - 1);
             if (zeros != NULL) zero = w->bits == 8 ? zeros[g] : zeros[g / 2] >> (g % 2 * 4) & 15;
-            t->scales[g * VLMP_INT8_COLUMNS + (size_t)c] = scale;
-            t->zeros[g * VLMP_INT8_COLUMNS + (size_t)c] = zero;
+            t->scales[g * VLMP_TILE_COLUMNS + (size_t)c] = scale;
+            t->zeros[g * VLMP_TILE_COLUMNS + (size_t)c] = zero;
         }
     }
 }
@@ -198,7 +198,7 @@ INLINE void strip(const struct tile *t, float *y, int row, int first, const int 
     }
     size_t offset = steps_offset(t->groups);
     for (int g = 0; g < t->groups; g++) {
-        const size_t at = (size_t)g * VLMP_INT8_COLUMNS + (size_t)first;
+        const size_t at = (size_t)g * VLMP_TILE_COLUMNS + (size_t)first;
         vint zero0 = vi_load(t->zeros + at);
         vint zero1 = vi_load(t->zeros + at + LANES);
         vint whole[STRIP][2];
@@ -258,9 +258,9 @@ INLINE void run_rows(const struct tile *t, float *y, int rows, const bool wide)
 void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int rows,
                            const vlmp_linear *w, int n0, int n1, void *scratch)
 {
-    assert(n1 - n0 <= VLMP_INT8_COLUMNS);
+    assert(n1 - n0 <= VLMP_TILE_COLUMNS);
     int groups = vlmp_linear_groups(w);
-    size_t scale_count = (size_t)groups * VLMP_INT8_COLUMNS;
+    size_t scale_count = (size_t)groups * VLMP_TILE_COLUMNS;
     struct tile t = {
         .w = w,
         .prepared = prepared,

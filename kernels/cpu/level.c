@@ -18,6 +18,7 @@ const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
     .tile_prepared_bytes = LEVEL_NAME(tile_prepared_bytes),
     .tile_prepare_row = LEVEL_NAME(tile_prepare_row),
     .int8_tile = LEVEL_NAME(int8_tile),
+    .float_tile = LEVEL_NAME(float_tile),
     .dots = LEVEL_NAME(dots),
     .weighted_sum = LEVEL_NAME(weighted_sum),
     .scale = LEVEL_NAME(scale),

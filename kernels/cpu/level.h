@@ -19,6 +19,8 @@ void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int ro
 void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
 void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
                             int n1);
+void LEVEL_NAME(float_tile)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
+                            int n1, void *scratch);
 
 void LEVEL_NAME(dots)(float *s, float factor, const float *q, const float *k, size_t stride,
                       int count, int dim);

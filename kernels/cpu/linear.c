@@ -10,7 +10,7 @@ enum {
     TILE_ROWS = 256,
     TILE_COLUMNS = 128,
     TILE_PANEL = 1024,
-    INT8_TILE_ROWS = 512,
+    OWN_TILE_ROWS = 512, /* of float_tile and int8_tile */
     FEW_BLOCK = 64,
     MAX_SHARED = 8, /* products of one input that run as one batch */
 };
@@ -21,7 +21,8 @@ enum way {
     DENSE_ROWS,  /* few rows */
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
     INT8_TILES,  /* many rows, int8 activations */
-    BLAS_TILES,  /* many rows, F32 */
+    FLOAT_TILES, /* many rows, F32 */
+    BLAS_TILES,  /* the same where the level has no kernel of its own */
 };
 
 struct products {
@@ -48,13 +49,13 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* A prepared row takes at most 6 bytes an input (8-bit codes with float activations), int8 rows at
- * most 2.5 with their sums (groups of 8). Chunks of rows use what there is, so the total is for
+/* A prepared row takes at most 4.5 bytes an input (8-bit codes with float activations), int8 rows
+ * at most 2.5 with their sums (groups of 8). Chunks of rows use what there is, so the total is for
  * speed only: all rows at once. */
 size_t vlmp_cpu_scratch_bytes(int rows, int k)
 {
     size_t row = (size_t)k * 5 / 2 + 1024;
-    size_t few = ((size_t)k * 6 + 1024) * VLMP_FEW_ROWS;
+    size_t few = ((size_t)k * 9 / 2 + 1024) * VLMP_FEW_ROWS;
     size_t many = (size_t)rows * row;
     return (many > few ? many : few) + ((size_t)4 << 20);
 }
@@ -93,24 +94,35 @@ static void blas_tile(const struct products *p, float *y, const vlmp_linear *w, 
 static void int8_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                       int thread)
 {
-    int rows = smaller(INT8_TILE_ROWS, p->rows - row0);
-    int n1 = smaller(n0 + VLMP_INT8_COLUMNS, w->n);
+    int rows = smaller(OWN_TILE_ROWS, p->rows - row0);
+    int n1 = smaller(n0 + VLMP_TILE_COLUMNS, w->n);
     y += (size_t)row0 * (size_t)w->n;
     p->kernels->int8_tile(y, p->prepared + (size_t)row0 * p->stride, p->stride, rows, w, n0, n1,
                           thread_scratch(p->ctx, thread));
     add_bias(y, rows, w, n0, n1);
 }
 
+static void float_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
+                       int thread)
+{
+    int rows = smaller(OWN_TILE_ROWS, p->rows - row0);
+    int n1 = smaller(n0 + VLMP_TILE_COLUMNS, w->n);
+    y += (size_t)row0 * (size_t)w->n;
+    p->kernels->float_tile(y, p->x + (size_t)row0 * (size_t)w->k, rows, w, n0, n1,
+                           thread_scratch(p->ctx, thread));
+    add_bias(y, rows, w, n0, n1);
+}
+
 static int tile_rows(const struct products *p)
 {
-    return p->way == BLAS_TILES ? TILE_ROWS : p->way == INT8_TILES ? INT8_TILE_ROWS : p->rows;
+    if (p->way == BLAS_TILES) return TILE_ROWS;
+    return p->way == INT8_TILES || p->way == FLOAT_TILES ? OWN_TILE_ROWS : p->rows;
 }
 
 static int tile_columns(const struct products *p)
 {
-    return p->way == BLAS_TILES   ? TILE_COLUMNS
-           : p->way == INT8_TILES ? VLMP_INT8_COLUMNS
-                                  : FEW_BLOCK;
+    if (p->way == BLAS_TILES) return TILE_COLUMNS;
+    return p->way == INT8_TILES || p->way == FLOAT_TILES ? VLMP_TILE_COLUMNS : FEW_BLOCK;
 }
 
 static void product_task(void *arg, int task, int thread)
@@ -128,6 +140,9 @@ static void product_task(void *arg, int task, int thread)
     switch (p->way) {
     case BLAS_TILES:
         blas_tile(p, p->y[i], w, row0, n0, thread);
+        break;
+    case FLOAT_TILES:
+        float_tile(p, p->y[i], w, row0, n0, thread);
         break;
     case INT8_TILES:
         int8_tile(p, p->y[i], w, row0, n0, thread);
@@ -198,7 +213,8 @@ static void run_batch(struct products *p)
 static enum way way_of(const vlmp_cpu_kernels *kernels, int rows, const vlmp_linear *w)
 {
     bool int8 = w->bits != 0 && w->int8_activations;
-    if (rows > VLMP_FEW_ROWS && !int8) return BLAS_TILES;
+    if (rows > VLMP_FEW_ROWS && !int8)
+        return kernels->float_tile != NULL ? FLOAT_TILES : BLAS_TILES;
     if (w->bits == 0) return DENSE_ROWS;
     if (rows > VLMP_FEW_ROWS && kernels->tile_supports != NULL && kernels->tile_supports(w))
         return INT8_TILES;
@@ -218,7 +234,7 @@ static bool joins(const struct products *p, const vlmp_linear *w)
     if (p->count == MAX_SHARED || kernels_of(p->ctx, w) != p->kernels ||
         way_of(p->kernels, p->rows, w) != p->way)
         return false;
-    if (p->way == DENSE_ROWS || p->way == BLAS_TILES) return true;
+    if (p->way != PACKED_ROWS && p->way != INT8_TILES) return true;
     return w->bits == first->bits && w->int8_activations == first->int8_activations &&
            (p->way != INT8_TILES || w->group == first->group);
 }

@@ -262,52 +262,58 @@ static int quantize_weights_only(struct block_job *b, vlmp_error *err)
     return VLMP_OK;
 }
 
-/* Norms and biases that AWQ changed, as F32. names gets those put, NULL-terminated. */
+/* What vlmp_fold_vectors names: part 0 the bias, 1 the weight of a norm. */
+static const float *folded_vector(const struct block_job *b, vlmp_site site, int part, int *length)
+{
+    const vlmp_block *block = &b->block;
+    *length = b->stack->shape.dim;
+    switch (site) {
+    case VLMP_SITE_ATTN_IN:
+        return part == 0 ? block->norm1_bias : block->norm1;
+    case VLMP_SITE_MLP_IN:
+        return part == 0 ? block->norm2_bias : block->norm2;
+    case VLMP_SITE_ATTN_OUT:
+        *length = block->v.n;
+        return block->v.bias;
+    default:
+        *length = block->up.n;
+        return block->up.bias;
+    }
+}
+
+/* Norms and biases of AWQ's sites, as F32. names gets those put. */
 static int put_folded(struct block_job *b, char (*names)[VLMP_NAME_MAX], int *count,
                       vlmp_error *err)
 {
-    bool vision = b->stack == &b->job->sweep.model->vision;
-    const char *const norms[] = {vision ? "norm1" : "attn_norm", vision ? "norm2" : "mlp_norm"};
-    struct {
-        char name[VLMP_NAME_MAX];
-        const float *values;
-        int length;
-    } items[4 + VLMP_BLOCK_LINEARS];
-    int n = 0;
-    for (int i = 0; i < 2; i++) {
-        const float *const values[] = {b->fold.norm[i], b->fold.norm_bias[i]};
-        for (int part = 0; part < 2; part++) {
-            if (values[part] == NULL) continue;
-            snprintf(items[n].name, VLMP_NAME_MAX, "%s.layers.%d.%s.%s", b->stack->prefix, b->layer,
-                     norms[i], part == 0 ? "weight" : "bias");
-            items[n].values = values[part];
-            items[n++].length = b->stack->shape.dim;
+    *count = 0;
+    bool put[VLMP_SITES] = {false};
+    for (int i = 0; i < b->count; i++) {
+        char found[VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
+        vlmp_site site = b->linears[i].info->site;
+        int parts = vlmp_fold_vectors(found, b->linears[i].info, b->linears[i].entry->method);
+        if (put[site]) continue;
+        for (int part = 0; part < parts; part++) {
+            int length;
+            const float *values = folded_vector(b, site, part, &length);
+            put[site] = true;
+            if (values == NULL) continue;
+            vlmp_tensor tensor = {.name = found[part],
+                                  .dtype = VLMP_F32,
+                                  .rank = 1,
+                                  .shape = {length},
+                                  .data = (const void *)values,
+                                  .bytes = (size_t)length * sizeof(float)};
+            VLMP_TRY(b->job->sink->put(b->job->sink, &tensor, err));
+            memcpy(names[(*count)++], found[part], VLMP_NAME_MAX);
         }
     }
-    for (int i = 0; i < b->count; i++) {
-        if (b->fold.bias[i] == NULL) continue;
-        snprintf(items[n].name, VLMP_NAME_MAX, "%.80s.bias", b->linears[i].info->name);
-        items[n].values = b->fold.bias[i];
-        items[n++].length = b->linears[i].info->n;
-    }
-    for (int i = 0; i < n; i++) {
-        vlmp_tensor tensor = {.name = items[i].name,
-                              .dtype = VLMP_F32,
-                              .rank = 1,
-                              .shape = {items[i].length},
-                              .data = (const void *)items[i].values,
-                              .bytes = (size_t)items[i].length * sizeof(float)};
-        VLMP_TRY(b->job->sink->put(b->job->sink, &tensor, err));
-        memcpy(names[i], items[i].name, VLMP_NAME_MAX);
-    }
-    *count = n;
     return VLMP_OK;
 }
 
 static int commit(struct block_job *b, const char *step, vlmp_error *err)
 {
-    char names[4 + VLMP_BLOCK_LINEARS][VLMP_NAME_MAX];
-    const char *list[5 + VLMP_BLOCK_LINEARS] = {0};
+    char names[VLMP_SITES * VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
+    const char *list[VLMP_SITES * VLMP_FOLD_VECTORS + 1] = {0};
     int count = 0;
     VLMP_TRY(put_folded(b, names, &count, err));
     for (int i = 0; i < count; i++)

@@ -1,6 +1,7 @@
 #include "src/quant/fold.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,9 +109,32 @@ static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stac
     return status;
 }
 
-static bool is_awq(const vlmp_block_linear *l)
+static bool is_awq(vlmp_method method)
 {
-    return l->entry->method == VLMP_METHOD_AWQ || l->entry->method == VLMP_METHOD_AWQ_GPTQ;
+    return method == VLMP_METHOD_AWQ || method == VLMP_METHOD_AWQ_GPTQ;
+}
+
+int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_linear_info *info,
+                      vlmp_method method)
+{
+    bool vision = info->component == VLMP_COMPONENT_VISION;
+    if (!is_awq(method) || (!vision && info->component != VLMP_COMPONENT_TEXT)) return 0;
+    const char *stack = vision ? "vision" : "text", *norm = NULL, *bias = NULL;
+    if (info->site == VLMP_SITE_ATTN_IN)
+        norm = vision ? "norm1" : "attn_norm";
+    else if (info->site == VLMP_SITE_MLP_IN)
+        norm = vision ? "norm2" : "mlp_norm";
+    else if (info->site == VLMP_SITE_ATTN_OUT)
+        bias = "attn.v";
+    else if (!vision)
+        bias = "mlp.up";
+    else
+        return 0;
+    const char *of = norm != NULL ? norm : bias;
+    snprintf(names[0], VLMP_NAME_MAX, "%s.layers.%d.%s.bias", stack, info->layer, of);
+    if (norm == NULL) return 1;
+    snprintf(names[1], VLMP_NAME_MAX, "%s.layers.%d.%s.weight", stack, info->layer, of);
+    return 2;
 }
 
 /* The linear whose rows a site's scale is folded into: v before o, up before a gated down. */
@@ -133,7 +157,7 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
     for (int i = 0; i < count; i++) {
         if (linears[i].info->site != site) continue;
         const vlmp_scheme *scheme = &linears[i].entry->scheme;
-        if (!is_awq(&linears[i])) return false;
+        if (!is_awq(linears[i].entry->method)) return false;
         if (first != NULL && (first->bits != scheme->bits || first->group != scheme->group ||
                               first->symmetric != scheme->symmetric))
             return false;

@@ -27,6 +27,13 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
                     const vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err);
 
+/* The vectors that AWQ folds the scales of a linear's site into, by name; the model may lack them.
+ * They are stored as F32 whether scales were found or not, so that a plan knows its file's size.
+ * Returns how many. */
+#define VLMP_FOLD_VECTORS 2
+int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_linear_info *info,
+                      vlmp_method method);
+
 /* Takes the scales of a norm's site back: norm and weights are as they were, to rounding. */
 void vlmp_fold_revert(vlmp_fold *fold, const vlmp_block_linear *linears, int count, vlmp_site site);
 void vlmp_fold_free(vlmp_fold *fold);

@@ -246,8 +246,8 @@ static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, s
                             group->scales, err);
     for (int t = 0; t < group->count && status == VLMP_OK; t++) {
         double one;
-        status = vlmp_weighted_error(job->sweep.ctx, j.weights[t], group->targets[t].info->n,
-                                     group->moments->k, j.gram, NULL, &one, err);
+        status = vlmp_guard_energy(&one, job->sweep.ctx, j.weights[t], group->targets[t].info->n,
+                                   group->moments->k, j.gram, err);
         weight += one;
     }
     bool keep = verdict.keep_rtn && (group->scales == NULL || group->can_revert);
@@ -270,8 +270,8 @@ static int seen_error(struct work *work, vlmp_error *err)
     double error, weight;
     vlmp_guard_linear judged = {.name = target->info->name, .w = target->w, .q = &work->q};
     VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, work->moments->gram, NULL, err));
-    VLMP_TRY(vlmp_weighted_error(ctx, target->w, target->info->n, target->info->k,
-                                 work->moments->gram, NULL, &weight, err));
+    VLMP_TRY(vlmp_guard_energy(&weight, ctx, target->w, target->info->n, target->info->k,
+                               work->moments->gram, err));
     work->result->error = error / (weight > 0 ? weight : 1);
     return VLMP_OK;
 }

@@ -37,7 +37,7 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
         --prompt "What is here?" --max-new-tokens 4
     # A group that was asked for and does not divide is a fallback; one that was left open is not.
     exits 3 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp
-    exits 0 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp --force --allow-fallbacks 9
+    exits 0 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp --force --allow-fallbacks 21
     rm group.vlmp*
 done
 

@@ -1,0 +1,208 @@
+/* config.json of the LLaVA line: class defaults, both spellings of RoPE, windows, and LLaVA-NeXT's
+ * picture plan and packing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/model/config.h"
+#include "src/model/family.h"
+
+static int read_config(vlmp_config *config, vlmp_error *err, const char *type, const char *rest,
+                       const char *text)
+{
+    char json[2048];
+    *err = (vlmp_error){0};
+    snprintf(json, sizeof json, "{\"model_type\":\"%s\"%s,\"text_config\":{%s}}", type, rest, text);
+    return vlmp_config_read(config, json, strlen(json), "config.json", err);
+}
+
+static vlmp_config good(const char *type, const char *rest, const char *text)
+{
+    vlmp_config config;
+    vlmp_error err;
+    if (read_config(&config, &err, type, rest, text) != VLMP_OK) fail_msg("%s", err.message);
+    return config;
+}
+
+static void refused(const char *type, const char *rest, const char *text, const char *message)
+{
+    vlmp_config config;
+    vlmp_error err;
+    assert_int_equal(read_config(&config, &err, type, rest, text), VLMP_ERR_INPUT);
+    if (strstr(err.message, message) == NULL) fail_msg("no '%s' in: %s", message, err.message);
+}
+
+/* What published files leave out. */
+static void class_defaults(void **state)
+{
+    (void)state;
+    vlmp_config c = good("llava", "", "\"vocab_size\":32064");
+    assert_string_equal(c.text.model_type, "llama");
+    assert_int_equal(c.text.hidden, 4096);
+    assert_int_equal(c.text.kv_heads, 32);
+    assert_int_equal(c.text.head_dim, 128);
+    assert_int_equal(c.vision.layers, 24);
+    assert_int_equal(c.vision.run_layers, 23);
+    assert_int_equal(c.vision.image_size, 336);
+    assert_int_equal(c.image_token, 32000);
+    assert_false(c.has_newline);
+    assert_int_equal(c.pinpoint_count, 0);
+    c = good("llava_next", "", "\"model_type\":\"mistral\",\"sliding_window\":null");
+    assert_true(c.has_newline);
+    assert_int_equal(c.pinpoint_count, 5);
+    assert_int_equal(c.pinpoints[4][1], 1008);
+    assert_int_equal(c.text.kv_heads, 8);
+    assert_false(c.text.sliding[0]);
+    c = good("llava_next", "", "\"model_type\":\"qwen2\",\"num_key_value_heads\":null");
+    assert_int_equal(c.text.kv_heads, 32);
+    assert_true(c.text.qkv_bias);
+    assert_false(c.text.o_bias);
+    c = good("llava", "", "\"model_type\":\"qwen2\",\"attention_bias\":true,\"mlp_bias\":true");
+    assert_false(c.text.o_bias); /* switches of Llama's class alone */
+    assert_false(c.text.mlp_bias);
+}
+
+static void windows(void **state)
+{
+    (void)state;
+    vlmp_config c = good("llava", "", "\"model_type\":\"mistral\"");
+    assert_int_equal(c.text.window, 4096); /* absent is not null */
+    assert_true(c.text.sliding[0] && c.text.sliding[31]);
+    c = good("llava", "", "\"model_type\":\"qwen2\",\"sliding_window\":64");
+    assert_false(c.text.sliding[31]);
+    c = good("llava", "",
+             "\"model_type\":\"qwen2\",\"sliding_window\":64,\"use_sliding_window\":true,"
+             "\"max_window_layers\":30");
+    assert_int_equal(c.text.window, 64);
+    assert_false(c.text.sliding[29]);
+    assert_true(c.text.sliding[30] && c.text.sliding[31]);
+    static const char layers[] = "\"model_type\":\"qwen2\",\"num_hidden_layers\":2,"
+                                 "\"layer_types\":[\"sliding_attention\",\"full_attention\"]";
+    char text[400];
+    snprintf(text, sizeof text, "%s,\"use_sliding_window\":true", layers);
+    c = good("llava", "", text);
+    assert_true(c.text.sliding[0]);
+    assert_false(c.text.sliding[1]);
+    refused("llava", "", layers, "there is no window");
+    refused("llava", "", "\"model_type\":\"qwen2\",\"layer_types\":[\"full_attention\"]",
+            "one entry for each of 32");
+    refused("llava", "",
+            "\"model_type\":\"qwen2\",\"num_hidden_layers\":1,"
+            "\"layer_types\":[\"linear_attention\"]",
+            "linear_attention");
+}
+
+/* transformers 4 and 5 write one thing in two ways. */
+static void rope_spellings(void **state)
+{
+    (void)state;
+    static const char numbers[] = "\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+                                  "\"original_max_position_embeddings\":256";
+    char old[500], new[500];
+    snprintf(old, sizeof old, "\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"llama3\",%s}",
+             numbers);
+    snprintf(new, sizeof new,
+             "\"rope_parameters\":{\"rope_type\":\"llama3\",\"rope_theta\":5e5,%s}", numbers);
+    vlmp_config a = good("llava", "", old), b = good("llava", "", new);
+    assert_int_equal(a.text.rope.kind, VLMP_ROPE_LLAMA3);
+    assert_memory_equal(&a.text.rope, &b.text.rope, sizeof a.text.rope);
+    float freq[4];
+    vlmp_rope_frequencies(&a.text.rope, 8, freq);
+    /* Wave lengths 6.3, 167, 4443, 118 141: below 256/4 kept, above 256 divided, between mixed. */
+    assert_true(freq[0] == 1.0f);
+    float plain = 0.0376060309f, share = (256 / (6.283185307f / plain) - 1) / 3;
+    assert_true(freq[1] > plain / 8 && freq[1] < plain);
+    assert_true(freq[1] / ((1 - share) * plain / 8 + share * plain) < 1 + 1e-5f);
+    assert_true(freq[1] / ((1 - share) * plain / 8 + share * plain) > 1 - 1e-5f);
+    assert_true(freq[2] < 0.00141421356f / 8 * (1 + 1e-5f));
+    refused("llava", "", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", "yarn");
+}
+
+static void next_refuses(void **state)
+{
+    (void)state;
+    refused("llava_next", ",\"vision_feature_select_strategy\":\"full\"", "", "must be default");
+    refused("llava_next", ",\"image_grid_pinpoints\":[[336,700]]", "", "[336, 700]");
+    refused("llava_next", ",\"image_grid_pinpoints\":[]", "", "image_grid_pinpoints");
+    refused("llava_onevision", "", "", "llava_onevision");
+}
+
+#define HIDDEN 2
+
+/* Two patches a side: a feature's first value is its tile and place, its second minus that. */
+static void next_packs(void **state)
+{
+    (void)state;
+    vlmp_config c = good("llava_next",
+                         ",\"image_grid_pinpoints\":[[8,16],[16,8]],"
+                         "\"vision_config\":{\"image_size\":8,\"patch_size\":4}",
+                         "\"hidden_size\":2,\"num_attention_heads\":1");
+    vlmp_image_plan plan;
+    vlmp_error err = {0};
+    assert_int_equal(c.family->plan_image(&c, 40, 20, &plan, &err),
+                     VLMP_OK); /* as wide as 8 × 16 */
+    assert_int_equal(plan.tiles, 3);
+    assert_int_equal(plan.tokens, 4 + 2 * (4 + 1));
+    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    float rows[3 * 4][HIDDEN], newline[HIDDEN] = {-1, 1}, out[14][HIDDEN];
+    for (int tile = 0; tile < 3; tile++)
+        for (int i = 0; i < 4; i++) {
+            rows[tile * 4 + i][0] = (float)(10 * tile + i);
+            rows[tile * 4 + i][1] = -rows[tile * 4 + i][0];
+        }
+    c.family->pack(&c, &plan, rows[0], newline, out[0]);
+    static const float want[14] = {0, 1, 2, 3, 10, 11, 20, 21, -1, 12, 13, 22, 23, -1};
+    for (int i = 0; i < 14; i++) {
+        assert_true(out[i][0] == want[i]);
+        assert_true(out[i][1] == -want[i]);
+    }
+    /* Thinner than a patch: newlines alone. */
+    assert_int_equal(c.family->plan_image(&c, 1, 16, &plan, &err), VLMP_OK);
+    assert_int_equal(plan.cols, 0);
+    assert_int_equal(plan.tokens, 4 + 4);
+    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    c.family->pack(&c, &plan, rows[0], newline, out[0]);
+    assert_true(out[3][0] == 3 && out[4][0] == -1 && out[7][0] == -1);
+}
+
+/* Plans come from files, too: one that would read outside the features is not valid. */
+static void damaged_plans(void **state)
+{
+    (void)state;
+    vlmp_config c = good("llava_next", "", "");
+    vlmp_image_plan plan, bad;
+    vlmp_error err = {0};
+    assert_int_equal(c.family->plan_image(&c, 640, 480, &plan, &err), VLMP_OK);
+    assert_int_equal(plan.tokens, 2340);
+    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    bad = plan, bad.first_row++, bad.rows += 12, bad.tokens += 12 * 49;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    bad = plan, bad.tokens--;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    bad = plan, bad.grid_rows++;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    bad = plan, bad.grid_rows = bad.grid_cols = 1 << 30;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    bad = plan, bad.first_col = -1;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    c = good("llava", "", "");
+    assert_int_equal(c.family->plan_image(&c, 640, 480, &plan, &err), VLMP_OK);
+    assert_int_equal(plan.tokens, 576);
+    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    bad = plan, bad.tiles = 2;
+    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(class_defaults), cmocka_unit_test(windows),
+        cmocka_unit_test(rope_spellings), cmocka_unit_test(next_refuses),
+        cmocka_unit_test(next_packs),     cmocka_unit_test(damaged_plans),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
