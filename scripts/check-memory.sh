@@ -1,10 +1,11 @@
 #!/bin/bash
 # Peak resident memory, mapped pages included, of 20 and of 40 layers: it may differ by 5 %.
 #
-#     scripts/check-memory.sh TOOLS [HIDDEN INTERMEDIATE [SAMPLES]]
+#     scripts/check-memory.sh TOOLS [HIDDEN INTERMEDIATE SAMPLES [quick]]
 #
 # TOOLS is the folder of the built programs. The default makes text blocks of 68 MB of BF16 weights, of
-# which it writes two models (1.4 and 2.8 GB) into a temporary folder (TMPDIR); it takes some minutes.
+# which it writes two models (1.4 and 2.8 GB) into a temporary folder (TMPDIR); it takes many minutes,
+# most of them for GPTQ, which quick leaves out.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=$(cd "${1:?the folder of the built programs}" && pwd)
@@ -25,7 +26,7 @@ for layers in 20 40; do
     peak calibrate vlm-calibrate $model --data "$root/demo/calib/data.jsonl" --samples $samples \
         -o $out.calib -q
     peak quantize-rtn vlm-quantize $model --method rtn -o $out.rtn.vlmp -q
-    peak quantize-gptq vlm-quantize $model --method gptq --calib $out.calib -o $out.gptq.vlmp -q \
+    [ "${5-}" = quick ] || peak quantize-gptq vlm-quantize $model --method gptq --calib $out.calib -o $out.gptq.vlmp -q \
         --allow-fallbacks 1000
     peak eval-ppl-kl vlm-eval $out.rtn.vlmp --reference $model --data "$root/demo/eval/data.jsonl" \
         --samples $samples --metrics ppl,kl -q
