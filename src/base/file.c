@@ -1,7 +1,10 @@
 #include "src/base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +136,29 @@ void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length)
     madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
+/* Removes the temporary files beside path of processes that were killed before they could. */
+static void remove_orphans(const char *path)
+{
+    char folder[4096], full[4400];
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t length = strlen(name);
+    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path + 1) : 2,
+             slash != NULL ? path : "./");
+    DIR *entries = length <= NAME_MAX ? opendir(folder) : NULL;
+    if (entries == NULL) return;
+    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+        const char *rest = entry->d_name + length;
+        if (strncmp(entry->d_name, name, length) != 0 || strncmp(rest, ".tmp-", 5) != 0) continue;
+        char *end;
+        long process = strtol(rest + 5, &end, 10);
+        if (*end != '\0' || process <= 0 || kill((pid_t)process, 0) == 0 || errno != ESRCH)
+            continue;
+        snprintf(full, sizeof full, "%s%s", folder, entry->d_name);
+        unlink(full);
+    }
+    closedir(entries);
+}
+
 int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_error *err)
 {
     *file = (vlmp_outfile){.fd = -1};
@@ -140,6 +166,7 @@ int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_err
         return vlmp_fail(err, VLMP_ERR_USAGE, "%.80s…: the path is too long", path);
     if (!force && vlmp_file_exists(path))
         return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
+    remove_orphans(path);
     snprintf(file->path, sizeof file->path, "%s", path);
     snprintf(file->temporary, sizeof file->temporary, "%s.tmp-%ld", path, (long)getpid());
     file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
