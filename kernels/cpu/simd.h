@@ -6,11 +6,26 @@
 #include <stdint.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
+/* A sanitized build is for checks, not for speed: inlining everything would take minutes. */
+#if defined(__has_feature)
+#    if __has_feature(address_sanitizer)
+#        define SANITIZED
+#    endif
+#elif defined(__SANITIZE_ADDRESS__)
+#    define SANITIZED
+#endif
+
+#if defined(SANITIZED)
+#    define INLINE static inline __attribute__((unused))
+#else
+#    define INLINE static inline __attribute__((always_inline))
+#endif
 
 /* Before loops whose count is constant once the function is inlined: unrolled, so that arrays of
  * vectors become registers. */
-#if defined(__clang__)
+#if defined(SANITIZED)
+#    define UNROLL
+#elif defined(__clang__)
 #    define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #    define UNROLL _Pragma("GCC unroll 16")
