@@ -1,7 +1,7 @@
 /* The word tokenization of the COCO caption scorer: Penn Treebank rules as its Stanford tokenizer
- * applies them to lower-cased text, then punctuation tokens removed. The rules were found by reading
- * that tokenizer's grammar and by observing it; the code is our own (scripts/golden-captions.py
- * compares).
+ * applies them to lower-cased text, then punctuation tokens removed. The rules were found by
+ * reading that tokenizer's grammar and by observing it; the code is our own
+ * (scripts/golden-captions.py compares).
  *
  * One thing can't be equal: the scorer feeds all captions in one file, so that whether a single
  * letter at the end ("vitamin C.") keeps its period depends on the caption that happens to follow.
