@@ -1,6 +1,7 @@
 #include "tools/engine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,6 +43,23 @@ int vlmp_output_is_free(const char *path, bool force, vlmp_error *err)
 {
     if (force || !vlmp_file_exists(path)) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
+}
+
+void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
+{
+    const char *temporary = getenv("TMPDIR");
+    if (output == NULL) {
+        snprintf(out, VLMP_PATH_MAX, "%s",
+                 temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp");
+        return;
+    }
+    const char *slash = strrchr(output, '/');
+    if (slash == NULL)
+        snprintf(out, VLMP_PATH_MAX, ".");
+    else if (slash == output)
+        snprintf(out, VLMP_PATH_MAX, "/");
+    else
+        snprintf(out, VLMP_PATH_MAX, "%.*s", (int)(slash - output), output);
 }
 
 double vlmp_seconds(void)

@@ -24,6 +24,12 @@ void vlmp_engine_free(vlmp_engine *engine);
 /* VLMP_ERR_USAGE when path exists and force is not set: said before hours of work, not after. */
 int vlmp_output_is_free(const char *path, bool force, vlmp_error *err);
 
+#define VLMP_PATH_MAX 4200
+
+/* The folder that spilled activations go to when nothing else is said: that of the output, whose
+ * disk is meant for files of this size; without an output $TMPDIR, else /tmp. */
+void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output);
+
 /* Seconds of a clock that never goes back. */
 double vlmp_seconds(void);
 

@@ -177,10 +177,12 @@ static int measure(struct command *c, vlmp_error *err)
     if (sequences == NULL) return vlmp_fail_memory(err, "samples");
     for (size_t i = 0; i < count; i++)
         sequences[i] = c->calibration.samples[i].sequence;
+    char folder[VLMP_PATH_MAX];
+    vlmp_work_folder(folder, c->opt.output);
     vlmp_sweep sweep = {.ctx = c->engine.ctx,
                         .model = model,
                         .preprocess = &c->reader.preprocess,
-                        .work_folder = "/tmp",
+                        .work_folder = folder,
                         .memory_limit = (size_t)256 << 20,
                         .progress = on_progress,
                         .progress_arg = c,

@@ -29,6 +29,7 @@ struct command {
     vlmp_engine engine;
     vlmp_dataset data;
     vlmp_eval_job job;
+    char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
     bool has_reference;
     vlmp_gate *gates;
@@ -218,7 +219,8 @@ static int run(struct command *c, vlmp_error *err)
     c->job.max_new_tokens = (int)c->opt.max_new_tokens;
     c->job.fast_activations = c->opt.fast_activations;
     c->job.allow_overlap = c->opt.allow_overlap;
-    c->job.work_folder = "/tmp";
+    vlmp_work_folder(c->work, NULL);
+    c->job.work_folder = c->work;
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
     c->results = vlmp_calloc(count, sizeof *c->results);

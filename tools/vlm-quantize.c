@@ -9,7 +9,7 @@
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "formats/tensor_file.h"
-#include "src/base/table.h"
+#include "src/base/file.h"
 #include "src/quant/driver.h"
 #include "src/quant/fold.h"
 #include "src/quant/record.h"
@@ -37,6 +37,8 @@ struct command {
     vlmp_packed_plan packed;
     char source_digest[VLMP_SHA256_HEX], calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
+    char work[VLMP_PATH_MAX];    /* folder of spilled activations and journal */
+    char journal[VLMP_PATH_MAX]; /* path */
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
@@ -166,9 +168,21 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_close(w, '}');
 }
 
+/* c->journal and c->work: beside the output, or in --work. */
+static void place_work(struct command *c)
+{
+    const char *name = strrchr(c->opt.output, '/');
+    name = name != NULL ? name + 1 : c->opt.output;
+    if (c->opt.work != NULL)
+        snprintf(c->work, sizeof c->work, "%s", c->opt.work);
+    else
+        vlmp_work_folder(c->work, c->opt.output);
+    vlmp_path_join(c->journal, sizeof c->journal - sizeof ".journal", c->work, name);
+    strcat(c->journal, ".journal");
+}
+
 static int open_sink(struct command *c, vlmp_error *err)
 {
-    char path[4200];
     vlmp_buffer identity = {0};
     vlmp_json_writer recipe = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
@@ -177,18 +191,12 @@ static int open_sink(struct command *c, vlmp_error *err)
         "tool: vlmpack %s\nmodel: %s\ncalibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
         VLMP_VERSION, c->source_digest, c->calib_digest, recipe.out.data, c->opt.sequential,
         vlmp_ctx_describe(c->engine.ctx));
-    const char *name = strrchr(c->opt.output, '/');
-    name = name != NULL ? name + 1 : c->opt.output;
-    if (c->opt.work != NULL)
-        snprintf(path, sizeof path, "%s/%s.journal", c->opt.work, name);
-    else
-        snprintf(path, sizeof path, "%s.journal", c->opt.output);
     vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
                              : c->opt.force ? VLMP_JOURNAL_REPLACE
                                             : VLMP_JOURNAL_NEW;
     int status = identity.failed || recipe.out.failed
                      ? vlmp_fail_memory(err, "journal")
-                     : vlmp_journal_sink_open(&c->sink, path, identity.data, mode, err);
+                     : vlmp_journal_sink_open(&c->sink, c->journal, identity.data, mode, err);
     vlmp_buffer_free(&identity);
     vlmp_buffer_free(&recipe.out);
     return status;
@@ -227,7 +235,7 @@ static int quantize(struct command *c, vlmp_error *err)
     vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
                                        .model = model,
                                        .preprocess = &preprocess,
-                                       .work_folder = c->opt.work != NULL ? c->opt.work : "/tmp",
+                                       .work_folder = c->work,
                                        .memory_limit = (size_t)256 << 20,
                                        .progress = on_progress,
                                        .progress_arg = c,
@@ -302,6 +310,7 @@ static int run(struct command *c, vlmp_error *err)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
     VLMP_TRY(load_calibration(c, err));
+    place_work(c);
     VLMP_TRY(open_sink(c, err));
     int status = quantize(c, err);
     if (status == VLMP_ERR_INTERRUPTED)
@@ -314,16 +323,7 @@ static int run(struct command *c, vlmp_error *err)
 static void clean(struct command *c, bool done)
 {
     vlmp_journal_sink_close(c->sink);
-    if (done && c->sink != NULL) {
-        char path[4200];
-        const char *name = strrchr(c->opt.output, '/');
-        name = name != NULL ? name + 1 : c->opt.output;
-        if (c->opt.work != NULL)
-            snprintf(path, sizeof path, "%s/%s.journal", c->opt.work, name);
-        else
-            snprintf(path, sizeof path, "%s.journal", c->opt.output);
-        unlink(path);
-    }
+    if (done && c->sink != NULL) unlink(c->journal);
     vlmp_calibration_free(&c->calibration);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);
