@@ -214,8 +214,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     vlmp_json_open(decisions, '[');
     const char *step;
     for (size_t i = 0; (step = vlmp_journal_sink_step(sink, i)) != NULL; i++) {
-        const char *text = sink->record(sink, step);
+        const char *text;
         cJSON *record;
+        VLMP_TRY(sink->record(sink, step, &text, err));
         VLMP_TRY(vlmp_json_parse(&record, text, strlen(text), "journal", err));
         int status = collect_step(summary, record, packed, decisions, err);
         cJSON_Delete(record);

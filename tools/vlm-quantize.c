@@ -9,7 +9,9 @@
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "formats/tensor_file.h"
+#include "src/base/clock.h"
 #include "src/base/file.h"
+#include "src/quant/boundary.h"
 #include "src/quant/driver.h"
 #include "src/quant/fold.h"
 #include "src/quant/record.h"
@@ -37,8 +39,9 @@ struct command {
     vlmp_packed_plan packed;
     char source_digest[VLMP_SHA256_HEX], calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
-    char work[VLMP_PATH_MAX];    /* folder of spilled activations and journal */
-    char journal[VLMP_PATH_MAX]; /* path */
+    char work[VLMP_PATH_MAX];     /* folder of spilled activations and the two below */
+    char journal[VLMP_PATH_MAX];  /* path */
+    char boundary[VLMP_PATH_MAX]; /* see vlmp_quantize_job */
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
@@ -168,7 +171,7 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_close(w, '}');
 }
 
-/* c->journal and c->work: beside the output, or in --work. */
+/* c->work, c->journal and c->boundary: beside the output, or in --work. */
 static void place_work(struct command *c)
 {
     const char *name = strrchr(c->opt.output, '/');
@@ -178,7 +181,9 @@ static void place_work(struct command *c)
     else
         vlmp_work_folder(c->work, c->opt.output);
     vlmp_path_join(c->journal, sizeof c->journal - sizeof ".journal", c->work, name);
+    strcpy(c->boundary, c->journal);
     strcat(c->journal, ".journal");
+    strcat(c->boundary, ".border");
 }
 
 static int open_sink(struct command *c, vlmp_error *err)
@@ -209,6 +214,12 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     vlmp_quantize_row(&line, result);
     vlmp_progress_say(&c->progress, "%s", line.data);
     vlmp_buffer_free(&line);
+}
+
+static void on_notice(void *arg, const char *text)
+{
+    struct command *c = arg;
+    vlmp_progress_say(&c->progress, "%s", text);
 }
 
 static void on_progress(void *arg, const char *stage, int done, int total)
@@ -247,8 +258,10 @@ static int quantize(struct command *c, vlmp_error *err)
                              .sequential = c->opt.sequential,
                              .gptq = vlmp_gptq_defaults(),
                              .sink = c->sink,
+                             .boundary = c->boundary,
                              .on_linear = on_linear,
-                             .on_linear_arg = c};
+                             .on_notice = on_notice,
+                             .arg = c};
     int status = vlmp_quantize(&job, err);
     vlmp_progress_end(&c->progress);
     return status;
@@ -323,7 +336,10 @@ static int run(struct command *c, vlmp_error *err)
 static void clean(struct command *c, bool done)
 {
     vlmp_journal_sink_close(c->sink);
-    if (done && c->sink != NULL) unlink(c->journal);
+    if (done && c->sink != NULL) {
+        unlink(c->journal);
+        vlmp_boundary_remove(c->boundary);
+    }
     vlmp_calibration_free(&c->calibration);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);

@@ -27,6 +27,7 @@ typedef struct {
 } vlmp_linear_result;
 
 typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);
+typedef void vlmp_on_notice(void *arg, const char *text);
 
 typedef struct {
     vlmp_sweep sweep;
@@ -37,8 +38,11 @@ typedef struct {
     bool sequential;                     /* statistics on already quantized inputs */
     vlmp_gptq_options gptq;
     vlmp_sink *sink;
-    vlmp_on_linear *on_linear; /* may be NULL */
-    void *on_linear_arg;
+    const char *boundary; /* path in front of "-0" and "-1": activations at block borders */
+    vlmp_on_linear *on_linear;
+    vlmp_on_notice
+        *on_notice; /* one line for the user: where a resumed run goes on, what was lost */
+    void *arg;      /* of both */
 } vlmp_quantize_job;
 
 /* Results of all steps lie in the sink's records, see record.h. */

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Makes a LLaVA folder of a few hundred kilobytes with random weights, quantized within milliseconds.
+
+    make_tiny.py DEMO_MODEL TARGET
+
+Tokenizer, templates and picture sizes are the demo's; 3 tower layers (the projector reads behind the
+second) and 2 text blocks.
+"""
+import json
+import os
+import random
+import shutil
+import struct
+import sys
+
+VISION = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=2)
+TEXT = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2)
+SIGNED = bytes(0x3d if byte < 128 else 0xbd for byte in range(256))
+random_bytes = random.Random(1).randbytes
+
+
+def weights(count):
+    """BF16 numbers of magnitude 2^-5 to 2^-3."""
+    out = bytearray(2 * count)
+    out[0::2] = random_bytes(count)
+    out[1::2] = random_bytes(count).translate(SIGNED)
+    return bytes(out)
+
+
+def sizes(demo, tiny):
+    """From the demo's sizes of one stack to the tiny model's."""
+    heads = demo["num_attention_heads"]
+    kv_heads = demo.get("num_key_value_heads", heads)
+    tiny_kv = tiny.get("num_key_value_heads", tiny["num_attention_heads"])
+    head = tiny["hidden_size"] // tiny["num_attention_heads"]
+    return {demo["hidden_size"]: tiny["hidden_size"],
+            demo["intermediate_size"]: tiny["intermediate_size"],
+            demo["hidden_size"] // heads * kv_heads: head * tiny_kv}
+
+
+def main():
+    source, target = sys.argv[1:]
+    os.mkdir(target)
+    for name in os.listdir(source):
+        if name not in ("model.safetensors", "config.json"):
+            shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
+    with open(os.path.join(source, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    vision, text = config["vision_config"], config["text_config"]
+    vision_sizes, text_sizes = sizes(vision, VISION), sizes(text, TEXT)
+    vision.update(VISION)
+    text.update(TEXT)
+    with open(os.path.join(target, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+
+    with open(os.path.join(source, "model.safetensors"), "rb") as file:
+        length, = struct.unpack("<Q", file.read(8))
+        demo = json.loads(file.read(length))
+    header, data = {}, b""
+    for name in sorted(demo):
+        layer = name.split(".layers.")[1].split(".")[0] if ".layers." in name else "0"
+        stack = VISION if "vision_tower" in name else TEXT
+        if name == "__metadata__" or int(layer) >= stack["num_hidden_layers"]:
+            continue
+        own = vision_sizes if stack is VISION else text_sizes
+        shape = [own.get(size, size) for size in demo[name]["shape"]]
+        if "projector.linear_1" in name:
+            shape[1:] = [vision_sizes[size] for size in demo[name]["shape"][1:]]
+        count = 1
+        for size in shape:
+            count *= size
+        header[name] = {"dtype": "BF16", "shape": shape,
+                        "data_offsets": [len(data), len(data) + 2 * count]}
+        data += weights(count)
+    blob = json.dumps(header).encode()
+    with open(os.path.join(target, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(blob)) + blob + data)
+
+
+main()
