@@ -187,18 +187,29 @@ void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
                        r->fallback ? "  FALLBACK" : "");
 }
 
+int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vlmp_error *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, linears)
+    {
+        vlmp_linear_result r;
+        VLMP_TRY(vlmp_record_read(&r, item, "decisions", err));
+        summary->linears++;
+        summary->kept_rtn += r.kept_rtn;
+        if (r.fallback && summary->fallbacks++ == 0)
+            memcpy(summary->first_fallback, r.name, sizeof r.name);
+    }
+    return VLMP_OK;
+}
+
 static int collect_step(vlmp_quantize_summary *s, const cJSON *record, vlmp_packed_plan *packed,
                         vlmp_json_writer *decisions, vlmp_error *err)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, vlmp_json_get(record, "linears"))
+    const cJSON *item, *linears = vlmp_json_get(record, "linears");
+    VLMP_TRY(vlmp_quantize_count(s, linears, err));
+    cJSON_ArrayForEach(item, linears)
     {
-        vlmp_linear_result r;
-        VLMP_TRY(vlmp_record_read(&r, item, "journal", err));
         vlmp_json_put_tree(decisions, item);
-        s->linears++;
-        s->kept_rtn += r.kept_rtn;
-        if (r.fallback && s->fallbacks++ == 0) memcpy(s->first_fallback, r.name, sizeof r.name);
     }
     cJSON_ArrayForEach(item, vlmp_json_get(record, "replaced"))
     {
@@ -226,8 +237,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     return VLMP_OK;
 }
 
-int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char *digest,
-                       const vlmp_quantize_summary *summary, double seconds, vlmp_error *err)
+int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
+                       const char *digest, const vlmp_quantize_summary *summary, const char *done,
+                       double seconds, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -252,8 +264,11 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_json_close(&w, '}');
     char path[4200];
     snprintf(path, sizeof path, "%s.run.json", output);
-    int status = w.out.failed ? vlmp_fail_memory(err, path)
-                              : vlmp_file_write(path, w.out.data, w.out.length, true, err);
+    vlmp_error fault = {0};
+    int status = w.out.failed ? vlmp_fail_memory(err, path) : VLMP_OK;
+    if (status == VLMP_OK &&
+        vlmp_file_write(path, w.out.data, w.out.length, true, &fault) != VLMP_OK)
+        vlmp_cli_warn(cli, args, "%s; the packed file is complete", fault.message);
     if (status == VLMP_OK && args->json) puts(w.out.data);
     vlmp_buffer_free(&w.out);
     if (status != VLMP_OK || args->quiet) return status;
@@ -261,8 +276,8 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr,
-            "%s: %d linears quantized (%d fallbacks, %d kept as round to nearest) in %s, peak "
+            "%s: %d linears %s (%d fallbacks, %d kept as round to nearest) in %s, peak "
             "memory %s\n",
-            output, summary->linears, summary->fallbacks, summary->kept_rtn, time, memory);
+            output, summary->linears, done, summary->fallbacks, summary->kept_rtn, time, memory);
     return VLMP_OK;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats/packed.h"
+#include "src/base/json.h"
 #include "src/quant/driver.h"
 #include "tools/cli.h"
 
@@ -27,11 +28,17 @@ typedef struct {
     char first_fallback[VLMP_NAME_MAX];
 } vlmp_quantize_summary;
 
+/* Adds a list of linears' records to the counts. */
+int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vlmp_error *err);
+
 /* Reads the records of all steps: counts, the list for the packed file (one JSON array), tensors
  * that steps replaced (entered in the packed plan). */
 int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_packed_plan *packed,
                           vlmp_json_writer *decisions, vlmp_error *err);
 
-/* Writes OUT.run.json and prints the closing lines. */
-int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char *digest,
-                       const vlmp_quantize_summary *summary, double seconds, vlmp_error *err);
+/* Writes OUT.run.json and prints the closing lines, when the packed file is in its place. A record
+ * that cannot be written is a warning: the result is there. done: "quantized", or what else to say
+ * of the linears. */
+int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
+                       const char *digest, const vlmp_quantize_summary *summary, const char *done,
+                       double seconds, vlmp_error *err);

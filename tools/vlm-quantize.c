@@ -19,6 +19,7 @@
 #include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/quantize_finished.h"
 #include "tools/quantize_report.h"
 
 struct options {
@@ -45,6 +46,7 @@ struct command {
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
+    bool finished; /* the packed file is in its place */
 };
 
 static int choose_recipe(struct command *c, vlmp_error *err)
@@ -295,7 +297,30 @@ static int finish(struct command *c, vlmp_error *err)
     vlmp_buffer_free(&recipe.out);
     vlmp_buffer_free(&provenance.out);
     if (status != VLMP_OK) return status;
-    return vlmp_quantize_done(c->args, c->opt.output, digest, &summary, vlmp_seconds() - c->started,
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, "quantized",
+                              vlmp_seconds() - c->started, err);
+}
+
+/* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
+static int finish_again(struct command *c, vlmp_error *err)
+{
+    vlmp_quantize_summary summary = {0};
+    char digest[VLMP_SHA256_HEX];
+    vlmp_json_writer recipe = {0}, provenance = {0};
+    vlmp_recipe_write(&c->recipe, &recipe);
+    write_provenance(c, &provenance);
+    int status = recipe.out.failed || provenance.out.failed
+                     ? vlmp_fail_memory(err, "metadata")
+                     : vlmp_quantize_check_finished(c->opt.output, recipe.out.data,
+                                                    provenance.out.data, &summary, digest, err);
+    vlmp_buffer_free(&recipe.out);
+    vlmp_buffer_free(&provenance.out);
+    VLMP_TRY(status);
+    if (vlmp_file_exists(c->journal)) VLMP_TRY(open_sink(c, err));
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary,
+                              "quantized already by an earlier run", vlmp_seconds() - c->started,
                               err);
 }
 
@@ -318,12 +343,14 @@ static int run(struct command *c, vlmp_error *err)
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    bool again = c->opt.resume && !c->opt.force && vlmp_file_exists(c->opt.output);
+    if (!again) VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
     VLMP_TRY(load_calibration(c, err));
     place_work(c);
+    if (again) return finish_again(c, err);
     VLMP_TRY(open_sink(c, err));
     int status = quantize(c, err);
     if (status == VLMP_ERR_INTERRUPTED)
@@ -425,6 +452,6 @@ int main(int argc, char **argv)
     vlmp_error err = {0};
     int status = run(&c, &err);
     /* Neither a finished run nor one whose input is bad can go on. */
-    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
+    clean(&c, c.finished || status == VLMP_ERR_INPUT);
     return vlmp_cli_finish(&command, &args, status, &err);
 }
