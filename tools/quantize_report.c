@@ -62,7 +62,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
 }
 
 /* The plan is what a dry run is for: there it goes to stdout. */
-static void print_lines(const struct plan_line *lines, int count, double total, bool dry_run)
+static void print_lines(const struct plan_line *lines, int count, double total, double work,
+                        bool dry_run)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -92,6 +93,8 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     char size[32];
     vlmp_format_bytes(size, sizeof size, total);
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
+    vlmp_format_bytes(size, sizeof size, work);
+    if (work > 0) vlmp_buffer_printf(&out, "beside it until the run ends: up to %s\n", size);
     fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
@@ -99,7 +102,7 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
 }
 
 static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
-                      vlmp_error *err)
+                      uint64_t work, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -107,6 +110,10 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "bytes");
     vlmp_json_put_int(&w, (int64_t)total);
+    if (work > 0) {
+        vlmp_json_key(&w, "work_bytes");
+        vlmp_json_put_int(&w, (int64_t)work);
+    }
     vlmp_json_key(&w, "group_fallbacks");
     vlmp_json_put_int(&w, plan->group_fallbacks);
     vlmp_json_key(&w, "linears");
@@ -142,7 +149,7 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
 
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             vlmp_error *err)
+                             uint64_t work, vlmp_error *err)
 {
     vlmp_packed_entry entries[] = {
         {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
@@ -150,11 +157,11 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
         {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR}};
     uint64_t total;
     VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
-    if (args->json && dry_run) return print_json(linears, plan, total, err);
+    if (args->json && dry_run) return print_json(linears, plan, total, work, err);
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run);
+    print_lines(lines, plan_lines(lines, linears, plan), (double)total, (double)work, dry_run);
     free(lines);
     return VLMP_OK;
 }

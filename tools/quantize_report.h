@@ -12,10 +12,11 @@
 #define VLMP_RESERVE_PROVENANCE 65536
 #define VLMP_RESERVE_LINEAR     360
 
-/* The plan as a table, or with --json --dry-run as a document. */
+/* The plan as a table, or with --json --dry-run as a document. work: what vlmp_quantize_work_bytes
+ * says, for a dry run; 0 when it is not known. */
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             vlmp_error *err);
+                             uint64_t work, vlmp_error *err);
 
 /* The live table: header and one row, without newline. */
 void vlmp_quantize_head(vlmp_buffer *out);

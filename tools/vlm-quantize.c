@@ -140,7 +140,8 @@ static int load_calibration(struct command *c, vlmp_error *err)
                                    "make a calibration file with vlm-calibrate", err));
     int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
                                          file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
+    if (status == VLMP_OK && !c->opt.dry_run && /* which reads no weights */
+        strcmp(c->calibration.model_digest, c->source_digest) != 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
                            "%s: made with another model (weights %.12s…, this model has %.12s…); "
                            "run vlm-calibrate on this one",
@@ -148,6 +149,22 @@ static int load_calibration(struct command *c, vlmp_error *err)
     vlmp_tensor_file_digest(file, c->calib_digest);
     vlmp_tensor_file_close(file);
     return status;
+}
+
+/* Bytes beside the output while it runs; 0 when that depends on a calibration file not given. */
+static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
+{
+    *work = 0;
+    if (c->plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
+    VLMP_TRY(load_calibration(c, err));
+    vlmp_quantize_job job = {.sweep = {.model = &c->engine.model},
+                             .linears = c->linears,
+                             .linear_count = c->linear_count,
+                             .plan = &c->plan,
+                             .calibration = &c->calibration,
+                             .sequential = c->opt.sequential};
+    *work = vlmp_quantize_work_bytes(&job);
+    return VLMP_OK;
 }
 
 /* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
@@ -335,8 +352,10 @@ static int run(struct command *c, vlmp_error *err)
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
     VLMP_TRY(make_plan(c, err));
-    VLMP_TRY(
-        vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
+    uint64_t work = 0;
+    if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
+    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
+                                      work, err));
     if (c->opt.dry_run) return VLMP_OK;
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
