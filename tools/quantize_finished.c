@@ -23,7 +23,8 @@ static int other_run(const vlmp_source *file, const char *what, vlmp_error *err)
         file->path, what);
 }
 
-/* The note says what text says; else names the first key that differs, or what. */
+/* The note says what text says. A difference is called what; NULL: by the first key that
+ * differs. */
 static int compare_note(const vlmp_source *file, const char *key, const char *text,
                         const char *what, vlmp_error *err)
 {
@@ -31,10 +32,11 @@ static int compare_note(const vlmp_source *file, const char *key, const char *te
     int status = read_note(&have, file, key, err);
     if (status == VLMP_OK) status = vlmp_json_parse(&want, text, strlen(text), key, err);
     if (status == VLMP_OK && !cJSON_Compare(have, want, true)) {
-        const cJSON *item = cJSON_IsObject(want) ? want->child : NULL;
-        while (item != NULL && cJSON_Compare(vlmp_json_get(have, item->string), item, true))
+        const cJSON *item = want->child;
+        while (what == NULL && item->next != NULL &&
+               cJSON_Compare(vlmp_json_get(have, item->string), item, true))
             item = item->next;
-        status = other_run(file, item != NULL ? item->string : what, err);
+        status = other_run(file, what != NULL ? what : item->string, err);
     }
     cJSON_Delete(have);
     cJSON_Delete(want);
@@ -60,7 +62,7 @@ int vlmp_quantize_check_finished(const char *path, const char *recipe, const cha
         return vlmp_fail(err, opened == VLMP_ERR_INPUT ? VLMP_ERR_USAGE : opened,
                          "%.700s; it is there already, --force replaces it", fault.message);
     cJSON *decisions = NULL;
-    int status = compare_note(file, "vlmp.provenance", provenance, "provenance", err);
+    int status = compare_note(file, "vlmp.provenance", provenance, NULL, err);
     if (status == VLMP_OK) status = compare_note(file, "vlmp.recipe", recipe, "recipe", err);
     if (status == VLMP_OK) status = read_note(&decisions, file, "vlmp.decisions", err);
     if (status == VLMP_OK) status = vlmp_quantize_count(summary, decisions, err);

@@ -245,7 +245,7 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
 }
 
 int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
-                       const char *digest, const vlmp_quantize_summary *summary, const char *done,
+                       const char *digest, const vlmp_quantize_summary *summary, bool again,
                        double seconds, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
@@ -273,7 +273,7 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     snprintf(path, sizeof path, "%s.run.json", output);
     vlmp_error fault = {0};
     int status = w.out.failed ? vlmp_fail_memory(err, path) : VLMP_OK;
-    if (status == VLMP_OK &&
+    if (status == VLMP_OK && !(again && vlmp_file_exists(path)) &&
         vlmp_file_write(path, w.out.data, w.out.length, true, &fault) != VLMP_OK)
         vlmp_cli_warn(cli, args, "%s; the packed file is complete", fault.message);
     if (status == VLMP_OK && args->json) puts(w.out.data);
@@ -285,6 +285,7 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     fprintf(stderr,
             "%s: %d linears %s (%d fallbacks, %d kept as round to nearest) in %s, peak "
             "memory %s\n",
-            output, summary->linears, done, summary->fallbacks, summary->kept_rtn, time, memory);
+            output, summary->linears, again ? "quantized already, by an earlier run" : "quantized",
+            summary->fallbacks, summary->kept_rtn, time, memory);
     return VLMP_OK;
 }

@@ -38,8 +38,8 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
                           vlmp_json_writer *decisions, vlmp_error *err);
 
 /* Writes OUT.run.json and prints the closing lines, when the packed file is in its place. A record
- * that cannot be written is a warning: the result is there. done: "quantized", or what else to say
- * of the linears. */
+ * that cannot be written is a warning: the result is there. again: an earlier run has finished it;
+ * a record that is there stays as it is. */
 int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
-                       const char *digest, const vlmp_quantize_summary *summary, const char *done,
+                       const char *digest, const vlmp_quantize_summary *summary, bool again,
                        double seconds, vlmp_error *err);

@@ -315,7 +315,7 @@ static int finish(struct command *c, vlmp_error *err)
     vlmp_buffer_free(&provenance.out);
     if (status != VLMP_OK) return status;
     c->finished = true;
-    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, "quantized",
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, false,
                               vlmp_seconds() - c->started, err);
 }
 
@@ -336,9 +336,8 @@ static int finish_again(struct command *c, vlmp_error *err)
     VLMP_TRY(status);
     if (vlmp_file_exists(c->journal)) VLMP_TRY(open_sink(c, err));
     c->finished = true;
-    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary,
-                              "quantized already by an earlier run", vlmp_seconds() - c->started,
-                              err);
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, true,
+                              vlmp_seconds() - c->started, err);
 }
 
 static int run(struct command *c, vlmp_error *err)
@@ -381,11 +380,12 @@ static int run(struct command *c, vlmp_error *err)
 
 static void clean(struct command *c, bool done)
 {
-    vlmp_journal_sink_close(c->sink);
     if (done && c->sink != NULL) {
-        unlink(c->journal);
+        /* The journal last: while it is there, a run that is resumed removes what is left. */
         vlmp_boundary_remove(c->boundary);
+        unlink(c->journal);
     }
+    vlmp_journal_sink_close(c->sink);
     vlmp_calibration_free(&c->calibration);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);
