@@ -443,7 +443,7 @@ int main(int argc, char **argv)
         {.name = "resume", .help = "continue an interrupted run", .flag = &o->resume},
         {.name = "work",
          .value = "DIR",
-         .help = "folder for the journal and spilled activations (default: beside OUT)",
+         .help = "folder for the journal and for activations (default: beside OUT)",
          .string = &o->work},
         {.name = "no-sequential",
          .help = "statistics on the original model's inputs",
