@@ -470,7 +470,8 @@ int main(int argc, char **argv)
     vlmp_interrupt_install();
     vlmp_error err = {0};
     int status = run(&c, &err);
-    /* Neither a finished run nor one whose input is bad can go on. */
-    clean(&c, c.finished || status == VLMP_ERR_INPUT);
+    /* Neither a finished run nor one whose input is bad can go on. What an earlier run has done is
+     * not thrown away for that. */
+    clean(&c, c.finished || (status == VLMP_ERR_INPUT && !o->resume));
     return vlmp_cli_finish(&command, &args, status, &err);
 }
