@@ -1,5 +1,6 @@
 #include "src/model/identity.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Every file of a model folder that is read, and those that other programs read in their place. */
@@ -77,6 +78,24 @@ void vlmp_identity_lines(const vlmp_identity *identity, vlmp_buffer *out)
     vlmp_buffer_printf(out, "weights: %s\n", identity->tensors);
     for (int i = 0; i < VLMP_IDENTITY_FILES; i++)
         vlmp_buffer_printf(out, "%s: %s\n", file_names[i], identity->files[i]);
+}
+
+void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX])
+{
+    char text[4096];
+    int used = snprintf(
+        text, sizeof text,
+        "%d %d %d %d %d %d %d %d %d %d %d %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d",
+        (int)pre->kind, pre->do_resize, pre->size.height, pre->size.width,
+        pre->size.shortest_edge, pre->size.longest_edge, (int)pre->resample, pre->do_center_crop,
+        pre->crop_height, pre->crop_width, pre->do_rescale, pre->rescale_factor,
+        pre->do_normalize, pre->mean[0], pre->mean[1], pre->mean[2], pre->std[0], pre->std[1],
+        pre->std[2], pre->do_pad);
+    _Static_assert(VLMP_MAX_PINPOINTS * 24 + 600 < sizeof text, "all of it fits");
+    for (int i = 0; i < pre->pinpoint_count; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %d,%d", pre->pinpoints[i][0],
+                         pre->pinpoints[i][1]);
+    vlmp_sha256_hex(text, (size_t)used, hex);
 }
 
 int vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX],

@@ -5,6 +5,7 @@
 
 #include "src/base/json.h"
 #include "src/base/sha256.h"
+#include "src/model/preprocess.h"
 #include "src/model/sequence.h"
 #include "src/model/source.h"
 
@@ -28,6 +29,10 @@ int vlmp_identity_read(vlmp_identity *out, const cJSON *object, const char *wher
 
 /* Appends "weights: HEX\nconfig.json: HEX\n…", a line for each. */
 void vlmp_identity_lines(const vlmp_identity *identity, vlmp_buffer *out);
+
+/* SHA-256 over the settings that make pixels of a picture, defaults filled in: two files that say
+ * the same in other words have the same. */
+void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX]);
 
 /* SHA-256 over lengths, answers' borders and token ids of sequences[count]. */
 int vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX],
