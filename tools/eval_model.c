@@ -191,7 +191,7 @@ static int check_reference(const vlmp_eval_job *job, const vlmp_engine *engine,
     *vocab = side.vocabulary;
     const vlmp_reference *r = job->reference;
     if (r == NULL) return VLMP_OK;
-    VLMP_TRY(vlmp_side_check(&side, job->path, &r->side, r->name, vocab, err));
+    VLMP_TRY(vlmp_side_check(&side, job->path, &r->side, r->where, vocab, err));
     if (side.vocabulary != r->side.vocabulary)
         return vlmp_result_note(result, err,
                                 "its vocabulary has %d rows and the reference's %d; the rows from "
@@ -298,7 +298,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
 {
     vlmp_reader reader = {0};
     vlmp_sequence *sequences = NULL;
-    *out = (vlmp_reference){.name = strdup(job->path)};
+    *out = (vlmp_reference){.name = strdup(job->path), .where = job->path};
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);

@@ -133,14 +133,13 @@ int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_e
                                 what, strcmp(what, "weights") == 0 ? "" : "s");
     if (strcmp(origin.tensors, r->model.tensors) != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: the saved reference (of %s) is of another model (weights %.12s…, "
-                         "here %.12s…); save this model's, or give --reference MODEL to compare "
-                         "two models",
-                         job->path, r->name, r->model.tensors, origin.tensors);
+                         "%s: made with another model, %s (weights %.12s…), than %s (%.12s…); save "
+                         "this one's, or give --reference MODEL to compare two models",
+                         r->where, r->name, r->model.tensors, job->path, origin.tensors);
     return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: its %s differs from the one that the saved reference (of %s) was made "
-                     "with; make the reference again with --save-reference",
-                     job->path, what, r->name);
+                     "%s: its %s differs from the one that %s was made with; make the reference "
+                     "again with --save-reference",
+                     job->path, what, r->where);
 }
 
 int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,

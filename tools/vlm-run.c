@@ -58,6 +58,8 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
     vlmp_json_put_int(&w, stats->new_tokens);
+    vlmp_json_key(&w, "decode_steps");
+    vlmp_json_put_int(&w, stats->steps);
     vlmp_json_key(&w, "ttft_ms");
     vlmp_json_put_double(&w, 1e3 * stats->first_seconds);
     vlmp_json_key(&w, "decode_tps");

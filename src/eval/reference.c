@@ -60,7 +60,7 @@ int vlmp_reference_check(const vlmp_reference *r, const vlmp_sequence *sequences
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: the reference has %d samples, here are %d; give the data it was made "
                          "with",
-                         r->name, h->samples, count);
+                         r->where, h->samples, count);
     VLMP_TRY(vlmp_tokens_digest(sequences, count, digest, err));
     bool same = strcmp(digest, r->tokens_digest) == 0;
     for (int i = 0; i < count && same; i++) {
@@ -74,7 +74,7 @@ int vlmp_reference_check(const vlmp_reference *r, const vlmp_sequence *sequences
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: its tokens of these samples differ from those of the reference %s "
                      "(another tokenizer, template or data); KL and ratios need the same",
-                     name, r->name);
+                     name, r->where);
 }
 
 static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char **out,
@@ -238,7 +238,6 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
     VLMP_TRY(vlmp_json_int(root, "token_ids", -1, 1, INT32_MAX, &token_ids, where, err));
     VLMP_TRY(vlmp_json_int(root, "context", -1, 1, INT32_MAX, &context, where, err));
     VLMP_TRY(vlmp_identity_read(&r->model, vlmp_json_get(root, "model"), where, err));
-    r->saved = true;
     r->side.token_ids = (int)token_ids;
     r->side.context = (int)context;
     r->name = strdup(name);
@@ -263,7 +262,7 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
 int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find, void *arg,
                           const char *metadata, const char *where, vlmp_error *err)
 {
-    *out = (vlmp_reference){0};
+    *out = (vlmp_reference){.where = where, .saved = true};
     const struct importer in = {find, arg, where};
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, metadata, strlen(metadata), where, err));

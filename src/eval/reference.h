@@ -23,9 +23,10 @@ int vlmp_side_check(const vlmp_side *model, const char *name, const vlmp_side *r
                     const char *reference_name, int *common, vlmp_error *err);
 
 typedef struct {
-    char *name;                          /* the model, as the user gave it */
-    bool saved;                          /* read from a file */
-    vlmp_identity model;                 /* a packed file's is that of its source */
+    char *name;        /* the model, as the user gave it */
+    const char *where; /* the file it was read from, else the model; for messages, not owned */
+    bool saved;        /* read from a file */
+    vlmp_identity model; /* a packed file's is that of its source */
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
     char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest of all sequences */

@@ -32,7 +32,7 @@ refuses 4 'vocabulary' evaluate "$model" --reference more-tokens
 
 # --- another model, other data, files that changed since ------------------------------------------------
 change json "$model" other config.json 'd["text_config"]["rms_norm_eps"] = 1e-3'
-refuses 4 'other: .*config.json differs.*saved reference' evaluate other --reference r.ref
+refuses 4 'other: .*config.json differs.*r.ref' evaluate other --reference r.ref
 exits 0 evaluate other --reference "$model"
 json stdout 'd["results"][0]["kl"]["mean"] > 0'
 for file in tokenizer_config.json generation_config.json processor_config.json; do
@@ -43,14 +43,17 @@ done
 change json "$model" other-pixels preprocessor_config.json 'd["image_mean"] = [0.5, 0.5, 0.5]'
 refuses 4 'picture processor.*preprocessor_config' evaluate other-pixels --reference "$model"
 refuses 4 'picture processor.*preprocessor_config' evaluate other-pixels --reference r.ref
-change json "$model" other-tokens tokenizer.json 'd["normalizer"] = {"type": "Lowercase"}'
+cp -r "$model" other-tokens
+sed -i 's/USER/PERSON/' other-tokens/chat_template.jinja
+refuses 4 'other-tokens: its tokens' evaluate other-tokens --reference "$model"
+refuses 4 'other-tokens: its chat_template.jinja differs' evaluate other-tokens --reference r.ref
 change pad "$model" other-weights 1024
 python3 - <<'END'
 with open("other-weights/model.safetensors", "r+b") as file:
     file.seek(-2, 2)
     file.write(b"\0\0")
 END
-refuses 4 'other-weights: .*saved reference.*another model' evaluate other-weights --reference r.ref
+refuses 4 'r.ref: made with another model.*other-weights' evaluate other-weights --reference r.ref
 exits 0 evaluate other-weights --reference "$model"
 exits 0 evaluate gptq.vlmp --reference other-weights
 json stdout 'any("not made from the reference" in n and "weights" in n for n in d["results"][0]["notes"])'
@@ -86,9 +89,37 @@ forged 'context' 'd["context"] = "x"'
 forged 'SHA-256' 'd["tokens"] = "abc"'
 forged 'SHA-256' 'd["model"] = None'
 change forge r.ref forged.ref 'first = t["first"][2]; first[4:8] = struct.pack("<i", struct.unpack("<i", first[4:8])[0] + 1)'
-refuses 4 'tokens' evaluate "$model" --reference forged.ref
+refuses 4 'tokens.*forged.ref' evaluate "$model" --reference forged.ref
 change forge r.ref forged.ref 't["targets"][2][0:4] = struct.pack("<i", 7)'
 refuses 4 'tokens' evaluate "$model" --reference forged.ref
+
+# A calibration is of a model with its files; so is an interrupted run.
+for file in config.json generation_config.json preprocessor_config.json processor_config.json tokenizer.json \
+    tokenizer_config.json; do
+    change json "$model" "changed-$file" $file 'd["something"] = 1'
+    refuses 4 "c.calib: .*'s $file differs" vlm-quantize "changed-$file" --method gptq --calib c.calib -o out.vlmp
+done
+cp -r "$model" changed-template
+echo '{# #}' >>changed-template/chat_template.jinja
+refuses 4 "c.calib: .*'s chat_template.jinja differs" \
+    vlm-quantize changed-template --method gptq --calib c.calib -o out.vlmp
+cp -r "$model" changed-licence
+echo free >changed-licence/LICENSE
+exits 0 vlm-quantize changed-licence --method gptq --calib c.calib -o licence.vlmp -q
+# The tower's last layer stays, but is run: the same weights, another number of layers.
+change json "$model" changed-layers config.json 'd["vision_feature_layer"] = -1'
+refuses 4 'c.calib: .*vision_layers is 5, this model.s 6' \
+    vlm-quantize changed-layers --method gptq --calib c.calib -o out.vlmp
+# A run that stops because linears fell back keeps its journal.
+echo '{"version": 1, "rules": [{"match": "vision.*", "scheme": {"method": "rtn", "group": 128}},
+    {"match": "*", "scheme": null}]}' >falls-back.json
+exits 3 vlm-quantize "$model" --recipe falls-back.json -o resumed.vlmp
+for changed in changed-*; do
+    case $changed in *licence) continue ;; *-layers) name=config.json ;; *-template) name=chat_template.jinja ;;
+    *) name=${changed#changed-} ;; esac
+    refuses 4 "resumed.vlmp.journal: .*'$name' differs" \
+        vlm-quantize $changed --recipe falls-back.json -o resumed.vlmp --resume --allow-fallbacks 99
+done
 
 calib() { # PATTERN CODE
     change forge c.calib forged.calib "$2"
@@ -135,3 +166,37 @@ END
 done
 refuses 4 'bad-r.ref: .*SHA-256' evaluate "$model" --reference bad-r.ref
 refuses 4 'bad-c.calib: .*SHA-256' vlm-quantize "$model" --method awq --calib bad-c.calib -o out.vlmp
+
+# --- samples beyond the context -------------------------------------------------------------------------
+# Lengths of the first 24 samples, from the one model; a context that some of them exceed.
+first() { vlm-eval "$@" --data "$eval_data" --samples 24 --json -q; }
+change json "$model" short config.json 'd["text_config"]["max_position_embeddings"] = 62'
+exits 0 first short "$model" --reference "$model" --metrics ppl,kl,bleu,speed --max-new-tokens 24
+mv stdout short.json
+json short.json '0 < d["results"][0]["left_out"] < 24'
+json short.json 'all(r["samples"] + r["left_out"] == 24 for r in d["results"])'
+json short.json 'all(r["left_out"] == d["results"][0]["left_out"] for r in d["results"])'
+json short.json 'all(any("context of 62" in n and "data.jsonl:" in n for n in r["notes"]) for r in d["results"])'
+json short.json 'd["results"][0]["ppl"] == d["results"][1]["ppl"] < 2 and d["results"][0]["kl"]["max"] == 0'
+json short.json 'd["results"][0]["tokens"] == d["results"][1]["tokens"] and d["results"][0]["bleu"][0] > 0.5'
+exits 0 first "$model" --metrics ppl
+json stdout 'd["results"][0]["left_out"] == 0 and d["results"][0]["samples"] == 24'
+exits 0 first short --reference short --save-reference short.ref --metrics kl
+exits 0 first short --reference short.ref --metrics kl
+json stdout 'd["results"][0]["kl"]["max"] == 0 and d["results"][0]["left_out"] > 0'
+change json "$model" tiny config.json 'd["text_config"]["max_position_embeddings"] = 40'
+refuses 4 'data.jsonl:1: [0-9]+ tokens, more than the context of 40' first tiny --metrics ppl
+mkdir pictures
+cp "$VLMP_ROOT/demo/eval/images/"000[01].* pictures
+exits 0 vlm-eval "$model" --reference "$model" --data pictures --metrics kl --json -q
+json stdout 'd["results"][0]["samples"] == 2'
+refuses 4 'context of 62' vlm-eval short --data pictures --metrics speed
+
+# --- every decode step counts, the one that gives end-of-sequence too -----------------------------------
+ask() { vlm-run "$model" --image "$VLMP_ROOT/demo/eval/images/0000.png" --prompt "Describe the picture." --json "$@"; }
+exits 0 ask
+json stdout 'd["new_tokens"] > 4 and d["decode_steps"] == d["new_tokens"]'
+exits 0 ask --max-new-tokens 4
+json stdout 'd["new_tokens"] == 4 and d["decode_steps"] == 3'
+exits 0 ask --max-new-tokens 1
+json stdout 'd["decode_steps"] == 0 and d["decode_tps"] is None'
