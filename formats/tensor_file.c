@@ -9,8 +9,8 @@
 struct vlmp_tensor_file {
     vlmp_safetensors file;
     const char *metadata, *digest;
-    cJSON *list;         /* vlmp.tensors; hashes point into it */
-    const char **hashes; /* of file.tensors */
+    cJSON *list;          /* vlmp.tensors; hashes point into it */
+    const char **hashes;  /* of file.tensors */
     vlmp_tensor *tensors; /* in the file's order */
 };
 

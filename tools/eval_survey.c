@@ -28,8 +28,8 @@ static int count_tokens(const vlmp_reader *reader, const vlmp_sample *sample, in
 {
     vlmp_sequence sequence;
     bool answered = sample->answer_count > 0;
-    VLMP_TRY(vlmp_sample_sequence(reader, sample, answered ? sample->answers[0] : NULL, &sequence,
-                                  err));
+    VLMP_TRY(
+        vlmp_sample_sequence(reader, sample, answered ? sample->answers[0] : NULL, &sequence, err));
     /* A stand-in answer and its end. */
     *tokens = sequence.length + (answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
     vlmp_sequence_free(&sequence);

@@ -1,4 +1,5 @@
-/* Before any work of an evaluation: what its models say of themselves, and which samples fit them. */
+/* Before any work of an evaluation: what its models say of themselves, and which samples fit them.
+ */
 #pragma once
 
 #include "tools/eval_model.h"

@@ -10,7 +10,7 @@
 #define VERSION 2 /* of the metadata; 1 carried no hashes */
 
 static const char *const size_names[VLMP_CALIB_SIZES] = {
-    "image_size", "vocabulary",  "vision_layers", "vision_width",
+    "image_size",   "vocabulary",  "vision_layers", "vision_width",
     "vision_inner", "text_layers", "text_width",    "text_inner"};
 
 void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model)
@@ -84,8 +84,9 @@ static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
 
 static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
 {
+    const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
     size_t tokens = 0, tiles = 0, pictures = 0;
-    size_t tile_bytes = 3 * (size_t)c->sizes[VLMP_CALIB_IMAGE_SIZE] * (size_t)c->sizes[VLMP_CALIB_IMAGE_SIZE];
+    size_t tile_bytes = 3 * (size_t)side * (size_t)side;
     for (size_t i = 0; i < c->count; i++) {
         tokens += (size_t)c->samples[i].sequence.length;
         tiles += (size_t)c->samples[i].sequence.tiles;
@@ -100,7 +101,7 @@ static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_er
     int64_t shapes[4][4] = {{(int64_t)c->count, COLUMNS},
                             {(int64_t)pictures, PLAN_COLUMNS},
                             {(int64_t)tokens},
-                            {(int64_t)tiles, c->sizes[VLMP_CALIB_IMAGE_SIZE], c->sizes[VLMP_CALIB_IMAGE_SIZE], 3}};
+                            {(int64_t)tiles, side, side, 3}};
     VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
     VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
     VLMP_TRY(add(e, "samples.ids", VLMP_I32, 1, shapes[2], ids, err));
@@ -286,15 +287,15 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
 
 static int import_samples(vlmp_calibration *c, const struct importer *in, const vlmp_model *model)
 {
+    const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
     const vlmp_tensor *table, *plans, *ids, *pixels;
     VLMP_TRY(
         need(in, "samples.table", VLMP_I32, 2, (int64_t[]){(int64_t)c->count, COLUMNS}, &table));
     VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
     VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
-    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4,
-                  (int64_t[]){-1, c->sizes[VLMP_CALIB_IMAGE_SIZE], c->sizes[VLMP_CALIB_IMAGE_SIZE], 3}, &pixels));
+    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4, (int64_t[]){-1, side, side, 3}, &pixels));
     size_t plan_at = 0, id_at = 0, pixel_at = 0;
-    size_t tile_bytes = 3 * (size_t)c->sizes[VLMP_CALIB_IMAGE_SIZE] * (size_t)c->sizes[VLMP_CALIB_IMAGE_SIZE];
+    size_t tile_bytes = 3 * (size_t)side * (size_t)side;
     for (size_t i = 0; i < c->count; i++) {
         int32_t row[COLUMNS];
         memcpy(row, table->data + i * sizeof row, sizeof row);
@@ -381,8 +382,7 @@ static int import_sizes(vlmp_calibration *c, const cJSON *root, const struct imp
     const cJSON *sizes = vlmp_json_get(root, "sizes");
     for (int i = 0; i < VLMP_CALIB_SIZES; i++) {
         int64_t value;
-        VLMP_TRY(
-            vlmp_json_int(sizes, size_names[i], 0, 0, INT32_MAX, &value, in->where, in->err));
+        VLMP_TRY(vlmp_json_int(sizes, size_names[i], 0, 0, INT32_MAX, &value, in->where, in->err));
         c->sizes[i] = (int)value;
         if (c->sizes[i] == wanted[i]) continue;
         return vlmp_fail(in->err, VLMP_ERR_INPUT,

@@ -245,15 +245,16 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
     const struct {
         const char *key;
         char *out;
-    } digests[] = {{"data", r->data_digest},
-                   {"tokens", r->tokens_digest},
-                   {"processor", r->side.processor}};
+    } digests[] = {
+        {"data", r->data_digest}, {"tokens", r->tokens_digest}, {"processor", r->side.processor}};
     for (size_t i = 0; i < sizeof digests / sizeof *digests; i++) {
         const char *text;
         VLMP_TRY(vlmp_json_string(root, digests[i].key, "", &text, where, err));
         if (strlen(text) != VLMP_SHA256_HEX - 1)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no SHA-256 of its %s; make it again with "
-                             "--save-reference", where, digests[i].key);
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: no SHA-256 of its %s; make it again with "
+                             "--save-reference",
+                             where, digests[i].key);
         memcpy(digests[i].out, text, VLMP_SHA256_HEX);
     }
     return VLMP_OK;

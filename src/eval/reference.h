@@ -23,9 +23,9 @@ int vlmp_side_check(const vlmp_side *model, const char *name, const vlmp_side *r
                     const char *reference_name, int *common, vlmp_error *err);
 
 typedef struct {
-    char *name;        /* the model, as the user gave it */
-    const char *where; /* the file it was read from, else the model; for messages, not owned */
-    bool saved;        /* read from a file */
+    char *name;          /* the model, as the user gave it */
+    const char *where;   /* the file it was read from, else the model; for messages, not owned */
+    bool saved;          /* read from a file */
     vlmp_identity model; /* a packed file's is that of its source */
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
@@ -39,8 +39,8 @@ void vlmp_reference_free(vlmp_reference *reference);
 
 /* Whether the reference holds what is scored in sequences[count]: the same samples, borders and
  * tokens, else VLMP_ERR_INPUT; name is the model's that they were made with. */
-int vlmp_reference_check(const vlmp_reference *reference, const vlmp_sequence *sequences,
-                         int count, const char *name, vlmp_error *err);
+int vlmp_reference_check(const vlmp_reference *reference, const vlmp_sequence *sequences, int count,
+                         const char *name, vlmp_error *err);
 
 /* The tensors of a .ref file (data points into the reference) and its metadata, in the arena. */
 int vlmp_reference_export(const vlmp_reference *reference, vlmp_arena *arena, vlmp_tensor **out,

@@ -11,6 +11,7 @@ void vlmp_result_init(vlmp_eval_result *r)
 {
     const vlmp_interval unknown = {NAN, NAN};
     *r = (vlmp_eval_result){.samples = -1,
+                            .left_out = -1,
                             .tokens = -1,
                             .ppl = NAN,
                             .ppl_ci95 = unknown,

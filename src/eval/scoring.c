@@ -101,7 +101,7 @@ struct chunk {
     struct token_score scores[CHUNK];
     const int32_t *targets; /* of the chunk's tokens */
     const float *logits;
-    const float *reference; /* NULL: none */
+    const float *reference;          /* NULL: none */
     size_t stride, reference_stride; /* logits a token */
     int vocab;                       /* of them that count */
 };

@@ -5,9 +5,15 @@
 
 /* Every file of a model folder that is read, and those that other programs read in their place. */
 static const char *const file_names[VLMP_IDENTITY_FILES] = {
-    "config.json",         "generation_config.json", "preprocessor_config.json",
-    "processor_config.json", "tokenizer.json",         "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json",    "chat_template.json",
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
     "chat_template.jinja",
 };
 
@@ -86,11 +92,10 @@ void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX
     int used = snprintf(
         text, sizeof text,
         "%d %d %d %d %d %d %d %d %d %d %d %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d",
-        (int)pre->kind, pre->do_resize, pre->size.height, pre->size.width,
-        pre->size.shortest_edge, pre->size.longest_edge, (int)pre->resample, pre->do_center_crop,
-        pre->crop_height, pre->crop_width, pre->do_rescale, pre->rescale_factor,
-        pre->do_normalize, pre->mean[0], pre->mean[1], pre->mean[2], pre->std[0], pre->std[1],
-        pre->std[2], pre->do_pad);
+        (int)pre->kind, pre->do_resize, pre->size.height, pre->size.width, pre->size.shortest_edge,
+        pre->size.longest_edge, (int)pre->resample, pre->do_center_crop, pre->crop_height,
+        pre->crop_width, pre->do_rescale, pre->rescale_factor, pre->do_normalize, pre->mean[0],
+        pre->mean[1], pre->mean[2], pre->std[0], pre->std[1], pre->std[2], pre->do_pad);
     _Static_assert(VLMP_MAX_PINPOINTS * 24 + 600 < sizeof text, "all of it fits");
     for (int i = 0; i < pre->pinpoint_count; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, " %d,%d", pre->pinpoints[i][0],

@@ -120,6 +120,11 @@ for changed in changed-*; do
     refuses 4 "resumed.vlmp.journal: .*'$name' differs" \
         vlm-quantize $changed --recipe falls-back.json -o resumed.vlmp --resume --allow-fallbacks 99
 done
+exits 0 vlm-quantize "$model" --recipe falls-back.json -o resumed.vlmp --resume --allow-fallbacks 99
+# What was packed from a changed folder does not belong to the reference; a licence does not matter.
+exits 0 evaluate licence.vlmp --reference r.ref
+exits 0 vlm-quantize other --method rtn -o other.vlmp
+refuses 4 'other.vlmp: its config.json differs' evaluate other.vlmp --reference r.ref
 
 calib() { # PATTERN CODE
     change forge c.calib forged.calib "$2"
