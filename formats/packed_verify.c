@@ -5,6 +5,7 @@
 
 #include "formats/packed_read.h"
 #include "src/base/half.h"
+#include "src/model/finite.h"
 
 typedef struct {
     const vlmp_packed *p;
@@ -127,5 +128,6 @@ int vlmp_packed_verify(const vlmp_source *source, vlmp_packed_progress *progress
         VLMP_TRY(check_hash(&c, i, err));
     for (size_t i = 0; i < p->linear_count; i++)
         VLMP_TRY(check_linear(p, &p->linears[i], err));
+    VLMP_TRY(vlmp_source_check_finite(source, err));
     return check_digest(p, err);
 }

@@ -21,7 +21,8 @@ int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
                         vlmp_hidden *out, vlmp_error *err);
 
 /* Appends the tokens of all samples to out. head: vocab × dim. reference and its head may be NULL
- * (out->has_reference is set accordingly); else its tokens are the same. */
+ * (out->has_reference is set accordingly); else its tokens are the same. A logit that is NaN or
+ * infinite is VLMP_ERR_INPUT and names the sample. */
 int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
                       const vlmp_hidden *reference, const vlmp_linear *reference_head,
                       vlmp_token_scores *out, vlmp_error *err);

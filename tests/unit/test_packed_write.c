@@ -42,7 +42,7 @@ static void fill(const vlmp_tensor *tensor, unsigned char *out)
         out[i] = scales ? (i % 2 ? 0x3c : 0) : (unsigned char)(i * 7 + strlen(name));
     for (size_t i = 0; zeros && i < tensor->bytes; i++)
         out[i] &= 0x0f; /* the bits behind three 4-bit zeros must be 0 */
-    for (size_t i = 0; scales && tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4)
+    for (size_t i = 0; tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4) /* scales, norms */
         memcpy(out + i, &(float){0.25f}, 4);
 }
 
