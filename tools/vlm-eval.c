@@ -156,6 +156,18 @@ static int prepare_reference(struct command *c, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* All models are opened once before the first is scored: one that cannot be used is told now and
+ * not after hours of work on the others. */
+static int check_models(struct command *c, vlmp_error *err)
+{
+    for (size_t i = 0; i < c->args->positional_count; i++) {
+        VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[i], err));
+        VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
+        vlmp_engine_close(&c->engine);
+    }
+    return VLMP_OK;
+}
+
 typedef void writer(vlmp_buffer *out, const struct command *c);
 
 static void write_html(vlmp_buffer *out, const struct command *c)
@@ -221,6 +233,7 @@ static int run(struct command *c, vlmp_error *err)
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
+    VLMP_TRY(check_models(c, err));
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
     c->results = vlmp_calloc(count, sizeof *c->results);

@@ -149,8 +149,8 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
                 err, VLMP_ERR_INPUT,
                 "text.head%s gives %s for sample %d of %d; the weights are damaged, or "
                 "what they compute exceeds F32",
-                s->bad != 0 ? "" : " of the reference", isnan(bad) ? "NaN" : "infinity", *sample,
-                hidden->samples);
+                s->bad != 0 ? "" : " of the reference",
+                isnan(bad) ? "infinity (and from it NaN)" : "infinity", *sample, hidden->samples);
         VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
     }
     return VLMP_OK;

@@ -81,7 +81,8 @@ int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float
         snprintf(sample, sizeof sample, " for the sample of line %d", line);
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: %s gives %s%s; its weights are damaged, or what they compute exceeds F32",
-                     model->source->path, place, isnan(value) ? "NaN" : "infinity", sample);
+                     model->source->path, place,
+                     isnan(value) ? "infinity (and from it NaN)" : "infinity", sample);
 }
 
 void vlmp_model_close(vlmp_model *model)
