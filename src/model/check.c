@@ -59,24 +59,38 @@ static int check_tensor(const vlmp_config *config, const vlmp_tensor *tensor, vl
     return VLMP_OK;
 }
 
-int vlmp_model_check(const vlmp_model *model, vlmp_error *err)
+int vlmp_check_head(const vlmp_source *source, bool tied, vlmp_error *err)
 {
-    const vlmp_source *source = model->source;
-    const vlmp_config *config = &model->config;
-    for (size_t i = 0; i < source->count(source); i++)
-        VLMP_TRY(check_tensor(config, source->at(source, i), err));
     bool head = source->find(source, "text.head.weight") != NULL ||
                 source->scheme(source, "text.head") != NULL;
-    if (!head && !config->text.tied)
+    if (!head && !tied)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: there is no head (lm_head.weight), and 'tie_word_embeddings' of "
                          "config.json does not make one of the embedding table; is the download "
                          "complete?",
                          source->path);
+    const vlmp_tensor *table = source->find(source, "text.embed.weight"),
+                      *stored = source->find(source, "text.head.weight");
+    if (!tied || table == NULL || stored == NULL) return VLMP_OK;
+    if (table->bytes == stored->bytes && memcmp(table->data, stored->data, stored->bytes) == 0)
+        return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: tensor '%.200s' differs from the embedding table, but "
+                     "'tie_word_embeddings' of config.json says that they are one; correct "
+                     "whichever is wrong",
+                     stored->file, stored->source_name);
+}
+
+int vlmp_check_tensors(const vlmp_model *model, vlmp_error *err)
+{
+    const vlmp_source *source = model->source;
+    const vlmp_config *config = &model->config;
+    for (size_t i = 0; i < source->count(source); i++)
+        VLMP_TRY(check_tensor(config, source->at(source, i), err));
     if (config->image_token >= config->text.vocab)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s/config.json: 'image_token_index' %d is no token of the vocabulary of "
                          "%d; give the id of the token that stands for a picture",
                          source->path, config->image_token, config->text.vocab);
-    return VLMP_OK;
+    return vlmp_check_shapes(model, err);
 }

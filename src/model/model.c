@@ -11,10 +11,9 @@ static int open_rest(vlmp_model *model, vlmp_error *err)
 {
     vlmp_source *source = model->source;
     vlmp_text_config *text = &model->config.text;
-    VLMP_TRY(vlmp_model_check(model, err));
     VLMP_TRY(vlmp_stop_tokens_read(&model->stop, source, text->vocab, err));
-    /* A stored head is used even where config.json ties it, as in the reference; the two may
-     * differ. */
+    VLMP_TRY(vlmp_check_head(source, text->tied, err));
+    /* A head that is stored again is used as it is stored: one of the two may be quantized. */
     text->tied = source->find(source, "text.head.weight") == NULL &&
                  source->scheme(source, "text.head") == NULL;
     model->inv_freq = vlmp_alloc((size_t)text->head_dim / 2, sizeof *model->inv_freq);
@@ -68,7 +67,7 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
     model->patches = side * side;
     model->tile_rows = model->patches + (vision->has_class ? 1 : 0);
     model->tile_tokens = vlmp_tile_tokens(&model->config);
-    return VLMP_OK;
+    return vlmp_check_tensors(model, err);
 }
 
 int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,

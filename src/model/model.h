@@ -41,9 +41,12 @@ void vlmp_model_close(vlmp_model *model);
 int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,
                                const char *data, int line, vlmp_error *err);
 
-/* Of the above: tensors that the configuration has no use for, a head that is neither stored nor
- * tied, a picture token outside the vocabulary are VLMP_ERR_INPUT. */
-int vlmp_model_check(const vlmp_model *model, vlmp_error *err);
+/* Parts of the above. What the configuration says and what is stored must be one model: a head is
+ * stored or tied, a tied one that is stored again equals the table; no tensor is missing, has
+ * another shape, or is one that the configuration has no use for; the picture token is in the
+ * vocabulary. All else is VLMP_ERR_INPUT. */
+int vlmp_check_head(const vlmp_source *source, bool tied, vlmp_error *err);
+int vlmp_check_tensors(const vlmp_model *model, vlmp_error *err);
 
 /* Weights that were loaded together, with the F32 copies they need. */
 typedef struct {
@@ -53,6 +56,7 @@ typedef struct {
     int tensor_count;
     int tensor_capacity;
     bool fast_activations; /* of the model; for linears loaded from here on */
+    bool shapes_only;      /* nothing is read: what must be there is looked for */
 } vlmp_loaded;
 
 void vlmp_unload(vlmp_loaded *loaded); /* frees the copies, releases the pages */
@@ -113,6 +117,9 @@ typedef struct vlmp_resident {
 } vlmp_resident;
 
 int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err);
+
+/* Whether all of these are there with the right types and shapes, by their headers alone. */
+int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err);
 void vlmp_resident_free(vlmp_resident *resident);
 
 /* pixels [tiles][3][image_size][image_size], normalized → x[tiles·tile_rows][vision hidden].

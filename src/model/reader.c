@@ -24,6 +24,9 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
         what = "image_grid_pinpoints";
     else if (settings->patch_size != 0 && settings->patch_size != config->vision.patch_size)
         what = "patch_size";
+    else if (settings->num_additional_image_tokens >= 0 &&
+             settings->num_additional_image_tokens != (config->vision.has_class ? 1 : 0))
+        what = "num_additional_image_tokens (a CLIP tower has 1, the class row)";
     else if (settings->select != VLMP_SELECT_ABSENT && settings->select != select)
         what = "vision_feature_select_strategy";
     if (what == NULL) return VLMP_OK;
