@@ -68,14 +68,10 @@ const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const 
 int vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
                        char hex[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    const size_t piece = (size_t)8 << 20;
     vlmp_sha256 *hash = vlmp_sha256_start();
     if (hash == NULL) return vlmp_fail_memory(err, "a hash");
-    for (size_t at = 0; at < tensor->bytes; at += piece) {
-        vlmp_tensor part = *tensor;
-        part.data += at;
-        part.file_offset += at;
-        part.bytes = tensor->bytes - at < piece ? tensor->bytes - at : piece;
+    vlmp_tensor part;
+    for (size_t at = 0; vlmp_tensor_part(&part, tensor, at); at += part.bytes) {
         vlmp_sha256_update(hash, part.data, part.bytes);
         source->release(source, &part);
     }

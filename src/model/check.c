@@ -59,6 +59,19 @@ static int check_tensor(const vlmp_config *config, const vlmp_tensor *tensor, vl
     return VLMP_OK;
 }
 
+static bool equal(const vlmp_source *source, const vlmp_tensor *a, const vlmp_tensor *b)
+{
+    vlmp_tensor x, y;
+    bool same = a->bytes == b->bytes && a->dtype == b->dtype;
+    for (size_t at = 0; same && vlmp_tensor_part(&x, a, at); at += x.bytes) {
+        vlmp_tensor_part(&y, b, at);
+        same = memcmp(x.data, y.data, x.bytes) == 0;
+        source->release(source, &x);
+        source->release(source, &y);
+    }
+    return same;
+}
+
 int vlmp_check_head(const vlmp_source *source, bool tied, vlmp_error *err)
 {
     bool head = source->find(source, "text.head.weight") != NULL ||
@@ -71,9 +84,7 @@ int vlmp_check_head(const vlmp_source *source, bool tied, vlmp_error *err)
                          source->path);
     const vlmp_tensor *table = source->find(source, "text.embed.weight"),
                       *stored = source->find(source, "text.head.weight");
-    if (!tied || table == NULL || stored == NULL) return VLMP_OK;
-    if (table->bytes == stored->bytes && memcmp(table->data, stored->data, stored->bytes) == 0)
-        return VLMP_OK;
+    if (!tied || table == NULL || stored == NULL || equal(source, table, stored)) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: tensor '%.200s' differs from the embedding table, but "
                      "'tie_word_embeddings' of config.json says that they are one; correct "

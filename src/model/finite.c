@@ -51,25 +51,32 @@ size_t vlmp_first_not_finite(const float *values, size_t count)
     return first((const unsigned char *)values, count, VLMP_F32);
 }
 
-int vlmp_tensor_check_finite(const vlmp_tensor *tensor, vlmp_error *err)
+static int check_part(const vlmp_tensor *part, size_t element, vlmp_error *err)
 {
-    if (!vlmp_dtype_is_float(tensor->dtype)) return VLMP_OK;
-    size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
-    size_t bad = first(tensor->data, count, tensor->dtype);
+    size_t count = part->bytes / vlmp_dtype_size(part->dtype);
+    size_t bad = first(part->data, count, part->dtype);
     if (bad == count) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: tensor '%s' has a NaN or infinite weight at element %zu; the file is "
                      "damaged or the training diverged",
-                     tensor->file, tensor->source_name, bad);
+                     part->file, part->source_name, element + bad);
+}
+
+int vlmp_tensor_check_finite(const vlmp_tensor *tensor, vlmp_error *err)
+{
+    return vlmp_dtype_is_float(tensor->dtype) ? check_part(tensor, 0, err) : VLMP_OK;
 }
 
 int vlmp_source_check_finite(const vlmp_source *source, vlmp_error *err)
 {
     for (size_t i = 0; i < source->count(source); i++) {
         const vlmp_tensor *tensor = source->at(source, i);
-        if (tensor->unused) continue;
-        VLMP_TRY(vlmp_tensor_check_finite(tensor, err));
-        source->release(source, tensor);
+        vlmp_tensor part;
+        if (tensor->unused || !vlmp_dtype_is_float(tensor->dtype)) continue;
+        for (size_t at = 0; vlmp_tensor_part(&part, tensor, at); at += part.bytes) {
+            VLMP_TRY(check_part(&part, at / vlmp_dtype_size(tensor->dtype), err));
+            source->release(source, &part);
+        }
     }
     return VLMP_OK;
 }

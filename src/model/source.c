@@ -11,6 +11,17 @@ static void shape_text(char *out, size_t capacity, int rank, const int64_t *shap
                                  (long long)shape[i]);
 }
 
+bool vlmp_tensor_part(vlmp_tensor *part, const vlmp_tensor *tensor, size_t at)
+{
+    const size_t most = (size_t)8 << 20;
+    if (at >= tensor->bytes) return false;
+    *part = *tensor;
+    part->data += at;
+    part->file_offset += at;
+    part->bytes = tensor->bytes - at < most ? tensor->bytes - at : most;
+    return true;
+}
+
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,
                      const vlmp_tensor **out, vlmp_error *err)
 {
