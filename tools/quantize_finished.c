@@ -71,12 +71,12 @@ int vlmp_quantize_check_finished(const char *path, const vlmp_identity *model, c
         return vlmp_fail(err, opened == VLMP_ERR_INPUT ? VLMP_ERR_USAGE : opened,
                          "%.700s; it is there already, --force replaces it", fault.message);
     cJSON *decisions = NULL;
-    int status = compare_model(file, model, err);
-    if (status == VLMP_OK) status = compare_note(file, "vlmp.provenance", provenance, NULL, err);
+    int status = compare_note(file, "vlmp.provenance", provenance, NULL, err);
     if (status == VLMP_OK) status = compare_note(file, "vlmp.recipe", recipe, "recipe", err);
+    if (status == VLMP_OK) status = vlmp_packed_verify(file, on_verify, NULL, err);
+    if (status == VLMP_OK) status = compare_model(file, model, err);
     if (status == VLMP_OK) status = read_note(&decisions, file, "vlmp.decisions", err);
     if (status == VLMP_OK) status = vlmp_quantize_count(summary, decisions, err);
-    if (status == VLMP_OK) status = vlmp_packed_verify(file, on_verify, NULL, err);
     if (status == VLMP_OK) status = file->digest_now(file, digest, err);
     cJSON_Delete(decisions);
     file->close(file);

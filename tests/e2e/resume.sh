@@ -35,7 +35,7 @@ echo >>changed/generation_config.json
 refuses 4 "rtn.vlmp: .*'generation_config.json' differs" vlm-quantize changed --method rtn -o rtn.vlmp --resume
 same whole.vlmp k.vlmp
 printf 'x' | dd of=k.vlmp bs=1 seek=$(($(stat -c %s k.vlmp) - 5000)) conv=notrunc status=none
-refuses 4 'k.vlmp: tensor .*SHA-256' quantize --resume
+refuses 4 'k.vlmp: tensor .*SHA-256.*damaged' quantize --resume
 echo "my notes" >k.vlmp
 refuses 2 'k.vlmp: .*--force' quantize --resume
 check "somebody's file stays" grep -q 'my notes' k.vlmp
