@@ -196,7 +196,8 @@ static int scan_integer(scanner *s, uint64_t *out)
     uint64_t value = 0;
     while (s->at < s->length && s->text[s->at] >= '0' && s->text[s->at] <= '9') {
         uint64_t digit = (uint64_t)(s->text[s->at++] - '0');
-        if (value > (INT64_MAX - digit) / 10) return unsupported(s, at, "an integer of 2^63 or more");
+        if (value > (INT64_MAX - digit) / 10)
+            return unsupported(s, at, "an integer of 2^63 or more");
         value = value * 10 + digit;
     }
     char next = s->at < s->length ? s->text[s->at] : ' ';

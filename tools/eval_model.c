@@ -42,7 +42,7 @@ int vlmp_eval_sequences(const vlmp_eval_job *job, const vlmp_reader *reader, vlm
     if (*out == NULL) return vlmp_fail_memory(err, "sequences");
     for (size_t i = 0; i < job->count; i++)
         VLMP_TRY(vlmp_sample_sequence(reader, &job->data->samples[i], scored_answer(job, i),
-                                      &(*out)[i], err));
+                                      job->pictures, &(*out)[i], err));
     return VLMP_OK;
 }
 
@@ -138,7 +138,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         vlmp_generation_stats stats = {0};
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
-            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, &prompt, err);
+            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, job->pictures,
+                                          &prompt, err);
         if (status == VLMP_OK)
             status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
                                  err);
@@ -223,6 +224,10 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
         status = vlmp_result_note(
             result, err,
             "computed with int8 activations in all quantized linears (--fast-activations)");
+    char odd[512];
+    vlmp_picture_summary(job->pictures, odd, sizeof odd);
+    if (status == VLMP_OK && odd[0] != '\0')
+        status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
@@ -263,6 +268,8 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
     if (status == VLMP_OK) {
         vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
+        if (job->pictures->transparent > 0)
+            snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
         status = collect_states(job, engine, &reader, sequences, &out->hidden, err);
     }
     free_sequences(job, sequences);

@@ -132,6 +132,8 @@ static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const c
     vlmp_json_put_string(&w, c->model_digest);
     vlmp_json_key(&w, "image_size");
     vlmp_json_put_int(&w, c->image_size);
+    vlmp_json_key(&w, "alpha");
+    vlmp_json_put_string(&w, c->alpha);
     vlmp_json_key(&w, "samples");
     vlmp_json_open(&w, '[');
     for (size_t i = 0; i < c->count; i++)
@@ -300,11 +302,12 @@ static int import_statistics(vlmp_calibration *c, const struct importer *in,
 static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct importer *in,
                            const vlmp_model *model)
 {
-    const char *where = in->where, *digest, *audit;
+    const char *where = in->where, *digest, *alpha, *audit;
     int64_t version, image_size;
     VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, where, in->err));
     VLMP_TRY(vlmp_json_int(root, "image_size", 0, 0, 1 << 14, &image_size, where, in->err));
     VLMP_TRY(vlmp_json_string(root, "model", "", &digest, where, in->err));
+    VLMP_TRY(vlmp_json_string(root, "alpha", "", &alpha, where, in->err));
     VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, where, in->err));
     if (version != 1)
         return vlmp_fail(in->err, VLMP_ERR_INPUT,
@@ -316,6 +319,7 @@ static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct 
             "%s: its pictures have %lld pixels a side, the model's have %d; calibrate this model",
             where, (long long)image_size, model->config.vision.image_size);
     snprintf(c->model_digest, sizeof c->model_digest, "%s", digest);
+    snprintf(c->alpha, sizeof c->alpha, "%s", alpha);
     c->image_size = (int)image_size;
     c->audit = strdup(audit);
     const cJSON *samples = vlmp_json_get(root, "samples");

@@ -17,6 +17,7 @@ typedef struct {
 
 typedef struct {
     char model_digest[VLMP_SHA256_HEX];
+    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
     int image_size;
     size_t count;
     vlmp_calib_sample *samples;

@@ -36,7 +36,8 @@ static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char
     const char *const pairs[][2] = {{"name", r->name},
                                     {"model", r->model_digest},
                                     {"data", r->data_digest},
-                                    {"tokens", r->tokens_digest}};
+                                    {"tokens", r->tokens_digest},
+                                    {"alpha", r->alpha}};
     vlmp_json_open(&w, '{');
     vlmp_json_key(&w, "version");
     vlmp_json_put_int(&w, 1);
@@ -149,12 +150,14 @@ static int import_tensors(vlmp_reference *r, vlmp_reference_find *find, void *ar
 static int import_names(vlmp_reference *r, const cJSON *root, const char *where, vlmp_error *err)
 {
     int64_t version;
-    const char *name;
+    const char *name, *alpha;
     VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, where, err));
     if (version != 1)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: reference version %lld; this program reads 1",
                          where, (long long)version);
     VLMP_TRY(vlmp_json_string(root, "name", "", &name, where, err));
+    VLMP_TRY(vlmp_json_string(root, "alpha", "", &alpha, where, err));
+    snprintf(r->alpha, sizeof r->alpha, "%s", alpha);
     r->name = strdup(name);
     if (r->name == NULL) return vlmp_fail_memory(err, where);
     const struct {

@@ -8,6 +8,7 @@ typedef struct {
     char model_digest[65];  /* SHA-256 over its tensors */
     char data_digest[65];   /* SHA-256 over the samples' identities */
     char tokens_digest[65]; /* SHA-256 over the token ids of all sequences */
+    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
     vlmp_hidden hidden;
     vlmp_linear head; /* dense; weight in head_memory, or in a map that outlives this */
     void *head_memory;
