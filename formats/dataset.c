@@ -310,8 +310,8 @@ static int read_folder(vlmp_dataset_build *b, vlmp_error *err)
     free(entries);
     if (status == VLMP_OK && count == 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: a folder without PNG, JPEG or WebP files; if it holds a data file, name "
-                           "that file",
+                           "%s: a folder without PNG, JPEG or WebP files; if it holds a data "
+                           "file, name that file",
                            b->path);
     return status;
 }
