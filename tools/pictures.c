@@ -87,7 +87,7 @@ void vlmp_picture_remarks_write(vlmp_json_writer *w, const vlmp_picture_reading 
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "alpha");
-    vlmp_json_put_string(w, reading->alpha);
+    vlmp_json_put_string(w, reading->transparent > 0 ? reading->alpha : NULL);
     vlmp_json_key(w, "transparent");
     vlmp_json_put_int(w, (int64_t)reading->transparent);
     vlmp_json_key(w, "damaged");

@@ -46,7 +46,8 @@ void vlmp_picture_reading_free(vlmp_picture_reading *reading);
 /* Is this picture among the remarks, and transparent? */
 bool vlmp_picture_is_transparent(const vlmp_picture_reading *reading, const char *path);
 
-/* {"alpha": …, "transparent": n, "damaged": n, "remarks": [{"picture", "remark"}, …]} */
+/* {"alpha": "white", "transparent": n, "damaged": n, "remarks": [{"picture", "remark"}, …]}; alpha
+ * is null where nothing is transparent: it changed nothing. */
 void vlmp_picture_remarks_write(vlmp_json_writer *w, const vlmp_picture_reading *reading);
 
 /* One sentence for people, or "" when there is nothing to say. */
