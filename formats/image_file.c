@@ -16,15 +16,9 @@ const vlmp_image_limits vlmp_image_default_limits = {
     .max_memory_bytes = (uint64_t)2 << 30,
 };
 
-static const char *const alpha_names[] = {"white", "drop"};
-
-const char *vlmp_alpha_name(vlmp_alpha alpha)
-{
-    return alpha_names[alpha];
-}
-
 bool vlmp_alpha_parse(vlmp_alpha *out, const char *name)
 {
+    static const char *const alpha_names[] = {"white", "drop"};
     for (int i = 0; i < 2; i++) {
         if (strcmp(name, alpha_names[i]) != 0) continue;
         *out = (vlmp_alpha)i;
@@ -166,7 +160,7 @@ static const struct {
     {AT(4, "jP  "), "a JPEG 2000 picture"},
     {AT(0, "\xff\x4f\xff\x51"), "a JPEG 2000 picture"},
     {AT(0, "8BPS"), "a Photoshop picture"},
-    {AT(0, "\0\0\1\0"), "an icon"},
+    {AT(0, "\0\0\1\0"), "an ICO picture"},
     {AT(0, "P3\n"), "a PPM picture"},
     {AT(0, "P5\n"), "a PGM picture"},
     {AT(0, "P6\n"), "a PPM picture"},
@@ -202,7 +196,7 @@ static const char *kind_of(const vlmp_image_bytes *in)
             return other_kinds[i].kind;
     char text[1025];
     text_start(text, in);
-    if (text[0] == '<' && strstr(text, "<svg") != NULL) return "an SVG drawing";
+    if (text[0] == '<' && strstr(text, "<svg") != NULL) return "an SVG picture";
     if (strncmp(text, "<!doctype html", 14) == 0 || strstr(text, "<html") != NULL)
         return "an HTML page";
     return strncmp(text, "<?xml", 5) == 0 ? "an XML document" : "of an unknown kind";
@@ -211,8 +205,7 @@ static const char *kind_of(const vlmp_image_bytes *in)
 static int fail_kind(const vlmp_image_bytes *in, vlmp_error *err)
 {
     const char *kind = kind_of(in);
-    bool picture = strstr(kind, "picture") != NULL || strstr(kind, "drawing") != NULL ||
-                   strstr(kind, "icon") != NULL;
+    bool picture = strstr(kind, "picture") != NULL;
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the file is %s; %s", in->name, kind,
                      picture ? "convert it to PNG" : "pictures must be PNG, JPEG or WebP");
 }

@@ -28,7 +28,6 @@ typedef enum {
 } vlmp_alpha;
 
 /* "white" or "drop". */
-const char *vlmp_alpha_name(vlmp_alpha alpha);
 bool vlmp_alpha_parse(vlmp_alpha *out, const char *name);
 
 typedef struct {

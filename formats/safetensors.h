@@ -11,9 +11,9 @@
 #include "src/base/memory.h"
 #include "src/model/source.h"
 
-#define VLMP_ST_MAX_HEADER   ((size_t)100000000) /* bytes; the reference implementation's limit */
-#define VLMP_ST_MAX_TENSORS  ((size_t)1000000)   /* and metadata keys */
-#define VLMP_ST_MAX_NAME     ((size_t)1024) /* bytes */
+#define VLMP_ST_MAX_HEADER  ((size_t)100000000) /* bytes; the reference implementation's limit */
+#define VLMP_ST_MAX_TENSORS ((size_t)1000000)   /* and metadata keys */
+#define VLMP_ST_MAX_NAME    ((size_t)1024)      /* bytes */
 
 typedef struct {
     const char *name; /* no control characters, never empty */

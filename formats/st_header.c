@@ -20,33 +20,35 @@ typedef struct {
     vlmp_error *err;
 } scanner;
 
+static int refuse(const scanner *s, size_t at, const char *fmt, va_list args, const char *hint)
+{
+    char what[512];
+    vsnprintf(what, sizeof what, fmt, args);
+    return vlmp_fail(s->err, VLMP_ERR_INPUT, "%s: header byte %zu: %s; %s", s->file->path, at + 8,
+                     what, hint);
+}
+
 __attribute__((format(printf, 3, 4))) static int bad(const scanner *s, size_t at, const char *fmt,
                                                      ...)
 {
-    char what[512];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(what, sizeof what, fmt, args);
+    int status =
+        refuse(s, at, fmt, args, "the file is damaged or not safetensors, download it again");
     va_end(args);
-    return vlmp_fail(s->err, VLMP_ERR_INPUT,
-                     "%s: header byte %zu: %s; the file is damaged or not safetensors, download it "
-                     "again",
-                     s->file->path, at + 8, what);
+    return status;
 }
 
 /* For what the format allows and this program does not. */
 __attribute__((format(printf, 3, 4))) static int unsupported(const scanner *s, size_t at,
                                                              const char *fmt, ...)
 {
-    char what[512];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(what, sizeof what, fmt, args);
+    int status =
+        refuse(s, at, fmt, args, "that is not supported, save the tensors in another form");
     va_end(args);
-    return vlmp_fail(s->err, VLMP_ERR_INPUT,
-                     "%s: header byte %zu: %s; that is not supported, save the tensors in another "
-                     "form",
-                     s->file->path, at + 8, what);
+    return status;
 }
 
 static void skip_space(scanner *s)

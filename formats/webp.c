@@ -1,5 +1,5 @@
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <webp/decode.h>
 #include <webp/demux.h>
 
@@ -42,7 +42,7 @@ static int decode_frame(uint8_t *rgba, int width, const WebPIterator *frame,
     config.output.is_external_memory = 1;
     config.output.u.RGBA.rgba = rgba + start;
     config.output.u.RGBA.stride = (int)stride;
-    config.output.u.RGBA.size = (size_t)frame->height * stride;
+    config.output.u.RGBA.size = (size_t)(frame->height - 1) * stride + (size_t)frame->width * 4;
     VP8StatusCode status = WebPDecode(frame->fragment.bytes, frame->fragment.size, &config);
     if (status == VP8_STATUS_OUT_OF_MEMORY) return vlmp_fail_memory(err, in->name);
     return status == VP8_STATUS_OK ? VLMP_OK : fail_damaged(in, err);
@@ -79,7 +79,9 @@ int vlmp_webp_decode(vlmp_image *out, int *orientation, const vlmp_image_bytes *
     uint64_t pixels = (uint64_t)features.width * (uint64_t)features.height;
     VLMP_TRY(vlmp_image_check_size(in, (uint64_t)features.width, (uint64_t)features.height,
                                    pixels * (4 + BYTES_A_PIXEL), err));
+    errno = 0; /* the demuxer says no more than NULL; malloc leaves a trace */
     WebPDemuxer *demuxer = WebPDemux(&data);
+    if (demuxer == NULL && errno == ENOMEM) return vlmp_fail_memory(err, in->name);
     if (demuxer == NULL) return fail_damaged(in, err);
     out->width = (int)WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_WIDTH);
     out->height = (int)WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_HEIGHT);

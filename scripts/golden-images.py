@@ -195,6 +195,20 @@ def webp(seed=1, size=(37, 29), alpha=False, **options):
     return out.getvalue()
 
 
+def riff(kind, *pieces):
+    data = b"".join(pieces)
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def webp_offset(flags):
+    """An animation whose first frame covers a part of the canvas."""
+    def u24(*values):
+        return b"".join(struct.pack("<I", v)[:3] for v in values)
+    frames = [riff(b"ANMF", u24(4, 3, 36, 28, 100), b"\0", webp(seed, lossless=True)[12:]) for seed in (1, 2)]
+    return riff(b"RIFF", b"WEBP", riff(b"VP8X", bytes([flags, 0, 0, 0]), u24(59, 49)),
+                riff(b"ANIM", bytes([10, 20, 30, 255, 0, 0])), *frames)
+
+
 def webp_files():
     exif = b"Exif\0\0" + orientation("<", 6)
     more = [Image.fromarray(pattern(37, 29, 2, 9))]
@@ -207,6 +221,7 @@ def webp_files():
         "exif6.webp": webp(quality=70, exif=exif), "xmp8.webp": webp(lossless=True, xmp=xmp(8)),
         "profile.webp": webp(lossless=True, icc_profile=b"not a profile"),
         "animated.webp": webp(lossless=True, save_all=True, append_images=more),
+        "animated-offset.webp": webp_offset(0x02), "animated-offset-alpha.webp": webp_offset(0x12),
         "animated-alpha.webp": webp(alpha=True, quality=60, save_all=True, append_images=more),
     }
 
