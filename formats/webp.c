@@ -6,11 +6,16 @@
 #include "formats/image_codec.h"
 #include "src/base/memory.h"
 
-/* What the decoder holds for a pixel beside its output: lossless keeps 4 bytes, and tables. */
-#define BYTES_A_PIXEL 8
+/* What the decoder holds beside its output: for a pixel (lossless keeps 4 bytes), and for tables.
+ */
+#define BYTES_A_PIXEL   8
+#define BYTES_OF_TABLES ((size_t)4 << 20)
 
-static int fail_damaged(const vlmp_image_bytes *in, vlmp_error *err)
+/* libwebp does not always tell lack of memory from damage, but malloc leaves a trace. errno is set
+ * to 0 before. */
+static int fail(const vlmp_image_bytes *in, vlmp_error *err)
 {
+    if (errno == ENOMEM) return vlmp_fail_memory(err, in->name);
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: damaged or truncated WebP", in->name);
 }
 
@@ -29,6 +34,16 @@ static int orientation_of(const WebPDemuxer *demuxer)
     return vlmp_orientation(exif, xmp);
 }
 
+/* libwebp 1.2 reads an uninitialized pointer when it finds no memory for the tables of
+ * lossless data, so whether there is enough is found out before. */
+static int check_memory(size_t pixels, const vlmp_image_bytes *in, vlmp_error *err)
+{
+    void *room = vlmp_alloc(pixels * BYTES_A_PIXEL + BYTES_OF_TABLES, 1);
+    if (room == NULL) return vlmp_fail_memory(err, in->name);
+    free(room);
+    return VLMP_OK;
+}
+
 /* The first frame lies on a transparent canvas. rgba: [height][width][4] of the canvas. */
 static int decode_frame(uint8_t *rgba, int width, const WebPIterator *frame,
                         const vlmp_image_bytes *in, vlmp_error *err)
@@ -44,8 +59,7 @@ static int decode_frame(uint8_t *rgba, int width, const WebPIterator *frame,
     config.output.u.RGBA.stride = (int)stride;
     config.output.u.RGBA.size = (size_t)(frame->height - 1) * stride + (size_t)frame->width * 4;
     VP8StatusCode status = WebPDecode(frame->fragment.bytes, frame->fragment.size, &config);
-    if (status == VP8_STATUS_OUT_OF_MEMORY) return vlmp_fail_memory(err, in->name);
-    return status == VP8_STATUS_OK ? VLMP_OK : fail_damaged(in, err);
+    return status == VP8_STATUS_OK ? VLMP_OK : fail(in, err);
 }
 
 static int read_pixels(vlmp_image *out, bool has_alpha, const WebPDemuxer *demuxer,
@@ -59,9 +73,10 @@ static int read_pixels(vlmp_image *out, bool has_alpha, const WebPDemuxer *demux
     if (rgba == NULL || out->pixels == NULL)
         status = vlmp_fail_memory(err, in->name);
     else if (!WebPDemuxGetFrame(demuxer, 1, &frame))
-        status = fail_damaged(in, err);
+        status = fail(in, err);
     else {
-        status = decode_frame(rgba, out->width, &frame, in, err);
+        status = check_memory(pixels, in, err);
+        if (status == VLMP_OK) status = decode_frame(rgba, out->width, &frame, in, err);
         WebPDemuxReleaseIterator(&frame);
     }
     for (size_t i = 0; status == VLMP_OK && i < pixels; i++)
@@ -74,21 +89,18 @@ int vlmp_webp_decode(vlmp_image *out, int *orientation, const vlmp_image_bytes *
 {
     WebPData data = {in->data, in->length};
     WebPBitstreamFeatures features;
-    if (WebPGetFeatures(in->data, in->length, &features) != VP8_STATUS_OK)
-        return fail_damaged(in, err);
+    errno = 0;
+    if (WebPGetFeatures(in->data, in->length, &features) != VP8_STATUS_OK) return fail(in, err);
     uint64_t pixels = (uint64_t)features.width * (uint64_t)features.height;
     VLMP_TRY(vlmp_image_check_size(in, (uint64_t)features.width, (uint64_t)features.height,
                                    pixels * (4 + BYTES_A_PIXEL), err));
-    errno = 0; /* the demuxer says no more than NULL; malloc leaves a trace */
     WebPDemuxer *demuxer = WebPDemux(&data);
-    if (demuxer == NULL && errno == ENOMEM) return vlmp_fail_memory(err, in->name);
-    if (demuxer == NULL) return fail_damaged(in, err);
+    if (demuxer == NULL) return fail(in, err);
     out->width = (int)WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_WIDTH);
     out->height = (int)WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_HEIGHT);
     unsigned frames = WebPDemuxGetI(demuxer, WEBP_FF_FRAME_COUNT);
     int status = VLMP_OK;
-    if (out->width != features.width || out->height != features.height)
-        status = fail_damaged(in, err);
+    if (out->width != features.width || out->height != features.height) status = fail(in, err);
     if (status == VLMP_OK && frames > 1)
         vlmp_image_notice(in, "an animation of %u frames: the first is read", frames);
     if (status == VLMP_OK) status = read_pixels(out, features.has_alpha, demuxer, in, err);
