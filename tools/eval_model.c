@@ -89,6 +89,7 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
     vlmp_sweep sweep = {.ctx = engine->ctx,
                         .model = &engine->model,
                         .preprocess = &reader->preprocess,
+                        .data = job->data->path,
                         .work_folder = job->work_folder,
                         .memory_limit = (size_t)256 << 20,
                         .progress = on_layer,
@@ -307,7 +308,8 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     vlmp_sequence *sequences = NULL;
     *out = (vlmp_reference){.name = strdup(job->path), .where = job->path};
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
-    int status = vlmp_reader_open(&reader, &engine->model, err);
+    int status = vlmp_engine_check_weights(engine, err);
+    if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
     if (status == VLMP_OK) {
         vlmp_side_of(&out->side, &reader);

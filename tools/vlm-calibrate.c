@@ -182,6 +182,7 @@ static int measure(struct command *c, vlmp_error *err)
     vlmp_sweep sweep = {.ctx = c->engine.ctx,
                         .model = model,
                         .preprocess = &c->reader.preprocess,
+                        .data = c->opt.data,
                         .work_folder = folder,
                         .memory_limit = (size_t)256 << 20,
                         .progress = on_progress,
@@ -233,6 +234,7 @@ static int run(struct command *c, vlmp_error *err)
     c->candidates = vlmp_calloc(c->data.count, sizeof *c->candidates);
     if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
     VLMP_TRY(inspect_all(c, err));
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(tokenize_all(c, err));
     VLMP_TRY(choose(c, err));
     vlmp_session_free(

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/json.h"
+#include "src/model/finite.h"
 
 #define VERSION 2 /* of the metadata; 1 carried no hashes */
 
@@ -170,14 +171,10 @@ static int take(const struct importer *in, const char *name, vlmp_dtype dtype, i
                          "%s: tensor '%s' is missing or has another shape; make the reference "
                          "again with --save-reference",
                          in->where, name);
-    if (vlmp_dtype_is_float(t->dtype)) {
-        size_t bad = vlmp_first_not_finite(t);
-        if (bad != SIZE_MAX)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: tensor '%s' is NaN or infinite at element %zu; make the "
-                             "reference again with --save-reference",
-                             in->where, name, bad);
-    }
+    vlmp_tensor named = *t;
+    named.file = in->where;
+    named.source_name = name;
+    VLMP_TRY(vlmp_tensor_check_finite(&named, err));
     *copy = vlmp_alloc(t->bytes, 1);
     if (*copy == NULL) return vlmp_fail_memory(err, in->where);
     memcpy(*copy, t->data, t->bytes);
