@@ -133,6 +133,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
 {
     vlmp_session *session;
     vlmp_progress line;
+    size_t cut = 0; /* answers that the context ended */
+    int context = reader->model->config.text.max_positions;
     double *first = vlmp_alloc(job->count, sizeof *first), quantiles[3];
     double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
@@ -155,6 +157,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
         decode_steps += stats.steps;
+        cut += stats.new_tokens < job->max_new_tokens &&
+               stats.prompt_tokens + stats.new_tokens >= context;
         decode_seconds += stats.decode_seconds;
         vlmp_progress_update(&line, (double)(i + 1), NULL);
     }
@@ -166,6 +170,9 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
         result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
     }
+    if (status == VLMP_OK && cut > 0)
+        status = vlmp_result_note(
+            result, err, "%zu answers were cut where the context of %d tokens ends", cut, context);
     vlmp_session_free(session);
     free(first);
     return status;
