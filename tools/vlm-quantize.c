@@ -182,6 +182,10 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     for (size_t i = 0; i < c->calibration.count; i++)
         vlmp_json_put_string(w, c->calibration.samples[i].id);
     vlmp_json_close(w, ']');
+    if (c->calibration.alpha[0] != '\0') {
+        vlmp_json_key(w, "calibration_alpha");
+        vlmp_json_put_string(w, c->calibration.alpha);
+    }
     vlmp_json_key(w, "sequential");
     vlmp_json_put_bool(w, c->opt.sequential);
     vlmp_json_key(w, "kernels");
