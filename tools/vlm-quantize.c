@@ -145,7 +145,8 @@ static int load_calibration(struct command *c, vlmp_error *err)
                            c->opt.calib, c->calibration.model_digest, c->source_digest);
     vlmp_tensor_file_digest(file, c->calib_digest);
     vlmp_tensor_file_close(file);
-    return status;
+    if (status != VLMP_OK) return status;
+    return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
 }
 
 /* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
@@ -269,7 +270,7 @@ static int quantize(struct command *c, vlmp_error *err)
 
 static int finish(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {0};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
     vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
     int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
     if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
@@ -312,6 +313,9 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(make_plan(c, err));
     VLMP_TRY(
         vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
+    VLMP_TRY(vlmp_quantize_check_groups(
+        c->cli, c->args, c->linears, &c->plan,
+        c->opt.dry_run ? INT64_MAX : c->opt.allow_fallbacks, err));
     if (c->opt.dry_run) return VLMP_OK;
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
