@@ -219,8 +219,8 @@ void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
     percent(rtn, r->held_rtn_error);
     if (r->damping > 0) snprintf(damping, sizeof damping, "%.3g", r->damping);
     vlmp_format_seconds(time, sizeof time, r->seconds);
-    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s%s", r->name, scheme, error, held,
-                       rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
+    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s%s", r->name, scheme, error,
+                       held, rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
                        r->unguarded ? "  unguarded" : "", r->fallback ? "  FALLBACK" : "");
 }
 

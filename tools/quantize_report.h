@@ -16,8 +16,8 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
                              vlmp_error *err);
 
-/* Warns of linears whose group is another than was asked for or could be expected, with counts. More
- * fallbacks among them than are allowed: VLMP_ERR_GATE, before any work. */
+/* Warns of linears whose group is another than was asked for or could be expected, with counts.
+ * More fallbacks among them than are allowed: VLMP_ERR_GATE, before any work. */
 int vlmp_quantize_check_groups(const vlmp_cli_command *command, const vlmp_cli_args *args,
                                const vlmp_linear_info *linears, const vlmp_plan *plan,
                                int64_t allowed, vlmp_error *err);

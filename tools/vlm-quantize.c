@@ -313,9 +313,8 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(make_plan(c, err));
     VLMP_TRY(
         vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
-    VLMP_TRY(vlmp_quantize_check_groups(
-        c->cli, c->args, c->linears, &c->plan,
-        c->opt.dry_run ? INT64_MAX : c->opt.allow_fallbacks, err));
+    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
+                                        c->opt.dry_run ? INT64_MAX : c->opt.allow_fallbacks, err));
     if (c->opt.dry_run) return VLMP_OK;
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,

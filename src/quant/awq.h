@@ -30,9 +30,9 @@ typedef struct {
 
 typedef struct {
     vlmp_search search; /* of the group scales, in the loss and in the result */
-    int steps;          /* exponents tried: 1/steps … 1 without, 0 … 1 − 1/steps with the weight term */
-    int rows;           /* of each linear, evenly spaced, that the loss is taken on */
-    int refits;         /* sweeps of the closed-form refit of group scales in the result */
+    int steps; /* exponents tried: 1/steps … 1 without, 0 … 1 − 1/steps with the weight term */
+    int rows;  /* of each linear, evenly spaced, that the loss is taken on */
+    int refits; /* sweeps of the closed-form refit of group scales in the result */
 } vlmp_awq_options;
 
 typedef struct {

@@ -19,7 +19,8 @@ typedef struct {
 } vlmp_block_job;
 
 /* Quantizes the linears behind a site; AWQ's scales that lose are taken back. *again: the linear
- * before the site has changed by that, and so have the site's inputs. moments, used up, may be NULL.
+ * before the site has changed by that, and so have the site's inputs. moments, used up, may be
+ * NULL.
  */
 int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, vlmp_moments *moments, bool *again,
                              vlmp_error *err);

@@ -78,8 +78,8 @@ static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
         if (status == VLMP_OK)
             status = advance(b, walks, (vlmp_site)site, needed ? &moments : NULL, err);
         if (status == VLMP_OK)
-            status = vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL,
-                                              &again, err);
+            status =
+                vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL, &again, err);
         vlmp_moments_free(&moments);
         if (status == VLMP_OK && again) status = advance(b, walks, (vlmp_site)site, NULL, err);
         VLMP_TRY(status);

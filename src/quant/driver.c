@@ -204,7 +204,7 @@ static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
     if (!wants_original(r->job)) return VLMP_OK;
     vlmp_batches same;
     status = vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->original_features,
-                                       &flow->original, &same, err);
+                                   &flow->original, &same, err);
     vlmp_batches_free(&same);
     return status;
 }
@@ -214,8 +214,7 @@ static int run_text(struct run *r, vlmp_error *err)
     struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
     int status = r->count > 0 ? start_text(r, &flow, err) : VLMP_OK;
     if (status == VLMP_OK) status = run_stack(r, false, &flow, err);
-    if (status == VLMP_OK)
-        status = vlmp_quantize_head_linear(r->job, &flow.x, &flow.batches, err);
+    if (status == VLMP_OK) status = vlmp_quantize_head_linear(r->job, &flow.x, &flow.batches, err);
     free_flow(&flow);
     return status;
 }

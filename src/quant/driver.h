@@ -48,7 +48,8 @@ typedef struct {
 } vlmp_quantize_job;
 
 /* Whether the calibration has inputs for every linear that needs them: none for the tower or the
- * projector is VLMP_ERR_INPUT. where: the calibration's file. vlmp_quantize takes it for granted. */
+ * projector is VLMP_ERR_INPUT. where: the calibration's file. vlmp_quantize takes it for granted.
+ */
 int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
                         const vlmp_calibration *calibration, const char *where, vlmp_error *err);
 

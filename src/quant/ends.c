@@ -152,9 +152,9 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations
                                          seen_rows < features->rows, false, err);
             if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
             if (status == VLMP_OK)
-                status =
-                    projector_moments(job, features, seen_rows,
-                                      part == 0 ? NULL : &ends.weights.projector.first, &moments, err);
+                status = projector_moments(job, features, seen_rows,
+                                           part == 0 ? NULL : &ends.weights.projector.first,
+                                           &moments, err);
             vlmp_ends_free(&ends);
         }
         if (status == VLMP_OK) status = quantize_one(job, index, needed ? &moments : NULL, err);

@@ -136,9 +136,9 @@ int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_l
     return 2;
 }
 
-/* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and what precedes it can take
- * their inverse: a norm, or a linear that is quantized anyway. What an activation precedes (fc2)
- * cannot. */
+/* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and
+ * what precedes it can take their inverse: a norm, or a linear that is quantized anyway. What an
+ * activation precedes (fc2) cannot. */
 static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
                      const vlmp_block_linear *linears, int count, vlmp_site site)
 {
@@ -147,10 +147,10 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
         if (linears[i].info->site != site) continue;
         const vlmp_plan_entry *entry = linears[i].entry;
         if (!is_awq(entry->method)) return false;
-        if (first != NULL && (first->method != entry->method ||
-                              first->scheme.bits != entry->scheme.bits ||
-                              first->scheme.group != entry->scheme.group ||
-                              first->scheme.symmetric != entry->scheme.symmetric))
+        if (first != NULL &&
+            (first->method != entry->method || first->scheme.bits != entry->scheme.bits ||
+             first->scheme.group != entry->scheme.group ||
+             first->scheme.symmetric != entry->scheme.symmetric))
             return false;
         first = entry;
     }

@@ -43,8 +43,8 @@ static int sum_error(double *error, vlmp_ctx *ctx, const struct job *job,
     if (tokens->cross != NULL) {
         ctx->ops->gemm(ctx, false, false, job->taken, k, k, 1.0f, job->rows, k, tokens->cross, k,
                        0.0f, product, k);
-        VLMP_TRY(vlmp_weighted_error(ctx, job->rows, job->taken, k, tokens->shift, NULL, &missed,
-                                     err));
+        VLMP_TRY(
+            vlmp_weighted_error(ctx, job->rows, job->taken, k, tokens->shift, NULL, &missed, err));
     }
     VLMP_TRY(vlmp_weighted_error(ctx, job->error, job->taken, k, tokens->gram,
                                  tokens->cross != NULL ? product : NULL, error, err));

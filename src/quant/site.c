@@ -92,7 +92,8 @@ static int run_method(struct work *work, vlmp_error *err)
                                  target->info->name, err);
     case VLMP_METHOD_GPTQ:
     case VLMP_METHOD_AWQ_GPTQ:
-        if (aims_at_outputs(work) && work->moments->held != NULL) return run_gptq_to_outputs(work, err);
+        if (aims_at_outputs(work) && work->moments->held != NULL)
+            return run_gptq_to_outputs(work, err);
         return run_gptq(work, target->w, err);
     default:
         return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
@@ -129,7 +130,8 @@ static int keep_nearest(struct work *work, vlmp_error *err)
     result->kept_rtn = true;
     result->folded = false;
     result->damping = result->correction = 0;
-    VLMP_TRY(vlmp_rtn(&work->q, target->plain, work->job->sweep.ctx->pool, target->info->name, err));
+    VLMP_TRY(
+        vlmp_rtn(&work->q, target->plain, work->job->sweep.ctx->pool, target->info->name, err));
     return seen_error(work, target->plain, err);
 }
 
@@ -150,8 +152,8 @@ static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, s
     for (int t = 0; t < group->count; t++) {
         const vlmp_target *target = &group->targets[t];
         double one;
-        linears[t] = (vlmp_guard_linear){
-            .name = target->info->name, .w = target->plain, .q = &works[t].q};
+        linears[t] =
+            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
         VLMP_TRY(vlmp_guard_energy(&one, ctx, target->plain, target->info->n, moments->k,
                                    moments->held, err));
         energy += one;
@@ -196,9 +198,9 @@ static int quantize_all(const vlmp_quantize_job *job, const vlmp_target_group *g
     vlmp_hessian hessian = {0};
     int k = first->info->k, status = VLMP_OK;
     if (first->entry->method == VLMP_METHOD_GPTQ || first->entry->method == VLMP_METHOD_AWQ_GPTQ)
-        status = vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
-                                     scheme->group == 0 ? k : scheme->group, vlmp_gptq_damping(),
-                                     err);
+        status =
+            vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
+                                scheme->group == 0 ? k : scheme->group, vlmp_gptq_damping(), err);
     for (int t = 0; t < group->count && status == VLMP_OK; t++) {
         double start = now();
         works[t].hessian = &hessian;
@@ -230,10 +232,11 @@ int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *g
     if (status == VLMP_OK && searched && group->moments->held != NULL)
         status = judge(job, group, works, reverted, err);
     for (int t = 0; t < group->count; t++) {
-        results[t].unguarded = searched && group->moments->held == NULL &&
-                               results[t].method != VLMP_METHOD_RTN;
+        results[t].unguarded =
+            searched && group->moments->held == NULL && results[t].method != VLMP_METHOD_RTN;
         if (status == VLMP_OK)
-            status = vlmp_packed_arrays_fill(&packed[t], &works[t].q, &group->targets[t].entry->scheme, err);
+            status = vlmp_packed_arrays_fill(&packed[t], &works[t].q,
+                                             &group->targets[t].entry->scheme, err);
         vlmp_quantized_free(&works[t].q);
     }
     return status;
