@@ -19,6 +19,7 @@
 #include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/quantize_finished.h"
 #include "tools/quantize_report.h"
 
 struct options {
@@ -45,6 +46,7 @@ struct command {
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
+    bool finished; /* the packed file is in its place */
 };
 
 static int choose_recipe(struct command *c, vlmp_error *err)
@@ -138,7 +140,8 @@ static int load_calibration(struct command *c, vlmp_error *err)
                                    "make a calibration file with vlm-calibrate", err));
     int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
                                          file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
+    if (status == VLMP_OK && !c->opt.dry_run && /* which reads no weights */
+        strcmp(c->calibration.model_digest, c->source_digest) != 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
                            "%s: made with another model (weights %.12s…, this model has %.12s…); "
                            "run vlm-calibrate on this one",
@@ -147,6 +150,22 @@ static int load_calibration(struct command *c, vlmp_error *err)
     vlmp_tensor_file_close(file);
     if (status != VLMP_OK) return status;
     return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
+}
+
+/* Bytes beside the output while it runs; 0 when that depends on a calibration file not given. */
+static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
+{
+    *work = 0;
+    if (c->plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
+    VLMP_TRY(load_calibration(c, err));
+    vlmp_quantize_job job = {.sweep = {.model = &c->engine.model},
+                             .linears = c->linears,
+                             .linear_count = c->linear_count,
+                             .plan = &c->plan,
+                             .calibration = &c->calibration,
+                             .sequential = c->opt.sequential};
+    *work = vlmp_quantize_work_bytes(&job);
+    return VLMP_OK;
 }
 
 /* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
@@ -296,8 +315,30 @@ static int finish(struct command *c, vlmp_error *err)
     vlmp_buffer_free(&recipe.out);
     vlmp_buffer_free(&provenance.out);
     if (status != VLMP_OK) return status;
-    return vlmp_quantize_done(c->args, c->opt.output, digest, &summary, vlmp_seconds() - c->started,
-                              err);
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, false,
+                              vlmp_seconds() - c->started, err);
+}
+
+/* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
+static int finish_again(struct command *c, vlmp_error *err)
+{
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
+    char digest[VLMP_SHA256_HEX];
+    vlmp_json_writer recipe = {0}, provenance = {0};
+    vlmp_recipe_write(&c->recipe, &recipe);
+    write_provenance(c, &provenance);
+    int status = recipe.out.failed || provenance.out.failed
+                     ? vlmp_fail_memory(err, "metadata")
+                     : vlmp_quantize_check_finished(c->opt.output, recipe.out.data,
+                                                    provenance.out.data, &summary, digest, err);
+    vlmp_buffer_free(&recipe.out);
+    vlmp_buffer_free(&provenance.out);
+    VLMP_TRY(status);
+    if (vlmp_file_exists(c->journal)) VLMP_TRY(open_sink(c, err));
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, true,
+                              vlmp_seconds() - c->started, err);
 }
 
 static int run(struct command *c, vlmp_error *err)
@@ -311,8 +352,10 @@ static int run(struct command *c, vlmp_error *err)
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
     VLMP_TRY(make_plan(c, err));
-    VLMP_TRY(
-        vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
+    uint64_t work = 0;
+    if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
+    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
+                                      work, err));
     VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
                                         c->opt.dry_run ? INT64_MAX : c->opt.allow_fallbacks, err));
     if (c->opt.dry_run) return VLMP_OK;
@@ -321,12 +364,14 @@ static int run(struct command *c, vlmp_error *err)
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    bool again = c->opt.resume && !c->opt.force && vlmp_file_exists(c->opt.output);
+    if (!again) VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
     VLMP_TRY(load_calibration(c, err));
     place_work(c);
+    if (again) return finish_again(c, err);
     VLMP_TRY(open_sink(c, err));
     int status = quantize(c, err);
     if (status == VLMP_ERR_INTERRUPTED)
@@ -338,11 +383,12 @@ static int run(struct command *c, vlmp_error *err)
 
 static void clean(struct command *c, bool done)
 {
-    vlmp_journal_sink_close(c->sink);
     if (done && c->sink != NULL) {
-        unlink(c->journal);
+        /* The journal last: while it is there, a run that is resumed removes what is left. */
         vlmp_boundary_remove(c->boundary);
+        unlink(c->journal);
     }
+    vlmp_journal_sink_close(c->sink);
     vlmp_calibration_free(&c->calibration);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);
@@ -400,7 +446,7 @@ int main(int argc, char **argv)
         {.name = "resume", .help = "continue an interrupted run", .flag = &o->resume},
         {.name = "work",
          .value = "DIR",
-         .help = "folder for the journal and spilled activations (default: beside OUT)",
+         .help = "folder for the journal and for activations (default: beside OUT)",
          .string = &o->work},
         {.name = "no-sequential",
          .help = "statistics on the original model's inputs",
@@ -428,6 +474,6 @@ int main(int argc, char **argv)
     vlmp_error err = {0};
     int status = run(&c, &err);
     /* Neither a finished run nor one whose input is bad can go on. */
-    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
+    clean(&c, c.finished || status == VLMP_ERR_INPUT);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

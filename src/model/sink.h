@@ -15,7 +15,7 @@ struct vlmp_sink {
     int (*commit)(vlmp_sink *self, const char *step, const char *record, vlmp_error *err);
 
     /* The record of a finished step: *record is NULL when the step is not finished, and otherwise
-     * valid until the next call of the sink. A record that cannot be read is an error. */
+     * valid until record or noted is called again. A record that cannot be read is an error. */
     int (*record)(vlmp_sink *self, const char *step, const char **record, vlmp_error *err);
 
     /* Keeps a short text under a name, beside the steps; durable when this returns. A later one of

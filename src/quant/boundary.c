@@ -210,6 +210,7 @@ static int write_file(const char *path, vlmp_activations *const *stores, int cou
         status = vlmp_fail_errno(err, "%s: cannot flush", path);
     if (close(fd) != 0 && status == VLMP_OK)
         status = vlmp_fail_errno(err, "%s: cannot close", path);
+    if (status != VLMP_OK) unlink(path); /* half of it, on a full disk */
     return status;
 }
 

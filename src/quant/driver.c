@@ -269,7 +269,7 @@ static void tell(const struct run *r, int done, int steps)
                  border->vision ? "vision" : "text", border->done);
     else
         snprintf(text + length, room,
-                 "; no activations were kept, the finished blocks run forward again");
+                 "; no sound activations are there, the finished blocks run forward again");
     r->job->on_notice(r->job->arg, text);
 }
 
@@ -299,6 +299,26 @@ int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
                          where, calibration->count, linears[i].name, vlmp_method_name(method));
     }
     return VLMP_OK;
+}
+
+uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
+{
+    const vlmp_model *model = job->sweep.model;
+    uint64_t quantized = 0, tiles = 0, tokens = 0;
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->plan->entries[i].method != VLMP_METHOD_KEEP)
+            quantized += job->plan->entries[i].bytes;
+    if (!job->plan->needs_calibration) return quantized;
+    for (size_t i = 0; i < job->calibration->count; i++) {
+        tiles += (uint64_t)job->calibration->samples[i].sequence.tiles;
+        tokens += (uint64_t)job->calibration->samples[i].sequence.length;
+    }
+    uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)model->config.vision.feature_count;
+    uint64_t vision =
+        tiles * ((uint64_t)model->tile_rows + features) * (uint64_t)model->config.vision.hidden;
+    uint64_t text = tokens * (uint64_t)model->config.text.hidden;
+    uint64_t border = (vision > text ? vision : text) * sizeof(float);
+    return quantized + 2 * (wants_original(job) ? 2 * border : border);
 }
 
 int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)

@@ -53,5 +53,10 @@ typedef struct {
 int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
                         const vlmp_calibration *calibration, const char *where, vlmp_error *err);
 
+/* Bytes that a run keeps beside its output until it ends, at most: the quantized linears in the
+ * sink, activations at two block borders. Needs model, linears, plan, calibration and sequential.
+ */
+uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job);
+
 /* Results of all steps lie in the sink's records, see record.h. */
 int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err);
