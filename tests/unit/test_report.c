@@ -48,6 +48,7 @@ static void sample_result(vlmp_eval_result *r)
     r->quantize_seconds = 12.5;
     r->fallbacks = 0;
     r->kept_rtn = 1;
+    r->unguarded = 2;
 }
 
 /* Each name is found in the JSON document, with the same value: gates can't drift from it. */
