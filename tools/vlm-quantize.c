@@ -356,14 +356,15 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
     VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
                                       work, err));
-    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
-                                        c->opt.dry_run ? INT64_MAX : c->opt.allow_fallbacks, err));
-    if (c->opt.dry_run) return VLMP_OK;
+    if (c->opt.dry_run)
+        return vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan, INT64_MAX, err);
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
+    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
+                                        c->opt.allow_fallbacks, err));
     bool again = c->opt.resume && !c->opt.force && vlmp_file_exists(c->opt.output);
     if (!again) VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)

@@ -6,7 +6,7 @@
 #include "src/base/sha256.h"
 #include "src/calib/statistics.h"
 
-/* Every HOLD_OUT-th chosen sample is kept from the quantization methods, which are judged on it; see
+/* Every HOLD_OUT-th chosen sample is kept from the quantization methods, which are judged on it:
  * src/quant/holdout.h. */
 #define VLMP_HOLD_OUT 8
 
