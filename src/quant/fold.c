@@ -174,41 +174,42 @@ static int own_weights(vlmp_fold *fold, const vlmp_block_linear *linears, int i,
     return VLMP_OK;
 }
 
-/* The error on held-out samples of AWQ's rounding of a site's linears under scales (NULL: 1). */
-static int rounding_error(double *error, vlmp_ctx *ctx, const struct site_data *data,
-                          const vlmp_block_linear *linears, int count, vlmp_site site,
-                          float *const *weights, const float *scales, vlmp_error *err)
+/* Whether the scales help on held-out samples: AWQ's rounding against plain rounding. */
+static int helps(bool *out, vlmp_ctx *ctx, const struct site_data *data,
+                 const vlmp_awq_options *options, const vlmp_block_linear *linears, int count,
+                 vlmp_site site, float *const *weights, const float *scales, vlmp_error *err)
 {
-    int k = data->moments.k, status = VLMP_OK;
-    size_t square = (size_t)k * (size_t)k;
-    const vlmp_awq_options options = vlmp_awq_defaults();
+    vlmp_guard_linear judged[VLMP_BLOCK_LINEARS];
+    vlmp_quantized q[VLMP_BLOCK_LINEARS] = {0};
     const vlmp_guard_tokens tokens = {data->moments.held, NULL, NULL};
-    float *gram = vlmp_alloc(square, sizeof *gram);
+    int k = data->moments.k, n = 0, status = VLMP_OK;
+    size_t values = (size_t)k * (size_t)k;
+    float *gram = vlmp_alloc(values, sizeof *gram);
     if (gram == NULL) return vlmp_fail_memory(err, "second moments");
-    memcpy(gram, data->moments.gram, square * sizeof *gram);
-    if (scales != NULL) vlmp_awq_scale_gram(gram, k, scales);
-    *error = 0;
+    memcpy(gram, data->moments.gram, values * sizeof *gram);
+    vlmp_awq_scale_gram(gram, k, scales);
     for (int i = 0; i < count && status == VLMP_OK; i++) {
-        const vlmp_linear_info *info = linears[i].info;
-        if (info->site != site) continue;
-        size_t size = (size_t)info->n * (size_t)k;
-        double one = 0;
-        vlmp_quantized q = {0};
+        if (linears[i].info->site != site) continue;
+        size_t size = (size_t)linears[i].info->n * (size_t)k;
         float *scaled = vlmp_alloc(size, sizeof *scaled);
-        status = scaled != NULL
-                     ? vlmp_quantized_alloc(&q, info->n, k, &linears[i].entry->scheme, err)
-                     : vlmp_fail_memory(err, info->name);
+        status = scaled != NULL ? vlmp_quantized_alloc(&q[n], linears[i].info->n, k,
+                                                       &linears[i].entry->scheme, err)
+                                : vlmp_fail_memory(err, linears[i].info->name);
         if (status == VLMP_OK) {
             memcpy(scaled, weights[i], size * sizeof *scaled);
-            if (scales != NULL) vlmp_awq_scale_columns(scaled, info->n, k, scales);
-            status = vlmp_awq_quantize(&q, ctx, gram, scaled, &options, info->name, err);
+            vlmp_awq_scale_columns(scaled, linears[i].info->n, k, scales);
+            status =
+                vlmp_awq_quantize(&q[n], ctx, gram, scaled, options, linears[i].info->name, err);
         }
-        vlmp_guard_linear judged = {.name = info->name, .w = weights[i], .q = &q};
-        if (status == VLMP_OK) status = vlmp_guard_error(&one, ctx, &judged, &tokens, scales, err);
-        *error += one;
-        vlmp_quantized_free(&q);
         free(scaled);
+        judged[n] = (vlmp_guard_linear){.name = linears[i].info->name, .w = weights[i], .q = &q[n]};
+        n++;
     }
+    vlmp_guard_result result = {0};
+    if (status == VLMP_OK) status = vlmp_guard(&result, ctx, judged, n, &tokens, scales, err);
+    *out = !result.keep_rtn;
+    for (int i = 0; i < n; i++)
+        vlmp_quantized_free(&q[i]);
     free(gram);
     return status;
 }
@@ -249,14 +250,8 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
     if (status == VLMP_OK)
         status = vlmp_awq_search(scales, ctx, &awq, scheme, &options, &report, err);
     bool use = !report.identity;
-    if (status == VLMP_OK && use && data->moments.held != NULL) {
-        double with, without;
-        status = rounding_error(&with, ctx, data, linears, count, site, fold->weights, scales, err);
-        if (status == VLMP_OK)
-            status =
-                rounding_error(&without, ctx, data, linears, count, site, fold->weights, NULL, err);
-        use = status == VLMP_OK && with < without;
-    }
+    if (status == VLMP_OK && use && data->moments.held != NULL)
+        status = helps(&use, ctx, data, &options, linears, count, site, fold->weights, scales, err);
     if (status == VLMP_OK && use) {
         fold->scales[site] = scales;
         scales = NULL;
