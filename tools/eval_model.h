@@ -11,11 +11,16 @@ typedef struct {
     const char *path;         /* of the model */
     const vlmp_dataset *data; /* its first `count` samples */
     size_t count;
+    /* Samples that had more than `context` tokens and were taken out before; the first one's line
+     * in the data file and its tokens. */
+    size_t left_out;
+    int context, first_left_out, first_left_out_tokens;
     unsigned metrics;
     int max_new_tokens;
     bool fast_activations;
     bool allow_overlap;
     const vlmp_reference *reference; /* NULL: none */
+    vlmp_picture_reading *pictures;
     const char *work_folder;
     char *const *stand_ins; /* [count] answers where the data has none; NULL: it has all */
 } vlmp_eval_job;

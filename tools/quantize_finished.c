@@ -4,6 +4,7 @@
 
 #include "formats/packed.h"
 #include "src/base/json.h"
+#include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 
 /* A note of the file as a document; an absent one is empty. */
@@ -43,6 +44,14 @@ static int compare_note(const vlmp_source *file, const char *key, const char *te
     return status;
 }
 
+static int compare_model(vlmp_source *file, const vlmp_identity *model, vlmp_error *err)
+{
+    vlmp_identity origin;
+    VLMP_TRY(vlmp_eval_origin(&origin, file, err));
+    const char *what = vlmp_identity_difference(&origin, model);
+    return what == NULL ? VLMP_OK : other_run(file, what, err);
+}
+
 static int on_verify(void *arg, uint64_t done, uint64_t total)
 {
     (void)arg;
@@ -51,9 +60,9 @@ static int on_verify(void *arg, uint64_t done, uint64_t total)
     return vlmp_interrupted() != 0 ? VLMP_ERR_INTERRUPTED : VLMP_OK;
 }
 
-int vlmp_quantize_check_finished(const char *path, const char *recipe, const char *provenance,
-                                 vlmp_quantize_summary *summary, char digest[VLMP_SHA256_HEX],
-                                 vlmp_error *err)
+int vlmp_quantize_check_finished(const char *path, const vlmp_identity *model, const char *recipe,
+                                 const char *provenance, vlmp_quantize_summary *summary,
+                                 char digest[VLMP_SHA256_HEX], vlmp_error *err)
 {
     vlmp_source *file;
     vlmp_error fault = {0};
@@ -64,9 +73,10 @@ int vlmp_quantize_check_finished(const char *path, const char *recipe, const cha
     cJSON *decisions = NULL;
     int status = compare_note(file, "vlmp.provenance", provenance, NULL, err);
     if (status == VLMP_OK) status = compare_note(file, "vlmp.recipe", recipe, "recipe", err);
+    if (status == VLMP_OK) status = vlmp_packed_verify(file, on_verify, NULL, err);
+    if (status == VLMP_OK) status = compare_model(file, model, err);
     if (status == VLMP_OK) status = read_note(&decisions, file, "vlmp.decisions", err);
     if (status == VLMP_OK) status = vlmp_quantize_count(summary, decisions, err);
-    if (status == VLMP_OK) status = vlmp_packed_verify(file, on_verify, NULL, err);
     if (status == VLMP_OK) status = file->digest_now(file, digest, err);
     cJSON_Delete(decisions);
     file->close(file);

@@ -6,6 +6,7 @@
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
+#include "src/model/finite.h"
 #include "src/model/names.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
@@ -127,8 +128,10 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
     printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
     if (source->digest != NULL) printf("digest %s\n", source->digest);
     if (o->verify)
-        puts(packed ? "verified: every hash matches"
-                    : "verified: the structure is sound (a folder carries no hashes)");
+        puts(packed
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound, all weights are finite (a folder carries no "
+                   "hashes)");
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
@@ -263,23 +266,19 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     return status;
 }
 
-static int on_progress(void *arg, uint64_t done, uint64_t total)
-{
-    (void)total;
-    vlmp_progress_update(arg, (double)done, NULL);
-    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
-}
-
 static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
 {
     char digest[65];
-    if (strcmp(source->kind, "packed") != 0) return source->digest_now(source, digest, err);
+    if (strcmp(source->kind, "packed") != 0) {
+        VLMP_TRY(source->digest_now(source, digest, err));
+        return vlmp_source_check_finite(source, err);
+    }
     uint64_t bytes = 0;
     for (size_t i = 0; i < source->count(source); i++)
         bytes += source->at(source, i)->bytes;
     vlmp_progress progress;
     vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
-    int status = vlmp_packed_verify(source, on_progress, &progress, err);
+    int status = vlmp_packed_verify(source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
 }
@@ -288,7 +287,7 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
-    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

@@ -1,4 +1,5 @@
 /* vlm-run: answers a prompt about pictures, from a model folder or a packed file. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "src/runtime/session.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
+#include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
@@ -17,6 +19,7 @@ struct options {
     int64_t max_new_tokens;
     double temperature;
     bool print_prompt, fast_activations;
+    vlmp_picture_reading pictures;
 };
 
 struct stream {
@@ -57,11 +60,12 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
     vlmp_json_put_int(&w, stats->new_tokens);
+    vlmp_json_key(&w, "decode_steps");
+    vlmp_json_put_int(&w, stats->steps);
     vlmp_json_key(&w, "ttft_ms");
     vlmp_json_put_double(&w, 1e3 * stats->first_seconds);
     vlmp_json_key(&w, "decode_tps");
-    vlmp_json_put_double(
-        &w, stats->decode_seconds > 0 ? (stats->new_tokens - 1) / stats->decode_seconds : 0);
+    vlmp_json_put_double(&w, stats->steps > 0 ? stats->steps / stats->decode_seconds : NAN);
     vlmp_json_key(&w, "peak_rss_bytes");
     vlmp_json_put_int(&w, (int64_t)vlmp_peak_memory());
     vlmp_json_close(&w, '}');
@@ -77,8 +81,7 @@ static void print_speed(const vlmp_generation_stats *stats)
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr, "first token %.0f ms (%d prompt tokens), ", 1e3 * stats->first_seconds,
             stats->prompt_tokens);
-    if (stats->new_tokens > 1 && stats->decode_seconds > 0)
-        fprintf(stderr, "%.1f tokens/s, ", (stats->new_tokens - 1) / stats->decode_seconds);
+    if (stats->steps > 0) fprintf(stderr, "%.1f tokens/s, ", stats->steps / stats->decode_seconds);
     fprintf(stderr, "peak memory %s\n", memory);
 }
 
@@ -90,7 +93,8 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     vlmp_generation_stats stats = {0};
     vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
                                   .temperature = o->temperature,
-                                  .seed = (uint64_t)args->seed};
+                                  .seed = (uint64_t)args->seed,
+                                  .stop = &reader->stop};
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
     if (status == VLMP_OK)
@@ -115,7 +119,24 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     return status;
 }
 
-static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
+/* What is worth saying about the pictures of the question. */
+static int print_warnings(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                          const vlmp_picture_reading *pictures, const vlmp_source *source,
+                          vlmp_error *err)
+{
+    char alpha[8];
+    VLMP_TRY(vlmp_calibration_alpha(source, alpha, err));
+    for (size_t i = 0; i < pictures->count; i++)
+        if (pictures->remarks[i].warning != NULL)
+            vlmp_cli_warn(command, args, "%s: %s", pictures->remarks[i].path,
+                          pictures->remarks[i].warning);
+    if (pictures->transparent > 0 && alpha[0] != '\0' && strcmp(alpha, pictures->alpha) != 0)
+        vlmp_cli_warn(command, args, "%s was calibrated on transparent pictures with --alpha %s",
+                      source->path, alpha);
+    return VLMP_OK;
+}
+
+static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine,
                vlmp_reader *reader, vlmp_error *err)
 {
     VLMP_TRY(vlmp_engine_start(engine, args, err));
@@ -127,7 +148,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     if (paths == NULL) return vlmp_fail_memory(err, "pictures");
     for (size_t i = 0; i < o->images.count; i++)
         paths[i] = strdup(o->images.items[i]);
-    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
     vlmp_question question = {.prompt = o->prompt,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
@@ -148,11 +169,11 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
 
 int main(int argc, char **argv)
 {
-    struct options o = {.max_new_tokens = 128};
+    struct options o = {.max_new_tokens = 128, .pictures = VLMP_PICTURE_READING_DEFAULT};
     const vlmp_cli_option options[] = {
         {.name = "image",
          .value = "P",
-         .help = "a picture (PNG or JPEG); may be given more than once",
+         .help = "a picture (PNG, JPEG or WebP); may be given more than once",
          .list = &o.images},
         {.name = "prompt",
          .value = "T",
@@ -177,6 +198,7 @@ int main(int argc, char **argv)
         {.name = "print-prompt",
          .help = "show the prompt as the chat template renders it",
          .flag = &o.print_prompt},
+        VLMP_PICTURE_OPTIONS(&o.pictures),
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-run",
@@ -193,6 +215,9 @@ int main(int argc, char **argv)
     vlmp_engine engine = {0};
     vlmp_reader reader = {0};
     int status = run(&args, &o, &engine, &reader, &err);
+    if (status == VLMP_OK)
+        status = print_warnings(&command, &args, &o.pictures, engine.source, &err);
+    vlmp_picture_reading_free(&o.pictures);
     vlmp_reader_close(&reader);
     vlmp_engine_free(&engine);
     return vlmp_cli_finish(&command, &args, status, &err);

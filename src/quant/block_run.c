@@ -99,11 +99,11 @@ int vlmp_block_run_sequential(vlmp_block_job *b, const vlmp_block_flow *flow, vl
     int status = vlmp_fold_block(&b->fold, b->job, b->stack, &b->block, b->linears, b->count,
                                  flow->x, flow->batches, err);
     if (status == VLMP_OK)
-        status = vlmp_walk_create(&walks.quantized, sweep, b->stack, &b->block, flow->x,
+        status = vlmp_walk_create(&walks.quantized, sweep, b->stack, b->layer, &b->block, flow->x,
                                   flow->batches, err);
     if (status == VLMP_OK && walks.two)
-        status = vlmp_walk_create(&walks.original, sweep, b->stack, &b->original, flow->original,
-                                  flow->batches, err);
+        status = vlmp_walk_create(&walks.original, sweep, b->stack, b->layer, &b->original,
+                                  flow->original, flow->batches, err);
     if (status == VLMP_OK && walks.two) {
         const vlmp_block_shape *shape = &b->stack->shape;
         int attention = shape->heads * shape->head_dim,

@@ -333,6 +333,7 @@ int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)
         VLMP_TRY(order_samples(job->calibration, &sequences, &ordered.sweep.break_at, err));
         run.sequences = sequences;
         run.count = (int)job->calibration->count;
+        ordered.sweep.sequences = sequences;
     }
     int status = run_all(&run, err);
     vlmp_boundary_close(&run.boundary);

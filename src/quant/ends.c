@@ -183,6 +183,8 @@ static int head_moments(const vlmp_quantize_job *job, const vlmp_activations *x,
             vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
         if (status != VLMP_OK) break;
         ctx->ops->rms_norm(ctx, h, rows, batch->rows, x->dim, norm, model->config.text.norm_eps);
+        status = vlmp_sweep_check(&job->sweep, "text.norm", false, batch, h, x->dim, err);
+        if (status != VLMP_OK) break;
         vlmp_moments_add(moments, ctx, i < batches->break_batch, h, batch->rows);
     }
     vlmp_unload(&loaded);

@@ -8,24 +8,14 @@ second) and 2 text blocks.
 """
 import json
 import os
-import random
-import shutil
 import struct
 import sys
+
+import make_deep
 
 VISION = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=2)
 TEXT = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2)
-SIGNED = bytes(0x3d if byte < 128 else 0xbd for byte in range(256))
-random_bytes = random.Random(1).randbytes
-
-
-def weights(count):
-    """BF16 numbers of magnitude 2^-5 to 2^-3."""
-    out = bytearray(2 * count)
-    out[0::2] = random_bytes(count)
-    out[1::2] = random_bytes(count).translate(SIGNED)
-    return bytes(out)
 
 
 def sizes(demo, tiny):
@@ -43,23 +33,16 @@ def main():
     source, target = sys.argv[1:3]
     if len(sys.argv) > 3:
         TEXT["intermediate_size"] = int(sys.argv[3])
-    os.mkdir(target)
-    for name in os.listdir(source):
-        if name not in ("model.safetensors", "config.json"):
-            shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
-    with open(os.path.join(source, "config.json"), encoding="utf-8") as file:
-        config = json.load(file)
+    config = make_deep.copy_folder(source, target)
     vision, text = config["vision_config"], config["text_config"]
     vision_sizes, text_sizes = sizes(vision, VISION), sizes(text, TEXT)
     vision.update(VISION)
     text.update(TEXT)
-    with open(os.path.join(target, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(config, file)
 
     with open(os.path.join(source, "model.safetensors"), "rb") as file:
         length, = struct.unpack("<Q", file.read(8))
         demo = json.loads(file.read(length))
-    header, data = {}, b""
+    tensors = []
     for name in sorted(demo):
         layer = name.split(".layers.")[1].split(".")[0] if ".layers." in name else "0"
         stack = VISION if "vision_tower" in name else TEXT
@@ -72,12 +55,9 @@ def main():
         count = 1
         for size in shape:
             count *= size
-        header[name] = {"dtype": "BF16", "shape": shape,
-                        "data_offsets": [len(data), len(data) + 2 * count]}
-        data += weights(count)
-    blob = json.dumps(header).encode()
-    with open(os.path.join(target, "model.safetensors"), "wb") as file:
-        file.write(struct.pack("<Q", len(blob)) + blob + data)
+        tensors.append((name, shape, make_deep.weights(count, 0x3d)))
+    make_deep.write_model(target, config, tensors)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,9 +29,13 @@ check "a record that is missing is written" test "$(left)" = "k.vlmp k.vlmp.run.
 refuses 4 "k.vlmp: .*'recipe' differs; .*--force" quantize --resume --bits 8
 refuses 4 "'sequential' differs" quantize --resume --no-sequential
 refuses 4 "'calibration' differs" vlm-quantize tiny --calib other.calib -o k.vlmp --method awq+gptq --resume
+exits 0 vlm-quantize tiny --method rtn -o rtn.vlmp
+cp -r tiny changed
+echo >>changed/generation_config.json
+refuses 4 "rtn.vlmp: .*'generation_config.json' differs" vlm-quantize changed --method rtn -o rtn.vlmp --resume
 same whole.vlmp k.vlmp
 printf 'x' | dd of=k.vlmp bs=1 seek=$(($(stat -c %s k.vlmp) - 5000)) conv=notrunc status=none
-refuses 4 'k.vlmp: tensor .*SHA-256' quantize --resume
+refuses 4 'k.vlmp: tensor .*SHA-256.*damaged' quantize --resume
 echo "my notes" >k.vlmp
 refuses 2 'k.vlmp: .*--force' quantize --resume
 check "somebody's file stays" grep -q 'my notes' k.vlmp
