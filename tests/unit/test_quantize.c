@@ -47,6 +47,9 @@ static int set_up(void **state)
     tiny.count--;
     tiny_write(&tiny, "tied");
     tiny.count++;
+    char config[sizeof tiny_config + 64];
+    snprintf(config, sizeof config, "{\"tie_word_embeddings\":true,%s", tiny_config + 1);
+    temp_write("tied/config.json", config, strlen(config));
     tiny_free(&tiny);
     good(vlmp_pool_create(&pool, 2, &err), &err);
     good(vlmp_ctx_create(&ctx, VLMP_BACKEND_REF, NULL, pool, &err), &err);

@@ -81,7 +81,7 @@ static void every_name_is_in_the_document(void **state)
         assert_true(vlmp_result_value(&r, name, &value));
         assert_true(value == at->valuedouble);
     }
-    assert_int_equal(names, 49);
+    assert_int_equal(names, 50);
     cJSON_Delete(tree);
     vlmp_buffer_free(&w.out);
     vlmp_result_free(&r);
