@@ -92,6 +92,7 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
                     *activations = vlmp_json_get(item, "activations");
         if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) continue;
         result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
+        result->unguarded += cJSON_IsTrue(vlmp_json_get(item, "unguarded"));
         bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
         result->kept_rtn += kept_rtn;
         if (kept_rtn) continue;
@@ -171,12 +172,17 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
                          vlmp_error *err)
 {
     cJSON *provenance = NULL, *decisions = NULL;
-    result->fallbacks = result->kept_rtn = 0;
+    result->fallbacks = result->kept_rtn = result->unguarded = 0;
     if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
     int status = parse_note(&provenance, source, "vlmp.provenance", err);
     if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
     if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
+    if (status == VLMP_OK && result->unguarded > 0)
+        status = vlmp_result_note(result, err,
+                                  "%lld linears are unguarded: no samples were held out to judge "
+                                  "them against round to nearest",
+                                  (long long)result->unguarded);
     if (status == VLMP_OK) status = note_alpha(job, source, result, err);
     if (status == VLMP_OK) read_run_file(source, result);
     cJSON_Delete(provenance);

@@ -101,6 +101,13 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     free(cells);
 }
 
+static void put_flag(vlmp_json_writer *w, const char *key, bool value)
+{
+    if (!value) return;
+    vlmp_json_key(w, key);
+    vlmp_json_put_bool(w, true);
+}
+
 static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
                       uint64_t work, vlmp_error *err)
 {
@@ -116,6 +123,8 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
     }
     vlmp_json_key(&w, "group_fallbacks");
     vlmp_json_put_int(&w, plan->group_fallbacks);
+    vlmp_json_key(&w, "auto_channels");
+    vlmp_json_put_int(&w, plan->auto_channels);
     vlmp_json_key(&w, "linears");
     vlmp_json_open(&w, '[');
     for (int i = 0; i < plan->count; i++) {
@@ -134,6 +143,8 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
             vlmp_json_put_bool(&w, entry->scheme.symmetric);
             vlmp_json_key(&w, "activations");
             vlmp_json_put_string(&w, entry->scheme.int8_activations ? "int8" : "float");
+            put_flag(&w, "group_fallback", entry->group_fallback);
+            put_flag(&w, "auto_channel", entry->auto_channel);
         }
         vlmp_json_key(&w, "bytes");
         vlmp_json_put_int(&w, (int64_t)entry->bytes);
@@ -166,6 +177,32 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
     return VLMP_OK;
 }
 
+int vlmp_quantize_check_groups(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                               const vlmp_linear_info *linears, const vlmp_plan *plan,
+                               int64_t allowed, vlmp_error *err)
+{
+    const vlmp_linear_info *fallen = NULL, *channel = NULL;
+    for (int i = plan->count - 1; i >= 0; i--) {
+        if (plan->entries[i].group_fallback) fallen = &linears[i];
+        if (plan->entries[i].auto_channel) channel = &linears[i];
+    }
+    if (channel != NULL)
+        vlmp_cli_warn(command, args,
+                      "no group of 128, 64 or 32 divides the inputs of %d linears (first: %s, %d "
+                      "inputs): they get one scale per channel",
+                      plan->auto_channels, channel->name, channel->k);
+    if (fallen == NULL) return VLMP_OK;
+    vlmp_cli_warn(command, args,
+                  "the group asked for does not divide the inputs of %d linears (first: %s, %d "
+                  "inputs): they fall back to a smaller one or to one scale per channel",
+                  plan->group_fallbacks, fallen->name, fallen->k);
+    if (plan->group_fallbacks <= allowed) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_GATE,
+                     "%d linears fall back to another group (first: %s); take a group that divides "
+                     "them, or accept them with --allow-fallbacks %d",
+                     plan->group_fallbacks, fallen->name, plan->group_fallbacks);
+}
+
 void vlmp_quantize_head(vlmp_buffer *out)
 {
     vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s", "linear", "method", "error",
@@ -189,9 +226,9 @@ void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
     percent(rtn, r->held_rtn_error);
     if (r->damping > 0) snprintf(damping, sizeof damping, "%.3g", r->damping);
     vlmp_format_seconds(time, sizeof time, r->seconds);
-    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s", r->name, scheme, error, held,
-                       rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
-                       r->fallback ? "  FALLBACK" : "");
+    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s%s", r->name, scheme, error,
+                       held, rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
+                       r->unguarded ? "  unguarded" : "", r->fallback ? "  FALLBACK" : "");
 }
 
 int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vlmp_error *err)
@@ -203,6 +240,7 @@ int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vl
         VLMP_TRY(vlmp_record_read(&r, item, "decisions", err));
         summary->linears++;
         summary->kept_rtn += r.kept_rtn;
+        summary->unguarded += r.unguarded;
         if (r.fallback && summary->fallbacks++ == 0)
             memcpy(summary->first_fallback, r.name, sizeof r.name);
     }
@@ -262,6 +300,10 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     vlmp_json_put_int(&w, summary->fallbacks);
     vlmp_json_key(&w, "kept_rtn");
     vlmp_json_put_int(&w, summary->kept_rtn);
+    vlmp_json_key(&w, "unguarded");
+    vlmp_json_put_int(&w, summary->unguarded);
+    vlmp_json_key(&w, "auto_channels");
+    vlmp_json_put_int(&w, summary->auto_channels);
     vlmp_json_key(&w, "threads");
     vlmp_json_put_int(&w, args->threads);
     vlmp_json_key(&w, "seconds");
@@ -283,9 +325,9 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr,
-            "%s: %d linears %s (%d fallbacks, %d kept as round to nearest) in %s, peak "
-            "memory %s\n",
+            "%s: %d linears %s (%d fallbacks, %d kept as round to nearest, %d unguarded) in %s, "
+            "peak memory %s\n",
             output, summary->linears, again ? "quantized already, by an earlier run" : "quantized",
-            summary->fallbacks, summary->kept_rtn, time, memory);
+            summary->fallbacks, summary->kept_rtn, summary->unguarded, time, memory);
     return VLMP_OK;
 }

@@ -18,6 +18,12 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
                              uint64_t work, vlmp_error *err);
 
+/* Warns of linears whose group is another than was asked for or could be expected, with counts.
+ * More fallbacks among them than are allowed: VLMP_ERR_GATE, before any work. */
+int vlmp_quantize_check_groups(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                               const vlmp_linear_info *linears, const vlmp_plan *plan,
+                               int64_t allowed, vlmp_error *err);
+
 /* The live table: header and one row, without newline. */
 void vlmp_quantize_head(vlmp_buffer *out);
 void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *result);
@@ -26,6 +32,8 @@ typedef struct {
     int linears;
     int fallbacks;
     int kept_rtn;
+    int unguarded;
+    int auto_channels; /* of the plan */
     char first_fallback[VLMP_NAME_MAX];
 } vlmp_quantize_summary;
 

@@ -147,7 +147,8 @@ static int load_calibration(struct command *c, vlmp_error *err)
                                          vlmp_tensor_file_metadata(file), c->opt.calib, err);
     if (status == VLMP_OK) status = vlmp_tensor_file_sha256(file, c->calib_digest, err);
     vlmp_tensor_file_close(file);
-    return status;
+    if (status != VLMP_OK) return status;
+    return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
 }
 
 /* Bytes beside the output while it runs; 0 when that depends on a calibration file not given. */
@@ -291,7 +292,7 @@ static int quantize(struct command *c, vlmp_error *err)
 
 static int finish(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {0};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
     vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
     int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
     if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
@@ -325,7 +326,7 @@ static int finish(struct command *c, vlmp_error *err)
 /* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
 static int finish_again(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {0};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
     char digest[VLMP_SHA256_HEX];
     vlmp_json_writer recipe = {0}, provenance = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
@@ -358,12 +359,15 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
     VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
                                       work, err));
-    if (c->opt.dry_run) return VLMP_OK;
+    if (c->opt.dry_run)
+        return vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan, INT64_MAX, err);
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
+    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
+                                        c->opt.allow_fallbacks, err));
     bool again = c->opt.resume && !c->opt.force && vlmp_file_exists(c->opt.output);
     if (!again) VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)

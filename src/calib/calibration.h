@@ -7,7 +7,8 @@
 #include "src/calib/statistics.h"
 #include "src/model/identity.h"
 
-/* Every HOLD_OUT-th chosen sample is kept from the quantization methods: they are judged on it. */
+/* Every HOLD_OUT-th chosen sample is kept from the quantization methods, which are judged on it:
+ * src/quant/holdout.h. */
 #define VLMP_HOLD_OUT 8
 
 typedef struct {

@@ -65,6 +65,7 @@ static const field fields[] = {
     NUMBER("quantize_seconds", quantize_seconds, 0, false),
     COUNT("fallbacks", fallbacks),
     COUNT("kept_rtn", kept_rtn),
+    COUNT("unguarded", unguarded),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };

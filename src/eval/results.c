@@ -28,7 +28,8 @@ void vlmp_result_init(vlmp_eval_result *r)
                             .bits_per_weight_quantized = NAN,
                             .quantize_seconds = NAN,
                             .fallbacks = -1,
-                            .kept_rtn = -1};
+                            .kept_rtn = -1,
+                            .unguarded = -1};
     for (int i = 0; i < 4; i++) {
         r->bleu[i] = NAN;
         r->bleu_ci95[i] = unknown;
@@ -213,6 +214,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     put_number(w, "quantize_seconds", r->quantize_seconds);
     put_count(w, "fallbacks", r->fallbacks);
     put_count(w, "kept_rtn", r->kept_rtn);
+    put_count(w, "unguarded", r->unguarded);
     vlmp_json_key(w, "notes");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < r->note_count; i++)

@@ -65,7 +65,7 @@ typedef struct {
     } memory;
     double bits_per_weight, bits_per_weight_quantized;
     double quantize_seconds;
-    int64_t fallbacks, kept_rtn;
+    int64_t fallbacks, kept_rtn, unguarded;
 
     const char **notes;
     size_t note_count;

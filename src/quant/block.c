@@ -6,6 +6,7 @@
 #include "src/base/memory.h"
 #include "src/quant/block_job.h"
 #include "src/quant/record.h"
+#include "src/quant/rtn.h"
 
 static void list_linears(vlmp_block_job *b)
 {
@@ -20,51 +21,98 @@ static void list_linears(vlmp_block_job *b)
         if (info->component != component || info->layer != b->layer) continue;
         while (all[next]->n == 0)
             next++; /* no gate */
-        b->linears[b->count++] = (vlmp_block_linear){info, &b->job->plan->entries[i], all[next++]};
+        b->linears[b->count++] =
+            (vlmp_block_linear){info, &b->job->plan->entries[i], all[next], *all[next]};
+        next++;
     }
 }
 
-static int take_targets(vlmp_block_job *b, const int *indices, int count,
-                        const vlmp_moments *moments, const float *scales, bool can_revert,
-                        bool *reverted, vlmp_error *err)
+/* The weights of a linear as they are now, and without its site's scales where it has any. */
+static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_target *target,
+                       float **memory, vlmp_error *err)
+{
+    const vlmp_block_linear *l = &b->linears[index];
+    size_t values = (size_t)l->info->n * (size_t)l->info->k;
+    float *w = vlmp_alloc(values, (scaled ? 2 : 1) * sizeof *w);
+    if (w == NULL) return vlmp_fail_memory(err, l->info->name);
+    *memory = w;
+    *target = (vlmp_target){.info = l->info, .entry = l->entry, .w = w, .plain = w};
+    vlmp_to_f32(w, l->linear->weight, l->linear->dtype, values);
+    if (!scaled) return VLMP_OK;
+    vlmp_fold_plain(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, w + values);
+    target->plain = w + values;
+    return VLMP_OK;
+}
+
+static int take_targets(vlmp_block_job *b, const int *indices, int count, vlmp_moments *moments,
+                        const float *scales, bool *reverted, vlmp_error *err)
 {
     vlmp_target targets[VLMP_BLOCK_LINEARS];
-    float *copies[VLMP_BLOCK_LINEARS] = {0};
+    float *memory[VLMP_BLOCK_LINEARS] = {0};
     vlmp_packed_arrays packed[VLMP_BLOCK_LINEARS] = {0};
     int status = VLMP_OK;
-    for (int t = 0; t < count && status == VLMP_OK; t++) {
-        const vlmp_block_linear *l = &b->linears[indices[t]];
-        size_t values = (size_t)l->info->n * (size_t)l->info->k;
-        copies[t] = vlmp_alloc(values, sizeof(float));
-        if (copies[t] == NULL)
-            status = vlmp_fail_memory(err, l->info->name);
-        else
-            vlmp_to_f32(copies[t], l->linear->weight, l->linear->dtype, values);
-        targets[t] = (vlmp_target){.info = l->info, .entry = l->entry, .w = copies[t]};
-    }
-    vlmp_target_group group = {.targets = targets,
-                               .count = count,
-                               .moments = moments,
-                               .scales = scales,
-                               .can_revert = can_revert};
+    for (int t = 0; t < count && status == VLMP_OK; t++)
+        status = form_target(b, indices[t], scales != NULL, &targets[t], &memory[t], err);
+    vlmp_target_group group = {
+        .targets = targets, .count = count, .moments = moments, .scales = scales};
     if (status == VLMP_OK)
         status = vlmp_quantize_group(b->job, &group, packed, &b->results[b->result_count], reverted,
                                      err);
     for (int t = 0; t < count; t++) {
         const vlmp_block_linear *l = &b->linears[indices[t]];
-        free(copies[t]);
+        free(memory[t]);
         b->packed[indices[t]] = packed[t];
-        if (status != VLMP_OK) continue;
-        vlmp_linear_use_packed(l->linear, &l->entry->scheme, &packed[t]);
-        status = vlmp_put_packed(b->job->sink, l->info->name, l->info->n, l->info->k,
-                                 &l->entry->scheme, &packed[t], err);
+        if (status == VLMP_OK) vlmp_linear_use_packed(l->linear, &l->entry->scheme, &packed[t]);
     }
     if (status == VLMP_OK) b->result_count += count;
     return status;
 }
 
+/* Round to nearest of the weights as they were loaded. */
+static int pack_nearest(vlmp_block_job *b, int index, vlmp_error *err)
+{
+    const vlmp_block_linear *l = &b->linears[index];
+    int n = l->info->n, k = l->info->k;
+    vlmp_packed_arrays *packed = &b->packed[index];
+    vlmp_quantized q = {0};
+    float *w = vlmp_alloc((size_t)n * (size_t)k, sizeof *w);
+    int status = w != NULL ? vlmp_quantized_alloc(&q, n, k, &l->entry->scheme, err)
+                           : vlmp_fail_memory(err, l->info->name);
+    if (status == VLMP_OK) {
+        vlmp_to_f32(w, l->source.weight, l->source.dtype, (size_t)n * (size_t)k);
+        status = vlmp_rtn(&q, w, b->job->sweep.ctx->pool, l->info->name, err);
+    }
+    vlmp_packed_arrays_free(packed);
+    if (status == VLMP_OK) status = vlmp_packed_arrays_fill(packed, &q, &l->entry->scheme, err);
+    if (status == VLMP_OK) vlmp_linear_use_packed(l->linear, &l->entry->scheme, packed);
+    vlmp_quantized_free(&q);
+    free(w);
+    return status;
+}
+
+/* Takes the inverse of a site's scales out of the rows of the linear before it, which is quantized
+ * already: a factor of a row is one of its scales, and codes stay. What is rounded to nearest is
+ * rounded anew, so that it has the bytes of a plain rounding. */
+static int unfold_rows(vlmp_block_job *b, vlmp_site site, int before, vlmp_error *err)
+{
+    const vlmp_block_linear *l = &b->linears[before];
+    vlmp_method method = l->entry->method;
+    bool nearest = method == VLMP_METHOD_RTN || method == VLMP_METHOD_INT8;
+    for (int i = 0; i < b->result_count; i++)
+        if (strcmp(b->results[i].name, l->info->name) == 0) nearest |= b->results[i].kept_rtn;
+    if (nearest) return pack_nearest(b, before, err);
+    float *factors = vlmp_alloc((size_t)l->info->n, sizeof *factors);
+    if (factors == NULL) return vlmp_fail_memory(err, l->info->name);
+    for (int r = 0; r < l->info->n; r++)
+        factors[r] = b->fold.scales[site][vlmp_fold_channel(&b->stack->shape, site, r)];
+    int status = vlmp_packed_arrays_scale_rows(&b->packed[before], l->info->n, l->info->k,
+                                               &l->entry->scheme, factors, l->info->name, err);
+    free(factors);
+    return status;
+}
+
 /* Linears under AWQ's scales are one group; others are judged one by one. */
-int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, const vlmp_moments *moments,
+int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, vlmp_moments *moments, bool *again,
                              vlmp_error *err)
 {
     int indices[VLMP_BLOCK_LINEARS], count = 0;
@@ -72,22 +120,27 @@ int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, const vlmp_momen
         if (b->linears[i].info->site == site && b->linears[i].entry->method != VLMP_METHOD_KEEP)
             indices[count++] = i;
     bool reverted = false;
+    *again = false;
     const float *scales = b->fold.scales[site];
     if (scales == NULL) {
         for (int i = 0; i < count; i++)
-            VLMP_TRY(take_targets(b, &indices[i], 1, moments, NULL, false, &reverted, err));
+            VLMP_TRY(take_targets(b, &indices[i], 1, moments, NULL, &reverted, err));
         return VLMP_OK;
     }
-    bool norm = site == VLMP_SITE_ATTN_IN || site == VLMP_SITE_MLP_IN;
-    VLMP_TRY(take_targets(b, indices, count, moments, scales, norm, &reverted, err));
-    if (reverted) vlmp_fold_revert(&b->fold, b->linears, b->count, site);
+    VLMP_TRY(take_targets(b, indices, count, moments, scales, &reverted, err));
+    if (!reverted) return VLMP_OK;
+    int before = vlmp_fold_before(&b->block, b->linears, b->count, site);
+    *again = before >= 0;
+    if (*again) VLMP_TRY(unfold_rows(b, site, before, err));
+    vlmp_fold_revert(&b->fold, &b->block, b->linears, b->count, site);
     return VLMP_OK;
 }
 
 static int quantize_weights_only(vlmp_block_job *b, vlmp_error *err)
 {
+    bool again;
     for (int site = 0; site < VLMP_SITES; site++)
-        VLMP_TRY(vlmp_block_quantize_site(b, (vlmp_site)site, NULL, err));
+        VLMP_TRY(vlmp_block_quantize_site(b, (vlmp_site)site, NULL, &again, err));
     return VLMP_OK;
 }
 
@@ -143,6 +196,12 @@ static int commit(vlmp_block_job *b, const char *step, vlmp_error *err)
     char names[VLMP_SITES * VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
     const char *list[VLMP_SITES * VLMP_FOLD_VECTORS + 1] = {0};
     int count = 0;
+    for (int i = 0; i < b->count; i++) {
+        const vlmp_block_linear *l = &b->linears[i];
+        if (l->entry->method != VLMP_METHOD_KEEP)
+            VLMP_TRY(vlmp_put_packed(b->job->sink, l->info->name, l->info->n, l->info->k,
+                                     &l->entry->scheme, &b->packed[i], err));
+    }
     VLMP_TRY(put_folded(b, names, &count, err));
     for (int i = 0; i < count; i++)
         list[i] = names[i];

@@ -18,9 +18,11 @@ typedef struct {
     int result_count;
 } vlmp_block_job;
 
-/* Quantizes and puts the linears behind a site; AWQ's scales that lose are taken back. moments may
- * be NULL. */
-int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, const vlmp_moments *moments,
+/* Quantizes the linears behind a site; AWQ's scales that lose are taken back. *again: the linear
+ * before the site has changed by that, and so have the site's inputs. moments, used up, may be
+ * NULL.
+ */
+int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, vlmp_moments *moments, bool *again,
                              vlmp_error *err);
 
 /* Site by site on inputs that the quantized linears before it produce. */

@@ -45,21 +45,11 @@ static int restore_folded(vlmp_block_job *b, const cJSON *replaced, vlmp_error *
 
 static int restore_linear(vlmp_block_job *b, int index, vlmp_error *err)
 {
-    static const char *const parts[] = {"codes", "scales", "zeros"};
     const vlmp_block_linear *l = &b->linears[index];
     const vlmp_scheme *scheme = &l->entry->scheme;
-    void *memory[3] = {0};
-    int status = VLMP_OK;
-    for (int p = 0; p < (scheme->symmetric ? 2 : 3) && status == VLMP_OK; p++) {
-        char name[VLMP_NAME_MAX + 16];
-        vlmp_tensor tensor;
-        snprintf(name, sizeof name, "%s.%s", l->info->name, parts[p]);
-        status = b->job->sink->get(b->job->sink, name, &tensor, &memory[p], err);
-    }
-    b->packed[index] =
-        (vlmp_packed_arrays){.codes = memory[0], .scales = memory[1], .zeros = memory[2]};
-    if (status == VLMP_OK) vlmp_linear_use_packed(l->linear, scheme, &b->packed[index]);
-    return status;
+    VLMP_TRY(vlmp_get_packed(b->job->sink, l->info->name, scheme, &b->packed[index], err));
+    vlmp_linear_use_packed(l->linear, scheme, &b->packed[index]);
+    return VLMP_OK;
 }
 
 static int restore(vlmp_block_job *b, const char *record, vlmp_error *err)

@@ -24,14 +24,13 @@ static bool site_needs_cross(const vlmp_block_job *b, vlmp_site site)
     return false;
 }
 
-/* cross += (x₀/s − x)ᵀ·x over a batch: x is divided by AWQ's scales s already, x₀ is the original
- * model's and not. original is overwritten; scales NULL: 1. */
-static void add_cross(vlmp_ctx *ctx, float *cross, float *original, const float *input,
-                      const float *scales, int rows, int k)
+/* out [rows][k] = x₀/s − x: x is divided by AWQ's scales s already, x₀ is the original model's and
+ * not. scales NULL: 1. */
+static void form_difference(float *out, const float *original, const float *input,
+                            const float *scales, int rows, int k)
 {
     for (size_t i = 0; i < (size_t)rows * (size_t)k; i++)
-        original[i] = original[i] / (scales != NULL ? scales[i % (size_t)k] : 1.0f) - input[i];
-    ctx->ops->gemm(ctx, true, false, k, k, rows, 1.0f, original, k, input, k, 1.0f, cross, k);
+        out[i] = original[i] / (scales != NULL ? scales[i % (size_t)k] : 1.0f) - input[i];
 }
 
 struct walks {
@@ -56,11 +55,10 @@ static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_
         if (walks->two) VLMP_TRY(vlmp_walk_to(&walks->original, i, site, &original, err));
         if (moments == NULL) continue;
         bool seen = i < batches->break_batch;
-        ctx->ops->gram(ctx, seen ? moments->gram : moments->held, input, rows, moments->k);
+        vlmp_moments_add(moments, ctx, seen, input, rows);
         if (moments->cross == NULL) continue;
-        memcpy(walks->difference, original, (size_t)rows * (size_t)moments->k * sizeof *original);
-        add_cross(ctx, seen ? moments->cross : moments->held_cross, walks->difference, input,
-                  b->fold.scales[site], rows, moments->k);
+        form_difference(walks->difference, original, input, b->fold.scales[site], rows, moments->k);
+        vlmp_moments_add_difference(moments, ctx, seen, walks->difference, input, rows);
     }
     return VLMP_OK;
 }
@@ -71,7 +69,7 @@ static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
     bool held = batches->break_batch < batches->count;
     for (int site = 0; site < VLMP_SITES; site++) {
         vlmp_moments moments = {0};
-        bool needed = site_needs_moments(b, (vlmp_site)site);
+        bool needed = site_needs_moments(b, (vlmp_site)site), again = false;
         int status = VLMP_OK;
         if (needed)
             status =
@@ -80,8 +78,10 @@ static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
         if (status == VLMP_OK)
             status = advance(b, walks, (vlmp_site)site, needed ? &moments : NULL, err);
         if (status == VLMP_OK)
-            status = vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL, err);
+            status =
+                vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL, &again, err);
         vlmp_moments_free(&moments);
+        if (status == VLMP_OK && again) status = advance(b, walks, (vlmp_site)site, NULL, err);
         VLMP_TRY(status);
     }
     for (int i = 0; i < batches->count; i++) {
@@ -131,11 +131,12 @@ static void collect_moments(void *arg, const vlmp_stack *stack, int layer, vlmp_
 {
     (void)stack;
     (void)layer;
+    (void)dim;
     struct all_moments *all = arg;
     vlmp_moments *moments = &all->sites[site];
     if (moments->gram == NULL) return;
     bool seen = batch < all->batches->batches + all->batches->break_batch;
-    all->ctx->ops->gram(all->ctx, seen ? moments->gram : moments->held, input, batch->rows, dim);
+    vlmp_moments_add(moments, all->ctx, seen, input, batch->rows);
 }
 
 /* Moments of inputs that AWQ's scales divide, from those of the inputs as they were. */
@@ -162,9 +163,11 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
         status = vlmp_sweep_block(&b->job->sweep, b->stack, b->layer, &b->original, flow->x,
                                   flow->batches, collect_moments, &all, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
+        bool again;
         scale_moments(&all.sites[site], b->fold.scales[site]);
-        status = vlmp_block_quantize_site(
-            b, (vlmp_site)site, all.sites[site].gram != NULL ? &all.sites[site] : NULL, err);
+        status = vlmp_block_quantize_site(b, (vlmp_site)site,
+                                          all.sites[site].gram != NULL ? &all.sites[site] : NULL,
+                                          &again, err);
     }
     for (int site = 0; site < VLMP_SITES; site++)
         vlmp_moments_free(&all.sites[site]);

@@ -8,6 +8,7 @@
 #include "src/quant/block.h"
 #include "src/quant/boundary.h"
 #include "src/quant/ends.h"
+#include "src/quant/holdout.h"
 #include "src/quant/record.h"
 
 /* Activations on their way through a stack, in the model as it is quantized and, where a method
@@ -61,14 +62,19 @@ static int order_samples(const vlmp_calibration *calibration, vlmp_sequence **ou
                          vlmp_error *err)
 {
     size_t count = calibration->count, at = 0;
+    bool *held = vlmp_alloc(count, sizeof *held);
     *out = vlmp_alloc(count, sizeof **out);
-    if (*out == NULL) return vlmp_fail_memory(err, "calibration samples");
-    for (int held = 0; held < 2; held++) {
-        for (size_t i = 0; i < count; i++)
-            if ((i % VLMP_HOLD_OUT == VLMP_HOLD_OUT - 1) == (held == 1))
-                (*out)[at++] = calibration->samples[i].sequence;
-        if (held == 0) *seen = (int)at;
+    if (held == NULL || *out == NULL) {
+        free(held);
+        free(*out);
+        *out = NULL;
+        return vlmp_fail_memory(err, "calibration samples");
     }
+    *seen = (int)count - vlmp_hold_out(calibration, held);
+    for (int half = 0; half < 2; half++)
+        for (size_t i = 0; i < count; i++)
+            if (held[i] == (half == 1)) (*out)[at++] = calibration->samples[i].sequence;
+    free(held);
     return VLMP_OK;
 }
 
@@ -186,12 +192,19 @@ static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
         VLMP_TRY(vlmp_sweep_text_batches(sweep, r->sequences, r->count, &flow->batches, err));
         return load_flow(r, false, flow, err);
     }
-    VLMP_TRY(vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->features, &flow->x,
-                                   &flow->batches, err));
+    vlmp_ends ends;
+    vlmp_sweep quantized = *sweep;
+    quantized.resident = &ends.weights;
+    int status = vlmp_ends_load(&ends, r->job, err);
+    if (status == VLMP_OK)
+        status = vlmp_sweep_text_input(&quantized, r->sequences, r->count, &r->features, &flow->x,
+                                       &flow->batches, err);
+    vlmp_ends_free(&ends);
+    VLMP_TRY(status);
     if (!wants_original(r->job)) return VLMP_OK;
     vlmp_batches same;
-    int status = vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->original_features,
-                                       &flow->original, &same, err);
+    status = vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->original_features,
+                                   &flow->original, &same, err);
     vlmp_batches_free(&same);
     return status;
 }
@@ -201,9 +214,7 @@ static int run_text(struct run *r, vlmp_error *err)
     struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
     int status = r->count > 0 ? start_text(r, &flow, err) : VLMP_OK;
     if (status == VLMP_OK) status = run_stack(r, false, &flow, err);
-    if (status == VLMP_OK)
-        status =
-            vlmp_quantize_head_linear(r->job, r->count > 0 ? &flow.x : NULL, &flow.batches, err);
+    if (status == VLMP_OK) status = vlmp_quantize_head_linear(r->job, &flow.x, &flow.batches, err);
     free_flow(&flow);
     return status;
 }
@@ -215,9 +226,8 @@ static int run_stages(struct run *r, vlmp_error *err)
     for (int i = 0; i < job->sweep.break_at; i++)
         seen_rows += (size_t)r->sequences[i].tiles * (size_t)job->sweep.model->tile_tokens;
     VLMP_TRY(run_vision(r, err));
-    VLMP_TRY(
-        vlmp_quantize_projector(job, r->features.rows > 0 ? &r->features : NULL, seen_rows, err));
-    VLMP_TRY(vlmp_quantize_embedding(job, err));
+    VLMP_TRY(vlmp_quantize_projector(job, &r->features, seen_rows, err));
+    VLMP_TRY(vlmp_quantize_embedding(job, r->sequences, r->count, &r->features, err));
     return run_text(r, err);
 }
 
@@ -270,6 +280,25 @@ static int run_all(struct run *r, vlmp_error *err)
     VLMP_TRY(vlmp_boundary_open(&r->boundary, r->job, err));
     if (done > 0) tell(r, done, steps);
     return done < steps ? run_stages(r, err) : VLMP_OK;
+}
+
+int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
+                        const vlmp_calibration *calibration, const char *where, vlmp_error *err)
+{
+    for (size_t i = 0; i < calibration->count; i++)
+        if (calibration->samples[i].sequence.tiles > 0) return VLMP_OK;
+    for (int i = 0; i < plan->count; i++) {
+        vlmp_component component = linears[i].component;
+        vlmp_method method = plan->entries[i].method;
+        if (component != VLMP_COMPONENT_VISION && component != VLMP_COMPONENT_PROJECTOR) continue;
+        if (!vlmp_method_needs_calibration(method)) continue;
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: none of its %zu samples has a picture, and '%s' is to be quantized "
+                         "by %s on what pictures give; calibrate on data with pictures, or keep "
+                         "tower and projector or give them rtn or int8",
+                         where, calibration->count, linears[i].name, vlmp_method_name(method));
+    }
+    return VLMP_OK;
 }
 
 uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)

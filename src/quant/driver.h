@@ -8,8 +8,9 @@
 #include "src/quant/gptq.h"
 #include "src/quant/plan.h"
 
-/* What was decided about one linear. Errors are relative: tr(D·H·Dᵀ)/tr(W·H·Wᵀ) with D = Q(W) − W;
- * NaN where there were no statistics. */
+/* What was decided about one linear. Errors are Σ |W·x₀ − Q(W)·x|² over Σ |W·x|², x₀ the original
+ * model's inputs where the method aims at its outputs, else the inputs x that the quantized linears
+ * before give; NaN where there were no statistics. */
 typedef struct {
     char name[VLMP_NAME_MAX];
     vlmp_method method; /* as stored: RTN where the guard kept it */
@@ -21,6 +22,7 @@ typedef struct {
     double damping;        /* of H; 0 when not used */
     double correction; /* step towards the original model's outputs; 0: its weights are the aim */
     bool kept_rtn;     /* the guard preferred round to nearest */
+    bool unguarded;    /* chosen by statistics, with no samples held out to judge it on */
     bool fallback;     /* the method failed (H did not factor), or the group did not divide */
     bool folded;       /* AWQ moved a scale into what precedes the site */
     double seconds;    /* not part of the result */
@@ -44,6 +46,12 @@ typedef struct {
         *on_notice; /* one line for the user: where a resumed run goes on, what was lost */
     void *arg;      /* of both */
 } vlmp_quantize_job;
+
+/* Whether the calibration has inputs for every linear that needs them: none for the tower or the
+ * projector is VLMP_ERR_INPUT. where: the calibration's file. vlmp_quantize takes it for granted.
+ */
+int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
+                        const vlmp_calibration *calibration, const char *where, vlmp_error *err);
 
 /* Bytes that a run keeps beside its output until it ends, at most: the quantized linears in the
  * sink, activations at two block borders. Needs model, linears, plan, calibration and sequential.

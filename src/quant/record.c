@@ -49,7 +49,10 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     const struct {
         const char *key;
         bool value;
-    } flags[] = {{"kept_rtn", r->kept_rtn}, {"fallback", r->fallback}, {"folded", r->folded}};
+    } flags[] = {{"kept_rtn", r->kept_rtn},
+                 {"unguarded", r->unguarded},
+                 {"fallback", r->fallback},
+                 {"folded", r->folded}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (!flags[i].value) continue;
         vlmp_json_key(w, flags[i].key);
@@ -77,6 +80,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_double(object, "damping", 0, &r->damping, where, err));
     VLMP_TRY(vlmp_json_double(object, "correction", 0, &r->correction, where, err));
     VLMP_TRY(vlmp_json_bool(object, "kept_rtn", false, &r->kept_rtn, where, err));
+    VLMP_TRY(vlmp_json_bool(object, "unguarded", false, &r->unguarded, where, err));
     VLMP_TRY(vlmp_json_bool(object, "fallback", false, &r->fallback, where, err));
     VLMP_TRY(vlmp_json_bool(object, "folded", false, &r->folded, where, err));
     r->method = vlmp_method_from_name(method);

@@ -25,8 +25,9 @@ int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack 
 void vlmp_walk_free(vlmp_walk *walk);
 
 /* Batch `index` to its input of `site`. *input [rows][site dim] is valid until the next call. Sites
- * are reached in order, each batch once per site. NaN or infinity there, or in the output, is
- * VLMP_ERR_INPUT. */
+ * are reached in order, each batch once per site; attn_out and mlp_out may be reached again after
+ * the linears before them have changed. NaN or infinity there, or in the output, is VLMP_ERR_INPUT.
+ */
 int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err);
 
 /* Batch `index` through the last linear: x holds the block's output. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a LLaVA folder of a few hundred kilobytes with random weights, quantized within milliseconds.
 
-    make_tiny.py DEMO_MODEL TARGET
+    make_tiny.py DEMO_MODEL TARGET [WIDTH_OF_TEXT_MLP]
 
 Tokenizer, templates and picture sizes are the demo's; 3 tower layers (the projector reads behind the
 second) and 2 text blocks.
@@ -30,7 +30,9 @@ def sizes(demo, tiny):
 
 
 def main():
-    source, target = sys.argv[1:]
+    source, target = sys.argv[1:3]
+    if len(sys.argv) > 3:
+        TEXT["intermediate_size"] = int(sys.argv[3])
     config = make_deep.copy_folder(source, target)
     vision, text = config["vision_config"], config["text_config"]
     vision_sizes, text_sizes = sizes(vision, VISION), sizes(text, TEXT)

@@ -49,6 +49,7 @@ static void sample_result(vlmp_eval_result *r)
     r->quantize_seconds = 12.5;
     r->fallbacks = 0;
     r->kept_rtn = 1;
+    r->unguarded = 2;
 }
 
 /* Each name is found in the JSON document, with the same value: gates can't drift from it. */
@@ -80,7 +81,7 @@ static void every_name_is_in_the_document(void **state)
         assert_true(vlmp_result_value(&r, name, &value));
         assert_true(value == at->valuedouble);
     }
-    assert_int_equal(names, 49);
+    assert_int_equal(names, 50);
     cJSON_Delete(tree);
     vlmp_buffer_free(&w.out);
     vlmp_result_free(&r);
