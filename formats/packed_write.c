@@ -5,8 +5,8 @@
 #include "formats/packed_layout.h"
 #include "formats/safetensors_write.h"
 #include "formats/tensor_table.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/outfile.h"
 #include "src/base/utf8.h"
 #include "src/model/names.h"
 

@@ -13,11 +13,11 @@ struct vlmp_tensor_file {
     vlmp_tensor *tensors; /* in the file's order */
 };
 
-int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
+int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
                            const vlmp_tensor *tensors, size_t count, vlmp_error *err)
 {
     vlmp_st_pair pair = {.key = key, .value = metadata, .length = strlen(metadata)};
-    return vlmp_safetensors_write(path, force, tensors, count, &pair, 1, NULL, NULL, err);
+    return vlmp_safetensors_put(output, tensors, count, &pair, 1, NULL, NULL, err);
 }
 
 static vlmp_tensor view(const vlmp_safetensors *file, const vlmp_st_tensor *stored)

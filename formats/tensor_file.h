@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "src/base/outfile.h"
 #include "src/model/source.h"
 
 #define VLMP_CALIBRATION_KEY "vlmp.calibration" /* .calib: src/calib/calibration.h */
@@ -11,7 +12,8 @@
 
 typedef struct vlmp_tensor_file vlmp_tensor_file;
 
-int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
+/* Writes and commits; the caller aborts the output afterwards in any case. */
+int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
                            const vlmp_tensor *tensors, size_t count, vlmp_error *err);
 
 /* Another kind of file is VLMP_ERR_INPUT; hint says how to make one. */

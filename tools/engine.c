@@ -7,7 +7,6 @@
 
 #include "formats/open.h"
 #include "formats/packed.h"
-#include "src/base/file.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
@@ -37,12 +36,6 @@ void vlmp_engine_free(vlmp_engine *engine)
     vlmp_ctx_free(engine->ctx);
     vlmp_pool_free(engine->pool);
     *engine = (vlmp_engine){0};
-}
-
-int vlmp_output_is_free(const char *path, bool force, vlmp_error *err)
-{
-    if (force || !vlmp_file_exists(path)) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
 }
 
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)

@@ -21,9 +21,6 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 void vlmp_engine_close(vlmp_engine *engine);
 void vlmp_engine_free(vlmp_engine *engine);
 
-/* VLMP_ERR_USAGE when path exists and force is not set: said before hours of work, not after. */
-int vlmp_output_is_free(const char *path, bool force, vlmp_error *err);
-
 #define VLMP_PATH_MAX 4200
 
 /* The folder that spilled activations go to when nothing else is said: that of the output, whose

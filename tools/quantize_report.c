@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/journal_sink.h"
-#include "src/base/file.h"
+#include "src/base/outfile.h"
 #include "src/base/table.h"
 #include "src/quant/record.h"
 #include "tools/engine.h"

@@ -6,6 +6,7 @@
 
 #include "formats/dataset.h"
 #include "formats/tensor_file.h"
+#include "src/base/outfile.h"
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
@@ -26,6 +27,7 @@ struct options {
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile output; /* open from the start: a second run to the same name is refused */
     vlmp_engine engine;
     vlmp_reader reader;
     vlmp_session *session; /* only while answers are missing */
@@ -215,15 +217,15 @@ static int write_file(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.output, c->opt.force, VLMP_CALIBRATION_KEY, metadata,
-                                        tensors, count, err);
+        status = vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count,
+                                        err);
     vlmp_arena_free(&arena);
     return status;
 }
 
 static int run(struct command *c, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    VLMP_TRY(vlmp_outfile_open(&c->output, c->opt.output, c->opt.force, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
@@ -249,7 +251,7 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128}};
+    struct command c = {.opt = {.samples = 128}, .output = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -306,6 +308,7 @@ int main(int argc, char **argv)
         free(c.candidates[i].stand_in);
     }
     free(c.candidates);
+    vlmp_outfile_abort(&c.output);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
     vlmp_dataset_free(&c.data);

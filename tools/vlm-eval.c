@@ -8,6 +8,7 @@
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/outfile.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
@@ -26,6 +27,7 @@ struct options {
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile saved; /* the reference; open from the start */
     vlmp_engine engine;
     vlmp_dataset data;
     vlmp_eval_job job;
@@ -57,9 +59,11 @@ static int check_options(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_gate_parse(&c->gates[i], o->gates.items[i], err));
         VLMP_TRY(vlmp_gate_check(&c->gates[i], metrics, c->has_reference, err));
     }
-    const char *outputs[] = {o->save_reference, o->report, o->junit, o->summary};
+    const char *outputs[] = {o->report, o->junit, o->summary};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
-        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_is_free(outputs[i], o->force, err));
+        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_check(outputs[i], o->force, err));
+    if (o->save_reference != NULL)
+        VLMP_TRY(vlmp_outfile_open(&c->saved, o->save_reference, o->force, err));
     c->job.metrics = metrics;
     return VLMP_OK;
 }
@@ -129,8 +133,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.save_reference, c->opt.force, VLMP_REFERENCE_KEY,
-                                        metadata, tensors, count, err);
+        status = vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count,
+                                        err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -244,7 +248,7 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48}};
+    struct command c = {.opt = {.max_new_tokens = 48}, .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -324,6 +328,7 @@ int main(int argc, char **argv)
     free(c.stand_ins);
     free(c.gates);
     vlmp_reference_free(&c.reference);
+    vlmp_outfile_abort(&c.saved);
     vlmp_dataset_free(&c.data);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);

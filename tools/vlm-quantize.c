@@ -10,6 +10,7 @@
 #include "formats/packed.h"
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
+#include "src/base/outfile.h"
 #include "src/quant/driver.h"
 #include "src/quant/fold.h"
 #include "src/quant/record.h"
@@ -305,7 +306,7 @@ static int run(struct command *c, vlmp_error *err)
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    VLMP_TRY(vlmp_output_check(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));

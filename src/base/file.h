@@ -1,4 +1,4 @@
-/* Files: whole reads, read-only maps, output that appears complete or not at all. */
+/* Files that are read: whole, or as read-only maps. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,24 +29,3 @@ void vlmp_map_close(vlmp_map *map);
 /* Drops the pages of [offset, offset + length) from this process's resident memory. They are read
  * again on the next access: peak memory stays that of a block. */
 void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length);
-
-/* Output under a temporary name beside the target, renamed by commit. */
-typedef struct {
-    char path[4096];
-    char temporary[4128];
-    int fd; /* -1: closed */
-    uint64_t written;
-} vlmp_outfile;
-
-/* force false: an existing target is VLMP_ERR_USAGE with a hint at --force. */
-int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_error *err);
-int vlmp_outfile_write(vlmp_outfile *file, const void *bytes, size_t length, vlmp_error *err);
-int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err); /* fsync, rename */
-void vlmp_outfile_abort(vlmp_outfile *file);                  /* removes; harmless after commit */
-
-/* One call for small documents. */
-int vlmp_file_write(const char *path, const void *bytes, size_t length, bool force,
-                    vlmp_error *err);
-
-/* write(2) until all is written; fd errors are reported with path. */
-int vlmp_write_all(int fd, const void *bytes, size_t length, const char *path, vlmp_error *err);

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/base/file.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 
 /* A record: head (below), name, payload. Integers are little-endian.
  *
@@ -287,7 +287,10 @@ static int start(vlmp_journal *j, const char *identity, vlmp_error *err)
 
 static int open_file(vlmp_journal *j, const char *identity, vlmp_journal_mode mode, vlmp_error *err)
 {
-    j->fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    j->fd = open(j->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (j->fd < 0 && errno == ELOOP)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s: is a link, which is not followed; remove it",
+                         j->path);
     if (j->fd < 0) return vlmp_fail_errno(err, "%s: cannot open", j->path);
     if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
         return vlmp_fail(err, VLMP_ERR_SYSTEM,

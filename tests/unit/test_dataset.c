@@ -12,6 +12,7 @@
 
 #include "formats/dataset.h"
 #include "src/base/file.h"
+#include "src/base/outfile.h"
 
 /* A fresh folder with pictures (empty files: nothing here decodes them) and a link that leads out.
  */
