@@ -6,6 +6,7 @@
 
 #include "formats/safetensors.h"
 #include "src/base/file.h"
+#include "tools/terminal.h"
 
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
 {
@@ -112,11 +113,12 @@ static int print_file(const vlmp_safetensors *file, vlmp_error *err)
 {
     vlmp_column columns[] = {
         {"tensor", false, 0}, {"type", false, 0}, {"shape", true, 0}, {"bytes", true, 0}};
-    printf("%s: safetensors file, not a packed model; it carries no hashes\n", file->path);
+    vlmp_show_line(stdout, "%s: safetensors file, not a packed model; it carries no hashes",
+                   file->path);
     for (size_t i = 0; i < file->pair_count; i++)
-        printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
-               file->pairs[i].length <= 60 ? ", " : "",
-               file->pairs[i].length <= 60 ? file->pairs[i].value : "");
+        vlmp_show_line(stdout, "metadata %s: %zu bytes%s%.60s", file->pairs[i].key,
+                       file->pairs[i].length, file->pairs[i].length <= 60 ? ", " : "",
+                       file->pairs[i].length <= 60 ? file->pairs[i].value : "");
     putchar('\n');
     vlmp_rows rows = {.columns = 4};
     bool good = true;

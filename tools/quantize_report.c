@@ -11,6 +11,7 @@
 #include "src/quant/record.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 #define RESERVE_PER_LINEAR                                                \
     360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
@@ -259,9 +260,9 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     char time[16], memory[32];
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
-    fprintf(stderr,
-            "%s: %d linears quantized (%d fallbacks, %d kept as round to nearest) in %s, peak "
-            "memory %s\n",
-            output, summary->linears, summary->fallbacks, summary->kept_rtn, time, memory);
+    vlmp_show_line(stderr,
+                   "%s: %d linears quantized (%d fallbacks, %d kept as round to nearest) in %s, "
+                   "peak memory %s",
+                   output, summary->linears, summary->fallbacks, summary->kept_rtn, time, memory);
     return VLMP_OK;
 }

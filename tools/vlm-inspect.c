@@ -11,6 +11,7 @@
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 struct options {
     bool verify, summary;
@@ -124,18 +125,21 @@ static int print_notes(const vlmp_source *source, vlmp_error *err)
 static int print_text(const vlmp_source *source, const struct options *o, vlmp_error *err)
 {
     bool packed = strcmp(source->kind, "packed") == 0;
-    printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
-    if (source->digest != NULL) printf("digest %s\n", source->digest);
+    vlmp_show_line(stdout, "%s: %s", source->path,
+                   packed ? "packed model, version 1" : "model folder");
+    if (source->digest != NULL) vlmp_show_line(stdout, "digest %s", source->digest);
     if (o->verify)
         puts(packed ? "verified: every hash matches"
                     : "verified: the structure is sound (a folder carries no hashes)");
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
-    printf("\nfiles:");
+    fputs("\nfiles:", stdout);
     const char *name;
-    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++)
-        printf(" %s", name);
+    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++) {
+        putchar(' ');
+        vlmp_show(stdout, VLMP_ESCAPE_LINE, name, strlen(name));
+    }
     putchar('\n');
     if (o->summary) return VLMP_OK;
     putchar('\n');

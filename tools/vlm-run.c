@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/json.h"
 #include "src/runtime/session.h"
@@ -10,6 +11,7 @@
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
+#include "tools/terminal.h"
 
 struct options {
     vlmp_cli_list images;
@@ -27,6 +29,16 @@ struct stream {
     int status;
 };
 
+/* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal. */
+static void print_answer(const struct stream *s, size_t from)
+{
+    if (s->out.length == from) return;
+    if (isatty(STDOUT_FILENO))
+        vlmp_show(stdout, VLMP_ESCAPE_TEXT, s->out.data + from, s->out.length - from);
+    else
+        fwrite(s->out.data + from, 1, s->out.length - from, stdout);
+}
+
 static bool on_token(void *arg, int32_t token)
 {
     struct stream *s = arg;
@@ -39,7 +51,7 @@ static bool on_token(void *arg, int32_t token)
         s->out.length -= blank;
     }
     if (s->print && s->out.length > before) {
-        fwrite(s->out.data + before, 1, s->out.length - before, stdout);
+        print_answer(s, before);
         fflush(stdout);
     }
     return true;
@@ -104,7 +116,7 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     if (status == VLMP_OK && args->json) {
         status = print_json(&stream, &stats, err);
     } else if (status == VLMP_OK) {
-        fwrite(stream.out.data + before, 1, stream.out.length - before, stdout);
+        print_answer(&stream, before);
         putchar('\n');
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
@@ -135,7 +147,10 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     vlmp_sequence sequence = {0};
     vlmp_prompt text = {0};
     if (status == VLMP_OK) status = vlmp_reader_sequence(reader, &question, &sequence, &text, err);
-    if (status == VLMP_OK && o->print_prompt) fprintf(stderr, "%s\n", text.text);
+    if (status == VLMP_OK && o->print_prompt) {
+        vlmp_show(stderr, VLMP_ESCAPE_TEXT, text.text, strlen(text.text));
+        fputc('\n', stderr);
+    }
     if (status == VLMP_OK) status = answer(args, o, engine, reader, &sequence, err);
     vlmp_prompt_free(&text);
     vlmp_sequence_free(&sequence);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/escape.h"
 #include "src/base/file.h"
 #include "src/base/utf8.h"
 
@@ -205,19 +206,27 @@ void vlmp_json_close(vlmp_json_writer *w, char bracket)
     vlmp_buffer_append(&w->out, &bracket, 1);
 }
 
+/* What cannot be seen is written as \u…, which reads back as it was; a byte that is not UTF-8 as
+ * U+FFFD, for there is no other way. */
 static void quote(vlmp_buffer *out, const char *text, size_t length)
 {
     vlmp_buffer_append(out, "\"", 1);
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
-            vlmp_buffer_printf(out, "\\%c", c);
-        else if (c == '\n')
+    for (size_t i = 0, n; i < length; i += n) {
+        const unsigned char *p = (const unsigned char *)text + i;
+        n = vlmp_utf8_length(p, length - i);
+        uint32_t code = n > 0 ? vlmp_utf8_code(p, n) : 0xfffd;
+        if (code == '"' || code == '\\')
+            vlmp_buffer_printf(out, "\\%c", (int)code);
+        else if (code == '\n')
             vlmp_buffer_text(out, "\\n");
-        else if (c < 0x20 || c == 0x7f)
-            vlmp_buffer_printf(out, "\\u%04x", c);
+        else if (code > 0xffff && vlmp_is_hidden(code))
+            vlmp_buffer_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10),
+                               0xdc00 + (code & 0x3ff));
+        else if (n == 0 || vlmp_is_hidden(code))
+            vlmp_buffer_printf(out, "\\u%04x", code);
         else
-            vlmp_buffer_append(out, &text[i], 1);
+            vlmp_buffer_append(out, p, n);
+        if (n == 0) n = 1;
     }
     vlmp_buffer_append(out, "\"", 1);
 }
