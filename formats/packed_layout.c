@@ -45,17 +45,16 @@ int vlmp_packed_order(const vlmp_tensor *a, const vlmp_tensor *b)
     return width != 0 ? width : strcmp(a->name, b->name);
 }
 
-int vlmp_packed_header_hash(const unsigned char *bytes, size_t length, size_t at,
-                            char hex[VLMP_SHA256_HEX], vlmp_error *err)
+void vlmp_packed_header_hash(const unsigned char *bytes, size_t length, size_t at,
+                             char hex[VLMP_SHA256_HEX])
 {
     static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
-    vlmp_sha256_update(hash, bytes, at);
-    vlmp_sha256_update(hash, zeros, 64);
-    vlmp_sha256_update(hash, bytes + at + 64, length - at - 64);
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, bytes, at);
+    vlmp_sha256_update(&hash, zeros, 64);
+    vlmp_sha256_update(&hash, bytes + at + 64, length - at - 64);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 size_t vlmp_packed_header_hash_at(const unsigned char *bytes, size_t length)

@@ -217,7 +217,7 @@ static int build_header(draft *d, vlmp_error *err)
     size_t at = vlmp_packed_header_hash_at(bytes, d->header.length);
     if (at == 0)
         return vlmp_fail(err, VLMP_ERR_USAGE, "the metadata key 'vlmp.header' is reserved");
-    VLMP_TRY(vlmp_packed_header_hash(bytes, d->header.length, at, hex, err));
+    vlmp_packed_header_hash(bytes, d->header.length, at, hex);
     memcpy(d->header.data + at, hex, 64);
     return VLMP_OK;
 }
@@ -256,17 +256,17 @@ static int write_tensor(const draft *d, size_t index, vlmp_outfile *file, unsign
                         vlmp_packed_read_fn *read, void *arg, vlmp_error *err)
 {
     const vlmp_tensor *tensor = &d->tensors[index];
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     int status = VLMP_OK;
     for (size_t at = 0; at < tensor->bytes && status == VLMP_OK; at += PIECE) {
         size_t length = tensor->bytes - at < PIECE ? tensor->bytes - at : PIECE;
         status = get_piece(d, tensor, at, piece, length, read, arg, err);
         if (status != VLMP_OK) break;
-        vlmp_sha256_update(hash, piece, length);
+        vlmp_sha256_update(&hash, piece, length);
         status = vlmp_outfile_write(file, piece, length, err);
     }
-    vlmp_sha256_finish(hash, d->hashes[index]);
+    vlmp_sha256_finish(&hash, d->hashes[index]);
     return status;
 }
 

@@ -70,13 +70,13 @@ void vlmp_tensor_file_close(vlmp_tensor_file *file)
     free(file);
 }
 
-bool vlmp_tensor_file_is(const char *path, const char *key)
+int vlmp_tensor_file_is(bool *is, const char *path, const char *key, vlmp_error *err)
 {
-    vlmp_error err = {0};
+    vlmp_error refused = {0};
     vlmp_tensor_file *file;
-    bool is = vlmp_tensor_file_open(&file, path, key, "", &err) == VLMP_OK;
-    if (is) vlmp_tensor_file_close(file);
-    return is;
+    *is = vlmp_tensor_file_open(&file, path, key, "", &refused) == VLMP_OK;
+    if (*is) vlmp_tensor_file_close(file);
+    return vlmp_fail_tried(err, &refused);
 }
 
 const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file)

@@ -21,8 +21,9 @@ int vlmp_tensor_file_open(vlmp_tensor_file **out, const char *path, const char *
                           const char *hint, vlmp_error *err);
 void vlmp_tensor_file_close(vlmp_tensor_file *file); /* NULL is allowed */
 
-/* Whether path is a file of this kind; false on any doubt. */
-bool vlmp_tensor_file_is(const char *path, const char *key);
+/* Whether path is a file of this kind; what cannot be read as one is not. Fails for want of memory
+ * and when the disk does. */
+int vlmp_tensor_file_is(bool *is, const char *path, const char *key, vlmp_error *err);
 
 const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file);
 

@@ -65,22 +65,21 @@ const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const 
     return NULL;
 }
 
-int vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
-                       char hex[VLMP_SHA256_HEX], vlmp_error *err)
+void vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
+                        char hex[VLMP_SHA256_HEX])
 {
     const size_t piece = (size_t)8 << 20;
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (size_t at = 0; at < tensor->bytes; at += piece) {
         vlmp_tensor part = *tensor;
         part.data += at;
         part.file_offset += at;
         part.bytes = tensor->bytes - at < piece ? tensor->bytes - at : piece;
-        vlmp_sha256_update(hash, part.data, part.bytes);
+        vlmp_sha256_update(&hash, part.data, part.bytes);
         source->release(source, &part);
     }
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256_finish(&hash, hex);
 }
 
 int vlmp_tensor_table_digest(const vlmp_tensor_table *table, char (*hashes)[VLMP_SHA256_HEX],

@@ -20,8 +20,8 @@ void vlmp_tensor_table_free(vlmp_tensor_table *table);
 const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const char *name);
 
 /* The lower-case hex SHA-256 of a tensor's bytes, read in pieces that are released behind. */
-int vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
-                       char hex[VLMP_SHA256_HEX], vlmp_error *err);
+void vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
+                        char hex[VLMP_SHA256_HEX]);
 
 /* The digest of a model: SHA-256 over one line a tensor, "NAME TYPE D0,D1,… SHA256\n", in byte
  * order of canonical names. hashes[i] belongs to table->tensors[i]. */

@@ -90,6 +90,15 @@ static void describe(vlmp_blas *blas)
              blas->get_corename());
 }
 
+/* What the dynamic linker says when it has no memory; it gives no number. */
+static bool lacks_memory(const char *text)
+{
+    static const char *const signs[] = {"emory", "cannot create", "cannot map", "to map segment"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (strstr(text, signs[i]) != NULL) return true;
+    return false;
+}
+
 static int open_library(vlmp_blas *blas, void **handle, vlmp_error *err)
 {
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
@@ -99,9 +108,7 @@ static int open_library(vlmp_blas *blas, void **handle, vlmp_error *err)
         snprintf(blas->library, sizeof blas->library, "%s", names[i]);
         if (*handle != NULL) return VLMP_OK;
         const char *text = dlerror();
-        if (text == NULL || strcasestr(text, "memory") != NULL ||
-            strstr(text, "failed to map segment") != NULL)
-            return vlmp_fail_memory(err, blas->library);
+        if (text == NULL || lacks_memory(text)) return vlmp_fail_memory(err, blas->library);
         if (i == 0) snprintf(reason, sizeof reason, "%s", text);
     }
     return vlmp_fail(err, VLMP_ERR_SYSTEM,

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "src/base/table.h"
+#include "tools/abnormal_end.h"
 #include "tools/cli.h"
 #include "tools/cli_common.h"
 #include "tools/interrupt.h"
-#include "tools/map_fault.h"
 #include "tools/terminal.h"
 
 void vlmp_cli_common_options(vlmp_cli_option options[VLMP_CLI_COMMON_COUNT], vlmp_cli_args *args,
@@ -130,7 +130,7 @@ int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err)
 bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args)
 {
     vlmp_error err = {0};
-    vlmp_map_fault_install(command->name);
+    vlmp_abnormal_end_watch(command->name);
     int status = vlmp_cli_parse(command, argc, argv, args, &err);
     bool done = true;
     if (status == VLMP_OK && args->help) {
@@ -164,6 +164,7 @@ int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int st
     if (status != VLMP_OK && message[0] != '\0')
         print_message(command, "error", "\033[1;31m", message);
     vlmp_cli_free(args);
+    vlmp_abnormal_end_stop();
     return status;
 }
 

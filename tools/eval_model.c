@@ -17,15 +17,15 @@
 
 int vlmp_data_digest(const vlmp_dataset *data, size_t count, char hex[65], vlmp_error *err)
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "digest");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     int status = VLMP_OK;
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         char id[VLMP_SHA256_HEX] = "";
         status = vlmp_sample_identity(&data->samples[i], id, err);
-        vlmp_sha256_update(hash, id, sizeof id);
+        vlmp_sha256_update(&hash, id, sizeof id);
     }
-    vlmp_sha256_finish(hash, hex);
+    vlmp_sha256_finish(&hash, hex);
     return status;
 }
 

@@ -90,16 +90,18 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
 }
 
 /* OUT.run.json is written beside the file by vlm-quantize; its absence is no fault. */
-static void read_run_file(const vlmp_source *source, vlmp_eval_result *result)
+static int read_run_file(const vlmp_source *source, vlmp_eval_result *result, vlmp_error *err)
 {
     char path[4200];
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *run;
     snprintf(path, sizeof path, "%s.run.json", source->path);
-    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &ignored) != VLMP_OK) return;
+    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
     vlmp_json_double(run, "seconds", result->quantize_seconds, &result->quantize_seconds, path,
-                     &ignored);
+                     &refused);
     cJSON_Delete(run);
+    return VLMP_OK;
 }
 
 int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
@@ -112,7 +114,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
     if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
     if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
-    if (status == VLMP_OK) read_run_file(source, result);
+    if (status == VLMP_OK) status = read_run_file(source, result, err);
     cJSON_Delete(provenance);
     cJSON_Delete(decisions);
     return status;

@@ -45,28 +45,34 @@ int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_err
 
 void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *tree;
-    if (vlmp_json_parse(&tree, text, length, "metadata", &ignored) == VLMP_OK)
+    int status = vlmp_json_parse(&tree, text, length, "metadata", &refused);
+    w->out.failed |= status == VLMP_ERR_SYSTEM;
+    if (status == VLMP_OK)
         vlmp_json_put_tree(w, tree);
     else
         vlmp_json_put_bytes(w, text, length);
     cJSON_Delete(tree);
 }
 
-bool vlmp_is_other_file(const char *path)
+int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     vlmp_safetensors file;
-    if (vlmp_is_folder(path) || vlmp_safetensors_open(&file, path, &ignored) != VLMP_OK)
-        return false;
+    vlmp_path_kind kind;
+    *other = false;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_FILE) return VLMP_OK;
+    if (vlmp_safetensors_open(&file, path, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
     /* Any of these, so that one damaged key does not make a packed file something else. */
     static const char *const keys[] = {"vlmp.version", "vlmp.header", "vlmp.tensors"};
-    bool other = true;
+    *other = true;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
+        *other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
     vlmp_safetensors_close(&file);
-    return other;
+    return VLMP_OK;
 }
 
 static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)

@@ -144,9 +144,11 @@ static int choose(struct command *c, vlmp_error *err)
     if (status == VLMP_OK)
         status = vlmp_choose_samples(keys, count, want, (uint64_t)c->args->seed, chosen,
                                      &c->audit.strata, err);
-    c->calibration.count = want < count ? want : count;
-    c->calibration.samples = vlmp_calloc(c->calibration.count, sizeof *c->calibration.samples);
-    if (status == VLMP_OK && c->calibration.samples == NULL)
+    if (want > count) want = count;
+    c->calibration.samples = vlmp_calloc(want, sizeof *c->calibration.samples);
+    if (c->calibration.samples != NULL)
+        c->calibration.count = want;
+    else if (status == VLMP_OK)
         status = vlmp_fail_memory(err, "samples");
     for (size_t i = 0; i < c->calibration.count && status == VLMP_OK; i++) {
         size_t index = of[chosen[i]];
@@ -217,8 +219,8 @@ static int write_file(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count,
-                                        err);
+        status =
+            vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count, err);
     vlmp_arena_free(&arena);
     return status;
 }

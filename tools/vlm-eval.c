@@ -133,8 +133,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count,
-                                        err);
+        status =
+            vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -142,7 +142,9 @@ static int save_reference(struct command *c, vlmp_error *err)
 static int prepare_reference(struct command *c, vlmp_error *err)
 {
     const char *path = c->opt.reference;
-    if (path != NULL && vlmp_tensor_file_is(path, VLMP_REFERENCE_KEY)) {
+    bool saved = false;
+    if (path != NULL) VLMP_TRY(vlmp_tensor_file_is(&saved, path, VLMP_REFERENCE_KEY, err));
+    if (saved) {
         if (c->opt.save_reference != NULL)
             return vlmp_fail(err, VLMP_ERR_USAGE,
                              "--save-reference saves a model's run; %s is one already", path);

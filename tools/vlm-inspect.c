@@ -292,7 +292,9 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
-    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    bool other;
+    VLMP_TRY(vlmp_is_other_file(&other, path, err));
+    if (other) return vlmp_inspect_other(path, args->json, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

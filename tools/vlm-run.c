@@ -29,7 +29,8 @@ struct stream {
     int status;
 };
 
-/* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal. */
+/* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
+ */
 static void print_answer(const struct stream *s, size_t from)
 {
     if (s->out.length == from) return;

@@ -9,11 +9,11 @@ bool vlmp_is_hidden(uint32_t code)
     static const struct {
         uint32_t first, last;
     } ranges[] = {
-        {0x00, 0x1f},       {0x7f, 0x9f},       /* controls */
-        {0x61c, 0x61c},     {0x200e, 0x200f},   /* direction marks */
-        {0x2028, 0x202e},   {0x2060, 0x206f},   /* separators, embeddings, overrides, isolates */
-        {0xfdd0, 0xfdef},   {0xfeff, 0xfeff},   /* non-characters, byte order mark */
-        {0xfff9, 0xfffb},   {0xe0000, 0xe007f}, /* annotations, tags */
+        {0x00, 0x1f},     {0x7f, 0x9f},       /* controls */
+        {0x61c, 0x61c},   {0x200e, 0x200f},   /* direction marks */
+        {0x2028, 0x202e}, {0x2060, 0x206f},   /* separators, embeddings, overrides, isolates */
+        {0xfdd0, 0xfdef}, {0xfeff, 0xfeff},   /* non-characters, byte order mark */
+        {0xfff9, 0xfffb}, {0xe0000, 0xe007f}, /* annotations, tags */
     };
     if ((code & 0xfffe) == 0xfffe) return true;
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)

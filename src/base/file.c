@@ -11,17 +11,26 @@
 
 #include "src/base/memory.h"
 
+/* Why path cannot be looked at. *absent, and no error: there is nothing. */
+static int look_failed(bool *absent, const char *path, vlmp_error *err)
+{
+    *absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+    if (*absent) return VLMP_OK;
+    if (errno == EACCES) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+    if (errno == ELOOP) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: links that go in circles", path);
+    if (errno == ENOMEM) return vlmp_fail_memory(err, path);
+    return vlmp_fail_errno(err, "%s: cannot open", path);
+}
+
 static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *err)
 {
     /* Non-blocking, so that a FIFO is refused and not waited for. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
-        if (errno == ENOENT || errno == ENOTDIR)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
-        if (errno == EACCES)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+        bool absent;
         if (errno == ENXIO) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a regular file", path);
-        return vlmp_fail_errno(err, "%s: cannot open", path);
+        VLMP_TRY(look_failed(&absent, path, err));
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
     }
     struct stat info;
     if (fstat(*fd, &info) != 0) {
@@ -74,15 +83,21 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     return status;
 }
 
-bool vlmp_file_exists(const char *path)
-{
-    return access(path, F_OK) == 0;
-}
-
-bool vlmp_is_folder(const char *path)
+int vlmp_path_look(vlmp_path_kind *kind, const char *path, vlmp_error *err)
 {
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    bool absent = stat(path, &info) != 0;
+    *kind = VLMP_PATH_ABSENT;
+    if (absent) return look_failed(&absent, path, err);
+    *kind = S_ISDIR(info.st_mode) ? VLMP_PATH_FOLDER : VLMP_PATH_FILE;
+    return VLMP_OK;
+}
+
+int vlmp_path_resolve(char **out, const char *path, vlmp_error *err)
+{
+    bool absent;
+    *out = realpath(path, NULL);
+    return *out != NULL ? VLMP_OK : look_failed(&absent, path, err);
 }
 
 bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *name)
@@ -99,7 +114,8 @@ int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err)
     if (map->length > 0) {
         void *data = mmap(NULL, map->length, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
-            int status = vlmp_fail_errno(err, "%s: cannot map", path);
+            int status = errno == ENOMEM ? vlmp_fail_memory(err, path)
+                                         : vlmp_fail_errno(err, "%s: cannot map", path);
             close(fd);
             *map = (vlmp_map){0};
             return status;

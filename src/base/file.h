@@ -11,8 +11,15 @@
  * than max_bytes: VLMP_ERR_INPUT. Free with free(). */
 int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err);
 
-bool vlmp_file_exists(const char *path);
-bool vlmp_is_folder(const char *path);
+typedef enum { VLMP_PATH_ABSENT, VLMP_PATH_FOLDER, VLMP_PATH_FILE } vlmp_path_kind;
+
+/* What is at path, links followed; devices and the like are files, which cannot be opened. A path
+ * that cannot be looked at is not absent: VLMP_ERR_INPUT without permission, else
+ * VLMP_ERR_SYSTEM. */
+int vlmp_path_look(vlmp_path_kind *kind, const char *path, vlmp_error *err);
+
+/* The path with all links resolved; free *out. *out is NULL when it leads to nothing. */
+int vlmp_path_resolve(char **out, const char *path, vlmp_error *err);
 
 /* folder + "/" + name into out; false when it does not fit. */
 bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *name);

@@ -69,6 +69,17 @@ static int check_duplicates(const cJSON *node, const char *where, vlmp_error *er
     return status;
 }
 
+/* cJSON says the same for text that is not JSON and for want of memory. Only this tells them apart;
+ * it belongs to the call of vlmp_json_parse that is under way in the thread. */
+static _Thread_local bool no_memory;
+
+static void *noted_malloc(size_t size)
+{
+    void *memory = malloc(size);
+    no_memory |= memory == NULL;
+    return memory;
+}
+
 int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *where,
                     vlmp_error *err)
 {
@@ -78,7 +89,11 @@ int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *wh
     if (valid < length)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid UTF-8", where, valid);
     const char *end = NULL;
+    cJSON_Hooks hooks = {noted_malloc, free};
+    cJSON_InitHooks(&hooks);
+    no_memory = false;
     cJSON *tree = cJSON_ParseWithLengthOpts(text, length, &end, 0);
+    if (tree == NULL && no_memory) return vlmp_fail_memory(err, where);
     if (tree == NULL) {
         size_t at = end != NULL ? (size_t)(end - text) : 0;
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid JSON", where, at);

@@ -116,8 +116,8 @@ static int take_temporary(vlmp_outfile *file, bool created, bool *again, vlmp_er
     *again = !still_there(file, &info);
     if (*again || created) return VLMP_OK;
     if (!S_ISREG(info.st_mode) || info.st_nlink != 1 || info.st_uid != geteuid())
-        return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s: is in the way and not this program's; remove it",
-                         file->temporary);
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "%s: is in the way and not this program's; remove it", file->temporary);
     if (ftruncate(file->fd, 0) != 0)
         return vlmp_fail_errno(err, "%s: cannot be emptied", file->temporary);
     return VLMP_OK;
@@ -135,6 +135,7 @@ int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_err
         status = open_temporary(file, &created, err);
         if (status == VLMP_OK) status = take_temporary(file, created, &again, err);
         if (status == VLMP_OK && !again) return VLMP_OK;
+        if (status != VLMP_OK && created) unlink(file->temporary);
         if (file->fd >= 0) close(file->fd);
     } while (status == VLMP_OK);
     *file = (vlmp_outfile){.fd = -1};

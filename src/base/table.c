@@ -12,8 +12,7 @@ static int next_width(const char *text, size_t length, size_t *step)
     char shown[VLMP_VISIBLE_BYTES];
     size_t bytes = vlmp_visible(shown, text, length, step);
     if (memcmp(shown, text, *step) != 0) return (int)bytes; /* made visible: ASCII */
-    return utf8proc_charwidth(
-        (utf8proc_int32_t)vlmp_utf8_code((const unsigned char *)text, *step));
+    return utf8proc_charwidth((utf8proc_int32_t)vlmp_utf8_code((const unsigned char *)text, *step));
 }
 
 int vlmp_text_width(const char *text)

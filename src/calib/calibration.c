@@ -19,14 +19,13 @@ void vlmp_calibration_free(vlmp_calibration *calibration)
 void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
                     char id[VLMP_SHA256_HEX])
 {
-    id[0] = '\0';
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (int i = 0; i < count; i++)
-        vlmp_sha256_update(hash, pictures[i].bytes, pictures[i].length);
-    vlmp_sha256_update(hash, prompt, strlen(prompt) + 1);
-    vlmp_sha256_update(hash, answer, strlen(answer) + 1);
-    vlmp_sha256_finish(hash, id);
+        vlmp_sha256_update(&hash, pictures[i].bytes, pictures[i].length);
+    vlmp_sha256_update(&hash, prompt, strlen(prompt) + 1);
+    vlmp_sha256_update(&hash, answer, strlen(answer) + 1);
+    vlmp_sha256_finish(&hash, id);
 }
 
 /* Integers of one sample, in "samples.table". */

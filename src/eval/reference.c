@@ -17,16 +17,15 @@ void vlmp_reference_free(vlmp_reference *reference)
 
 void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[65])
 {
-    hex[0] = '\0';
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (int i = 0; i < count; i++) {
         int32_t border[2] = {sequences[i].length, sequences[i].answer_from};
-        vlmp_sha256_update(hash, border, sizeof border);
-        vlmp_sha256_update(hash, sequences[i].ids,
+        vlmp_sha256_update(&hash, border, sizeof border);
+        vlmp_sha256_update(&hash, sequences[i].ids,
                            (size_t)sequences[i].length * sizeof *sequences[i].ids);
     }
-    vlmp_sha256_finish(hash, hex);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char **out,

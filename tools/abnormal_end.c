@@ -1,9 +1,10 @@
-#include "tools/map_fault.h"
+#include "tools/abnormal_end.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,9 +13,9 @@
 
 enum { MOST_PATH = 4096, MOST_FDS = 1024 };
 
-static const char *program_name;
+static const char *program_name; /* NULL: it ends by itself */
 
-/* Everything below runs in the signal handler: only calls that POSIX allows there, and no
+/* Everything below may run in a signal handler: only calls that POSIX allows there, and no
  * registry, for the kernel knows what is mapped and what is open. */
 
 /* A hexadecimal number at *text, which is moved behind it. */
@@ -85,20 +86,16 @@ static void remove_outputs(void)
     }
 }
 
-static void say(const char *path)
+/* The texts, escaped, as one line and one write. */
+static void say(const char *const *texts)
 {
-    static const char after[] = ": cannot be read any more; it became shorter, or its disk "
-                                "failed: leave it as it is and run again\n";
-    char out[MOST_PATH * 4];
-    size_t filled = 0, length = strlen(path);
-    for (size_t i = 0; program_name[i] != '\0' && filled < 64; i++)
-        out[filled++] = program_name[i];
-    memcpy(out + filled, ": error: ", 9);
-    filled += 9;
-    for (size_t at = 0, used; at < length && filled < sizeof out - 200; at += used)
-        filled += vlmp_visible(out + filled, path + at, length - at, &used);
-    memcpy(out + filled, after, sizeof after - 1);
-    filled += sizeof after - 1;
+    char out[MOST_PATH * 3];
+    size_t filled = 0;
+    for (; *texts != NULL; texts++)
+        for (size_t at = 0, used, length = strlen(*texts);
+             at < length && filled < sizeof out - VLMP_VISIBLE_BYTES - 1; at += used)
+            filled += vlmp_visible(out + filled, *texts + at, length - at, &used);
+    out[filled++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, out, filled);
     (void)ignored;
 }
@@ -114,13 +111,33 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
         return;
     }
     remove_outputs();
-    say(path);
+    say((const char *[]){program_name, ": error: ", path,
+                         ": cannot be read any more; it became shorter, or its disk failed: leave "
+                         "it as it is and run again",
+                         NULL});
     _exit(1);
 }
 
-void vlmp_map_fault_install(const char *program)
+static void on_exit_of_a_library(void)
+{
+    if (program_name == NULL) return;
+    remove_outputs();
+    say((const char *[]){program_name,
+                         ": error: out of memory: a library that was being opened ended "
+                         "the program",
+                         NULL});
+    _exit(1);
+}
+
+void vlmp_abnormal_end_stop(void)
+{
+    program_name = NULL;
+}
+
+void vlmp_abnormal_end_watch(const char *program)
 {
     program_name = program;
+    atexit(on_exit_of_a_library);
     struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, NULL);
