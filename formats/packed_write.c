@@ -4,10 +4,10 @@
 
 #include "formats/packed_layout.h"
 #include "formats/safetensors_write.h"
+#include "formats/st_header.h"
 #include "formats/tensor_table.h"
 #include "src/base/json.h"
 #include "src/base/outfile.h"
-#include "src/base/utf8.h"
 #include "src/model/names.h"
 
 #define PIECE       ((size_t)1 << 20) /* bytes moved at a time */
@@ -182,6 +182,23 @@ static void put_header(draft *d, vlmp_json_writer lists[3], vlmp_st_pair *pairs)
         d->header.data[i] = (char)((uint64_t)(end - 8) >> 8 * i);
 }
 
+/* What is written must be read again: the reader's own scan is the judge, before any work. */
+static int check_readable(const draft *d, vlmp_error *err)
+{
+    vlmp_error refused = {0};
+    vlmp_safetensors file = {0};
+    file.path = vlmp_arena_copy(&file.arena, "header", strlen("header"));
+    int status;
+    if (file.path == NULL)
+        status = vlmp_fail_memory(&refused, "header of a packed file");
+    else
+        status = vlmp_st_scan_header(&file, d->header.data + 8, d->header.length - 8, &refused);
+    vlmp_safetensors_close(&file);
+    if (status != VLMP_ERR_INPUT) return vlmp_fail_tried(err, &refused);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: cannot be packed, no program would read it: %.700s",
+                     d->plan->source->path, refused.message);
+}
+
 /* d->header from the rest, its own hash included. */
 static int build_header(draft *d, vlmp_error *err)
 {
@@ -207,11 +224,7 @@ static int build_header(draft *d, vlmp_error *err)
     if (d->header.length - 8 > VLMP_ST_MAX_HEADER)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
                          d->plan->source->path, d->header.length - 8);
-    size_t valid = vlmp_utf8_check(d->header.data + 8, d->header.length - 8);
-    if (valid < d->header.length - 8)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: a name or the metadata is not valid UTF-8 near '%.40s'",
-                         d->plan->source->path, d->header.data + 8 + (valid < 40 ? 0 : valid - 40));
+    VLMP_TRY(check_readable(d, err));
     char hex[VLMP_SHA256_HEX];
     unsigned char *bytes = (unsigned char *)d->header.data;
     size_t at = vlmp_packed_header_hash_at(bytes, d->header.length);

@@ -258,6 +258,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     vlmp_reader reader = {0};
     vlmp_sequence *sequences = NULL;
     *out = (vlmp_reference){.name = strdup(job->path)};
+    if (out->name == NULL) return vlmp_fail_memory(err, job->path);
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);

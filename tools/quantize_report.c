@@ -63,7 +63,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
 }
 
 /* The plan is what a dry run is for: there it goes to stdout. */
-static void print_lines(const struct plan_line *lines, int count, double total, bool dry_run)
+static int print_lines(const struct plan_line *lines, int count, double total, bool dry_run,
+                       vlmp_error *err)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -93,10 +94,12 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     char size[32];
     vlmp_format_bytes(size, sizeof size, total);
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
-    fputs(out.data, dry_run ? stdout : stderr);
+    bool failed = text == NULL || cells == NULL || out.failed;
+    if (!failed) fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
     free(cells);
+    return failed ? vlmp_fail_memory(err, "plan") : VLMP_OK;
 }
 
 static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
@@ -155,9 +158,10 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run);
+    int status =
+        print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run, err);
     free(lines);
-    return VLMP_OK;
+    return status;
 }
 
 void vlmp_quantize_head(vlmp_buffer *out)

@@ -78,6 +78,7 @@ static int inspect_all(struct command *c, vlmp_error *err)
                 "");
         candidate->state = VLMP_CANDIDATE_BROKEN;
         candidate->reason = strdup(fault.message);
+        if (candidate->reason == NULL) return vlmp_fail_memory(err, "audit");
     }
     vlmp_progress_end(&c->progress);
     return VLMP_OK;

@@ -208,7 +208,7 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     struct command *c = arg;
     vlmp_buffer line = {0};
     vlmp_quantize_row(&line, result);
-    vlmp_progress_say(&c->progress, "%s", line.data);
+    if (!line.failed) vlmp_progress_say(&c->progress, "%s", line.data);
     vlmp_buffer_free(&line);
 }
 
@@ -231,7 +231,7 @@ static int quantize(struct command *c, vlmp_error *err)
                         model->vision.layers + model->text.layers);
     vlmp_buffer head = {0};
     vlmp_quantize_head(&head);
-    vlmp_progress_say(&c->progress, "%s", head.data);
+    if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
     vlmp_buffer_free(&head);
     vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
                                        .model = model,

@@ -135,12 +135,13 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
-    vlmp_pictures pictures;
-    char **paths = vlmp_alloc(o->images.count, sizeof *paths);
-    if (paths == NULL) return vlmp_fail_memory(err, "pictures");
-    for (size_t i = 0; i < o->images.count; i++)
-        paths[i] = strdup(o->images.items[i]);
-    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    vlmp_pictures pictures = {0};
+    char **paths = vlmp_calloc(o->images.count, sizeof *paths);
+    int status = paths != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        if ((paths[i] = strdup(o->images.items[i])) == NULL)
+            status = vlmp_fail_memory(err, o->images.items[i]);
+    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
     vlmp_question question = {.prompt = o->prompt,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
@@ -156,7 +157,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     vlmp_prompt_free(&text);
     vlmp_sequence_free(&sequence);
     vlmp_pictures_free(&pictures);
-    for (size_t i = 0; i < o->images.count; i++)
+    for (size_t i = 0; paths != NULL && i < o->images.count; i++)
         free(paths[i]);
     free(paths);
     return status;

@@ -318,9 +318,10 @@ static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct 
     c->image_size = (int)image_size;
     c->audit = strdup(audit);
     const cJSON *samples = vlmp_json_get(root, "samples");
-    c->count = (size_t)cJSON_GetArraySize(samples);
-    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
+    size_t count = (size_t)cJSON_GetArraySize(samples);
+    c->samples = vlmp_calloc(count, sizeof *c->samples);
     if (c->audit == NULL || c->samples == NULL) return vlmp_fail_memory(in->err, where);
+    c->count = count;
     size_t i = 0;
     for (const cJSON *item = samples != NULL ? samples->child : NULL; item != NULL;
          item = item->next, i++) {

@@ -134,7 +134,6 @@ static size_t mutate_file(const char *seed, size_t length, size_t pad)
     size_t at = vlmp_packed_header_hash_at(mutant, padded);
     if (at > 0) {
         char hex[VLMP_SHA256_HEX];
-        vlmp_error err = {0};
         vlmp_packed_header_hash(mutant, padded, at, hex);
         memcpy(mutant + at, hex, 64);
     }

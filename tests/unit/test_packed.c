@@ -164,7 +164,6 @@ static void edit_header(const char *name, const char *from, const char *to, int 
     size_t at = vlmp_packed_header_hash_at((unsigned char *)file, padded);
     if (rehash && at > 0) {
         char hex[VLMP_SHA256_HEX];
-        vlmp_error err = {0};
         vlmp_packed_header_hash((unsigned char *)file, padded, at, hex);
         memcpy(file + at, hex, 64);
     }
