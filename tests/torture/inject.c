@@ -2,7 +2,8 @@
  *
  *     VLMP_FAULT=KIND:N:HOW   KIND alloc (memory, threads) or io; N from 1 on, 0 only counts;
  *                             HOW fail, or for io: space (ENOSPC), short (half is done), intr
- *                             (EINTR), cut (a mapped file loses all but its first bytes: N of them)
+ *                             (EINTR), cut (files below the current folder keep only their first N
+ *                             bytes once they are mapped)
  *     VLMP_FAULT_LOG=FILE     counting: one line a call, its name and a hash of where it was made;
  *                             failing: the name, and where
  *
@@ -155,11 +156,13 @@ static void *map(const char *name, void *at, size_t length, int protection, int 
     }
     void *address = ((type *)next("mmap64"))(at, length, protection, flags, fd, offset);
     if (ready && how == HOW_CUT && (flags & MAP_ANONYMOUS) == 0 && fail_at > 0) {
-        char link[64], path[4096];
+        char link[64], path[4096], here[4096];
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         ssize_t got = readlink(link, path, sizeof path - 1);
-        if (got > 0) path[got] = '\0';
-        if (got > 0 && truncate(path, fail_at) != 0) abort();
+        path[got > 0 ? got : 0] = '\0';
+        bool inside_here = getcwd(here, sizeof here) != NULL &&
+                           strncmp(path, here, strlen(here)) == 0 && path[strlen(here)] == '/';
+        if (inside_here && truncate(path, fail_at) != 0) abort();
     }
     return address;
 }
