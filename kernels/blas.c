@@ -90,6 +90,13 @@ static void describe(vlmp_blas *blas)
              blas->get_corename());
 }
 
+static bool room_for(size_t bytes)
+{
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room != MAP_FAILED) munmap(room, bytes);
+    return room != MAP_FAILED;
+}
+
 /* What the dynamic linker says when it has no memory; it gives no number. */
 static bool lacks_memory(const char *text)
 {
@@ -99,10 +106,15 @@ static bool lacks_memory(const char *text)
     return false;
 }
 
+/* OpenBLAS and what it brings take 40 MB; the start-up code of libgfortran and libquadmath does not
+ * look whether it got its memory. */
+#define LIBRARY_BYTES ((size_t)64 << 20)
+
 static int open_library(vlmp_blas *blas, void **handle, vlmp_error *err)
 {
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
     char reason[256] = "";
+    if (!room_for(LIBRARY_BYTES)) return vlmp_fail_memory(err, names[0]);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         snprintf(blas->library, sizeof blas->library, "%s", names[i]);
@@ -120,13 +132,6 @@ static int open_library(vlmp_blas *blas, void **handle, vlmp_error *err)
 /* What a call of OpenBLAS may map for its work, 32 << 22 bytes in every build that we know. */
 #define WORK_BYTES ((size_t)128 << 20)
 
-static bool room_for_work(void)
-{
-    void *room = mmap(NULL, WORK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room != MAP_FAILED) munmap(room, WORK_BYTES);
-    return room != MAP_FAILED;
-}
-
 /* A caller that finds no work memory makes OpenBLAS map it and, where that fails, try again for
  * ever. So it is taken here, after a look whether there is room, and given back: the library keeps
  * what it has mapped. */
@@ -136,7 +141,7 @@ static int reserve_work(const vlmp_blas *blas, int callers, vlmp_error *err)
     int count = 0, status = VLMP_OK;
     if (taken == NULL) return vlmp_fail_memory(err, "BLAS table");
     for (int i = 0; i < callers && status == VLMP_OK; i++) {
-        if (!room_for_work())
+        if (!room_for(WORK_BYTES))
             status = vlmp_fail(err, VLMP_ERR_SYSTEM,
                                "out of memory: OpenBLAS needs %zu MB of address space for each of "
                                "%d threads; raise the limit (ulimit -v) or give fewer --threads",

@@ -1,9 +1,9 @@
 /* Preloaded into a program, makes its n-th call of a kind fail (tests/torture/torture.py):
  *
  *     VLMP_FAULT=KIND:N:HOW   KIND alloc (memory, threads) or io; N from 1 on, 0 only counts;
- *                             HOW fail, or for io: space (ENOSPC), short (half is done), intr
- *                             (EINTR), cut (files below the current folder keep only their first N
- *                             bytes once they are mapped)
+ *                             HOW fail, on (that one and all later), or for io: space (ENOSPC),
+ *                             short (half is done), intr (EINTR), cut (files below the current
+ *                             folder keep only their first N bytes once they are mapped)
  *     VLMP_FAULT_LOG=FILE     counting: one line a call, its name and a hash of where it was made;
  *                             failing: the name, and where
  *
@@ -32,7 +32,7 @@
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
     *__libc_memalign(size_t, size_t);
 
-enum how { HOW_FAIL, HOW_SPACE, HOW_SHORT, HOW_INTR, HOW_CUT };
+enum how { HOW_FAIL, HOW_ON, HOW_SPACE, HOW_SHORT, HOW_INTR, HOW_CUT };
 enum { FRAMES = 14, MOST_CALLS = 1 << 20 };
 
 static bool ready;
@@ -71,8 +71,8 @@ static bool hit(bool io, const char *name)
 {
     if (!ready || inside || io != kind_is_io || how == HOW_CUT) return false;
     long number = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
-    bool failing = number == fail_at;
-    if (log_fd >= 0 && (failing || (fail_at == 0 && number < MOST_CALLS))) {
+    bool failing = number == fail_at || (how == HOW_ON && fail_at > 0 && number > fail_at);
+    if (log_fd >= 0 && (number == fail_at || (fail_at == 0 && number < MOST_CALLS))) {
         int saved = errno;
         inside = true;
         log_call(name, failing);
@@ -93,7 +93,7 @@ static uintptr_t next(const char *name)
 
 __attribute__((constructor)) static void start(void)
 {
-    static const char *const names[] = {"fail", "space", "short", "intr", "cut"};
+    static const char *const names[] = {"fail", "on", "space", "short", "intr", "cut"};
     const char *spec = getenv("VLMP_FAULT"), *path = getenv("VLMP_FAULT_LOG");
     if (spec == NULL) return;
     inside = true;
