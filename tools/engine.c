@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "formats/open.h"
@@ -21,6 +22,21 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
     if (strcmp(engine->source->kind, "packed") == 0)
         VLMP_TRY(vlmp_packed_verify(engine->source, NULL, NULL, err));
     return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)
+{
+    for (size_t i = 0; i < engine->source->count(engine->source); i++) {
+        const vlmp_tensor *tensor = engine->source->at(engine->source, i);
+        struct stat info;
+        if (stat(tensor->file, &info) != 0)
+            return vlmp_fail_errno(err, "%s: is gone while in use", tensor->file);
+        if ((uint64_t)info.st_size < tensor->file_offset + tensor->bytes)
+            return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                             "%s: became shorter while in use; leave it as it is and run again",
+                             tensor->file);
+    }
+    return VLMP_OK;
 }
 
 void vlmp_engine_close(vlmp_engine *engine)

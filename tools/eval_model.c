@@ -224,6 +224,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
             result, err,
             "computed with int8 activations in all quantized linears (--fast-activations)");
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;
@@ -271,6 +272,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     if (status == VLMP_OK)
         status = engine->source->digest_now(engine->source, out->model_digest, err);
     if (status == VLMP_OK) status = vlmp_data_digest(job->data, job->count, out->data_digest, err);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

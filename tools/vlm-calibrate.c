@@ -246,6 +246,7 @@ static int run(struct command *c, vlmp_error *err)
     c->calibration.image_size = c->engine.model.config.vision.image_size;
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
     VLMP_TRY(measure(c, err));
+    VLMP_TRY(vlmp_engine_check_files(&c->engine, err));
     VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->calibration, &c->engine.model,
                              err));
     VLMP_TRY(write_file(c, err));

@@ -43,6 +43,7 @@ struct command {
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
+    bool spoiled; /* blocks were computed from a file that changed: the journal is of no use */
 };
 
 static int choose_recipe(struct command *c, vlmp_error *err)
@@ -318,7 +319,8 @@ static int run(struct command *c, vlmp_error *err)
         snprintf(err->message, sizeof err->message,
                  "interrupted; what is done is saved, the same command with --resume continues");
     VLMP_TRY(status);
-    return finish(c, err);
+    c->spoiled = vlmp_engine_check_files(&c->engine, err) != VLMP_OK;
+    return c->spoiled ? err->code : finish(c, err);
 }
 
 static void clean(struct command *c, bool done)
@@ -410,6 +412,6 @@ int main(int argc, char **argv)
     vlmp_error err = {0};
     int status = run(&c, &err);
     /* Neither a finished run nor one whose input is bad can go on. */
-    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
+    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT || c.spoiled);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -154,6 +154,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
         fputc('\n', stderr);
     }
     if (status == VLMP_OK) status = answer(args, o, engine, reader, &sequence, err);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_prompt_free(&text);
     vlmp_sequence_free(&sequence);
     vlmp_pictures_free(&pictures);

@@ -41,6 +41,17 @@ if [ -z "${VLMP_SANITIZED-}" ]; then
         check "no output" test ! -e o.calib -a ! -e o.vlmp -a ! -e o.ref
         rm -f o.vlmp.journal
     done
+    # Less than a page: zeros, and no signal.
+    rm -rf cut
+    cp -r "$model" cut
+    bytes=$(($(stat -c %s cut/model.safetensors) - 2))
+    for command in "vlm-run cut --prompt x" "vlm-eval cut --data $eval_data --samples 2 --metrics ppl" \
+        "vlm-quantize cut --method rtn -o o.vlmp"; do
+        cp "$model"/* cut
+        # shellcheck disable=SC2086 # words
+        refuses 1 'cut/model.safetensors: became shorter' cut_to $bytes $command --threads 2
+        check "no output, and no journal to go on from" test ! -e o.vlmp -a ! -e o.vlmp.journal
+    done
 fi
 
 # --- outputs that are not plain files ---------------------------------------------------------------
