@@ -14,7 +14,9 @@ int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_seq
 {
     vlmp_ids ids = {0};
     vlmp_buffer text = {0};
-    vlmp_generation generation = {.max_new_tokens = max_new_tokens};
+    int room = reader->model->config.text.max_positions - prompt->length;
+    vlmp_generation generation = {.max_new_tokens = room < max_new_tokens ? room : max_new_tokens,
+                                  .stop = &reader->stop};
     *answer = NULL;
     int status = vlmp_generate(session, reader->model, prompt, prompt->answer_from, &generation,
                                collect, &ids, stats, err);

@@ -35,14 +35,29 @@ static const char *scored_answer(const vlmp_eval_job *job, size_t index)
     return sample->answer_count > 0 ? sample->answers[0] : job->stand_ins[index];
 }
 
+/* What is longer than all models of the run can read was left out before; this one counts in
+ * another way, and leaving out more would make unequal pairs. */
+static int check_fits(const vlmp_eval_job *job, const vlmp_reader *reader, size_t index, int tokens,
+                      vlmp_error *err)
+{
+    int context = reader->model->config.text.max_positions;
+    if (tokens <= context) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s:%d: %d tokens, more than the context of %s, which is %d; take this sample "
+                     "out of the data",
+                     job->data->path, job->data->samples[index].line, tokens, job->path, context);
+}
+
 int vlmp_eval_sequences(const vlmp_eval_job *job, const vlmp_reader *reader, vlmp_sequence **out,
                         vlmp_error *err)
 {
     *out = vlmp_calloc(job->count, sizeof **out);
     if (*out == NULL) return vlmp_fail_memory(err, "sequences");
-    for (size_t i = 0; i < job->count; i++)
+    for (size_t i = 0; i < job->count; i++) {
         VLMP_TRY(vlmp_sample_sequence(reader, &job->data->samples[i], scored_answer(job, i),
                                       &(*out)[i], err));
+        VLMP_TRY(check_fits(job, reader, i, (*out)[i].length, err));
+    }
     return VLMP_OK;
 }
 
@@ -74,6 +89,7 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
     vlmp_sweep sweep = {.ctx = engine->ctx,
                         .model = &engine->model,
                         .preprocess = &reader->preprocess,
+                        .data = job->data->path,
                         .work_folder = job->work_folder,
                         .memory_limit = (size_t)256 << 20,
                         .progress = on_layer,
@@ -86,36 +102,26 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
     return status;
 }
 
-/* Answers must be scored at the same tokens, or a comparison means nothing. */
-static int check_tokens(const vlmp_eval_job *job, const vlmp_sequence *sequences, vlmp_error *err)
-{
-    char digest[65];
-    if (job->reference == NULL) return VLMP_OK;
-    vlmp_tokens_digest(sequences, (int)job->count, digest);
-    if (strcmp(digest, job->reference->tokens_digest) == 0) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: its tokens of these samples differ from those of the reference %s "
-                     "(another tokenizer, template or data); KL and ratios need the same",
-                     job->path, job->reference->name);
-}
-
 static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                 vlmp_token_scores *scores, vlmp_error *err)
+                 int vocab, vlmp_token_scores *scores, vlmp_error *err)
 {
     vlmp_sequence *sequences;
     vlmp_hidden hidden = {0};
     vlmp_loaded loaded = {0};
     vlmp_linear head;
-    const vlmp_reference *reference = job->reference;
+    const vlmp_reference *r = job->reference;
     int status = vlmp_eval_sequences(job, reader, &sequences, err);
-    if (status == VLMP_OK) status = check_tokens(job, sequences, err);
+    if (status == VLMP_OK && r != NULL)
+        status = vlmp_reference_check(r, sequences, (int)job->count, job->path, err);
     if (status == VLMP_OK) status = collect_states(job, engine, reader, sequences, &hidden, err);
     free_sequences(job, sequences);
     if (status == VLMP_OK) status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
-    if (status == VLMP_OK)
-        status = vlmp_score_tokens(engine->ctx, &hidden, &head,
-                                   reference != NULL ? &reference->hidden : NULL,
-                                   reference != NULL ? &reference->head : NULL, scores, err);
+    if (status == VLMP_OK) {
+        vlmp_scored model = {&hidden, &head}, reference;
+        if (r != NULL) reference = (vlmp_scored){&r->hidden, &r->head};
+        status = vlmp_score_tokens(engine->ctx, &model, r != NULL ? &reference : NULL, vocab,
+                                   scores, err);
+    }
     vlmp_unload(&loaded);
     vlmp_hidden_free(&hidden);
     return status;
@@ -128,7 +134,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     vlmp_session *session;
     vlmp_progress line;
     double *first = vlmp_alloc(job->count, sizeof *first), quantiles[3];
-    double prefill_tokens = 0, prefill_seconds = 0, decode_tokens = 0, decode_seconds = 0;
+    double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
@@ -139,6 +145,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
             status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, &prompt, err);
+        if (status == VLMP_OK) status = check_fits(job, reader, i, prompt.length + 1, err);
         if (status == VLMP_OK)
             status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
                                  err);
@@ -146,7 +153,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         first[i] = 1e3 * stats.first_seconds;
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
-        decode_tokens += stats.new_tokens > 1 ? stats.new_tokens - 1 : 0;
+        decode_steps += stats.steps;
         decode_seconds += stats.decode_seconds;
         vlmp_progress_update(&line, (double)(i + 1), NULL);
     }
@@ -155,7 +162,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         vlmp_percentiles(quantiles, first, job->count);
         result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
         result->speed.prefill_tps = prefill_seconds > 0 ? prefill_tokens / prefill_seconds : NAN;
-        result->speed.decode_tps = decode_seconds > 0 ? decode_tokens / decode_seconds : NAN;
+        result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
         result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
     }
     vlmp_session_free(session);
@@ -174,16 +181,51 @@ static void fill_sizes(const vlmp_engine *engine, vlmp_eval_result *result)
             vlmp_bits_per_weight(sizes.total.quantized_bytes, sizes.total.quantized_weights);
 }
 
+/* Compares the model with the reference before anything is computed. *vocab: the rows of the head
+ * that are scored. */
+static int check_reference(const vlmp_eval_job *job, const vlmp_engine *engine,
+                           const vlmp_reader *reader, int *vocab, vlmp_eval_result *result,
+                           vlmp_error *err)
+{
+    vlmp_side side;
+    vlmp_side_of(&side, reader);
+    *vocab = side.vocabulary;
+    const vlmp_reference *r = job->reference;
+    if (r == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_side_check(&side, job->path, &r->side, r->where, vocab, err));
+    if (side.vocabulary != r->side.vocabulary)
+        return vlmp_result_note(result, err,
+                                "its vocabulary has %d rows and the reference's %d; the rows from "
+                                "%d on are padding that no token uses: ppl, kl, ratios and top1 "
+                                "are over the common %d",
+                                side.vocabulary, r->side.vocabulary, *vocab, *vocab);
+    return vlmp_eval_check_origin(job, engine->source, result, err);
+}
+
+static int note_left_out(const vlmp_eval_job *job, vlmp_eval_result *result, vlmp_error *err)
+{
+    result->left_out = (int64_t)job->left_out;
+    if (job->left_out == 0) return VLMP_OK;
+    return vlmp_result_note(result, err,
+                            "%zu of %zu samples are longer than the context of %d tokens and left "
+                            "out (the first: %s:%d, %d tokens)",
+                            job->left_out, job->left_out + job->count, job->context,
+                            job->data->path, job->first_left_out, job->first_left_out_tokens);
+}
+
 static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
                     vlmp_eval_result *result, vlmp_error *err)
 {
+    int vocab;
+    VLMP_TRY(note_left_out(job, result, err));
+    VLMP_TRY(check_reference(job, engine, reader, &vocab, result, err));
     vlmp_token_scores scores = {0};
     bool scored = (job->metrics & (VLMP_METRIC_PPL | VLMP_METRIC_KL)) != 0;
     bool answered =
         (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
     char **answers = vlmp_calloc(job->count, sizeof *answers);
     int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
-    if (status == VLMP_OK && scored) status = score(job, engine, reader, &scores, err);
+    if (status == VLMP_OK && scored) status = score(job, engine, reader, vocab, &scores, err);
     if (status == VLMP_OK && answered) status = generate(job, engine, reader, answers, result, err);
     if (status == VLMP_OK) {
         vlmp_eval_input input = {.samples = job->data->samples,
@@ -258,19 +300,21 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
 {
     vlmp_reader reader = {0};
     vlmp_sequence *sequences = NULL;
-    *out = (vlmp_reference){.name = strdup(job->path)};
+    *out = (vlmp_reference){.name = strdup(job->path), .where = job->path};
     if (out->name == NULL) return vlmp_fail_memory(err, job->path);
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
-    int status = vlmp_reader_open(&reader, &engine->model, err);
+    int status = vlmp_engine_check_weights(engine, err);
+    if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
     if (status == VLMP_OK) {
+        vlmp_side_of(&out->side, &reader);
         vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
-        status = collect_states(job, engine, &reader, sequences, &out->hidden, err);
     }
+    if (status == VLMP_OK)
+        status = collect_states(job, engine, &reader, sequences, &out->hidden, err);
     free_sequences(job, sequences);
     if (status == VLMP_OK) status = copy_head(engine, out, err);
-    if (status == VLMP_OK)
-        status = engine->source->digest_now(engine->source, out->model_digest, err);
+    if (status == VLMP_OK) status = vlmp_eval_origin(&out->model, engine->source, err);
     if (status == VLMP_OK) status = vlmp_data_digest(job->data, job->count, out->data_digest, err);
     if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);

@@ -11,6 +11,10 @@ typedef struct {
     const char *path;         /* of the model */
     const vlmp_dataset *data; /* its first `count` samples */
     size_t count;
+    /* Samples that had more than `context` tokens and were taken out before; the first one's line
+     * in the data file and its tokens. */
+    size_t left_out;
+    int context, first_left_out, first_left_out_tokens;
     unsigned metrics;
     int max_new_tokens;
     bool fast_activations;

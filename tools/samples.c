@@ -63,6 +63,7 @@ int vlmp_sample_sequence(const vlmp_reader *reader, const vlmp_sample *sample, c
                               .images = pictures.images,
                               .image_names = sample->images};
     int status = vlmp_reader_sequence(reader, &question, out, NULL, err);
+    out->line = sample->line;
     vlmp_pictures_free(&pictures);
     return status;
 }

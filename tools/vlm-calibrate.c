@@ -187,6 +187,7 @@ static int measure(struct command *c, vlmp_error *err)
     vlmp_sweep sweep = {.ctx = c->engine.ctx,
                         .model = model,
                         .preprocess = &c->reader.preprocess,
+                        .data = c->opt.data,
                         .work_folder = folder,
                         .memory_limit = (size_t)256 << 20,
                         .progress = on_progress,
@@ -238,13 +239,14 @@ static int run(struct command *c, vlmp_error *err)
     c->candidates = vlmp_calloc(c->data.count, sizeof *c->candidates);
     if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
     VLMP_TRY(inspect_all(c, err));
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(tokenize_all(c, err));
     VLMP_TRY(choose(c, err));
     vlmp_session_free(
         c->session); /* its weights must not stay resident while activations are measured */
     c->session = NULL;
-    c->calibration.image_size = c->engine.model.config.vision.image_size;
-    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
+    vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
+    VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
     VLMP_TRY(vlmp_engine_check_files(&c->engine, err));
     VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->calibration, &c->engine.model,

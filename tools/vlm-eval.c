@@ -13,7 +13,7 @@
 #include "src/eval/report.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
-#include "tools/eval_model.h"
+#include "tools/eval_survey.h"
 #include "tools/interrupt.h"
 #include "tools/stand_in.h"
 
@@ -33,7 +33,7 @@ struct command {
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
-    bool has_reference;
+    bool has_reference, saved_reference;
     vlmp_gate *gates;
     char **stand_ins;
     vlmp_eval_result *results;
@@ -110,19 +110,48 @@ static int load_reference(struct command *c, vlmp_error *err)
 {
     vlmp_tensor_file *file;
     const char *path = c->opt.reference;
+    if (c->opt.save_reference != NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--save-reference saves a model's run; %s is one already", path);
     VLMP_TRY(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY,
-                                   "make one with --save-reference", err));
-    int status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
+                                   "make it again with --save-reference", err));
+    int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
+    if (status == VLMP_OK)
+        status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
                                        vlmp_tensor_file_metadata(file), path, err);
     vlmp_tensor_file_close(file);
-    char digest[65];
-    if (status == VLMP_OK) status = vlmp_data_digest(&c->data, c->job.count, digest, err);
-    if (status == VLMP_OK && strcmp(digest, c->reference.data_digest) != 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: made on other data than %s (%zu samples); give the data and "
-                           "--samples it was made with, or the reference model itself",
-                           path, c->opt.data, c->job.count);
+    c->saved_reference = status == VLMP_OK;
     return status;
+}
+
+/* Looks at all models before any of them works: whether they can be compared, and which samples
+ * fit the shortest context. */
+static int survey(struct command *c, vlmp_error *err)
+{
+    const char *path = c->opt.reference;
+    vlmp_side reference = c->reference.side, side;
+    int context = reference.context, common;
+    if (path != NULL && !c->saved_reference) {
+        VLMP_TRY(vlmp_eval_look(&c->engine, path, &reference, err));
+        context = reference.context;
+    }
+    for (size_t i = 0; i < c->args->positional_count; i++) {
+        const char *name = c->args->positionals[i];
+        VLMP_TRY(vlmp_eval_look(&c->engine, name, &side, err));
+        if (path != NULL) VLMP_TRY(vlmp_side_check(&side, name, &reference, path, &common, err));
+        if (context == 0 || side.context < context) context = side.context;
+    }
+    const char *counter = path != NULL && !c->saved_reference ? path : c->args->positionals[0];
+    VLMP_TRY(vlmp_eval_leave_out(&c->job, &c->data, &c->engine, counter, context, err));
+    if (!c->saved_reference) return VLMP_OK;
+    char digest[VLMP_SHA256_HEX];
+    VLMP_TRY(vlmp_data_digest(&c->data, c->job.count, digest, err));
+    if (strcmp(digest, c->reference.data_digest) == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: made on other data than %s (%zu samples within the context of %d "
+                     "tokens); give the data and --samples it was made with, or the reference "
+                     "model itself",
+                     path, c->opt.data, c->job.count, context);
 }
 
 static int save_reference(struct command *c, vlmp_error *err)
@@ -142,14 +171,8 @@ static int save_reference(struct command *c, vlmp_error *err)
 static int prepare_reference(struct command *c, vlmp_error *err)
 {
     const char *path = c->opt.reference;
-    bool saved = false;
-    if (path != NULL) VLMP_TRY(vlmp_tensor_file_is(&saved, path, VLMP_REFERENCE_KEY, err));
-    if (saved) {
-        if (c->opt.save_reference != NULL)
-            return vlmp_fail(err, VLMP_ERR_USAGE,
-                             "--save-reference saves a model's run; %s is one already", path);
+    if (c->saved_reference) {
         VLMP_TRY(make_stand_ins(c, c->args->positionals[0], err));
-        VLMP_TRY(load_reference(c, err));
     } else {
         VLMP_TRY(make_stand_ins(c, path != NULL ? path : c->args->positionals[0], err));
         if (path == NULL) return VLMP_OK;
@@ -227,6 +250,11 @@ static int run(struct command *c, vlmp_error *err)
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
+    bool saved = false;
+    if (c->opt.reference != NULL)
+        VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
+    if (saved) VLMP_TRY(load_reference(c, err));
+    VLMP_TRY(survey(c, err));
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
     c->results = vlmp_calloc(count, sizeof *c->results);

@@ -6,6 +6,7 @@
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
+#include "src/model/finite.h"
 #include "src/model/names.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
@@ -129,8 +130,10 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
                    packed ? "packed model, version 1" : "model folder");
     if (source->digest != NULL) vlmp_show_line(stdout, "digest %s", source->digest);
     if (o->verify)
-        puts(packed ? "verified: every hash matches"
-                    : "verified: the structure is sound (a folder carries no hashes)");
+        puts(packed
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound, all weights are finite (a folder carries no "
+                   "hashes)");
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
@@ -267,23 +270,19 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     return status;
 }
 
-static int on_progress(void *arg, uint64_t done, uint64_t total)
-{
-    (void)total;
-    vlmp_progress_update(arg, (double)done, NULL);
-    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
-}
-
 static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
 {
     char digest[65];
-    if (strcmp(source->kind, "packed") != 0) return source->digest_now(source, digest, err);
+    if (strcmp(source->kind, "packed") != 0) {
+        VLMP_TRY(source->digest_now(source, digest, err));
+        return vlmp_source_check_finite(source, err);
+    }
     uint64_t bytes = 0;
     for (size_t i = 0; i < source->count(source); i++)
         bytes += source->at(source, i)->bytes;
     vlmp_progress progress;
     vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
-    int status = vlmp_packed_verify(source, on_progress, &progress, err);
+    int status = vlmp_packed_verify(source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
 }
@@ -294,7 +293,7 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
     const char *path = args->positionals[0];
     bool other;
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
-    if (other) return vlmp_inspect_other(path, args->json, err);
+    if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

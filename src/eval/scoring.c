@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "src/base/memory.h"
+#include "src/model/finite.h"
 
 #define CHUNK 32 /* tokens whose logits are held at once */
 
@@ -94,6 +95,7 @@ static double log_sum_exp(const float *logits, int vocab, int *best)
 
 struct token_score {
     double nll, reference_nll, kl;
+    float bad, reference_bad; /* a logit that is NaN or infinite; else 0 */
     bool top1;
 };
 
@@ -101,9 +103,16 @@ struct chunk {
     struct token_score scores[CHUNK];
     const int32_t *targets; /* of the chunk's tokens */
     const float *logits;
-    const float *reference; /* NULL: none */
-    int vocab;
+    const float *reference;          /* NULL: none */
+    size_t stride, reference_stride; /* logits a token */
+    int vocab;                       /* of them that count */
 };
+
+static float not_finite(const float *logits, int vocab)
+{
+    size_t at = vlmp_first_not_finite(logits, (size_t)vocab);
+    return at < (size_t)vocab ? logits[at] : 0;
+}
 
 static void score_one(void *arg, int task, int thread)
 {
@@ -111,12 +120,14 @@ static void score_one(void *arg, int task, int thread)
     struct chunk *c = arg;
     struct token_score *score = &c->scores[task];
     int best, reference_best;
-    const float *q = c->logits + (size_t)task * (size_t)c->vocab;
+    const float *q = c->logits + (size_t)task * c->stride;
     double lse = log_sum_exp(q, c->vocab, &best);
-    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
+    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]],
+                                  .bad = not_finite(q, c->vocab)};
     if (c->reference == NULL) return;
-    const float *p = c->reference + (size_t)task * (size_t)c->vocab;
+    const float *p = c->reference + (size_t)task * c->reference_stride;
     double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
+    score->reference_bad = not_finite(p, c->vocab);
     for (int i = 0; i < c->vocab; i++) {
         double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
         score->kl += exp(log_p) * (log_p - log_q);
@@ -133,33 +144,43 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
         for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
             VLMP_TRY(vlmp_scores_sample(out, err));
         const struct token_score *s = &chunk->scores[i];
+        float bad = s->bad != 0 ? s->bad : s->reference_bad;
+        if (bad != 0)
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "text.head%s gives %s for sample %d of %d; the weights are damaged, or "
+                "what they compute exceeds F32",
+                s->bad != 0 ? "" : " of the reference",
+                isnan(bad) ? "infinity (and from it NaN)" : "infinity", *sample, hidden->samples);
         VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
     }
     return VLMP_OK;
 }
 
-int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
-                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
-                      vlmp_token_scores *out, vlmp_error *err)
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
+                      int vocab, vlmp_token_scores *out, vlmp_error *err)
 {
-    size_t row = (size_t)head->n * sizeof(float);
-    float *logits = vlmp_alloc(CHUNK, row);
-    float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
+    const vlmp_hidden *hidden = model->hidden;
+    struct chunk chunk = {.stride = (size_t)model->head->n, .vocab = vocab};
+    if (reference != NULL) chunk.reference_stride = (size_t)reference->head->n;
+    float *logits = vlmp_alloc(CHUNK * chunk.stride, sizeof *logits);
+    float *reference_logits =
+        reference != NULL ? vlmp_alloc(CHUNK * chunk.reference_stride, sizeof *logits) : NULL;
     int status = VLMP_OK, sample = 0;
     out->has_reference = reference != NULL;
     if (logits == NULL || (reference != NULL && reference_logits == NULL))
         status = vlmp_fail_memory(err, "logits");
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
+    chunk.logits = logits;
+    chunk.reference = reference_logits;
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
         size_t from = (size_t)at * (size_t)hidden->dim;
-        ctx->ops->linear(ctx, logits, hidden->states + from, rows, head);
+        ctx->ops->linear(ctx, logits, hidden->states + from, rows, model->head);
         if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits, reference->states + from, rows, reference_head);
-        struct chunk chunk = {.targets = hidden->targets + at,
-                              .logits = logits,
-                              .reference = reference_logits,
-                              .vocab = head->n};
+            ctx->ops->linear(ctx, reference_logits, reference->hidden->states + from, rows,
+                             reference->head);
+        chunk.targets = hidden->targets + at;
         vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
         status = append(out, hidden, &chunk, at, rows, &sample, err);
     }

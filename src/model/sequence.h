@@ -7,6 +7,7 @@
 #include "src/model/family.h"
 
 typedef struct {
+    int line;        /* in the data file, from 1, for messages; 0: not known */
     int length;      /* tokens, one row each */
     int32_t *ids;    /* [length]; rows of pictures hold the image token */
     int answer_from; /* the answer is ids[answer_from … length − 1], end-of-sequence included; */
