@@ -15,8 +15,8 @@ bool vlmp_terminal_colour(int fd);
 /* Text from outside, escaped; allocates nothing. */
 void vlmp_show(FILE *stream, vlmp_escape_kind kind, const char *text, size_t length);
 
-/* One line: the formatted text escaped, then a line break. What had to be cut for want of memory ends
- * in "…". */
+/* One line: the formatted text escaped, then a line break. What had to be cut for want of memory
+ * ends in "…". */
 __attribute__((format(printf, 2, 3))) void vlmp_show_line(FILE *stream, const char *fmt, ...);
 
 /* Columns; 80 when unknown. */

@@ -25,7 +25,7 @@ bool vlmp_is_hidden(uint32_t code);
 
 #define VLMP_VISIBLE_BYTES 12
 
-/* The first character of text (length > 0 bytes), of which *used were taken, as it is shown. Returns
- * how many bytes that takes in out, at most VLMP_VISIBLE_BYTES; more than one of ASCII: it was made
- * visible. Allocates nothing: for signal handlers, too. */
+/* The first character of text (length > 0 bytes), of which *used were taken, as it is shown.
+ * Returns how many bytes that takes in out, at most VLMP_VISIBLE_BYTES; more than one of ASCII: it
+ * was made visible. Allocates nothing: for signal handlers, too. */
 size_t vlmp_visible(char out[VLMP_VISIBLE_BYTES], const char *text, size_t length, size_t *used);

@@ -162,7 +162,7 @@ static void *map(const char *name, void *at, size_t length, int protection, int 
         path[got > 0 ? got : 0] = '\0';
         bool inside_here = getcwd(here, sizeof here) != NULL &&
                            strncmp(path, here, strlen(here)) == 0 && path[strlen(here)] == '/';
-        if (inside_here && truncate(path, fail_at) != 0) abort();
+        if (inside_here && length > (size_t)fail_at && truncate(path, fail_at) != 0) abort();
     }
     return address;
 }
