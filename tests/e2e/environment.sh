@@ -45,12 +45,12 @@ if [ -z "${VLMP_SANITIZED-}" ]; then
     rm -rf cut
     cp -r "$model" cut
     bytes=$(($(stat -c %s cut/model.safetensors) - 2))
-    for command in "vlm-run cut --prompt x" "vlm-eval cut --data $eval_data --samples 2 --metrics ppl" \
-        "vlm-quantize cut --method rtn -o o.vlmp"; do
+    for command in "vlm-run cut --prompt x" "vlm-quantize cut --method rtn -o o.vlmp" \
+        "vlm-calibrate cut --data $calib_data --samples 2 -o o.calib"; do
         cp "$model"/* cut
         # shellcheck disable=SC2086 # words
         refuses 1 'cut/model.safetensors: became shorter' cut_to $bytes $command --threads 2
-        check "no output, and no journal to go on from" test ! -e o.vlmp -a ! -e o.vlmp.journal
+        check "no output, and no journal to go on from" test ! -e o.vlmp -a ! -e o.vlmp.journal -a ! -e o.calib
     done
 fi
 
