@@ -272,12 +272,18 @@ static int read_file(vlmp_dataset_build *b, vlmp_error *err)
     return status;
 }
 
+/* By its name, of whatever kind: one that cannot be read is named in the audit, not passed over. */
 static int is_picture(const struct dirent *entry)
 {
+    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".jpe",  ".jfif", ".webp",
+                                          ".gif",  ".bmp",  ".tif",  ".tiff", ".heic", ".heif",
+                                          ".avif", ".svg",  ".pdf",  ".jxl",  ".jp2",  ".ppm",
+                                          ".pgm",  ".apng", ".ico",  ".psd"};
     const char *dot = strrchr(entry->d_name, '.');
-    return entry->d_name[0] != '.' && dot != NULL &&
-           (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-            strcasecmp(dot, ".jpeg") == 0);
+    if (entry->d_name[0] == '.' || dot == NULL) return 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return 1;
+    return 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -310,8 +316,8 @@ static int read_folder(vlmp_dataset_build *b, vlmp_error *err)
     free(entries);
     if (status == VLMP_OK && count == 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: a folder without PNG or JPEG files; if it holds a data file, name "
-                           "that file",
+                           "%s: a folder without PNG, JPEG or WebP files; if it holds a data "
+                           "file, name that file",
                            b->path);
     return status;
 }

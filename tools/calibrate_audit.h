@@ -4,6 +4,7 @@
 #include "src/calib/calibration.h"
 #include "src/model/sample.h"
 #include "tools/cli.h"
+#include "tools/pictures.h"
 
 typedef enum {
     VLMP_CANDIDATE_OK,
@@ -38,6 +39,8 @@ typedef struct {
 
 /* Counts, and fills calibration->audit (JSON). */
 int vlmp_audit_make(vlmp_audit *audit, const vlmp_candidate *candidates, const vlmp_dataset *data,
-                    vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err);
+                    const vlmp_picture_reading *pictures, vlmp_calibration *calibration,
+                    const vlmp_model *model, vlmp_error *err);
 int vlmp_audit_print(const vlmp_audit *audit, const vlmp_cli_args *args, const char *output,
-                     const vlmp_calibration *calibration, vlmp_error *err);
+                     const vlmp_picture_reading *pictures, const vlmp_calibration *calibration,
+                     vlmp_error *err);

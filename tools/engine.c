@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "formats/open.h"
 #include "formats/packed.h"
@@ -76,13 +75,6 @@ void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
         snprintf(out, VLMP_PATH_MAX, "/");
     else
         snprintf(out, VLMP_PATH_MAX, "%.*s", (int)(slash - output), output);
-}
-
-double vlmp_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 size_t vlmp_peak_memory(void)

@@ -55,7 +55,7 @@ int vlmp_eval_sequences(const vlmp_eval_job *job, const vlmp_reader *reader, vlm
     if (*out == NULL) return vlmp_fail_memory(err, "sequences");
     for (size_t i = 0; i < job->count; i++) {
         VLMP_TRY(vlmp_sample_sequence(reader, &job->data->samples[i], scored_answer(job, i),
-                                      &(*out)[i], err));
+                                      job->pictures, &(*out)[i], err));
         VLMP_TRY(check_fits(job, reader, i, (*out)[i].length, err));
     }
     return VLMP_OK;
@@ -133,6 +133,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
 {
     vlmp_session *session;
     vlmp_progress line;
+    size_t cut = 0; /* answers that the context ended */
+    int context = reader->model->config.text.max_positions;
     double *first = vlmp_alloc(job->count, sizeof *first), quantiles[3];
     double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
@@ -144,7 +146,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         vlmp_generation_stats stats = {0};
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
-            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, &prompt, err);
+            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, job->pictures,
+                                          &prompt, err);
         if (status == VLMP_OK) status = check_fits(job, reader, i, prompt.length + 1, err);
         if (status == VLMP_OK)
             status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
@@ -154,6 +157,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
         decode_steps += stats.steps;
+        cut += stats.new_tokens < job->max_new_tokens &&
+               stats.prompt_tokens + stats.new_tokens >= context;
         decode_seconds += stats.decode_seconds;
         vlmp_progress_update(&line, (double)(i + 1), NULL);
     }
@@ -165,6 +170,9 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
         result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
     }
+    if (status == VLMP_OK && cut > 0)
+        status = vlmp_result_note(
+            result, err, "%zu answers were cut where the context of %d tokens ends", cut, context);
     vlmp_session_free(session);
     free(first);
     return status;
@@ -265,6 +273,10 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
         status = vlmp_result_note(
             result, err,
             "computed with int8 activations in all quantized linears (--fast-activations)");
+    char odd[512];
+    vlmp_picture_summary(job->pictures, odd, sizeof odd);
+    if (status == VLMP_OK && odd[0] != '\0')
+        status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
     if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
@@ -309,6 +321,8 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     if (status == VLMP_OK) {
         vlmp_side_of(&out->side, &reader);
         vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
+        if (job->pictures->transparent > 0)
+            snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
     }
     if (status == VLMP_OK)
         status = collect_states(job, engine, &reader, sequences, &out->hidden, err);

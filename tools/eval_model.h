@@ -20,6 +20,7 @@ typedef struct {
     bool fast_activations;
     bool allow_overlap;
     const vlmp_reference *reference; /* NULL: none */
+    vlmp_picture_reading *pictures;
     const char *work_folder;
     char *const *stand_ins; /* [count] answers where the data has none; NULL: it has all */
 } vlmp_eval_job;

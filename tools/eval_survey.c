@@ -24,13 +24,13 @@ int vlmp_eval_look(vlmp_engine *engine, const char *path, vlmp_side *out, vlmp_e
     return status;
 }
 
-static int count_tokens(const vlmp_reader *reader, const vlmp_sample *sample, int *tokens,
-                        vlmp_error *err)
+static int count_tokens(const vlmp_reader *reader, const vlmp_sample *sample,
+                        vlmp_picture_reading *reading, int *tokens, vlmp_error *err)
 {
     vlmp_sequence sequence;
     bool answered = sample->answer_count > 0;
-    VLMP_TRY(
-        vlmp_sample_sequence(reader, sample, answered ? sample->answers[0] : NULL, &sequence, err));
+    VLMP_TRY(vlmp_sample_sequence(reader, sample, answered ? sample->answers[0] : NULL, reading,
+                                  &sequence, err));
     /* A stand-in answer and its end. */
     *tokens = sequence.length + (answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
     vlmp_sequence_free(&sequence);
@@ -47,7 +47,8 @@ static int sift(vlmp_eval_job *job, vlmp_dataset *data, const vlmp_reader *reade
     for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
         int tokens;
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK) status = count_tokens(reader, &data->samples[i], &tokens, err);
+        if (status == VLMP_OK)
+            status = count_tokens(reader, &data->samples[i], job->pictures, &tokens, err);
         if (status != VLMP_OK) break;
         if (tokens <= context) {
             data->samples[kept++] = data->samples[i];

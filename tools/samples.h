@@ -4,6 +4,7 @@
 #include "src/base/sha256.h"
 #include "src/model/reader.h"
 #include "src/model/sample.h"
+#include "tools/pictures.h"
 
 /* The pictures of one sample. */
 typedef struct {
@@ -11,7 +12,8 @@ typedef struct {
     vlmp_image *images; /* [count] */
 } vlmp_pictures;
 
-int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count, vlmp_error *err);
+int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count,
+                       vlmp_picture_reading *reading, vlmp_error *err);
 void vlmp_pictures_free(vlmp_pictures *pictures);
 
 /* SHA-256 of picture bytes, prompt and first answer: the sample's identity. */
@@ -19,4 +21,4 @@ int vlmp_sample_identity(const vlmp_sample *sample, char id[VLMP_SHA256_HEX], vl
 
 /* Pictures, template, tokens. answer NULL: the prompt alone. */
 int vlmp_sample_sequence(const vlmp_reader *reader, const vlmp_sample *sample, const char *answer,
-                         vlmp_sequence *out, vlmp_error *err);
+                         vlmp_picture_reading *reading, vlmp_sequence *out, vlmp_error *err);

@@ -22,6 +22,7 @@ struct options {
     const char *data, *output, *image_root;
     int64_t samples, max_tokens, skip_broken;
     bool force;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
@@ -39,10 +40,11 @@ struct command {
 };
 
 /* Looks at a sample without the model: readable, not noise, which shape. */
-static int inspect_sample(const vlmp_sample *sample, vlmp_candidate *candidate, vlmp_error *err)
+static int inspect_sample(const vlmp_sample *sample, vlmp_picture_reading *reading,
+                          vlmp_candidate *candidate, vlmp_error *err)
 {
     vlmp_pictures pictures;
-    VLMP_TRY(vlmp_pictures_load(&pictures, sample->images, sample->image_count, err));
+    VLMP_TRY(vlmp_pictures_load(&pictures, sample->images, sample->image_count, reading, err));
     int status = VLMP_OK;
     for (int i = 0; i < pictures.count && status == VLMP_OK; i++) {
         double correlation = vlmp_neighbour_correlation(&pictures.images[i]);
@@ -67,7 +69,7 @@ static int inspect_all(struct command *c, vlmp_error *err)
     for (size_t i = 0; i < c->data.count; i++) {
         vlmp_error fault = {0};
         vlmp_candidate *candidate = &c->candidates[i];
-        int status = inspect_sample(&c->data.samples[i], candidate, &fault);
+        int status = inspect_sample(&c->data.samples[i], &c->opt.pictures, candidate, &fault);
         if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         vlmp_progress_update(&c->progress, (double)(i + 1), NULL);
         if (status == VLMP_OK) continue;
@@ -89,14 +91,17 @@ static int tokenize(struct command *c, size_t index, vlmp_sequence *sequence, vl
     const vlmp_sample *sample = &c->data.samples[index];
     vlmp_candidate *candidate = &c->candidates[index];
     if (sample->answer_count > 0)
-        return vlmp_sample_sequence(&c->reader, sample, sample->answers[0], sequence, err);
+        return vlmp_sample_sequence(&c->reader, sample, sample->answers[0], &c->opt.pictures,
+                                    sequence, err);
     if (candidate->stand_in == NULL) {
         if (c->session == NULL)
             VLMP_TRY(vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
                                          &c->reader.preprocess, err));
-        VLMP_TRY(vlmp_stand_in_answer(c->session, &c->reader, sample, &candidate->stand_in, err));
+        VLMP_TRY(vlmp_stand_in_answer(c->session, &c->reader, sample, &c->opt.pictures,
+                                      &candidate->stand_in, err));
     }
-    return vlmp_sample_sequence(&c->reader, sample, candidate->stand_in, sequence, err);
+    return vlmp_sample_sequence(&c->reader, sample, candidate->stand_in, &c->opt.pictures, sequence,
+                                err);
 }
 
 /* Duplicates count once; what is longer than --max-tokens is left out whole, so that no picture is
@@ -118,6 +123,15 @@ static int tokenize_all(struct command *c, vlmp_error *err)
     }
     vlmp_progress_end(&c->progress);
     return VLMP_OK;
+}
+
+/* The way of showing transparency is part of the samples only where there is some. */
+static void remember_alpha(struct command *c, const vlmp_sample *sample)
+{
+    for (int i = 0; i < sample->image_count; i++)
+        if (vlmp_picture_is_transparent(&c->opt.pictures, sample->images[i]))
+            snprintf(c->calibration.alpha, sizeof c->calibration.alpha, "%s",
+                     c->opt.pictures.alpha);
 }
 
 static int choose(struct command *c, vlmp_error *err)
@@ -158,6 +172,7 @@ static int choose(struct command *c, vlmp_error *err)
         status = tokenize(c, index, &sample->sequence, err);
         memcpy(sample->id, c->candidates[index].id, sizeof sample->id);
         c->candidates[index].state = VLMP_CANDIDATE_CHOSEN;
+        remember_alpha(c, &c->data.samples[index]);
     }
     free(keys);
     free(of);
@@ -249,15 +264,17 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
     VLMP_TRY(vlmp_engine_check_files(&c->engine, err));
-    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->calibration, &c->engine.model,
-                             err));
+    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->opt.pictures, &c->calibration,
+                             &c->engine.model, err));
     VLMP_TRY(write_file(c, err));
-    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->calibration, err);
+    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->opt.pictures, &c->calibration,
+                            err);
 }
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128}, .output = {.fd = -1}};
+    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .output = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -293,6 +310,7 @@ int main(int argc, char **argv)
          .integer = &o->skip_broken,
          .low = 0,
          .high = 1 << 20},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "force", .help = "replace an existing output", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
@@ -317,6 +335,7 @@ int main(int argc, char **argv)
     vlmp_outfile_abort(&c.output);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_dataset_free(&c.data);
     vlmp_reader_close(&c.reader);
     vlmp_engine_free(&c.engine);

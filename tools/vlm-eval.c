@@ -22,6 +22,7 @@ struct options {
     int64_t samples, max_new_tokens;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
@@ -97,8 +98,8 @@ static int make_stand_ins(struct command *c, const char *model, vlmp_error *err)
             vlmp_session_create(&session, c->engine.ctx, &c->engine.model, &reader.preprocess, err);
     for (size_t i = 0; i < c->job.count && status == VLMP_OK; i++)
         if (c->data.samples[i].answer_count == 0)
-            status =
-                vlmp_stand_in_answer(session, &reader, &c->data.samples[i], &c->stand_ins[i], err);
+            status = vlmp_stand_in_answer(session, &reader, &c->data.samples[i], &c->opt.pictures,
+                                          &c->stand_ins[i], err);
     vlmp_session_free(session);
     vlmp_reader_close(&reader);
     vlmp_engine_close(&c->engine);
@@ -120,6 +121,13 @@ static int load_reference(struct command *c, vlmp_error *err)
         status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
                                        vlmp_tensor_file_metadata(file), path, err);
     vlmp_tensor_file_close(file);
+    const char *alpha = c->reference.alpha;
+    if (status == VLMP_OK && alpha[0] != '\0' && strcmp(alpha, c->opt.pictures.alpha) != 0)
+        status =
+            vlmp_fail(err, VLMP_ERR_INPUT,
+                      "%s: made with --alpha %s on transparent pictures, this run has %s; give "
+                      "the same",
+                      path, alpha, c->opt.pictures.alpha);
     c->saved_reference = status == VLMP_OK;
     return status;
 }
@@ -250,6 +258,7 @@ static int run(struct command *c, vlmp_error *err)
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
+    c->job.pictures = &c->opt.pictures;
     bool saved = false;
     if (c->opt.reference != NULL)
         VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
@@ -278,7 +287,8 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48}, .saved = {.fd = -1}};
+    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -320,6 +330,7 @@ int main(int argc, char **argv)
         {.name = "allow-overlap",
          .help = "score samples that the file was calibrated on",
          .flag = &o->allow_overlap},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "gate",
          .value = "EXPR",
          .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"; may be repeated",
@@ -357,6 +368,7 @@ int main(int argc, char **argv)
         free(c.stand_ins[i]);
     free(c.stand_ins);
     free(c.gates);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
     vlmp_outfile_abort(&c.saved);
     vlmp_dataset_free(&c.data);

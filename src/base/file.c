@@ -46,8 +46,9 @@ static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *e
     return VLMP_OK;
 }
 
-static int read_all(int fd, char *out, size_t length, const char *path, vlmp_error *err)
+int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err)
 {
+    char *out = bytes;
     size_t done = 0;
     while (done < length) {
         ssize_t got = read(fd, out + done, length - done);
@@ -72,7 +73,7 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     } else if ((*out = vlmp_alloc(*length + 1, 1)) == NULL) {
         status = vlmp_fail_memory(err, path);
     } else {
-        status = read_all(fd, *out, *length, path, err);
+        status = vlmp_read_all(fd, *out, *length, path, err);
         (*out)[*length] = '\0';
     }
     close(fd);

@@ -36,3 +36,6 @@ void vlmp_map_close(vlmp_map *map);
 /* Drops the pages of [offset, offset + length) from this process's resident memory. They are read
  * again on the next access: peak memory stays that of a block. */
 void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length);
+
+/* read(2) until length bytes are there; a file that ends before is VLMP_ERR_INPUT. */
+int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err);

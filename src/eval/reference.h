@@ -30,6 +30,7 @@ typedef struct {
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
     char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest of all sequences */
+    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
     vlmp_hidden hidden;
     vlmp_linear head; /* dense; weight in head_memory */
     void *head_memory;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "src/base/error.h"
+#include "src/base/sha256.h"
 
 typedef struct {
     size_t rows;
@@ -25,3 +26,10 @@ int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t row
 /* Stores values changed through get (nothing to do in memory) or computed elsewhere. */
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
                          vlmp_error *err);
+
+/* All rows in order, to where fd stands; path is for messages, hash gets every byte. */
+int vlmp_activations_save(const vlmp_activations *a, int fd, const char *path, vlmp_sha256 *hash,
+                          vlmp_error *err);
+
+/* All rows from where fd stands. A file that ends before is VLMP_ERR_INPUT. */
+int vlmp_activations_load(vlmp_activations *a, int fd, const char *path, vlmp_error *err);

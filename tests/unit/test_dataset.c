@@ -133,7 +133,7 @@ static void reads_folders(void **state)
     assert_int_equal(data.samples[0].answer_count, 0);
     vlmp_dataset_free(&data);
     assert_int_equal(vlmp_dataset_read(&data, "none", NULL, &err), VLMP_ERR_INPUT);
-    assert_non_null(strstr(err.message, "without PNG or JPEG"));
+    assert_non_null(strstr(err.message, "without PNG, JPEG or WebP"));
 }
 
 static const struct {
