@@ -47,7 +47,8 @@ def cases(root):
     pictures = ["--image-root", golden + "/pictures"]
     calib, evaluation = golden + "/calib.jsonl", golden + "/eval.jsonl"
     quantize = ["vlm-quantize", model, "--group", "32", "--allow-fallbacks", "100", "-o", "o.vlmp"]
-    packed = dict(outputs=["o.vlmp"], documents=["o.vlmp.run.json"], keep=["o.vlmp.journal"])
+    packed = dict(outputs=["o.vlmp"], documents=["o.vlmp.run.json"],
+                  keep=["o.vlmp.journal", "o.vlmp.border-0", "o.vlmp.border-1"])
     scored = ["--metrics", "ppl,kl,bleu,cider", "--samples", "3", "--max-new-tokens", "3", "--json"]
     return [
         Case("calibrate", ["vlm-calibrate", model, "--data", calib, *pictures, "-o", "o.calib",
