@@ -65,22 +65,26 @@ static int resolve_image(vlmp_dataset_build *b, const char *name, char **out, co
                              "--image-root",
                              where, name);
     }
-    char joined[PATH_MAX], real[PATH_MAX];
+    char joined[PATH_MAX], *real;
     if (!vlmp_path_join(joined, sizeof joined, b->image_root, name))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: picture '%.80s…': the path is too long", where,
                          name);
     const char *path = joined;
     /* What does not exist fails when it is decoded, where --skip-broken may let it through. */
-    if (realpath(joined, real) != NULL) {
+    VLMP_TRY(vlmp_path_resolve(&real, joined, err));
+    if (real != NULL) {
         size_t root = strcmp(b->real_root, "/") == 0 ? 0 : strlen(b->real_root);
-        if (strncmp(real, b->real_root, root) != 0 || real[root] != '/')
+        if (strncmp(real, b->real_root, root) != 0 || real[root] != '/') {
+            free(real);
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: picture '%.200s' leaves the folder through a link; copy the "
                              "file, or use --image-root",
                              where, name);
+        }
         path = real;
     }
     *out = vlmp_arena_copy(b->arena, path, strlen(path));
+    free(real);
     return *out != NULL ? VLMP_OK : vlmp_fail_memory(err, where);
 }
 
@@ -210,20 +214,21 @@ static int read_lines(vlmp_dataset_build *b, const char *text, size_t length, vl
     return VLMP_OK;
 }
 
-static bool is_jsonl(const char *path, const char *text, size_t length)
+static int is_jsonl(bool *is, const char *path, const char *text, size_t length, vlmp_error *err)
 {
     size_t name = strlen(path);
-    if (name > 6 && strcasecmp(path + name - 6, ".jsonl") == 0) return true;
-    if (length == 0 || text[0] != '{') return false;
+    *is = name > 6 && strcasecmp(path + name - 6, ".jsonl") == 0;
+    if (*is || length == 0 || text[0] != '{') return VLMP_OK;
     const char *end = memchr(text, '\n', length);
     size_t size = end != NULL ? (size_t)(end - text) : length;
-    vlmp_error ignored = {0};
+    if (size > MAX_LINE) return VLMP_OK;
+    vlmp_error refused = {0};
     cJSON *first;
-    if (size > MAX_LINE || vlmp_json_parse(&first, text, size, path, &ignored) != VLMP_OK)
-        return false;
-    bool whole = cJSON_HasObjectItem(first, "annotations");
+    if (vlmp_json_parse(&first, text, size, path, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
+    *is = !cJSON_HasObjectItem(first, "annotations");
     cJSON_Delete(first);
-    return !whole;
+    return VLMP_OK;
 }
 
 static int read_document(vlmp_dataset_build *b, const char *text, size_t length, vlmp_error *err)
@@ -255,12 +260,13 @@ static int read_file(vlmp_dataset_build *b, vlmp_error *err)
         text += 3;
         length -= 3;
     }
-    int status;
-    if (length == 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: empty; no samples", b->path);
-    else if (is_jsonl(b->path, text, length))
+    bool jsonl = false;
+    int status = VLMP_OK;
+    if (length == 0) status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: empty; no samples", b->path);
+    if (status == VLMP_OK) status = is_jsonl(&jsonl, b->path, text, length, err);
+    if (status == VLMP_OK && jsonl)
         status = read_lines(b, text, length, err);
-    else
+    else if (status == VLMP_OK)
         status = read_document(b, text, length, err);
     vlmp_map_close(&map);
     return status;
@@ -330,10 +336,16 @@ static int find_root(vlmp_dataset_build *b, const char *image_root, bool folder,
         b->image_root = slash != NULL ? vlmp_arena_copy(b->arena, b->path, length) : ".";
         if (b->image_root == NULL) return vlmp_fail_memory(err, b->path);
     }
-    if (!vlmp_is_folder(b->image_root))
+    vlmp_path_kind kind;
+    VLMP_TRY(vlmp_path_look(&kind, b->image_root, err));
+    char *real;
+    VLMP_TRY(vlmp_path_resolve(&real, b->image_root, err));
+    if (kind != VLMP_PATH_FOLDER || real == NULL || strlen(real) >= sizeof b->real_root) {
+        free(real);
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such folder of pictures", b->image_root);
-    if (realpath(b->image_root, b->real_root) == NULL)
-        return vlmp_fail_errno(err, "%s: cannot resolve", b->image_root);
+    }
+    memcpy(b->real_root, real, strlen(real) + 1);
+    free(real);
     return VLMP_OK;
 }
 
@@ -343,12 +355,12 @@ int vlmp_dataset_read(vlmp_dataset *out, const char *path, const char *image_roo
     vlmp_dataset_build b = {.path = path};
     b.arena = out->arena = calloc(1, sizeof *out->arena);
     if (out->arena == NULL) return vlmp_fail_memory(err, path);
-    int status;
-    bool folder = vlmp_is_folder(path);
-    if (!folder && !vlmp_file_exists(path))
+    vlmp_path_kind kind;
+    int status = vlmp_path_look(&kind, path, err);
+    bool folder = kind == VLMP_PATH_FOLDER;
+    if (status == VLMP_OK && kind == VLMP_PATH_ABSENT)
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file or folder", path);
-    else
-        status = find_root(&b, folder ? NULL : image_root, folder, err);
+    if (status == VLMP_OK) status = find_root(&b, folder ? NULL : image_root, folder, err);
     if (status == VLMP_OK) status = folder ? read_folder(&b, err) : read_file(&b, err);
     if (status == VLMP_OK) {
         out->count = b.count;

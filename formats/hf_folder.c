@@ -86,13 +86,12 @@ static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
     if (self->digest == NULL) {
         char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(f->table.count, sizeof *hashes);
         if (hashes == NULL) return vlmp_fail_memory(err, "hashes");
-        int status = VLMP_OK;
-        for (size_t i = 0; i < f->table.count && status == VLMP_OK; i++) {
+        for (size_t i = 0; i < f->table.count; i++) {
             const vlmp_tensor *tensor = &f->table.tensors[i];
-            status = vlmp_map_sha256(map_of(f, tensor), (size_t)tensor->file_offset, tensor->bytes,
-                                     hashes[i], err);
+            vlmp_map_sha256(map_of(f, tensor), (size_t)tensor->file_offset, tensor->bytes,
+                            hashes[i]);
         }
-        if (status == VLMP_OK) status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
+        int status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
         free(hashes);
         VLMP_TRY(status);
         self->digest = f->digest;
@@ -247,12 +246,15 @@ static int open_shards(folder *f, vlmp_error *err)
     char path[PATH_MAX];
     if (!vlmp_path_join(path, sizeof path, f->base.path, "model.safetensors.index.json"))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s…: the path is too long", f->base.path);
-    if (vlmp_file_exists(path)) {
+    vlmp_path_kind kind;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_ABSENT) {
         VLMP_TRY(vlmp_check_inside(path, f->boundary, err));
         return open_index(f, path, err);
     }
     vlmp_path_join(path, sizeof path, f->base.path, "model.safetensors");
-    if (!vlmp_file_exists(path))
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind == VLMP_PATH_ABSENT)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no model.safetensors and no index of shards; %s",
                          f->base.path,
                          holds_pickles(f->base.path)

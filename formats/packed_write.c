@@ -4,10 +4,10 @@
 
 #include "formats/packed_layout.h"
 #include "formats/safetensors_write.h"
+#include "formats/st_header.h"
 #include "formats/tensor_table.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/base/utf8.h"
+#include "src/base/outfile.h"
 #include "src/model/names.h"
 
 #define PIECE       ((size_t)1 << 20) /* bytes moved at a time */
@@ -158,6 +158,23 @@ static void put_header(draft *d, vlmp_json_writer lists[3], vlmp_st_pair *pairs)
         d->header.data[i] = (char)((uint64_t)(end - 8) >> 8 * i);
 }
 
+/* What is written must be read again: the reader's own scan is the judge, before any work. */
+static int check_readable(const draft *d, vlmp_error *err)
+{
+    vlmp_error refused = {0};
+    vlmp_safetensors file = {0};
+    file.path = vlmp_arena_copy(&file.arena, "header", strlen("header"));
+    int status;
+    if (file.path == NULL)
+        status = vlmp_fail_memory(&refused, "header of a packed file");
+    else
+        status = vlmp_st_scan_header(&file, d->header.data + 8, d->header.length - 8, &refused);
+    vlmp_safetensors_close(&file);
+    if (status != VLMP_ERR_INPUT) return vlmp_fail_tried(err, &refused);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: cannot be packed, no program would read it: %.700s",
+                     d->plan->source->path, refused.message);
+}
+
 /* d->header from the rest, its own hash included. */
 static int build_header(draft *d, vlmp_error *err)
 {
@@ -183,11 +200,7 @@ static int build_header(draft *d, vlmp_error *err)
     if (d->header.length - 8 > VLMP_ST_MAX_HEADER)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
                          d->plan->source->path, d->header.length - 8);
-    size_t valid = vlmp_utf8_check(d->header.data + 8, d->header.length - 8);
-    if (valid < d->header.length - 8)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: a name or the metadata is not valid UTF-8 near '%.40s'",
-                         d->plan->source->path, d->header.data + 8 + (valid < 40 ? 0 : valid - 40));
+    VLMP_TRY(check_readable(d, err));
     return vlmp_st_seal_header((unsigned char *)d->header.data, d->header.length, err);
 }
 
@@ -225,17 +238,17 @@ static int write_tensor(const draft *d, size_t index, vlmp_outfile *file, unsign
                         vlmp_packed_read_fn *read, void *arg, vlmp_error *err)
 {
     const vlmp_tensor *tensor = &d->tensors[index];
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     int status = VLMP_OK;
     for (size_t at = 0; at < tensor->bytes && status == VLMP_OK; at += PIECE) {
         size_t length = tensor->bytes - at < PIECE ? tensor->bytes - at : PIECE;
         status = get_piece(d, tensor, at, piece, length, read, arg, err);
         if (status != VLMP_OK) break;
-        vlmp_sha256_update(hash, piece, length);
+        vlmp_sha256_update(&hash, piece, length);
         status = vlmp_outfile_write(file, piece, length, err);
     }
-    vlmp_sha256_finish(hash, d->hashes[index]);
+    vlmp_sha256_finish(&hash, d->hashes[index]);
     return status;
 }
 

@@ -129,20 +129,27 @@ static int write_all(vlmp_outfile *file, ordered *order, size_t count, const vlm
     return status;
 }
 
+int vlmp_safetensors_put(vlmp_outfile *file, const vlmp_tensor *tensors, size_t tensor_count,
+                         const vlmp_st_pair *pairs, size_t pair_count, vlmp_st_read_fn *read,
+                         void *arg, vlmp_error *err)
+{
+    ordered *order = vlmp_alloc(tensor_count, sizeof *order);
+    if (order == NULL) return vlmp_fail_memory(err, file->path);
+    for (size_t i = 0; i < tensor_count; i++)
+        order[i] = (ordered){tensors[i], i};
+    int status = write_all(file, order, tensor_count, pairs, pair_count, read, arg, err);
+    free(order);
+    return status == VLMP_OK ? vlmp_outfile_commit(file, err) : status;
+}
+
 int vlmp_safetensors_write(const char *path, bool force, const vlmp_tensor *tensors,
                            size_t tensor_count, const vlmp_st_pair *pairs, size_t pair_count,
                            vlmp_st_read_fn *read, void *arg, vlmp_error *err)
 {
     vlmp_outfile file;
     VLMP_TRY(vlmp_outfile_open(&file, path, force, err));
-    ordered *order = vlmp_alloc(tensor_count, sizeof *order);
-    int status = order == NULL ? vlmp_fail_memory(err, path) : VLMP_OK;
-    for (size_t i = 0; i < tensor_count && status == VLMP_OK; i++)
-        order[i] = (ordered){tensors[i], i};
-    if (status == VLMP_OK)
-        status = write_all(&file, order, tensor_count, pairs, pair_count, read, arg, err);
-    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
+    int status =
+        vlmp_safetensors_put(&file, tensors, tensor_count, pairs, pair_count, read, arg, err);
     vlmp_outfile_abort(&file);
-    free(order);
     return status;
 }

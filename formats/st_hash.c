@@ -3,16 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int vlmp_st_header_hash(const unsigned char *bytes, size_t length, size_t at,
-                        char hex[VLMP_SHA256_HEX], vlmp_error *err)
+void vlmp_st_header_hash(const unsigned char *bytes, size_t length, size_t at,
+                         char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
-    vlmp_sha256_update(hash, bytes, at);
-    vlmp_sha256_update(hash, VLMP_ST_NO_HASH, 64);
-    vlmp_sha256_update(hash, bytes + at + 64, length - at - 64);
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, bytes, at);
+    vlmp_sha256_update(&hash, VLMP_ST_NO_HASH, 64);
+    vlmp_sha256_update(&hash, bytes + at + 64, length - at - 64);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 size_t vlmp_st_header_hash_at(const unsigned char *bytes, size_t length)
@@ -33,7 +32,7 @@ int vlmp_st_seal_header(unsigned char *bytes, size_t length, vlmp_error *err)
     size_t at = vlmp_st_header_hash_at(bytes, length);
     if (at == 0)
         return vlmp_fail(err, VLMP_ERR_USAGE, "the metadata key 'vlmp.header' is reserved");
-    VLMP_TRY(vlmp_st_header_hash(bytes, length, at, hex, err));
+    vlmp_st_header_hash(bytes, length, at, hex);
     memcpy(bytes + at, hex, 64);
     return VLMP_OK;
 }
@@ -48,7 +47,7 @@ int vlmp_st_check_header(const vlmp_safetensors *file, vlmp_error *err)
                          "copy it again",
                          file->path);
     char hex[VLMP_SHA256_HEX];
-    VLMP_TRY(vlmp_st_header_hash(bytes, length, at, hex, err));
+    vlmp_st_header_hash(bytes, length, at, hex);
     if (memcmp(hex, bytes + at, 64) == 0) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: bytes 0 … %zu: the header does not match its hash; the file is damaged, "
@@ -147,7 +146,7 @@ int vlmp_st_check_tensors(const vlmp_safetensors *file, const char *const *hashe
         const vlmp_st_tensor *t = &file->tensors[i];
         size_t from = file->data_start + (size_t)t->begin, to = file->data_start + (size_t)t->end;
         char hex[VLMP_SHA256_HEX];
-        VLMP_TRY(vlmp_map_sha256(&file->map, from, to - from, hex, err));
+        vlmp_map_sha256(&file->map, from, to - from, hex);
         if (strcmp(hex, hashes[i]) != 0)
             return vlmp_fail(
                 err, VLMP_ERR_INPUT,

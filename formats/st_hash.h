@@ -12,8 +12,8 @@
 
 /* vlmp.header: SHA-256 over the first `length` bytes of the file (length field, header, padding)
  * with the 64 digits of the hash itself, which stand at byte `at`, taken as '0'. */
-int vlmp_st_header_hash(const unsigned char *bytes, size_t length, size_t at,
-                        char hex[VLMP_SHA256_HEX], vlmp_error *err);
+void vlmp_st_header_hash(const unsigned char *bytes, size_t length, size_t at,
+                         char hex[VLMP_SHA256_HEX]);
 
 /* The byte of the first digit of vlmp.header's value; 0 when it is not there exactly once. */
 size_t vlmp_st_header_hash_at(const unsigned char *bytes, size_t length);

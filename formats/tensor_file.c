@@ -14,9 +14,8 @@ struct vlmp_tensor_file {
     vlmp_tensor *tensors; /* in the file's order */
 };
 
-static int write_hashed(const char *path, bool force, vlmp_st_pair document,
-                        const vlmp_tensor *tensors, size_t count, char (*hashes)[VLMP_SHA256_HEX],
-                        vlmp_error *err)
+static int write_hashed(vlmp_outfile *output, vlmp_st_pair document, const vlmp_tensor *tensors,
+                        size_t count, char (*hashes)[VLMP_SHA256_HEX], vlmp_error *err)
 {
     char digest[VLMP_SHA256_HEX];
     for (size_t i = 0; i < count; i++)
@@ -29,20 +28,20 @@ static int write_hashed(const char *path, bool force, vlmp_st_pair document,
                             {"vlmp.digest", digest, 64},
                             {"vlmp.tensors", list.out.data, list.out.length}};
     int status = list.out.failed
-                     ? vlmp_fail_memory(err, path)
-                     : vlmp_safetensors_write(path, force, tensors, count, pairs,
-                                              sizeof pairs / sizeof *pairs, NULL, NULL, err);
+                     ? vlmp_fail_memory(err, output->path)
+                     : vlmp_safetensors_put(output, tensors, count, pairs,
+                                            sizeof pairs / sizeof *pairs, NULL, NULL, err);
     vlmp_buffer_free(&list.out);
     return status;
 }
 
-int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
+int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
                            const vlmp_tensor *tensors, size_t count, vlmp_error *err)
 {
     char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(count, sizeof *hashes);
-    if (hashes == NULL) return vlmp_fail_memory(err, path);
+    if (hashes == NULL) return vlmp_fail_memory(err, output->path);
     vlmp_st_pair document = {.key = key, .value = metadata, .length = strlen(metadata)};
-    int status = write_hashed(path, force, document, tensors, count, hashes, err);
+    int status = write_hashed(output, document, tensors, count, hashes, err);
     free(hashes);
     return status;
 }
@@ -123,15 +122,19 @@ int vlmp_tensor_file_verify(const vlmp_tensor_file *file, vlmp_st_progress *prog
     return vlmp_st_check_digest(st, file->hashes, &table, file->digest, err);
 }
 
-bool vlmp_tensor_file_is(const char *path, const char *key)
+int vlmp_tensor_file_is(bool *is, const char *path, const char *key, vlmp_error *err)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     vlmp_safetensors file;
-    if (vlmp_is_folder(path) || vlmp_safetensors_open(&file, path, &ignored) != VLMP_OK)
-        return false;
-    bool is = vlmp_safetensors_metadata(&file, key, NULL) != NULL;
+    vlmp_path_kind kind;
+    *is = false;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_FILE) return VLMP_OK;
+    if (vlmp_safetensors_open(&file, path, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
+    *is = vlmp_safetensors_metadata(&file, key, NULL) != NULL;
     vlmp_safetensors_close(&file);
-    return is;
+    return VLMP_OK;
 }
 
 const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file)
@@ -151,8 +154,7 @@ const vlmp_tensor *vlmp_tensor_file_find(void *arg, const char *name)
     return stored != NULL ? &file->tensors[stored - file->file.tensors] : NULL;
 }
 
-int vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX],
-                            vlmp_error *err)
+void vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX])
 {
-    return vlmp_map_sha256(&file->file.map, 0, file->file.map.length, hex, err);
+    vlmp_map_sha256(&file->file.map, 0, file->file.map.length, hex);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "formats/st_hash.h"
+#include "src/base/outfile.h"
 #include "src/model/source.h"
 
 #define VLMP_CALIBRATION_KEY "vlmp.calibration" /* .calib: src/calib/calibration.h */
@@ -12,8 +13,9 @@
 
 typedef struct vlmp_tensor_file vlmp_tensor_file;
 
-/* The tensors' bytes are in memory. */
-int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
+/* Writes and commits; the caller opens the output before its work, and aborts it afterwards in any
+ * case. The tensors' bytes are in memory. */
+int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
                            const vlmp_tensor *tensors, size_t count, vlmp_error *err);
 
 /* Checks the header completely (its own hash included) and reads no tensor data. Another kind of
@@ -26,8 +28,9 @@ void vlmp_tensor_file_close(vlmp_tensor_file *file); /* NULL is allowed */
 int vlmp_tensor_file_verify(const vlmp_tensor_file *file, vlmp_st_progress *progress, void *arg,
                             vlmp_error *err);
 
-/* Whether path is a file of this kind, damaged or not; false when it is no safetensors file. */
-bool vlmp_tensor_file_is(const char *path, const char *key);
+/* Whether path is a file of this kind, damaged or not; what is no safetensors file is not. Fails
+ * for want of memory and when the disk does. */
+int vlmp_tensor_file_is(bool *is, const char *path, const char *key, vlmp_error *err);
 
 const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file);
 
@@ -38,5 +41,4 @@ const char *vlmp_tensor_file_digest(const vlmp_tensor_file *file);
 const vlmp_tensor *vlmp_tensor_file_find(void *file, const char *name);
 
 /* SHA-256 of the whole file. */
-int vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX],
-                            vlmp_error *err);
+void vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX]);

@@ -65,19 +65,17 @@ const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const 
     return NULL;
 }
 
-int vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX],
-                    vlmp_error *err)
+void vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     const size_t piece = (size_t)8 << 20;
     for (size_t at = 0; at < bytes; at += piece) {
         size_t length = bytes - at < piece ? bytes - at : piece;
-        vlmp_sha256_update(hash, map->data + offset + at, length);
+        vlmp_sha256_update(&hash, map->data + offset + at, length);
         vlmp_map_release(map, offset + at, length);
     }
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256_finish(&hash, hex);
 }
 
 int vlmp_tensor_table_digest(const vlmp_tensor_table *table, char (*hashes)[VLMP_SHA256_HEX],

@@ -21,8 +21,7 @@ void vlmp_tensor_table_free(vlmp_tensor_table *table);
 const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const char *name);
 
 /* The lower-case hex SHA-256 of bytes of a map, read in pieces that are released behind. */
-int vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX],
-                    vlmp_error *err);
+void vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX]);
 
 /* The digest of a model: SHA-256 over one line a tensor, "NAME TYPE D0,D1,… SHA256\n", in byte
  * order of canonical names. hashes[i] belongs to tensors[i]. */

@@ -6,6 +6,7 @@
 
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 #define F16_MAX 65504.0
 
@@ -174,6 +175,6 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
     fprintf(
         stderr, "range     largest activation at %s leaves a factor of %.0f to the fp16 limit%s\n",
         a->headroom_site, a->headroom, a->headroom < 4 ? ": too little for fp16 inference" : "");
-    fprintf(stderr, "%s written, peak memory %s\n", output, memory);
+    vlmp_show_line(stderr, "%s written, peak memory %s", output, memory);
     return VLMP_OK;
 }

@@ -17,15 +17,15 @@
 
 int vlmp_data_digest(const vlmp_dataset *data, size_t count, char hex[65], vlmp_error *err)
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "digest");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     int status = VLMP_OK;
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         char id[VLMP_SHA256_HEX] = "";
         status = vlmp_sample_identity(&data->samples[i], id, err);
-        vlmp_sha256_update(hash, id, sizeof id);
+        vlmp_sha256_update(&hash, id, sizeof id);
     }
-    vlmp_sha256_finish(hash, hex);
+    vlmp_sha256_finish(&hash, hex);
     return status;
 }
 
@@ -278,6 +278,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     if (status == VLMP_OK && odd[0] != '\0')
         status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;
@@ -312,13 +313,14 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     vlmp_reader reader = {0};
     vlmp_sequence *sequences = NULL;
     *out = (vlmp_reference){.name = strdup(job->path), .where = job->path};
+    if (out->name == NULL) return vlmp_fail_memory(err, job->path);
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_engine_check_weights(engine, err);
     if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
     if (status == VLMP_OK) {
         vlmp_side_of(&out->side, &reader);
-        status = vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest, err);
+        vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
         if (job->pictures->transparent > 0)
             snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
     }
@@ -328,6 +330,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     if (status == VLMP_OK) status = copy_head(engine, out, err);
     if (status == VLMP_OK) status = vlmp_eval_origin(&out->model, engine->source, err);
     if (status == VLMP_OK) status = vlmp_data_digest(job->data, job->count, out->data_digest, err);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

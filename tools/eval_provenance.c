@@ -116,16 +116,18 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
 }
 
 /* OUT.run.json is written beside the file by vlm-quantize; its absence is no fault. */
-static void read_run_file(const vlmp_source *source, vlmp_eval_result *result)
+static int read_run_file(const vlmp_source *source, vlmp_eval_result *result, vlmp_error *err)
 {
     char path[4200];
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *run;
     snprintf(path, sizeof path, "%s.run.json", source->path);
-    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &ignored) != VLMP_OK) return;
+    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
     vlmp_json_double(run, "seconds", result->quantize_seconds, &result->quantize_seconds, path,
-                     &ignored);
+                     &refused);
     cJSON_Delete(run);
+    return VLMP_OK;
 }
 
 int vlmp_eval_origin(vlmp_identity *out, vlmp_source *source, vlmp_error *err)
@@ -184,7 +186,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
                                   "them against round to nearest",
                                   (long long)result->unguarded);
     if (status == VLMP_OK) status = note_alpha(job, source, result, err);
-    if (status == VLMP_OK) read_run_file(source, result);
+    if (status == VLMP_OK) status = read_run_file(source, result, err);
     cJSON_Delete(provenance);
     cJSON_Delete(decisions);
     return status;

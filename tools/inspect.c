@@ -9,6 +9,7 @@
 #include "src/base/file.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
 {
@@ -47,9 +48,11 @@ int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_err
 
 void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *tree;
-    if (vlmp_json_parse(&tree, text, length, "metadata", &ignored) == VLMP_OK)
+    int status = vlmp_json_parse(&tree, text, length, "metadata", &refused);
+    w->out.failed |= status == VLMP_ERR_SYSTEM;
+    if (status == VLMP_OK)
         vlmp_json_put_tree(w, tree);
     else
         vlmp_json_put_bytes(w, text, length);
@@ -73,20 +76,24 @@ static const struct kind *kind_of(const vlmp_safetensors *file)
     return kind;
 }
 
-bool vlmp_is_other_file(const char *path)
+int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     vlmp_safetensors file;
-    if (vlmp_is_folder(path) || vlmp_safetensors_open(&file, path, &ignored) != VLMP_OK)
-        return false;
+    vlmp_path_kind kind;
+    *other = false;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_FILE) return VLMP_OK;
+    if (vlmp_safetensors_open(&file, path, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
     /* Any of these, so that one damaged key does not make a packed file something else. */
     static const char *const keys[] = {"vlmp.version", "vlmp.header", "vlmp.tensors"};
-    bool other = true;
+    *other = true;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
-    other |= kind_of(&file)->key != NULL;
+        *other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
+    *other |= kind_of(&file)->key != NULL;
     vlmp_safetensors_close(&file);
-    return other;
+    return VLMP_OK;
 }
 
 static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool verified)
@@ -137,17 +144,17 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
 {
     vlmp_column columns[] = {
         {"tensor", false, 0}, {"type", false, 0}, {"shape", true, 0}, {"bytes", true, 0}};
-    printf("%s: %s\n", file->path, kind_of(file)->title);
+    vlmp_show_line(stdout, "%s: %s", file->path, kind_of(file)->title);
     const char *digest = vlmp_safetensors_metadata(file, "vlmp.digest", NULL);
-    if (digest != NULL) printf("digest %s\n", digest);
+    if (digest != NULL) vlmp_show_line(stdout, "digest %s", digest);
     if (verified)
         puts(kind_of(file)->key != NULL
                  ? "verified: every hash matches"
                  : "verified: the structure is sound (the file carries no hashes)");
     for (size_t i = 0; i < file->pair_count; i++)
-        printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
-               file->pairs[i].length <= 60 ? ", " : "",
-               file->pairs[i].length <= 60 ? file->pairs[i].value : "");
+        vlmp_show_line(stdout, "metadata %s: %zu bytes%s%.60s", file->pairs[i].key,
+                       file->pairs[i].length, file->pairs[i].length <= 60 ? ", " : "",
+                       file->pairs[i].length <= 60 ? file->pairs[i].value : "");
     putchar('\n');
     vlmp_rows rows = {.columns = 4};
     bool good = true;

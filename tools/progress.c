@@ -81,13 +81,15 @@ void vlmp_progress_update(vlmp_progress *p, double done, const char *detail)
     char line[512];
     vlmp_progress_format(line, sizeof line, p, t - p->started, detail);
     if (!p->live) {
-        fprintf(stderr, "%s\n", line);
+        vlmp_show_line(stderr, "%s", line);
         return;
     }
     /* One cell less than the terminal: a full line would wrap on some. */
     line[vlmp_text_cut(line, vlmp_terminal_width(STDERR_FILENO) - 1)] = '\0';
     clear_line(p);
-    fprintf(stderr, "%s%s%s", p->colour ? "\033[36m" : "", line, p->colour ? "\033[0m" : "");
+    fputs(p->colour ? "\033[36m" : "", stderr);
+    vlmp_show(stderr, VLMP_ESCAPE_LINE, line, strlen(line));
+    fputs(p->colour ? "\033[0m" : "", stderr);
     fflush(stderr);
     p->shown = true;
 }
@@ -96,11 +98,12 @@ void vlmp_progress_say(vlmp_progress *p, const char *fmt, ...)
 {
     if (p->quiet) return;
     clear_line(p);
+    char line[1024];
     va_list list;
     va_start(list, fmt);
-    vfprintf(stderr, fmt, list);
+    vsnprintf(line, sizeof line, fmt, list);
     va_end(list);
-    fputc('\n', stderr);
+    vlmp_show_line(stderr, "%s", line);
 }
 
 void vlmp_progress_end(vlmp_progress *p)

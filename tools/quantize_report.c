@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "formats/journal_sink.h"
-#include "src/base/file.h"
+#include "src/base/outfile.h"
 #include "src/base/table.h"
 #include "src/quant/record.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 #define RESERVE_PER_LINEAR                                                \
     360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
@@ -62,8 +63,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
 }
 
 /* The plan is what a dry run is for: there it goes to stdout. */
-static void print_lines(const struct plan_line *lines, int count, double total, double work,
-                        bool dry_run)
+static int print_lines(const struct plan_line *lines, int count, double total, double work,
+                       bool dry_run, vlmp_error *err)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -95,10 +96,12 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
     vlmp_format_bytes(size, sizeof size, work);
     if (work > 0) vlmp_buffer_printf(&out, "beside it until the run ends: up to %s\n", size);
-    fputs(out.data, dry_run ? stdout : stderr);
+    bool failed = text == NULL || cells == NULL || out.failed;
+    if (!failed) fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
     free(cells);
+    return failed ? vlmp_fail_memory(err, "plan") : VLMP_OK;
 }
 
 static void put_flag(vlmp_json_writer *w, const char *key, bool value)
@@ -172,9 +175,10 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total, (double)work, dry_run);
+    int status = print_lines(lines, plan_lines(lines, linears, plan), (double)total, (double)work,
+                             dry_run, err);
     free(lines);
-    return VLMP_OK;
+    return status;
 }
 
 int vlmp_quantize_check_groups(const vlmp_cli_command *command, const vlmp_cli_args *args,
@@ -314,8 +318,10 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     char path[4200];
     snprintf(path, sizeof path, "%s.run.json", output);
     vlmp_error fault = {0};
+    vlmp_path_kind there = VLMP_PATH_ABSENT;
     int status = w.out.failed ? vlmp_fail_memory(err, path) : VLMP_OK;
-    if (status == VLMP_OK && !(again && vlmp_file_exists(path)) &&
+    if (status == VLMP_OK && again) status = vlmp_path_look(&there, path, err);
+    if (status == VLMP_OK && there == VLMP_PATH_ABSENT &&
         vlmp_file_write(path, w.out.data, w.out.length, true, &fault) != VLMP_OK)
         vlmp_cli_warn(cli, args, "%s; the packed file is complete", fault.message);
     if (status == VLMP_OK && args->json) puts(w.out.data);
@@ -324,10 +330,11 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     char time[16], memory[32];
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
-    fprintf(stderr,
-            "%s: %d linears %s (%d fallbacks, %d kept as round to nearest, %d unguarded) in %s, "
-            "peak memory %s\n",
-            output, summary->linears, again ? "quantized already, by an earlier run" : "quantized",
-            summary->fallbacks, summary->kept_rtn, summary->unguarded, time, memory);
+    vlmp_show_line(stderr,
+                   "%s: %d linears %s (%d fallbacks, %d kept as round to nearest, %d unguarded) in "
+                   "%s, peak memory %s",
+                   output, summary->linears,
+                   again ? "quantized already, by an earlier run" : "quantized", summary->fallbacks,
+                   summary->kept_rtn, summary->unguarded, time, memory);
     return VLMP_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "formats/dataset.h"
 #include "formats/tensor_file.h"
+#include "src/base/outfile.h"
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
@@ -27,6 +28,7 @@ struct options {
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile output; /* open from the start: a second run to the same name is refused */
     vlmp_engine engine;
     vlmp_reader reader;
     vlmp_session *session; /* only while answers are missing */
@@ -78,6 +80,7 @@ static int inspect_all(struct command *c, vlmp_error *err)
                 "");
         candidate->state = VLMP_CANDIDATE_BROKEN;
         candidate->reason = strdup(fault.message);
+        if (candidate->reason == NULL) return vlmp_fail_memory(err, "audit");
     }
     vlmp_progress_end(&c->progress);
     return VLMP_OK;
@@ -156,9 +159,11 @@ static int choose(struct command *c, vlmp_error *err)
     if (status == VLMP_OK)
         status = vlmp_choose_samples(keys, count, want, (uint64_t)c->args->seed, chosen,
                                      &c->audit.strata, err);
-    c->calibration.count = want < count ? want : count;
-    c->calibration.samples = vlmp_calloc(c->calibration.count, sizeof *c->calibration.samples);
-    if (status == VLMP_OK && c->calibration.samples == NULL)
+    if (want > count) want = count;
+    c->calibration.samples = vlmp_calloc(want, sizeof *c->calibration.samples);
+    if (c->calibration.samples != NULL)
+        c->calibration.count = want;
+    else if (status == VLMP_OK)
         status = vlmp_fail_memory(err, "samples");
     for (size_t i = 0; i < c->calibration.count && status == VLMP_OK; i++) {
         size_t index = of[chosen[i]];
@@ -231,15 +236,15 @@ static int write_file(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.output, c->opt.force, VLMP_CALIBRATION_KEY, metadata,
-                                        tensors, count, err);
+        status =
+            vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count, err);
     vlmp_arena_free(&arena);
     return status;
 }
 
 static int run(struct command *c, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    VLMP_TRY(vlmp_outfile_open(&c->output, c->opt.output, c->opt.force, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
@@ -258,6 +263,7 @@ static int run(struct command *c, vlmp_error *err)
     vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
     VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
+    VLMP_TRY(vlmp_engine_check_files(&c->engine, err));
     VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->opt.pictures, &c->calibration,
                              &c->engine.model, err));
     VLMP_TRY(write_file(c, err));
@@ -267,7 +273,8 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT}};
+    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .output = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -325,6 +332,7 @@ int main(int argc, char **argv)
         free(c.candidates[i].stand_in);
     }
     free(c.candidates);
+    vlmp_outfile_abort(&c.output);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
     vlmp_picture_reading_free(&o->pictures);

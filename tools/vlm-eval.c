@@ -8,6 +8,7 @@
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/outfile.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
@@ -27,6 +28,7 @@ struct options {
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile saved; /* the reference; open from the start */
     vlmp_engine engine;
     vlmp_dataset data;
     vlmp_eval_job job;
@@ -58,9 +60,11 @@ static int check_options(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_gate_parse(&c->gates[i], o->gates.items[i], err));
         VLMP_TRY(vlmp_gate_check(&c->gates[i], metrics, c->has_reference, err));
     }
-    const char *outputs[] = {o->save_reference, o->report, o->junit, o->summary};
+    const char *outputs[] = {o->report, o->junit, o->summary};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
-        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_is_free(outputs[i], o->force, err));
+        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_check(outputs[i], o->force, err));
+    if (o->save_reference != NULL)
+        VLMP_TRY(vlmp_outfile_open(&c->saved, o->save_reference, o->force, err));
     c->job.metrics = metrics;
     return VLMP_OK;
 }
@@ -166,8 +170,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.save_reference, c->opt.force, VLMP_REFERENCE_KEY,
-                                        metadata, tensors, count, err);
+        status =
+            vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -255,8 +259,10 @@ static int run(struct command *c, vlmp_error *err)
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
     c->job.pictures = &c->opt.pictures;
-    if (c->opt.reference != NULL && vlmp_tensor_file_is(c->opt.reference, VLMP_REFERENCE_KEY))
-        VLMP_TRY(load_reference(c, err));
+    bool saved = false;
+    if (c->opt.reference != NULL)
+        VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
+    if (saved) VLMP_TRY(load_reference(c, err));
     VLMP_TRY(survey(c, err));
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
@@ -281,7 +287,8 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT}};
+    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -363,6 +370,7 @@ int main(int argc, char **argv)
     free(c.gates);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
+    vlmp_outfile_abort(&c.saved);
     vlmp_dataset_free(&c.data);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);

@@ -12,6 +12,7 @@
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 struct options {
     bool verify, summary;
@@ -125,8 +126,9 @@ static int print_notes(const vlmp_source *source, vlmp_error *err)
 static int print_text(const vlmp_source *source, const struct options *o, vlmp_error *err)
 {
     bool packed = strcmp(source->kind, "packed") == 0;
-    printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
-    if (source->digest != NULL) printf("digest %s\n", source->digest);
+    vlmp_show_line(stdout, "%s: %s", source->path,
+                   packed ? "packed model, version 1" : "model folder");
+    if (source->digest != NULL) vlmp_show_line(stdout, "digest %s", source->digest);
     if (o->verify)
         puts(packed
                  ? "verified: every hash matches"
@@ -135,10 +137,12 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
-    printf("\nfiles:");
+    fputs("\nfiles:", stdout);
     const char *name;
-    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++)
-        printf(" %s", name);
+    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++) {
+        putchar(' ');
+        vlmp_show(stdout, VLMP_ESCAPE_LINE, name, strlen(name));
+    }
     putchar('\n');
     if (o->summary) return VLMP_OK;
     putchar('\n');
@@ -287,7 +291,9 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
-    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args, o->verify, err);
+    bool other;
+    VLMP_TRY(vlmp_is_other_file(&other, path, err));
+    if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

@@ -11,6 +11,7 @@
 #include "formats/tensor_file.h"
 #include "src/base/clock.h"
 #include "src/base/file.h"
+#include "src/base/outfile.h"
 #include "src/quant/boundary.h"
 #include "src/quant/driver.h"
 #include "src/quant/fold.h"
@@ -47,6 +48,7 @@ struct command {
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
+    bool spoiled;  /* blocks were computed from a file that changed: the journal is of no use */
     bool finished; /* the packed file is in its place */
 };
 
@@ -145,7 +147,7 @@ static int load_calibration(struct command *c, vlmp_error *err)
                                          c->opt.dry_run ? NULL : &c->identity, /* reads weights */
                                          vlmp_tensor_file_find, file,
                                          vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK) status = vlmp_tensor_file_sha256(file, c->calib_digest, err);
+    if (status == VLMP_OK) vlmp_tensor_file_sha256(file, c->calib_digest);
     vlmp_tensor_file_close(file);
     if (status != VLMP_OK) return status;
     return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
@@ -235,7 +237,7 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     struct command *c = arg;
     vlmp_buffer line = {0};
     vlmp_quantize_row(&line, result);
-    vlmp_progress_say(&c->progress, "%s", line.data);
+    if (!line.failed) vlmp_progress_say(&c->progress, "%s", line.data);
     vlmp_buffer_free(&line);
 }
 
@@ -264,7 +266,7 @@ static int quantize(struct command *c, vlmp_error *err)
                         model->vision.layers + model->text.layers);
     vlmp_buffer head = {0};
     vlmp_quantize_head(&head);
-    vlmp_progress_say(&c->progress, "%s", head.data);
+    if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
     vlmp_buffer_free(&head);
     vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
                                        .model = model,
@@ -338,7 +340,9 @@ static int finish_again(struct command *c, vlmp_error *err)
     vlmp_buffer_free(&recipe.out);
     vlmp_buffer_free(&provenance.out);
     VLMP_TRY(status);
-    if (vlmp_file_exists(c->journal)) VLMP_TRY(open_sink(c, err));
+    vlmp_path_kind there;
+    VLMP_TRY(vlmp_path_look(&there, c->journal, err));
+    if (there != VLMP_PATH_ABSENT) VLMP_TRY(open_sink(c, err));
     c->finished = true;
     return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, true,
                               vlmp_seconds() - c->started, err);
@@ -368,8 +372,10 @@ static int run(struct command *c, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
     VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
                                         c->opt.allow_fallbacks, err));
-    bool again = c->opt.resume && !c->opt.force && vlmp_file_exists(c->opt.output);
-    if (!again) VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    vlmp_path_kind there;
+    VLMP_TRY(vlmp_path_look(&there, c->opt.output, err));
+    bool again = c->opt.resume && !c->opt.force && there == VLMP_PATH_FILE;
+    if (!again) VLMP_TRY(vlmp_output_check(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
@@ -383,7 +389,8 @@ static int run(struct command *c, vlmp_error *err)
         snprintf(err->message, sizeof err->message,
                  "interrupted; what is done is saved, the same command with --resume continues");
     VLMP_TRY(status);
-    return finish(c, err);
+    c->spoiled = vlmp_engine_check_files(&c->engine, err) != VLMP_OK;
+    return c->spoiled ? err->code : finish(c, err);
 }
 
 static void clean(struct command *c, bool done)
@@ -480,6 +487,6 @@ int main(int argc, char **argv)
     int status = run(&c, &err);
     /* Neither a finished run nor one whose input is bad can go on. What an earlier run has done is
      * not thrown away for that. */
-    clean(&c, c.finished || (status == VLMP_ERR_INPUT && !o->resume));
+    clean(&c, c.finished || c.spoiled || (status == VLMP_ERR_INPUT && !o->resume));
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/json.h"
 #include "src/runtime/session.h"
@@ -12,6 +13,7 @@
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
+#include "tools/terminal.h"
 
 struct options {
     vlmp_cli_list images;
@@ -30,6 +32,17 @@ struct stream {
     int status;
 };
 
+/* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
+ */
+static void print_answer(const struct stream *s, size_t from)
+{
+    if (s->out.length == from) return;
+    if (isatty(STDOUT_FILENO))
+        vlmp_show(stdout, VLMP_ESCAPE_TEXT, s->out.data + from, s->out.length - from);
+    else
+        fwrite(s->out.data + from, 1, s->out.length - from, stdout);
+}
+
 static bool on_token(void *arg, int32_t token)
 {
     struct stream *s = arg;
@@ -42,7 +55,7 @@ static bool on_token(void *arg, int32_t token)
         s->out.length -= blank;
     }
     if (s->print && s->out.length > before) {
-        fwrite(s->out.data + before, 1, s->out.length - before, stdout);
+        print_answer(s, before);
         fflush(stdout);
     }
     return true;
@@ -108,7 +121,7 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     if (status == VLMP_OK && args->json) {
         status = print_json(&stream, &stats, err);
     } else if (status == VLMP_OK) {
-        fwrite(stream.out.data + before, 1, stream.out.length - before, stdout);
+        print_answer(&stream, before);
         putchar('\n');
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
@@ -143,12 +156,14 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
-    vlmp_pictures pictures;
-    char **paths = vlmp_alloc(o->images.count, sizeof *paths);
-    if (paths == NULL) return vlmp_fail_memory(err, "pictures");
-    for (size_t i = 0; i < o->images.count; i++)
-        paths[i] = strdup(o->images.items[i]);
-    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
+    vlmp_pictures pictures = {0};
+    char **paths = vlmp_calloc(o->images.count, sizeof *paths);
+    int status = paths != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        if ((paths[i] = strdup(o->images.items[i])) == NULL)
+            status = vlmp_fail_memory(err, o->images.items[i]);
+    if (status == VLMP_OK)
+        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
     vlmp_question question = {.prompt = o->prompt,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
@@ -156,12 +171,16 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
     vlmp_sequence sequence = {0};
     vlmp_prompt text = {0};
     if (status == VLMP_OK) status = vlmp_reader_sequence(reader, &question, &sequence, &text, err);
-    if (status == VLMP_OK && o->print_prompt) fprintf(stderr, "%s\n", text.text);
+    if (status == VLMP_OK && o->print_prompt) {
+        vlmp_show(stderr, VLMP_ESCAPE_TEXT, text.text, strlen(text.text));
+        fputc('\n', stderr);
+    }
     if (status == VLMP_OK) status = answer(args, o, engine, reader, &sequence, err);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_prompt_free(&text);
     vlmp_sequence_free(&sequence);
     vlmp_pictures_free(&pictures);
-    for (size_t i = 0; i < o->images.count; i++)
+    for (size_t i = 0; paths != NULL && i < o->images.count; i++)
         free(paths[i]);
     free(paths);
     return status;

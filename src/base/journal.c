@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/base/file.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 
 /* A record: head (below), name, payload. Integers are little-endian.
  *
@@ -54,16 +54,14 @@ static uint64_t get_le(const unsigned char *in, int bytes)
     return value;
 }
 
-/* false: out of memory. */
-static bool head_hash(const unsigned char *head, const char *name, size_t length,
+static void head_hash(const unsigned char *head, const char *name, size_t length,
                       char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return false;
-    vlmp_sha256_update(hash, head, HEAD - 64);
-    vlmp_sha256_update(hash, name, length);
-    vlmp_sha256_finish(hash, hex);
-    return true;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, head, HEAD - 64);
+    vlmp_sha256_update(&hash, name, length);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 static int add_record(vlmp_journal *j, vlmp_journal_record record, vlmp_error *err)
@@ -86,14 +84,13 @@ typedef struct {
     size_t length;
 } payload;
 
-static bool payload_hash(const payload *from, char hex[VLMP_SHA256_HEX])
+static void payload_hash(const payload *from, char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return false;
-    vlmp_sha256_update(hash, from->head, from->head_length);
-    vlmp_sha256_update(hash, from->bytes, from->length);
-    vlmp_sha256_finish(hash, hex);
-    return true;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, from->head, from->head_length);
+    vlmp_sha256_update(&hash, from->bytes, from->length);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 /* The head of a record into head; its name and hash into record. */
@@ -107,8 +104,8 @@ static int make_head(vlmp_journal *j, const char *name, const payload *from,
     record->offset = j->end + HEAD + name_length;
     record->length = (uint64_t)from->head_length + from->length;
     record->name = vlmp_arena_copy(&j->arena, name, name_length);
-    if (record->name == NULL || !payload_hash(from, record->sha256))
-        return vlmp_fail_memory(err, j->path);
+    if (record->name == NULL) return vlmp_fail_memory(err, j->path);
+    payload_hash(from, record->sha256);
     put_le(head, MAGIC, 4);
     put_le(head + 4, record->kind, 4);
     put_le(head + 8, name_length, 4);
@@ -116,7 +113,7 @@ static int make_head(vlmp_journal *j, const char *name, const payload *from,
     put_le(head + 16, record->length, 8);
     memcpy(head + 24, record->sha256, 64);
     char hex[VLMP_SHA256_HEX];
-    if (!head_hash(head, name, name_length, hex)) return vlmp_fail_memory(err, j->path);
+    head_hash(head, name, name_length, hex);
     memcpy(head + 88, hex, 64);
     return VLMP_OK;
 }
@@ -164,15 +161,16 @@ static int payload_intact(const vlmp_journal *j, const vlmp_journal_record *reco
 {
     const size_t piece = (size_t)1 << 20;
     unsigned char *buffer = vlmp_alloc(piece, 1);
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    int status = buffer == NULL || hash == NULL ? vlmp_fail_memory(err, j->path) : VLMP_OK;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    int status = buffer == NULL ? vlmp_fail_memory(err, j->path) : VLMP_OK;
     for (uint64_t at = 0; at < record->length && status == VLMP_OK; at += piece) {
         size_t want = record->length - at < piece ? (size_t)(record->length - at) : piece;
         status = read_at(j, record->offset + at, buffer, want, err);
-        if (status == VLMP_OK) vlmp_sha256_update(hash, buffer, want);
+        if (status == VLMP_OK) vlmp_sha256_update(&hash, buffer, want);
     }
-    char hex[VLMP_SHA256_HEX] = "";
-    if (hash != NULL) vlmp_sha256_finish(hash, hex);
+    char hex[VLMP_SHA256_HEX];
+    vlmp_sha256_finish(&hash, hex);
     free(buffer);
     *intact = memcmp(hex, record->sha256, 64) == 0;
     return status;
@@ -192,7 +190,7 @@ static int scan_record(vlmp_journal *j, uint64_t offset, uint64_t file_bytes,
     if (name_length > VLMP_JOURNAL_MAX_NAME || file_bytes - offset - HEAD < name_length)
         return VLMP_OK;
     VLMP_TRY(read_at(j, offset + HEAD, name, name_length, err));
-    if (!head_hash(head, name, name_length, hex)) return vlmp_fail_memory(err, j->path);
+    head_hash(head, name, name_length, hex);
     if (memcmp(hex, head + 88, 64) != 0) return VLMP_OK;
     record->kind = (uint32_t)get_le(head + 4, 4);
     record->offset = offset + HEAD + name_length;
@@ -290,9 +288,14 @@ static int start(vlmp_journal *j, const char *identity, vlmp_error *err)
 
 static int open_file(vlmp_journal *j, const char *identity, vlmp_journal_mode mode, vlmp_error *err)
 {
-    j->fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+    j->fd = open(j->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (j->fd < 0 && errno == ELOOP)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s: is a link, which is not followed; remove it",
+                         j->path);
     if (j->fd < 0) return vlmp_fail_errno(err, "%s: cannot open", j->path);
-    if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
+    bool locked = flock(j->fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) return vlmp_fail_errno(err, "%s: cannot lock", j->path);
+    if (!locked)
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
                          "%s: another run is using it; wait for it or choose another --work folder",
                          j->path);

@@ -38,14 +38,13 @@ void vlmp_calibration_free(vlmp_calibration *calibration)
 void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
                     char id[VLMP_SHA256_HEX])
 {
-    id[0] = '\0';
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (int i = 0; i < count; i++)
-        vlmp_sha256_update(hash, pictures[i].bytes, pictures[i].length);
-    vlmp_sha256_update(hash, prompt, strlen(prompt) + 1);
-    vlmp_sha256_update(hash, answer, strlen(answer) + 1);
-    vlmp_sha256_finish(hash, id);
+        vlmp_sha256_update(&hash, pictures[i].bytes, pictures[i].length);
+    vlmp_sha256_update(&hash, prompt, strlen(prompt) + 1);
+    vlmp_sha256_update(&hash, answer, strlen(answer) + 1);
+    vlmp_sha256_finish(&hash, id);
 }
 
 /* Integers of one sample, in "samples.table". */
@@ -145,18 +144,18 @@ static int export_statistics(const vlmp_calibration *c, struct exporter *e, vlmp
 static int digest_samples(const vlmp_calibration *c, char data[VLMP_SHA256_HEX],
                           char tokens[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (size_t i = 0; i < c->count; i++)
-        vlmp_sha256_update(hash, c->samples[i].id, sizeof c->samples[i].id);
-    vlmp_sha256_finish(hash, data);
+        vlmp_sha256_update(&hash, c->samples[i].id, sizeof c->samples[i].id);
+    vlmp_sha256_finish(&hash, data);
     vlmp_sequence *sequences = vlmp_alloc(c->count, sizeof *sequences);
     if (sequences == NULL) return vlmp_fail_memory(err, "samples");
     for (size_t i = 0; i < c->count; i++)
         sequences[i] = c->samples[i].sequence;
-    int status = vlmp_tokens_digest(sequences, (int)c->count, tokens, err);
+    vlmp_tokens_digest(sequences, (int)c->count, tokens);
     free(sequences);
-    return status;
+    return VLMP_OK;
 }
 
 static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const char **out,

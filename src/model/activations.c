@@ -8,6 +8,7 @@
 
 #include "src/base/file.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 
 int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t memory_limit,
                             const char *folder, vlmp_error *err)

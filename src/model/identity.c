@@ -103,17 +103,15 @@ void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX
     vlmp_sha256_hex(text, (size_t)used, hex);
 }
 
-int vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX],
-                       vlmp_error *err)
+void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (int i = 0; i < count; i++) {
         int32_t border[2] = {sequences[i].length, sequences[i].answer_from};
-        vlmp_sha256_update(hash, border, sizeof border);
-        vlmp_sha256_update(hash, sequences[i].ids,
+        vlmp_sha256_update(&hash, border, sizeof border);
+        vlmp_sha256_update(&hash, sequences[i].ids,
                            (size_t)sequences[i].length * sizeof *sequences[i].ids);
     }
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256_finish(&hash, hex);
 }

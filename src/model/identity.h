@@ -35,5 +35,4 @@ void vlmp_identity_lines(const vlmp_identity *identity, vlmp_buffer *out);
 void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX]);
 
 /* SHA-256 over lengths, answers' borders and token ids of sequences[count]. */
-int vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX],
-                       vlmp_error *err);
+void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX]);

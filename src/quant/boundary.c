@@ -79,17 +79,18 @@ static int check_hash(int fd, const char *path, const struct note *note, vlmp_er
 {
     char hex[VLMP_SHA256_HEX];
     unsigned char *piece = vlmp_alloc(PIECE, 1);
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    int status = piece != NULL && hash != NULL ? VLMP_OK : vlmp_fail_memory(err, path);
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    int status = piece != NULL ? VLMP_OK : vlmp_fail_memory(err, path);
     for (uint64_t at = 0; at < note->bytes && status == VLMP_OK; at += PIECE) {
         size_t length = note->bytes - at < PIECE ? (size_t)(note->bytes - at) : PIECE;
         vlmp_error fault = {0};
         if (vlmp_read_all(fd, piece, length, path, &fault) != VLMP_OK)
             status = as_damage(err, &fault);
         else
-            vlmp_sha256_update(hash, piece, length);
+            vlmp_sha256_update(&hash, piece, length);
     }
-    if (hash != NULL) vlmp_sha256_finish(hash, hex);
+    vlmp_sha256_finish(&hash, hex);
     free(piece);
     if (status == VLMP_OK && strcmp(hex, note->sha256) != 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: damaged", path);
@@ -201,11 +202,12 @@ static int write_file(const char *path, vlmp_activations *const *stores, int cou
         return vlmp_fail_errno(err, "%s: cannot be replaced", path);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return vlmp_fail_errno(err, "%s: cannot create", path);
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    int status = hash != NULL ? VLMP_OK : vlmp_fail_memory(err, path);
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    int status = VLMP_OK;
     for (int i = 0; i < count && status == VLMP_OK; i++)
-        status = vlmp_activations_save(stores[i], fd, path, hash, err);
-    if (hash != NULL) vlmp_sha256_finish(hash, hex);
+        status = vlmp_activations_save(stores[i], fd, path, &hash, err);
+    vlmp_sha256_finish(&hash, hex);
     if (status == VLMP_OK && fsync(fd) != 0 && errno != EINVAL)
         status = vlmp_fail_errno(err, "%s: cannot flush", path);
     if (close(fd) != 0 && status == VLMP_OK)

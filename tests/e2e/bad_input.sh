@@ -110,7 +110,7 @@ done
 for picture in huge.png huge.jpg; do # refused by its header, before memory is asked for
     [ -z "${VLMP_SANITIZED-}" ] || break # whose shadow memory is larger than the limit
     refused "data/$picture: .*(100000|65500)" \
-        bash -c "ulimit -v 1500000; exec vlm-run '$model' --image data/$picture --prompt x"
+        bash -c "ulimit -v 1500000; exec vlm-run '$model' --image data/$picture --prompt x --threads 2"
 done
 
 # Noise makes useless statistics; --skip-broken lets so many through and lists each.

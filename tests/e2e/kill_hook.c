@@ -2,8 +2,9 @@
  *
  *     VLMP_KILL_AT=N LD_PRELOAD=libkill_hook.so PROGRAM…
  *
- * Counted are write, fsync, ftruncate, rename and unlink, standard streams apart. A write at which
- * the process dies has put half of its bytes; the other calls have done nothing yet. */
+ * Counted are write, fsync, ftruncate, rename, renameat2 and unlink, standard streams apart. A
+ * write at which the process dies has put half of its bytes; the other calls have done nothing yet.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,8 @@ __attribute__((visibility("default"))) ssize_t write(int fd, const void *bytes, 
 __attribute__((visibility("default"))) int fsync(int fd);
 __attribute__((visibility("default"))) int ftruncate(int fd, off_t length);
 __attribute__((visibility("default"))) int rename(const char *from, const char *to);
+__attribute__((visibility("default"))) int renameat2(int from_at, const char *from, int to_at,
+                                                     const char *to, unsigned flags);
 __attribute__((visibility("default"))) int unlink(const char *path);
 
 /* Whether this call is the one. */
@@ -55,6 +58,12 @@ int rename(const char *from, const char *to)
 {
     die_at_last();
     return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags)
+{
+    die_at_last();
+    return (int)syscall(SYS_renameat2, from_at, from, to_at, to, flags);
 }
 
 int unlink(const char *path)

@@ -216,8 +216,8 @@ static void only_what_the_journal_names(void **state)
     make_two(false);
     start(&f, VLMP_JOURNAL_REPLACE);
     assert_false(f.boundary.found);
-    assert_false(vlmp_file_exists(temp_path("b-0")));
-    assert_false(vlmp_file_exists(temp_path("b-1")));
+    assert_int_not_equal(access(temp_path("b-0"), F_OK), 0);
+    assert_int_not_equal(access(temp_path("b-1"), F_OK), 0);
     /* A link is replaced, not followed. */
     temp_write("notes", "mine", 4);
     assert_int_equal(symlink(temp_path("notes"), temp_path("b-0")), 0);
@@ -231,7 +231,7 @@ static void only_what_the_journal_names(void **state)
     free(text);
     expect(true, 1, 0);
     vlmp_boundary_remove(path);
-    assert_false(vlmp_file_exists(temp_path("b-0")));
+    assert_int_not_equal(access(temp_path("b-0"), F_OK), 0);
 }
 
 static void often_enough(void **state)

@@ -164,8 +164,7 @@ static void edit_header(const char *name, const char *from, const char *to, int 
     size_t at = vlmp_st_header_hash_at((unsigned char *)file, padded);
     if (rehash && at > 0) {
         char hex[VLMP_SHA256_HEX];
-        vlmp_error err = {0};
-        assert_int_equal(vlmp_st_header_hash((unsigned char *)file, padded, at, hex, &err), 0);
+        vlmp_st_header_hash((unsigned char *)file, padded, at, hex);
         memcpy(file + at, hex, 64);
     }
     temp_write(name, file, padded + golden_length - start);

@@ -227,6 +227,50 @@ static void impossible_plans_are_refused(void **state)
     model->close(model);
 }
 
+/* A name that no reader accepts is refused before work, whatever tool made the folder. */
+static void unreadable_names_are_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a\nb.txt", "\x1b[31m.json", "x\x7f.md", "\xff.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[100];
+        snprintf(path, sizeof path, "model/%s", names[i]);
+        temp_write(path, "text", 4);
+        vlmp_source *source = open_model();
+        vlmp_packed_plan plan;
+        vlmp_error err = {0};
+        assert_int_equal(vlmp_packed_plan_init(&plan, source, &err), VLMP_ERR_INPUT);
+        assert_non_null(strstr(err.message, names[i]));
+        vlmp_packed_plan_free(&plan);
+        source->close(source);
+        assert_int_equal(remove(temp_path(path)), 0);
+    }
+    /* Unseen characters that are no controls are kept. */
+    temp_write("model/a\xe2\x80\xae"
+               "b.txt",
+               "text", 4);
+    vlmp_source *source = open_model(), *packed;
+    vlmp_packed_plan plan;
+    vlmp_error err = {0};
+    char digest[VLMP_SHA256_HEX];
+    size_t length;
+    assert_int_equal(vlmp_packed_plan_init(&plan, source, &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_write(&plan, NULL, 0, temp_path("bidi.vlmp"), false, read_fill,
+                                       NULL, digest, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_packed_open(&packed, temp_path("bidi.vlmp"), &err), VLMP_OK);
+    assert_non_null(packed->file(packed,
+                                 "a\xe2\x80\xae"
+                                 "b.txt",
+                                 &length));
+    packed->close(packed);
+    vlmp_packed_plan_free(&plan);
+    source->close(source);
+    assert_int_equal(remove(temp_path("model/a\xe2\x80\xae"
+                                      "b.txt")),
+                     0);
+}
+
 /* What was there when the journal was opened and is gone now is an error, and never "not done". */
 static void unreadable_records_are_errors(void **state)
 {
@@ -324,6 +368,7 @@ int main(void)
         cmocka_unit_test(keeping_all_keeps_the_digest),
         cmocka_unit_test(infinity_that_is_kept_is_found),
         cmocka_unit_test(impossible_plans_are_refused),
+        cmocka_unit_test(unreadable_names_are_refused),
         cmocka_unit_test(sink_keeps_and_gives),
         cmocka_unit_test(unreadable_records_are_errors),
     };
