@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/dataset.h"
 #include "src/base/json.h"
 #include "src/runtime/session.h"
 #include "tools/cli.h"
@@ -122,13 +123,21 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
-    vlmp_pictures pictures;
+    vlmp_pictures pictures = {0};
     char **paths = vlmp_alloc(o->images.count, sizeof *paths);
-    if (paths == NULL) return vlmp_fail_memory(err, "pictures");
+    const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
+    if (paths == NULL || parts == NULL) return vlmp_fail_memory(err, "pictures");
     for (size_t i = 0; i < o->images.count; i++)
         paths[i] = strdup(o->images.items[i]);
-    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
-    vlmp_question question = {.prompt = o->prompt,
+    int status = VLMP_OK;
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        status = vlmp_check_picture_name(o->images.items[i], "--image", err);
+    if (status == VLMP_OK)
+        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    parts[o->images.count] = o->prompt;
+    vlmp_chat_message turn = {"user", parts, o->images.count + 1};
+    vlmp_question question = {.turns = &turn,
+                              .turn_count = 1,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
                               .image_names = paths};
@@ -143,6 +152,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     for (size_t i = 0; i < o->images.count; i++)
         free(paths[i]);
     free(paths);
+    free(parts);
     return status;
 }
 
