@@ -54,6 +54,8 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "answer");
     vlmp_json_put_bytes(&w, s->out.data != NULL ? s->out.data : "", s->out.length);
+    vlmp_json_key(&w, "interrupted");
+    vlmp_json_put_bool(&w, vlmp_interrupted() != 0);
     vlmp_json_key(&w, "prompt_tokens");
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
@@ -110,6 +112,10 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
     }
+    /* What there is of the answer has been printed. */
+    if (status == VLMP_OK && vlmp_interrupted())
+        status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted after %d tokens of the answer",
+                           stats.new_tokens);
     vlmp_text_stream_free(stream.text);
     vlmp_buffer_free(&stream.out);
     vlmp_session_free(session);
