@@ -14,6 +14,7 @@ typedef struct {
     int count, capacity;
     vlmp_sequence *heads; /* [count] sizes and answers; ids, plans and pixels are NULL */
     uint64_t *offsets;    /* [count] in the file */
+    char *path;           /* which the file had, for messages */
 } vlmp_sequence_store;
 
 #define VLMP_NO_SEQUENCES \
