@@ -67,12 +67,17 @@ static const char *folder_file_at(const vlmp_source *self, size_t index)
     return index < files->count ? files->entries[index].name : NULL;
 }
 
+static const vlmp_map *map_of(const folder *f, const vlmp_tensor *tensor)
+{
+    size_t i = 0;
+    while (tensor->file != f->shards[i].path)
+        i++;
+    return &f->shards[i].map;
+}
+
 static void folder_release(const vlmp_source *self, const vlmp_tensor *tensor)
 {
-    const folder *f = as_folder(self);
-    for (size_t i = 0; i < f->shard_count; i++)
-        if (tensor->file == f->shards[i].path)
-            vlmp_map_release(&f->shards[i].map, (size_t)tensor->file_offset, tensor->bytes);
+    vlmp_map_release(map_of(as_folder(self), tensor), (size_t)tensor->file_offset, tensor->bytes);
 }
 
 static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
@@ -82,8 +87,11 @@ static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
         char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(f->table.count, sizeof *hashes);
         if (hashes == NULL) return vlmp_fail_memory(err, "hashes");
         int status = VLMP_OK;
-        for (size_t i = 0; i < f->table.count && status == VLMP_OK; i++)
-            status = vlmp_tensor_sha256(self, &f->table.tensors[i], hashes[i], err);
+        for (size_t i = 0; i < f->table.count && status == VLMP_OK; i++) {
+            const vlmp_tensor *tensor = &f->table.tensors[i];
+            status = vlmp_map_sha256(map_of(f, tensor), (size_t)tensor->file_offset, tensor->bytes,
+                                     hashes[i], err);
+        }
         if (status == VLMP_OK) status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
         free(hashes);
         VLMP_TRY(status);

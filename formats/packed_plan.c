@@ -33,7 +33,7 @@ static int add_file(vlmp_packed_plan *plan, const char *name, vlmp_error *err)
     if (length < 0 || (size_t)length >= sizeof full)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the file name '%.80s…' is too long; rename it",
                          plan->source->path, name);
-    vlmp_tensor tensor = {.dtype = VLMP_U8, .rank = 1, .source_name = name, .file = name};
+    vlmp_tensor tensor = {.dtype = VLMP_U8, .rank = 1, .file = name};
     tensor.data = (const unsigned char *)plan->source->file(plan->source, name, &tensor.bytes);
     tensor.shape[0] = (int64_t)tensor.bytes;
     tensor.name = vlmp_arena_copy(&plan->arena, full, (size_t)length);

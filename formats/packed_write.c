@@ -13,8 +13,6 @@
 #define PIECE       ((size_t)1 << 20) /* bytes moved at a time */
 #define FIXED_PAIRS 8
 
-static const char no_hash[] = "0000000000000000000000000000000000000000000000000000000000000000";
-
 /* A file in the making. */
 typedef struct {
     const vlmp_packed_plan *plan;
@@ -65,8 +63,8 @@ static int draft_init(draft *d, const vlmp_packed_plan *plan, const vlmp_packed_
         qsort(d->linears, plan->linear_count, sizeof *d->linears, by_computation);
     }
     for (size_t i = 0; i < count; i++)
-        memcpy(d->hashes[i], no_hash, sizeof no_hash);
-    memcpy(d->digest, no_hash, sizeof no_hash);
+        memcpy(d->hashes[i], VLMP_ST_NO_HASH, VLMP_SHA256_HEX);
+    memcpy(d->digest, VLMP_ST_NO_HASH, VLMP_SHA256_HEX);
     return VLMP_OK;
 }
 
@@ -106,28 +104,6 @@ static void put_linears(vlmp_json_writer *w, const draft *d)
     vlmp_json_close(w, '}');
 }
 
-static void put_tensors(vlmp_json_writer *w, const draft *d)
-{
-    vlmp_json_open(w, '{');
-    for (size_t i = 0; i < d->plan->tensor_count; i++) {
-        const vlmp_tensor *tensor = &d->tensors[i];
-        vlmp_json_key(w, tensor->name);
-        vlmp_json_open(w, '{');
-        if (!vlmp_packed_is_file(tensor->name)) {
-            vlmp_json_key(w, "source");
-            vlmp_json_put_string(w, tensor->source_name);
-        }
-        vlmp_json_key(w, "sha256");
-        vlmp_json_put_string(w, d->hashes[i]);
-        if (tensor->unused) {
-            vlmp_json_key(w, "unused");
-            vlmp_json_put_bool(w, true);
-        }
-        vlmp_json_close(w, '}');
-    }
-    vlmp_json_close(w, '}');
-}
-
 /* Bytes that a text takes in a JSON string, without the quotes. */
 static size_t quoted_length(const char *text, size_t length, bool *failed)
 {
@@ -158,7 +134,7 @@ static void put_header(draft *d, vlmp_json_writer lists[3], vlmp_st_pair *pairs)
     pairs[n++] = (vlmp_st_pair){"format", "pt", 2};
     pairs[n++] = (vlmp_st_pair){"vlmp.version", VLMP_PACKED_VERSION, 1};
     pairs[n++] = (vlmp_st_pair){"vlmp.requires", lists[0].out.data, lists[0].out.length};
-    pairs[n++] = (vlmp_st_pair){"vlmp.header", no_hash, 64};
+    pairs[n++] = (vlmp_st_pair){"vlmp.header", VLMP_ST_NO_HASH, 64};
     pairs[n++] = (vlmp_st_pair){"vlmp.digest", d->digest, 64};
     pairs[n++] = (vlmp_st_pair){"vlmp.config", config, length};
     pairs[n++] = (vlmp_st_pair){"vlmp.linears", lists[1].out.data, lists[1].out.length};
@@ -191,7 +167,7 @@ static int build_header(draft *d, vlmp_error *err)
     memset(lists, 0, sizeof lists);
     put_requires(&lists[0], d);
     put_linears(&lists[1], d);
-    put_tensors(&lists[2], d);
+    vlmp_st_put_hashes(&lists[2], d->tensors, d->hashes, d->plan->tensor_count);
     vlmp_st_pair *pairs = vlmp_alloc(FIXED_PAIRS + d->entry_count, sizeof *pairs);
     bool failed = pairs == NULL;
     for (int i = 0; i < 3; i++)
@@ -212,14 +188,7 @@ static int build_header(draft *d, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: a name or the metadata is not valid UTF-8 near '%.40s'",
                          d->plan->source->path, d->header.data + 8 + (valid < 40 ? 0 : valid - 40));
-    char hex[VLMP_SHA256_HEX];
-    unsigned char *bytes = (unsigned char *)d->header.data;
-    size_t at = vlmp_packed_header_hash_at(bytes, d->header.length);
-    if (at == 0)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "the metadata key 'vlmp.header' is reserved");
-    VLMP_TRY(vlmp_packed_header_hash(bytes, d->header.length, at, hex, err));
-    memcpy(d->header.data + at, hex, 64);
-    return VLMP_OK;
+    return vlmp_st_seal_header((unsigned char *)d->header.data, d->header.length, err);
 }
 
 int vlmp_packed_size(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
@@ -275,14 +244,7 @@ static int compute_digest(draft *d, vlmp_error *err)
     size_t count = 0;
     while (count < d->plan->tensor_count && !vlmp_packed_is_file(d->tensors[count].name))
         count++; /* files are last */
-    vlmp_tensor_table table = {.count = count};
-    table.tensors = vlmp_alloc(count, sizeof *table.tensors);
-    if (table.tensors == NULL) return vlmp_fail_memory(err, "list of tensors");
-    if (count > 0) memcpy(table.tensors, d->tensors, count * sizeof *table.tensors);
-    int status = vlmp_tensor_table_index(&table, err);
-    if (status == VLMP_OK) status = vlmp_tensor_table_digest(&table, d->hashes, d->digest, err);
-    vlmp_tensor_table_free(&table);
-    return status;
+    return vlmp_tensors_digest(d->tensors, d->hashes, count, d->digest, err);
 }
 
 /* Over the place that was kept for it: the hashes are known only now. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/st_hash.h"
 #include "src/base/json.h"
 
 #define PIECE ((size_t)1 << 20) /* bytes asked from a reader at a time */
@@ -100,23 +101,25 @@ static int write_header(vlmp_outfile *file, const ordered *order, size_t count,
     if (tensors == NULL) return vlmp_fail_memory(err, file->path);
     for (size_t i = 0; i < count; i++)
         tensors[i] = order[i].tensor;
-    vlmp_buffer json = {0};
-    vlmp_st_put_header(&json, pairs, pair_count, tensors, count);
+    vlmp_buffer header = {0};
+    vlmp_buffer_append(&header, "\0\0\0\0\0\0\0\0", 8);
+    vlmp_st_put_header(&header, pairs, pair_count, tensors, count);
     free(tensors);
-    while (json.length % 8 != 0 && !json.failed)
-        vlmp_buffer_text(&json, " ");
-    unsigned char prefix[8];
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (unsigned char)((uint64_t)json.length >> 8 * i);
+    while (header.length % 8 != 0 && !header.failed)
+        vlmp_buffer_text(&header, " ");
     int status = VLMP_OK;
-    if (json.failed)
+    if (header.failed)
         status = vlmp_fail_memory(err, file->path);
-    else if (json.length > VLMP_ST_MAX_HEADER)
+    else if (header.length - 8 > VLMP_ST_MAX_HEADER)
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
-                           file->path, json.length);
-    if (status == VLMP_OK) status = vlmp_outfile_write(file, prefix, sizeof prefix, err);
-    if (status == VLMP_OK) status = vlmp_outfile_write(file, json.data, json.length, err);
-    vlmp_buffer_free(&json);
+                           file->path, header.length - 8);
+    for (int i = 0; i < 8 && status == VLMP_OK; i++)
+        header.data[i] = (char)((uint64_t)(header.length - 8) >> 8 * i);
+    for (size_t i = 0; i < pair_count && status == VLMP_OK; i++)
+        if (strcmp(pairs[i].key, "vlmp.header") == 0)
+            status = vlmp_st_seal_header((unsigned char *)header.data, header.length, err);
+    if (status == VLMP_OK) status = vlmp_outfile_write(file, header.data, header.length, err);
+    vlmp_buffer_free(&header);
     return status;
 }
 

@@ -25,7 +25,8 @@ typedef int vlmp_st_read_fn(void *arg, size_t index, uint64_t offset, void *out,
 
 /* A whole file, laid out as the reference implementation does: wider types first, then by name; the
  * header padded to a multiple of 8. A tensor's bytes are at data, or, where that is NULL, come from
- * read (which may be NULL when no data is). The file appears complete or not at all. */
+ * read (which may be NULL when no data is). A pair "vlmp.header" with the value VLMP_ST_NO_HASH
+ * gets the hash of the header (st_hash.h). The file appears complete or not at all. */
 int vlmp_safetensors_write(const char *path, bool force, const vlmp_tensor *tensors,
                            size_t tensor_count, const vlmp_st_pair *pairs, size_t pair_count,
                            vlmp_st_read_fn *read, void *arg, vlmp_error *err);

@@ -8,6 +8,9 @@
 
 typedef struct {
     vlmp_dataset *data;
+    size_t most;     /* the first so many records are looked at; 0: all */
+    int64_t allowed; /* broken ones that are left out */
+    int context;     /* tokens; longer samples are left out whatever is allowed */
     size_t count;         /* samples that are evaluated */
     uint32_t *records;    /* [count] their places in the data set, rising */
     vlmp_sample_ids *ids; /* [count] */
@@ -16,14 +19,14 @@ typedef struct {
     size_t conversations; /* samples with more than one answer */
     vlmp_left_out *left_out; /* [left_out_count] broken, or too long */
     size_t left_out_count;
-    size_t too_long; /* of them */
+    size_t too_long;            /* of them */
+    const char *first_too_long; /* its reason */
 } vlmp_eval_data;
 
-/* Looks at the first `most` records: each must be read, decoded and tokenized by the reader.
- * allowed: broken ones that are left out; samples longer than the model's context are left out
- * whatever it is. No sample left is VLMP_ERR_INPUT. */
-int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_t most,
-                          int64_t allowed, const vlmp_cli_args *args, vlmp_error *err);
+/* Looks at all records: each must be read, decoded and tokenized by the reader. A sample without an
+ * answer needs room for one. No sample left is VLMP_ERR_INPUT. */
+int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader,
+                          const vlmp_cli_args *args, vlmp_error *err);
 void vlmp_eval_data_free(vlmp_eval_data *data);
 
 /* Sample i; free it with vlmp_sample_free. */

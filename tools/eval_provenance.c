@@ -134,6 +134,46 @@ static void read_run_file(const vlmp_source *source, vlmp_eval_result *result)
     cJSON_Delete(run);
 }
 
+int vlmp_eval_origin(vlmp_identity *out, vlmp_source *source, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_identity_of(out, source, err));
+    if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    cJSON *provenance;
+    VLMP_TRY(parse_note(&provenance, source, "vlmp.provenance", err));
+    const cJSON *made_from = vlmp_json_get(provenance, "source");
+    if (cJSON_IsString(made_from) && strlen(made_from->valuestring) == VLMP_SHA256_HEX - 1)
+        memcpy(out->tensors, made_from->valuestring, VLMP_SHA256_HEX);
+    cJSON_Delete(provenance);
+    return VLMP_OK;
+}
+
+int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
+                           vlmp_error *err)
+{
+    const vlmp_reference *r = job->reference;
+    vlmp_identity origin;
+    /* Two folders of one call are two models that the user wants compared; hashing every byte of
+     * them would say what their names say. */
+    if (!r->saved && strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    VLMP_TRY(vlmp_eval_origin(&origin, source, err));
+    const char *what = vlmp_identity_difference(&origin, &r->model);
+    if (what == NULL) return VLMP_OK;
+    if (!r->saved)
+        return vlmp_result_note(result, err,
+                                "not made from the reference as it is now (%s differ%s): figures "
+                                "are about more than quantization",
+                                what, strcmp(what, "weights") == 0 ? "" : "s");
+    if (strcmp(origin.tensors, r->model.tensors) != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: made with another model, %s (weights %.12s…), than %s (%.12s…); save "
+                         "this one's, or give --reference MODEL to compare two models",
+                         r->where, r->name, r->model.tensors, job->path, origin.tensors);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: its %s differs from the one that %s was made with; make the reference "
+                     "again with --save-reference",
+                     job->path, what, r->where);
+}
+
 int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
                          vlmp_error *err)
 {

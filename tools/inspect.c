@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "formats/safetensors.h"
+#include "formats/tensor_file.h"
 #include "src/base/file.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
 
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
 {
@@ -53,6 +56,23 @@ void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length)
     cJSON_Delete(tree);
 }
 
+struct kind {
+    const char *key; /* metadata that says it; NULL: none of ours */
+    const char *name, *title, *hint;
+};
+
+static const struct kind *kind_of(const vlmp_safetensors *file)
+{
+    static const struct kind kinds[] = {
+        {VLMP_CALIBRATION_KEY, "calibration", "calibration file", "run vlm-calibrate again"},
+        {VLMP_REFERENCE_KEY, "reference", "saved reference", "make it again with --save-reference"},
+        {NULL, "safetensors", "safetensors file, not a packed model; it carries no hashes", NULL}};
+    const struct kind *kind = kinds;
+    while (kind->key != NULL && vlmp_safetensors_metadata(file, kind->key, NULL) == NULL)
+        kind++;
+    return kind;
+}
+
 bool vlmp_is_other_file(const char *path)
 {
     vlmp_error ignored = {0};
@@ -64,11 +84,12 @@ bool vlmp_is_other_file(const char *path)
     bool other = true;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
+    other |= kind_of(&file)->key != NULL;
     vlmp_safetensors_close(&file);
     return other;
 }
 
-static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
+static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool verified)
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
@@ -76,7 +97,11 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
     vlmp_json_key(w, "path");
     vlmp_json_put_string(w, file->path);
     vlmp_json_key(w, "kind");
-    vlmp_json_put_string(w, "safetensors");
+    vlmp_json_put_string(w, kind_of(file)->name);
+    vlmp_json_key(w, "digest");
+    vlmp_json_put_string(w, vlmp_safetensors_metadata(file, "vlmp.digest", NULL));
+    vlmp_json_key(w, "verified");
+    vlmp_json_put_bool(w, verified);
     vlmp_json_key(w, "metadata");
     vlmp_json_open(w, '{');
     for (size_t i = 0; i < file->pair_count; i++) {
@@ -108,11 +133,14 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
     vlmp_json_close(w, '}');
 }
 
-static int print_file(const vlmp_safetensors *file, vlmp_error *err)
+static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *err)
 {
     vlmp_column columns[] = {
         {"tensor", false, 0}, {"type", false, 0}, {"shape", true, 0}, {"bytes", true, 0}};
-    printf("%s: safetensors file, not a packed model; it carries no hashes\n", file->path);
+    printf("%s: %s\n", file->path, kind_of(file)->title);
+    const char *digest = vlmp_safetensors_metadata(file, "vlmp.digest", NULL);
+    if (digest != NULL) printf("digest %s\n", digest);
+    if (verified) puts("verified: every hash matches");
     for (size_t i = 0; i < file->pair_count; i++)
         printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
                file->pairs[i].length <= 60 ? ", " : "",
@@ -133,16 +161,42 @@ static int print_file(const vlmp_safetensors *file, vlmp_error *err)
     return vlmp_rows_print(&rows, columns, !good, err);
 }
 
-int vlmp_inspect_other(const char *path, bool json, vlmp_error *err)
+int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total)
+{
+    (void)total;
+    vlmp_progress_update(arg, (double)done, NULL);
+    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
+}
+
+static int verify_file(const vlmp_safetensors *file, const vlmp_cli_args *args, vlmp_error *err)
+{
+    const struct kind *kind = kind_of(file);
+    if (kind->key == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: a safetensors file that is none of ours carries no hashes; leave "
+                         "--verify out",
+                         file->path);
+    vlmp_tensor_file *hashed;
+    VLMP_TRY(vlmp_tensor_file_open(&hashed, file->path, kind->key, kind->hint, err));
+    vlmp_progress progress;
+    vlmp_progress_begin(&progress, args, "checking bytes",
+                        (double)(file->map.length - file->data_start));
+    int status = vlmp_tensor_file_verify(hashed, vlmp_verify_progress, &progress, err);
+    vlmp_progress_end(&progress);
+    vlmp_tensor_file_close(hashed);
+    return status;
+}
+
+int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify, vlmp_error *err)
 {
     vlmp_safetensors file;
     VLMP_TRY(vlmp_safetensors_open(&file, path, err));
-    int status = VLMP_OK;
-    if (!json) {
-        status = print_file(&file, err);
-    } else {
+    int status = verify ? verify_file(&file, args, err) : VLMP_OK;
+    if (status == VLMP_OK && !args->json) {
+        status = print_file(&file, verify, err);
+    } else if (status == VLMP_OK) {
         vlmp_json_writer w = {.indent = 1};
-        put_file(&w, &file);
+        put_file(&w, &file, verify);
         if (w.out.failed)
             status = vlmp_fail_memory(err, "listing");
         else

@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/base/memory.h"
 #include "src/base/table.h"
+#include "tools/cli.h"
 
 /* Rows of text cells that belong to an arena. Initialise with {.columns = n}. */
 typedef struct {
@@ -31,4 +32,9 @@ void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length);
 
 /* A regular safetensors file that is no packed model: a calibration, a saved reference. */
 bool vlmp_is_other_file(const char *path);
-int vlmp_inspect_other(const char *path, bool json, vlmp_error *err);
+
+/* verify: every hash is checked; a file that carries none is VLMP_ERR_INPUT. */
+int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify, vlmp_error *err);
+
+/* A vlmp_st_progress: arg is a vlmp_progress; stops when interrupted. */
+int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total);

@@ -330,8 +330,8 @@ static int run(struct command *c, vlmp_error *err)
     vlmp_session_free(
         c->session); /* its weights must not stay resident while activations are measured */
     c->session = NULL;
-    c->calibration.image_size = c->engine.model.config.vision.image_size;
-    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
+    vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
+    VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
     VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->calibration, &c->engine.model,
                              err));

@@ -263,13 +263,6 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     return status;
 }
 
-static int on_progress(void *arg, uint64_t done, uint64_t total)
-{
-    (void)total;
-    vlmp_progress_update(arg, (double)done, NULL);
-    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
-}
-
 static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
 {
     char digest[65];
@@ -279,7 +272,7 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
         bytes += source->at(source, i)->bytes;
     vlmp_progress progress;
     vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
-    int status = vlmp_packed_verify(source, on_progress, &progress, err);
+    int status = vlmp_packed_verify(source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
 }
@@ -288,7 +281,7 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
-    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

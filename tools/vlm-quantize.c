@@ -35,7 +35,8 @@ struct command {
     int linear_count;
     vlmp_plan plan;
     vlmp_packed_plan packed;
-    char source_digest[VLMP_SHA256_HEX], calib_digest[VLMP_SHA256_HEX];
+    vlmp_identity identity;
+    char calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
     char work[VLMP_PATH_MAX];    /* folder of spilled activations and journal */
     char journal[VLMP_PATH_MAX]; /* path */
@@ -133,14 +134,12 @@ static int load_calibration(struct command *c, vlmp_error *err)
     vlmp_tensor_file *file;
     VLMP_TRY(vlmp_tensor_file_open(&file, c->opt.calib, VLMP_CALIBRATION_KEY,
                                    "make a calibration file with vlm-calibrate", err));
-    int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
-                                         file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: made with another model (weights %.12s…, this model has %.12s…); "
-                           "run vlm-calibrate on this one",
-                           c->opt.calib, c->calibration.model_digest, c->source_digest);
-    vlmp_tensor_file_digest(file, c->calib_digest);
+    int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
+    if (status == VLMP_OK)
+        status = vlmp_calibration_import(&c->calibration, &c->engine.model, &c->identity,
+                                         vlmp_tensor_file_find, file,
+                                         vlmp_tensor_file_metadata(file), c->opt.calib, err);
+    if (status == VLMP_OK) status = vlmp_tensor_file_sha256(file, c->calib_digest, err);
     vlmp_tensor_file_close(file);
     return status;
 }
@@ -153,7 +152,7 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_key(w, "tool");
     vlmp_json_put_string(w, "vlmpack " VLMP_VERSION);
     vlmp_json_key(w, "source");
-    vlmp_json_put_string(w, c->source_digest);
+    vlmp_json_put_string(w, c->identity.tensors);
     vlmp_json_key(w, "calibration");
     vlmp_json_put_string(w, computed ? c->calib_digest : NULL);
     vlmp_json_key(w, "calibration_samples");
@@ -191,11 +190,11 @@ static int open_sink(struct command *c, vlmp_error *err)
     vlmp_buffer identity = {0};
     vlmp_json_writer recipe = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
-    vlmp_buffer_printf(
-        &identity,
-        "tool: vlmpack %s\nmodel: %s\ncalibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
-        VLMP_VERSION, c->source_digest, c->calib_digest, recipe.out.data, c->opt.sequential,
-        vlmp_ctx_describe(c->engine.ctx));
+    vlmp_buffer_printf(&identity, "tool: vlmpack %s\n", VLMP_VERSION);
+    vlmp_identity_lines(&c->identity, &identity);
+    vlmp_buffer_printf(&identity, "calibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
+                       c->calib_digest, recipe.out.data, c->opt.sequential,
+                       vlmp_ctx_describe(c->engine.ctx));
     vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
                              : c->opt.force ? VLMP_JOURNAL_REPLACE
                                             : VLMP_JOURNAL_NEW;
@@ -313,7 +312,7 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
-    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
+    VLMP_TRY(vlmp_identity_of(&c->identity, c->engine.source, err));
     VLMP_TRY(load_calibration(c, err));
     place_work(c);
     VLMP_TRY(open_sink(c, err));

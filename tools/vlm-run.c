@@ -1,4 +1,5 @@
 /* vlm-run: answers a prompt about pictures, from a model folder or a packed file. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +61,12 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
     vlmp_json_put_int(&w, stats->new_tokens);
+    vlmp_json_key(&w, "decode_steps");
+    vlmp_json_put_int(&w, stats->steps);
     vlmp_json_key(&w, "ttft_ms");
     vlmp_json_put_double(&w, 1e3 * stats->first_seconds);
     vlmp_json_key(&w, "decode_tps");
-    vlmp_json_put_double(
-        &w, stats->decode_seconds > 0 ? (stats->new_tokens - 1) / stats->decode_seconds : 0);
+    vlmp_json_put_double(&w, stats->steps > 0 ? stats->steps / stats->decode_seconds : NAN);
     vlmp_json_key(&w, "peak_rss_bytes");
     vlmp_json_put_int(&w, (int64_t)vlmp_peak_memory());
     vlmp_json_close(&w, '}');
@@ -80,8 +82,7 @@ static void print_speed(const vlmp_generation_stats *stats)
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr, "first token %.0f ms (%d prompt tokens), ", 1e3 * stats->first_seconds,
             stats->prompt_tokens);
-    if (stats->new_tokens > 1 && stats->decode_seconds > 0)
-        fprintf(stderr, "%.1f tokens/s, ", (stats->new_tokens - 1) / stats->decode_seconds);
+    if (stats->steps > 0) fprintf(stderr, "%.1f tokens/s, ", stats->steps / stats->decode_seconds);
     fprintf(stderr, "peak memory %s\n", memory);
 }
 

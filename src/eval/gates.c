@@ -26,6 +26,7 @@ typedef struct {
 
 static const field fields[] = {
     COUNT("samples", samples),
+    COUNT("left_out", left_out),
     COUNT("tokens", tokens),
     NUMBER("ppl", ppl, VLMP_METRIC_PPL, false),
     INTERVAL("ppl_ci95", ppl_ci95, VLMP_METRIC_PPL, false),

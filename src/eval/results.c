@@ -11,6 +11,7 @@ void vlmp_result_init(vlmp_eval_result *r)
 {
     const vlmp_interval unknown = {NAN, NAN};
     *r = (vlmp_eval_result){.samples = -1,
+                            .left_out = -1,
                             .tokens = -1,
                             .ppl = NAN,
                             .ppl_ci95 = unknown,
@@ -185,6 +186,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     put_text(w, "reference", r->reference);
     put_text(w, "method", r->method);
     put_count(w, "samples", r->samples);
+    put_count(w, "left_out", r->left_out);
     put_count(w, "tokens", r->tokens);
     if (r->metrics & VLMP_METRIC_PPL) {
         put_number(w, "ppl", r->ppl);

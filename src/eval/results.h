@@ -40,7 +40,8 @@ typedef struct {
     const char *method;    /* "gptq W4g128"; NULL: the model is not quantized */
     unsigned metrics;      /* VLMP_METRIC_…: those not asked for are left out */
     int64_t samples;
-    int64_t tokens; /* answer tokens scored, end-of-sequence included */
+    int64_t left_out; /* samples: broken, or longer than the context */
+    int64_t tokens;   /* answer tokens scored, end-of-sequence included */
 
     double ppl;
     vlmp_interval ppl_ci95;

@@ -126,8 +126,9 @@ struct chunk {
     struct token_score scores[CHUNK];
     const int32_t *targets; /* of the chunk's tokens */
     const float *logits;
-    const float *reference; /* NULL: none */
-    int vocab;
+    const float *reference;          /* NULL: none */
+    size_t stride, reference_stride; /* logits a token */
+    int vocab;                       /* of them that count */
 };
 
 static void score_one(void *arg, int task, int thread)
@@ -136,11 +137,11 @@ static void score_one(void *arg, int task, int thread)
     struct chunk *c = arg;
     struct token_score *score = &c->scores[task];
     int best, reference_best;
-    const float *q = c->logits + (size_t)task * (size_t)c->vocab;
+    const float *q = c->logits + (size_t)task * c->stride;
     double lse = log_sum_exp(q, c->vocab, &best);
     *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
     if (c->reference == NULL) return;
-    const float *p = c->reference + (size_t)task * (size_t)c->vocab;
+    const float *p = c->reference + (size_t)task * c->reference_stride;
     double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
     for (int i = 0; i < c->vocab; i++) {
         double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
@@ -163,35 +164,36 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
     return VLMP_OK;
 }
 
-int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
-                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
-                      vlmp_token_scores *out, vlmp_error *err)
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
+                      int vocab, vlmp_token_scores *out, vlmp_error *err)
 {
-    size_t row = (size_t)head->n * sizeof(float);
-    float *logits = vlmp_alloc(CHUNK, row), *states;
-    float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
+    const vlmp_hidden *hidden = model->hidden;
+    struct chunk chunk = {.stride = (size_t)model->head->n, .vocab = vocab};
+    if (reference != NULL) chunk.reference_stride = (size_t)reference->head->n;
+    float *logits = vlmp_alloc(CHUNK * chunk.stride, sizeof *logits), *states;
+    float *reference_logits =
+        reference != NULL ? vlmp_alloc(CHUNK * chunk.reference_stride, sizeof *logits) : NULL;
     float *scratch = vlmp_alloc(CHUNK, (size_t)hidden->dim * sizeof *scratch);
     int status = VLMP_OK, sample = 0;
     out->has_reference = reference != NULL;
     if (logits == NULL || scratch == NULL || (reference != NULL && reference_logits == NULL))
         status = vlmp_fail_memory(err, "logits");
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
+    chunk.logits = logits;
+    chunk.reference = reference_logits;
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
         status = vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states,
                                       err);
         if (status != VLMP_OK) break;
-        ctx->ops->linear(ctx, logits, states, rows, head);
+        ctx->ops->linear(ctx, logits, states, rows, model->head);
         if (reference != NULL)
-            status = vlmp_activations_get(&reference->states, (size_t)at, (size_t)rows, scratch,
-                                          &states, err);
+            status = vlmp_activations_get(&reference->hidden->states, (size_t)at, (size_t)rows,
+                                          scratch, &states, err);
         if (status != VLMP_OK) break;
         if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits, states, rows, reference_head);
-        struct chunk chunk = {.targets = hidden->targets + at,
-                              .logits = logits,
-                              .reference = reference_logits,
-                              .vocab = head->n};
+            ctx->ops->linear(ctx, reference_logits, states, rows, reference->head);
+        chunk.targets = hidden->targets + at;
         vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
         status = append(out, hidden, &chunk, at, rows, &sample, err);
     }

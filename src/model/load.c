@@ -30,45 +30,13 @@ static int remember(vlmp_loaded *loaded, const vlmp_source *source, const vlmp_t
     return VLMP_OK;
 }
 
-/* An exponent of all ones is a NaN or an infinity. The first such element, or count. */
-static size_t first_not_finite(const vlmp_tensor *tensor, size_t count)
-{
-    bool wide = tensor->dtype == VLMP_F32;
-    uint32_t exponent = wide ? 0x7f800000u : tensor->dtype == VLMP_BF16 ? 0x7f80u : 0x7c00u;
-    const size_t step = 4096; /* elements tested without a branch, so that the loop vectorizes */
-    for (size_t from = 0; from < count; from += step) {
-        size_t to = from + step < count ? from + step : count;
-        unsigned bad = 0;
-        if (wide) {
-            for (size_t i = from; i < to; i++) {
-                uint32_t bits;
-                memcpy(&bits, tensor->data + 4 * i, sizeof bits);
-                bad |= (bits & exponent) == exponent;
-            }
-        } else {
-            for (size_t i = from; i < to; i++) {
-                uint16_t bits;
-                memcpy(&bits, tensor->data + 2 * i, sizeof bits);
-                bad |= (bits & exponent) == exponent;
-            }
-        }
-        for (size_t i = from; bad && i < to; i++) {
-            uint32_t bits = 0;
-            memcpy(&bits, tensor->data + (wide ? 4 : 2) * i, wide ? 4 : 2);
-            if ((bits & exponent) == exponent) return i;
-        }
-    }
-    return count;
-}
-
 static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
                 const int64_t *shape, const vlmp_tensor **out, vlmp_error *err)
 {
     VLMP_TRY(vlmp_source_need(source, name, rank, shape, out, err));
     VLMP_TRY(remember(loaded, source, *out, err));
-    size_t count = (*out)->bytes / vlmp_dtype_size((*out)->dtype);
-    size_t bad = first_not_finite(*out, count);
-    if (bad < count)
+    size_t bad = vlmp_first_not_finite(*out);
+    if (bad != SIZE_MAX)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: tensor '%s' has a NaN or infinite weight at element %zu; the file is "
                          "damaged or the training diverged",

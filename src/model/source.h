@@ -69,3 +69,6 @@ struct vlmp_source {
  * VLMP_ERR_INPUT with file, name, offset and both shapes. shape has rank entries. */
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,
                      const vlmp_tensor **out, vlmp_error *err);
+
+/* The first element of a tensor of F32, F16 or BF16 that is NaN or infinite; SIZE_MAX: none. */
+size_t vlmp_first_not_finite(const vlmp_tensor *tensor);

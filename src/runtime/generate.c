@@ -58,6 +58,7 @@ int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_seq
         stats->new_tokens++;
         if (!on_token(arg, token) || stats->new_tokens == options->max_new_tokens) break;
         status = vlmp_session_step(session, token, logits, err);
+        stats->steps++;
     }
     if (first > 0) stats->decode_seconds = now() - first;
     free(logits);

@@ -43,8 +43,9 @@ typedef struct {
 typedef struct {
     int prompt_tokens;
     int new_tokens;        /* end-of-sequence not counted */
+    int steps;             /* passes behind the first token, that to end-of-sequence included */
     double first_seconds;  /* prompt and pictures to the first token */
-    double decode_seconds; /* the other tokens */
+    double decode_seconds; /* of the steps */
 } vlmp_generation_stats;
 
 /* Prompt in, tokens out through on_token until an end-of-sequence token (not passed on), the limit,

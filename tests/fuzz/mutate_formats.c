@@ -14,7 +14,7 @@
 
 #include "formats/open.h"
 #include "formats/packed.h"
-#include "formats/packed_layout.h"
+#include "formats/st_hash.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "tests/unit/tiny_model.h"
@@ -131,11 +131,11 @@ static size_t mutate_file(const char *seed, size_t length, size_t pad)
     memset(mutant + used, ' ', padded - used);
     memcpy(mutant + padded, seed + start, length - start);
     put_length(padded - 8);
-    size_t at = vlmp_packed_header_hash_at(mutant, padded);
+    size_t at = vlmp_st_header_hash_at(mutant, padded);
     if (at > 0) {
         char hex[VLMP_SHA256_HEX];
         vlmp_error err = {0};
-        if (vlmp_packed_header_hash(mutant, padded, at, hex, &err) != VLMP_OK) abort();
+        if (vlmp_st_header_hash(mutant, padded, at, hex, &err) != VLMP_OK) abort();
         memcpy(mutant + at, hex, 64);
     }
     return padded + length - start;
