@@ -113,21 +113,6 @@ static void folder_close(vlmp_source *self)
     free(f);
 }
 
-static int refuse_quantized(const vlmp_source_file *file, const char *where, vlmp_error *err)
-{
-    cJSON *root;
-    VLMP_TRY(vlmp_json_parse(&root, file->data, file->length, where, err));
-    const cJSON *text = vlmp_json_get(root, "text_config");
-    bool quantized = vlmp_json_get(root, "quantization_config") != NULL ||
-                     vlmp_json_get(text, "quantization_config") != NULL;
-    cJSON_Delete(root);
-    if (!quantized) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: the model is already quantized ('quantization_config'); use the model it "
-                     "was made from",
-                     where);
-}
-
 static int read_config(folder *f, vlmp_error *err)
 {
     const vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
@@ -136,7 +121,6 @@ static int read_config(folder *f, vlmp_error *err)
                          "%s: no config.json; give a Hugging Face model folder", f->base.path);
     char where[PATH_MAX];
     snprintf(where, sizeof where, "%.4000s/config.json", f->base.path);
-    VLMP_TRY(refuse_quantized(file, where, err));
     return vlmp_config_read(&f->config, file->data, file->length, where, err);
 }
 

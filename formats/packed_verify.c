@@ -5,6 +5,7 @@
 
 #include "formats/packed_read.h"
 #include "src/base/half.h"
+#include "src/model/finite.h"
 
 static int check_scales(const vlmp_packed *p, const vlmp_packed_linear *linear,
                         const vlmp_tensor *scales, vlmp_error *err)
@@ -67,5 +68,6 @@ int vlmp_packed_verify(const vlmp_source *source, vlmp_st_progress *progress, vo
     VLMP_TRY(vlmp_st_check_tensors(&p->file, p->hashes, progress, arg, err));
     for (size_t i = 0; i < p->linear_count; i++)
         VLMP_TRY(check_linear(p, &p->linears[i], err));
+    VLMP_TRY(vlmp_source_check_finite(source, err));
     return vlmp_st_check_digest(&p->file, p->hashes, &p->table, p->base.digest, err);
 }

@@ -68,9 +68,9 @@ const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const 
 int vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX],
                     vlmp_error *err)
 {
-    const size_t piece = (size_t)8 << 20;
     vlmp_sha256 *hash = vlmp_sha256_start();
     if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    const size_t piece = (size_t)8 << 20;
     for (size_t at = 0; at < bytes; at += piece) {
         size_t length = bytes - at < piece ? bytes - at : piece;
         vlmp_sha256_update(hash, map->data + offset + at, length);

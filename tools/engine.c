@@ -8,6 +8,7 @@
 #include "formats/open.h"
 #include "formats/packed.h"
 #include "src/base/file.h"
+#include "src/model/finite.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
@@ -22,6 +23,12 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
     if (strcmp(engine->source->kind, "packed") == 0)
         VLMP_TRY(vlmp_packed_verify(engine->source, NULL, NULL, err));
     return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err)
+{
+    if (strcmp(engine->source->kind, "packed") == 0) return VLMP_OK;
+    return vlmp_source_check_finite(engine->source, err);
 }
 
 void vlmp_engine_close(vlmp_engine *engine)

@@ -17,6 +17,10 @@ int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error
 /* path: a folder, a packed file or a hub name. A packed file's hashes are checked first. */
 int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 
+/* A folder's weights that the model reads: NaN or infinity is VLMP_ERR_INPUT, said before hours of
+ * work. A packed file's were checked with its hashes. */
+int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err);
+
 /* Closes the model alone, so that another can be opened. */
 void vlmp_engine_close(vlmp_engine *engine);
 void vlmp_engine_free(vlmp_engine *engine);

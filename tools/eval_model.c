@@ -90,6 +90,7 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
                         .preprocess = &reader->preprocess,
                         .fetch = vlmp_sequence_fetch,
                         .fetch_arg = sequences,
+                        .data = vlmp_dataset_path(job->data->data),
                         .work_folder = job->work_folder,
                         .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_layer,
@@ -348,7 +349,8 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     *out = (vlmp_reference){
         .name = strdup(job->path), .where = job->path, .hidden.states.fd = -1};
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
-    int status = vlmp_reader_open(&reader, &engine->model, err);
+    int status = vlmp_engine_check_weights(engine, err);
+    if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
     if (status == VLMP_OK) vlmp_side_of(&out->side, &reader);
     if (status == VLMP_OK)
         status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);

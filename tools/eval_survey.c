@@ -17,6 +17,7 @@ int vlmp_eval_look(vlmp_engine *engine, const char *path, vlmp_side *out, vlmp_e
     vlmp_reader reader = {0};
     int status = open_reader(engine, path, &reader, err);
     if (status == VLMP_OK) vlmp_side_of(out, &reader);
+    if (status == VLMP_OK) status = vlmp_engine_check_weights(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

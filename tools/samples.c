@@ -91,6 +91,7 @@ int vlmp_sample_read(const vlmp_reader *reader, const vlmp_sample *sample,
                               .image_names = sample->images,
                               .where = sample->where};
     int status = vlmp_reader_sequence(reader, &question, out, NULL, err);
+    out->line = sample->line;
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
     return status;
 }

@@ -267,6 +267,7 @@ static int measure(struct command *c, vlmp_error *err)
                         .preprocess = &c->reader.preprocess,
                         .fetch = vlmp_sequence_fetch,
                         .fetch_arg = &c->chosen,
+                        .data = c->opt.data,
                         .work_folder = folder,
                         .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_progress,
@@ -326,6 +327,7 @@ static int run(struct command *c, vlmp_error *err)
     c->candidates = vlmp_calloc(c->count, sizeof *c->candidates);
     if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
     VLMP_TRY(inspect_all(c, err));
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(choose(c, err));
     vlmp_session_free(
         c->session); /* its weights must not stay resident while activations are measured */

@@ -6,6 +6,7 @@
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
+#include "src/model/finite.h"
 #include "src/model/names.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
@@ -127,8 +128,10 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
     printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
     if (source->digest != NULL) printf("digest %s\n", source->digest);
     if (o->verify)
-        puts(packed ? "verified: every hash matches"
-                    : "verified: the structure is sound (a folder carries no hashes)");
+        puts(packed
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound, all weights are finite (a folder carries no "
+                   "hashes)");
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
@@ -266,7 +269,10 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
 static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
 {
     char digest[65];
-    if (strcmp(source->kind, "packed") != 0) return source->digest_now(source, digest, err);
+    if (strcmp(source->kind, "packed") != 0) {
+        VLMP_TRY(source->digest_now(source, digest, err));
+        return vlmp_source_check_finite(source, err);
+    }
     uint64_t bytes = 0;
     for (size_t i = 0; i < source->count(source); i++)
         bytes += source->at(source, i)->bytes;

@@ -312,6 +312,7 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(vlmp_identity_of(&c->identity, c->engine.source, err));
     VLMP_TRY(load_calibration(c, err));
     place_work(c);

@@ -94,7 +94,8 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     vlmp_generation_stats stats = {0};
     vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
                                   .temperature = o->temperature,
-                                  .seed = (uint64_t)args->seed};
+                                  .seed = (uint64_t)args->seed,
+                                  .stop = &reader->stop};
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
     if (status == VLMP_OK)

@@ -337,7 +337,7 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
         memcpy(row, table->data + i * sizeof row, sizeof row);
         VLMP_TRY(check_sample(in, model, row, i));
         vlmp_sequence *s = &c->samples[i].sequence;
-        c->samples[i].line = row[COLUMN_LINE];
+        c->samples[i].line = c->samples[i].sequence.line = row[COLUMN_LINE];
         s->length = row[COLUMN_LENGTH];
         s->answer_count = row[COLUMN_ANSWERS];
         s->border_moved = row[COLUMN_BORDER] != 0;

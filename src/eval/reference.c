@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/json.h"
+#include "src/model/finite.h"
 
 #define VERSION 2 /* of the metadata; 1 carried no hashes */
 
@@ -202,25 +203,16 @@ static int find_tensor(const struct importer *in, const char *name, vlmp_dtype d
                      in->where, name);
 }
 
-/* first: the element that the piece begins with. */
-static int check_finite(const struct importer *in, const vlmp_tensor *piece, const char *name,
-                        size_t first, vlmp_error *err)
-{
-    size_t bad = vlmp_first_not_finite(piece);
-    if (bad == SIZE_MAX) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: tensor '%s' is NaN or infinite at element %zu; make the reference again "
-                     "with --save-reference",
-                     in->where, name, first + bad);
-}
-
 /* A copy of a tensor. Numbers of a float type are finite. */
 static int take(const struct importer *in, const char *name, vlmp_dtype dtype, int rank,
                 const vlmp_tensor **out, void **copy, vlmp_error *err)
 {
     VLMP_TRY(find_tensor(in, name, dtype, rank, out, err));
     const vlmp_tensor *t = *out;
-    if (vlmp_dtype_is_float(t->dtype)) VLMP_TRY(check_finite(in, t, name, 0, err));
+    vlmp_tensor named = *t;
+    named.file = in->where;
+    named.source_name = name;
+    VLMP_TRY(vlmp_tensor_check_finite(&named, err));
     *copy = vlmp_alloc(t->bytes, 1);
     if (*copy == NULL) return vlmp_fail_memory(err, in->where);
     memcpy(*copy, t->data, t->bytes);
@@ -255,13 +247,15 @@ static int take_states(vlmp_hidden *h, const struct importer *in, const vlmp_ten
                                      VLMP_ACTIVATIONS_IN_MEMORY, in->work_folder, err));
     for (size_t at = 0; at < rows; at += piece_rows) {
         size_t count = rows - at < piece_rows ? rows - at : piece_rows;
-        vlmp_tensor piece = *t;
-        piece.data += at * row;
-        piece.bytes = count * row;
-        VLMP_TRY(check_finite(in, &piece, "states", at * (size_t)t->shape[1], err));
-        VLMP_TRY(vlmp_activations_put(&h->states, at, count,
-                                      (const float *)(const void *)piece.data, err));
-        if (in->release != NULL) in->release(in->arg, t, at * row, piece.bytes);
+        const float *values = (const float *)(const void *)(t->data + at * row);
+        size_t elements = count * (size_t)t->shape[1];
+        if (vlmp_first_not_finite(values, elements) < elements)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: tensor 'states' is NaN or infinite in rows %zu … %zu; make the "
+                             "reference again with --save-reference",
+                             in->where, at, at + count - 1);
+        VLMP_TRY(vlmp_activations_put(&h->states, at, count, values, err));
+        if (in->release != NULL) in->release(in->arg, t, at * row, count * row);
     }
     return VLMP_OK;
 }

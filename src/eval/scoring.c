@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/model/finite.h"
 
 #define CHUNK 32 /* tokens whose logits are held at once */
 
@@ -119,6 +120,7 @@ static double log_sum_exp(const float *logits, int vocab, int *best)
 
 struct token_score {
     double nll, reference_nll, kl;
+    float bad, reference_bad; /* a logit that is NaN or infinite; else 0 */
     bool top1;
 };
 
@@ -131,6 +133,12 @@ struct chunk {
     int vocab;                       /* of them that count */
 };
 
+static float not_finite(const float *logits, int vocab)
+{
+    size_t at = vlmp_first_not_finite(logits, (size_t)vocab);
+    return at < (size_t)vocab ? logits[at] : 0;
+}
+
 static void score_one(void *arg, int task, int thread)
 {
     (void)thread;
@@ -139,10 +147,12 @@ static void score_one(void *arg, int task, int thread)
     int best, reference_best;
     const float *q = c->logits + (size_t)task * c->stride;
     double lse = log_sum_exp(q, c->vocab, &best);
-    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
+    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]],
+                                  .bad = not_finite(q, c->vocab)};
     if (c->reference == NULL) return;
     const float *p = c->reference + (size_t)task * c->reference_stride;
     double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
+    score->reference_bad = not_finite(p, c->vocab);
     for (int i = 0; i < c->vocab; i++) {
         double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
         score->kl += exp(log_p) * (log_p - log_q);
@@ -159,6 +169,14 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
         for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
             VLMP_TRY(vlmp_scores_sample(out, err));
         const struct token_score *s = &chunk->scores[i];
+        float bad = s->bad != 0 ? s->bad : s->reference_bad;
+        if (bad != 0)
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "text.head%s gives %s for sample %d of %d; the weights are damaged, or "
+                "what they compute exceeds F32",
+                s->bad != 0 ? "" : " of the reference",
+                isnan(bad) ? "infinity (and from it NaN)" : "infinity", *sample, hidden->samples);
         VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
     }
     return VLMP_OK;

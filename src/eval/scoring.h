@@ -29,6 +29,7 @@ typedef struct {
 
 /* Appends the tokens of all samples to out. Probabilities are over the first `vocab` rows of the
  * heads. reference NULL: none (out->has_reference is set accordingly); else both are over the same
- * tokens (vlmp_reference_check) and have at least vocab rows, which hold every target. */
+ * tokens (vlmp_reference_check) and have at least vocab rows, which hold every target. A logit that
+ * is NaN or infinite is VLMP_ERR_INPUT and names the sample. */
 int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
                       int vocab, vlmp_token_scores *out, vlmp_error *err);

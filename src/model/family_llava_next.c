@@ -80,6 +80,7 @@ static void pack(const vlmp_config *config, const vlmp_image_plan *plan, const f
 const vlmp_family vlmp_family_llava_next = {
     .name = "LLaVA-NeXT",
     .model_type = "llava_next",
+    .architectures = {"LlavaNextForConditionalGeneration", "LlavaNextModel"},
     .read_config = read_config,
     .canonical_name = vlmp_llava_name,
     .plan_image = plan_image,

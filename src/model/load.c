@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/half.h"
+#include "src/model/finite.h"
 #include "src/model/model.h"
 
 void vlmp_unload(vlmp_loaded *loaded)
@@ -34,14 +35,9 @@ static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name
                 const int64_t *shape, const vlmp_tensor **out, vlmp_error *err)
 {
     VLMP_TRY(vlmp_source_need(source, name, rank, shape, out, err));
+    if (loaded->shapes_only) return VLMP_OK;
     VLMP_TRY(remember(loaded, source, *out, err));
-    size_t bad = vlmp_first_not_finite(*out);
-    if (bad != SIZE_MAX)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: tensor '%s' has a NaN or infinite weight at element %zu; the file is "
-                         "damaged or the training diverged",
-                         (*out)->file, (*out)->source_name, bad);
-    return VLMP_OK;
+    return vlmp_tensor_check_finite(*out, err);
 }
 
 int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
@@ -49,6 +45,8 @@ int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *na
 {
     const vlmp_tensor *tensor;
     VLMP_TRY(need(loaded, source, name, rank, shape, &tensor, err));
+    *out = NULL;
+    if (loaded->shapes_only) return VLMP_OK;
     size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
     float *copy = vlmp_arena_alloc(&loaded->arena, count, sizeof *copy);
     if (copy == NULL) return vlmp_fail_memory(err, name);
@@ -226,9 +224,8 @@ int vlmp_load_text_head(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linea
                             text->vocab, text->hidden, false, out, err);
 }
 
-int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
 {
-    *out = (vlmp_resident){0};
     vlmp_loaded *loaded = &out->loaded;
     out->vision =
         vlmp_arena_alloc(&loaded->arena, (size_t)model->vision.layers, sizeof *out->vision);
@@ -243,6 +240,20 @@ int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
         VLMP_TRY(vlmp_load_block(loaded, model, &model->text, i, &out->text[i], err));
     VLMP_TRY(vlmp_load_text_norm(loaded, model, &out->norm, err));
     return vlmp_load_text_head(loaded, model, &out->head, err);
+}
+
+int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+{
+    *out = (vlmp_resident){0};
+    return load_all(out, model, err);
+}
+
+int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err)
+{
+    vlmp_resident nothing = {.loaded.shapes_only = true};
+    int status = load_all(&nothing, model, err);
+    vlmp_resident_free(&nothing);
+    return status;
 }
 
 void vlmp_resident_free(vlmp_resident *resident)

@@ -13,6 +13,7 @@ typedef struct {
     vlmp_tokenizer *tokenizer;
     vlmp_chat_template *chat;
     vlmp_preprocess preprocess;
+    vlmp_stop_tokens stop; /* the model's, or where it names none, the tokenizer's eos_token */
 } vlmp_reader;
 
 /* Reads tokenizer, chat template and picture processor from the model's source. */

@@ -108,7 +108,10 @@ static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
         if (status != VLMP_OK) break;
         vlmp_vision_embed(sweep->ctx, model, input, b.pixels, batch->segment_count, b.patches,
                           b.projected, b.x);
-        status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
+        status = vlmp_sweep_check(sweep, "vision.embed", true, batch, b.x,
+                                  model->config.vision.hidden, err);
+        if (status == VLMP_OK)
+            status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
     }
     vlmp_sequence_free(&cursor.held);
     free_tile_buffers(&b);
@@ -271,6 +274,9 @@ static int embed_sequences(const vlmp_sweep *sweep, const vlmp_sequence *sequenc
             feature_row += (size_t)sequence->tiles * (size_t)sweep->model->tile_tokens;
             vlmp_sequence_free(&held);
         }
+        /* Rows of the table are finite as its weights are. */
+        if (status == VLMP_OK)
+            status = vlmp_sweep_check(sweep, "projector", false, batch, rows, (int)hidden, err);
         if (status == VLMP_OK)
             status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err);
     }

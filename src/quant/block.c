@@ -193,11 +193,11 @@ static int run_sequential(struct block_job *b, const vlmp_block_flow *flow, vlmp
                                  flow->x, flow->batches, err);
     b->original = b->block;
     if (status == VLMP_OK)
-        status = vlmp_walk_create(&walks.quantized, sweep, b->stack, &b->block, flow->x,
+        status = vlmp_walk_create(&walks.quantized, sweep, b->stack, b->layer, &b->block, flow->x,
                                   flow->batches, err);
     if (status == VLMP_OK && walks.two)
-        status = vlmp_walk_create(&walks.original, sweep, b->stack, &b->original, flow->original,
-                                  flow->batches, err);
+        status = vlmp_walk_create(&walks.original, sweep, b->stack, b->layer, &b->original,
+                                  flow->original, flow->batches, err);
     if (status == VLMP_OK && walks.two) {
         const vlmp_block_shape *shape = &b->stack->shape;
         int attention = shape->heads * shape->head_dim,

@@ -164,6 +164,7 @@ int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)
     if (job->plan->needs_calibration) {
         VLMP_TRY(order_samples(job->calibration, &sequences, &ordered.sweep.break_at, err));
         count = (int)job->calibration->count;
+        ordered.sweep.sequences = sequences;
     }
     int status = run_stages(&ordered, sequences, count, err);
     free(sequences);

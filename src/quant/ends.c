@@ -152,6 +152,8 @@ static int head_moments(const vlmp_quantize_job *job, const vlmp_activations *x,
             vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
         if (status != VLMP_OK) break;
         ctx->ops->rms_norm(ctx, h, rows, batch->rows, x->dim, norm, model->config.text.norm_eps);
+        status = vlmp_sweep_check(&job->sweep, "text.norm", false, batch, h, x->dim, err);
+        if (status != VLMP_OK) break;
         ctx->ops->gram(ctx, i < batches->break_batch ? moments->gram : moments->held, h,
                        batch->rows, x->dim);
     }

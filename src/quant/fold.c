@@ -66,7 +66,7 @@ static void block_tap(void *arg, vlmp_site site, const float *input, int rows, i
 }
 
 /* One pass of the original block over x, whose result is dropped. */
-static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack,
+static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
                 const vlmp_block *block, const vlmp_activations *x, vlmp_error *err)
 {
     const vlmp_block_shape *shape = &stack->shape;
@@ -101,6 +101,7 @@ static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stac
                               .rows = batch->rows};
         struct batch_tap tap = {.collect = c, .batch = batch};
         vlmp_block_forward(&run, block, rows, block_tap, &tap);
+        status = vlmp_sweep_check_layer(&job->sweep, stack, layer, batch, rows, shape->dim, err);
     }
     free(rows);
     free(scratch);
@@ -355,7 +356,8 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
         if (status == VLMP_OK && c.sites[site].sum_abs == NULL)
             status = vlmp_fail_memory(err, "AWQ statistics");
     }
-    if (status == VLMP_OK && any) status = look(&c, job, stack, block, x, err);
+    if (status == VLMP_OK && any)
+        status = look(&c, job, stack, linears[0].info->layer, block, x, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++)
         if (c.sites[site].moments.gram != NULL)
             status = search_site(fold, job->sweep.ctx, &stack->shape, &c.sites[site], linears,

@@ -29,13 +29,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool ends(const vlmp_config *config, int32_t token)
-{
-    for (int i = 0; i < config->eos_count; i++)
-        if (config->eos[i] == token) return true;
-    return false;
-}
-
 int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_sequence *sequence,
                   int prompt_length, const vlmp_generation *options, vlmp_token_fn *on_token,
                   void *arg, vlmp_generation_stats *stats, vlmp_error *err)
@@ -54,7 +47,7 @@ int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_seq
             first = now();
             stats->first_seconds = first - start;
         }
-        if (ends(&model->config, token)) break;
+        if (options->stop != NULL && vlmp_stop_tokens_has(options->stop, token)) break;
         stats->new_tokens++;
         if (!on_token(arg, token) || stats->new_tokens == options->max_new_tokens) break;
         status = vlmp_session_step(session, token, logits, err);

@@ -42,7 +42,7 @@ static void fill(const vlmp_tensor *tensor, unsigned char *out)
         out[i] = scales ? (i % 2 ? 0x3c : 0) : (unsigned char)(i * 7 + strlen(name));
     for (size_t i = 0; zeros && i < tensor->bytes; i++)
         out[i] &= 0x0f; /* the bits behind three 4-bit zeros must be 0 */
-    for (size_t i = 0; scales && tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4)
+    for (size_t i = 0; tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4) /* scales, norms */
         memcpy(out + i, &(float){0.25f}, 4);
 }
 
@@ -176,6 +176,33 @@ static void keeping_all_keeps_the_digest(void **state)
     model->close(model);
 }
 
+/* A file from elsewhere: its hashes are right, what it holds is not. */
+static void infinity_that_is_kept_is_found(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    uint16_t *last = (uint16_t *)(uintptr_t)(tiny.tensors[tiny.count - 1].data +
+                                             tiny.tensors[tiny.count - 1].bytes - 2);
+    uint16_t kept = *last;
+    *last = 0x7f80;
+    tiny_write(&tiny, "infinite");
+    *last = kept;
+    vlmp_source *model, *packed;
+    vlmp_packed_plan plan;
+    char digest[VLMP_SHA256_HEX];
+    assert_int_equal(vlmp_folder_open(&model, temp_path("infinite"), &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_plan_init(&plan, model, &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_write(&plan, NULL, 0, temp_path("infinite.vlmp"), false, NULL,
+                                       NULL, digest, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_packed_open(&packed, temp_path("infinite.vlmp"), &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_verify(packed, NULL, NULL, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "lm_head.weight"));
+    packed->close(packed);
+    vlmp_packed_plan_free(&plan);
+    model->close(model);
+}
+
 static void impossible_plans_are_refused(void **state)
 {
     (void)state;
@@ -260,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(keeping_all_keeps_the_digest),
+        cmocka_unit_test(infinity_that_is_kept_is_found),
         cmocka_unit_test(impossible_plans_are_refused),
         cmocka_unit_test(sink_keeps_and_gives),
     };
