@@ -20,8 +20,8 @@ int vlmp_record_parse(const vlmp_dataset *dataset, const vlmp_record *record, co
                          where, VLMP_MAX_RECORD >> 20);
     char *text = vlmp_alloc((size_t)record->length + 1, 1);
     if (text == NULL) return vlmp_fail_memory(err, where);
-    int status = vlmp_file_read_at(dataset->fd, text, record->length, record->offset,
-                                   dataset->path, err);
+    int status =
+        vlmp_file_read_at(dataset->fd, text, record->length, record->offset, dataset->path, err);
     text[record->length] = '\0';
     if (status == VLMP_OK) status = vlmp_json_parse(out, text, record->length, where, err);
     free(text);
@@ -54,8 +54,8 @@ static int read_answers(vlmp_sample *sample, const cJSON *answers, vlmp_error *e
         if (!cJSON_IsString(item))
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'answers' holds something that is no string",
                              sample->where);
-        VLMP_TRY(vlmp_sample_text(sample, &sample->answers[sample->answer_count],
-                                  item->valuestring, "an answer", err));
+        VLMP_TRY(vlmp_sample_text(sample, &sample->answers[sample->answer_count], item->valuestring,
+                                  "an answer", err));
         sample->answer_count++;
     }
     return VLMP_OK;
@@ -121,13 +121,14 @@ int vlmp_dataset_sample(const vlmp_dataset *d, size_t index, vlmp_sample *out, v
         snprintf(where, sizeof where, "%s:%d", d->path, out->line);
     else
         snprintf(where, sizeof where, "%s: %sentry %d", d->path,
-                 d->kind != VLMP_DATA_COCO              ? ""
+                 d->kind != VLMP_DATA_COCO            ? ""
                  : record->kind == VLMP_RECORD_ORPHAN ? "annotations, "
                                                       : "images, ",
                  out->line);
     out->where = vlmp_arena_copy(&out->arena, where, strlen(where));
     if (out->where == NULL) return vlmp_fail_memory(err, where);
-    int status = record == NULL ? read_picture(d, index, out, err) : read_record(d, index, out, err);
+    int status =
+        record == NULL ? read_picture(d, index, out, err) : read_record(d, index, out, err);
     if (status != VLMP_OK) {
         vlmp_sample_free(out);
         out->line = record != NULL ? (int)record->number : 0;
@@ -206,8 +207,7 @@ static int find_root(vlmp_dataset *d, const char *image_root, bool folder, vlmp_
     return VLMP_OK;
 }
 
-int vlmp_dataset_open(vlmp_dataset **out, const char *path, const char *image_root,
-                      vlmp_error *err)
+int vlmp_dataset_open(vlmp_dataset **out, const char *path, const char *image_root, vlmp_error *err)
 {
     *out = NULL;
     vlmp_dataset *d = calloc(1, sizeof *d);

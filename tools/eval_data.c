@@ -82,8 +82,8 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader,
     if (data->most > 0 && data->most < count) count = data->most;
     data->records = vlmp_alloc(count, sizeof *data->records);
     data->ids = vlmp_alloc(count, sizeof *data->ids);
-    int status = data->records != NULL && data->ids != NULL ? VLMP_OK
-                                                            : vlmp_fail_memory(err, "samples");
+    int status =
+        data->records != NULL && data->ids != NULL ? VLMP_OK : vlmp_fail_memory(err, "samples");
     vlmp_progress_begin(&line, args, "looking at samples", (double)count);
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         vlmp_error fault = {0};
@@ -102,7 +102,8 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader,
     }
     vlmp_progress_end(&line);
     if (status == VLMP_OK && data->count == 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s, and none of the %zu samples can be used; take other ones",
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s, and none of the %zu samples can be used; take other ones",
                            data->left_out[0].reason, count);
     return status;
 }

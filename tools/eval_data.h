@@ -8,15 +8,15 @@
 
 typedef struct {
     vlmp_dataset *data;
-    size_t most;     /* the first so many records are looked at; 0: all */
-    int64_t allowed; /* broken ones that are left out */
-    int context;     /* tokens; longer samples are left out whatever is allowed */
+    size_t most;          /* the first so many records are looked at; 0: all */
+    int64_t allowed;      /* broken ones that are left out */
+    int context;          /* tokens; longer samples are left out whatever is allowed */
     size_t count;         /* samples that are evaluated */
     uint32_t *records;    /* [count] their places in the data set, rising */
     vlmp_sample_ids *ids; /* [count] */
     char **stand_ins;     /* [count] answers where the data has none; NULL: it has all */
     bool lacks_answers;
-    size_t conversations; /* samples with more than one answer */
+    size_t conversations;    /* samples with more than one answer */
     vlmp_left_out *left_out; /* [left_out_count] broken, or too long */
     size_t left_out_count;
     size_t too_long;            /* of them */

@@ -45,9 +45,8 @@ static int check_fits(const vlmp_eval_job *job, const vlmp_reader *reader, int t
 static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
                           vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    int status = vlmp_sequence_store_create(out, (int)job->data->count,
-                                            reader->model->config.vision.image_size,
-                                            job->work_folder, err);
+    int status = vlmp_sequence_store_create(
+        out, (int)job->data->count, reader->model->config.vision.image_size, job->work_folder, err);
     vlmp_sha256 *hash = vlmp_sha256_start();
     if (status == VLMP_OK && hash == NULL) status = vlmp_fail_memory(err, "a hash");
     for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {
@@ -268,8 +267,8 @@ static int note_data(const vlmp_eval_job *job, vlmp_eval_result *result, vlmp_er
         VLMP_TRY(vlmp_result_note(result, err,
                                   "%zu of %zu samples are longer than the context of %d tokens and "
                                   "left out (the first: %s)",
-                                  data->too_long, data->count + data->left_out_count,
-                                  data->context, data->first_too_long));
+                                  data->too_long, data->count + data->left_out_count, data->context,
+                                  data->first_too_long));
     if (data->conversations > 0 && (job->metrics & answered) != 0)
         VLMP_TRY(vlmp_result_note(result, err,
                                   "%zu samples have several answers: ppl and kl score all, bleu, "
@@ -346,8 +345,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
 {
     vlmp_reader reader = {0};
     vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
-    *out = (vlmp_reference){
-        .name = strdup(job->path), .where = job->path, .hidden.states.fd = -1};
+    *out = (vlmp_reference){.name = strdup(job->path), .where = job->path, .hidden.states.fd = -1};
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_engine_check_weights(engine, err);
     if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);

@@ -8,7 +8,7 @@
 
 typedef struct {
     const vlmp_cli_args *args;
-    const char *path;         /* of the model */
+    const char *path; /* of the model */
     const vlmp_eval_data *data;
     unsigned metrics;
     int max_new_tokens;

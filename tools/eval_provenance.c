@@ -53,8 +53,8 @@ static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance,
     size_t exact_count, loose_count, changed = 0, first = 0;
     const vlmp_eval_data *data = job->data;
     if (job->allow_overlap) return VLMP_OK;
-    int status = sorted_ids(vlmp_json_get(provenance, "calibration_samples"), &exact, &exact_count,
-                            err);
+    int status =
+        sorted_ids(vlmp_json_get(provenance, "calibration_samples"), &exact, &exact_count, err);
     if (status == VLMP_OK)
         status = sorted_ids(vlmp_json_get(provenance, "calibration_samples_loose"), &loose,
                             &loose_count, err);
@@ -182,7 +182,8 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
     if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
     int status = parse_note(&provenance, source, "vlmp.provenance", err);
     if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
-    if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, result, err);
+    if (status == VLMP_OK && provenance != NULL)
+        status = check_overlap(job, provenance, result, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
     if (status == VLMP_OK) read_run_file(source, result);
     cJSON_Delete(provenance);

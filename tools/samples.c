@@ -68,7 +68,8 @@ int vlmp_sample_identity(const vlmp_sample *sample, vlmp_sample_ids *ids, vlmp_e
     if (status == VLMP_OK) {
         vlmp_sample_id(bytes, count, texts, text_count, false, ids->exact);
         vlmp_sample_id(bytes, count, texts, text_count, true, ids->loose);
-        if (ids->exact[0] == '\0' || ids->loose[0] == '\0') status = vlmp_fail_memory(err, "a hash");
+        if (ids->exact[0] == '\0' || ids->loose[0] == '\0')
+            status = vlmp_fail_memory(err, "a hash");
     }
     for (size_t i = 0; files != NULL && i < count; i++)
         free(files[i]);

@@ -15,6 +15,7 @@
 #include "tools/cli.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
 #include "tools/stand_in.h"
@@ -316,6 +317,8 @@ static int write_file(struct command *c, vlmp_error *err)
 
 static int run(struct command *c, vlmp_error *err)
 {
+    const char *inputs[] = {c->args->positionals[0], c->opt.data};
+    VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 2, err));
     VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));

@@ -12,6 +12,7 @@
 #include "tools/engine.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 
 struct options {
     const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
@@ -32,6 +33,22 @@ struct command {
     vlmp_gate *gates;
     vlmp_eval_result *results;
 };
+
+/* Inputs are data, reference and models. */
+static int keep_inputs(const struct command *c, const char *const *outputs, size_t count,
+                       vlmp_error *err)
+{
+    size_t models = c->args->positional_count;
+    const char **inputs = vlmp_calloc(models + 2, sizeof *inputs);
+    if (inputs == NULL) return vlmp_fail_memory(err, "inputs");
+    for (size_t i = 0; i < models; i++)
+        inputs[i] = c->args->positionals[i];
+    inputs[models] = c->opt.data;
+    inputs[models + 1] = c->opt.reference;
+    int status = vlmp_outputs_apart(outputs, count, inputs, models + 2, err);
+    free(inputs);
+    return status;
+}
 
 /* Everything that can be refused before work is. */
 static int check_options(struct command *c, vlmp_error *err)
@@ -56,6 +73,7 @@ static int check_options(struct command *c, vlmp_error *err)
     const char *outputs[] = {o->save_reference, o->report, o->junit, o->summary};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         if (outputs[i] != NULL) VLMP_TRY(vlmp_output_is_free(outputs[i], o->force, err));
+    VLMP_TRY(keep_inputs(c, outputs, sizeof outputs / sizeof *outputs, err));
     c->job.metrics = metrics;
     return VLMP_OK;
 }
@@ -71,9 +89,9 @@ static int load_reference(struct command *c, vlmp_error *err)
                                    "make it again with --save-reference", err));
     int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
     if (status == VLMP_OK)
-        status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find,
-                                       vlmp_tensor_file_release, file,
-                                       vlmp_tensor_file_metadata(file), path, c->work, err);
+        status =
+            vlmp_reference_import(&c->reference, vlmp_tensor_file_find, vlmp_tensor_file_release,
+                                  file, vlmp_tensor_file_metadata(file), path, c->work, err);
     vlmp_tensor_file_close(file);
     c->saved_reference = status == VLMP_OK;
     return status;
@@ -146,7 +164,8 @@ static int prepare_reference(struct command *c, vlmp_error *err)
     const char *path = c->opt.reference;
     if (!c->saved_reference) {
         const char *answering = path != NULL ? path : c->args->positionals[0];
-        if (c->data.lacks_answers) VLMP_TRY(vlmp_eval_stand_ins(&c->engine, answering, &c->data, err));
+        if (c->data.lacks_answers)
+            VLMP_TRY(vlmp_eval_stand_ins(&c->engine, answering, &c->data, err));
         if (path == NULL) return VLMP_OK;
         vlmp_eval_job job = c->job;
         job.path = path;

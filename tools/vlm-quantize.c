@@ -16,6 +16,7 @@
 #include "tools/cli.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_report.h"
 
@@ -310,6 +311,8 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
     VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    const char *inputs[] = {c->args->positionals[0], c->opt.calib, c->opt.recipe};
+    VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 3, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));

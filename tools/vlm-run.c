@@ -140,8 +140,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     int status = VLMP_OK;
     for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
         status = vlmp_check_picture_name(o->images.items[i], "--image", err);
-    if (status == VLMP_OK)
-        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
     parts[o->images.count] = o->prompt;
     vlmp_chat_message turn = {"user", parts, o->images.count + 1};
     vlmp_question question = {.turns = &turn,

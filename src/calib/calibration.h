@@ -13,7 +13,7 @@
 typedef struct {
     char id[VLMP_SHA256_HEX];       /* vlmp_sample_id */
     char loose_id[VLMP_SHA256_HEX]; /* the same, loose */
-    int line;                 /* in the data file */
+    int line;                       /* in the data file */
     vlmp_sequence sequence;
 } vlmp_calib_sample;
 

@@ -243,8 +243,8 @@ static int take_states(vlmp_hidden *h, const struct importer *in, const vlmp_ten
     VLMP_TRY(find_tensor(in, "states", VLMP_F32, 2, &t, err));
     *out = t;
     size_t rows = (size_t)t->shape[0], row = (size_t)t->shape[1] * sizeof(float);
-    VLMP_TRY(vlmp_activations_create(&h->states, rows, (int)t->shape[1],
-                                     VLMP_ACTIVATIONS_IN_MEMORY, in->work_folder, err));
+    VLMP_TRY(vlmp_activations_create(&h->states, rows, (int)t->shape[1], VLMP_ACTIVATIONS_IN_MEMORY,
+                                     in->work_folder, err));
     for (size_t at = 0; at < rows; at += piece_rows) {
         size_t count = rows - at < piece_rows ? rows - at : piece_rows;
         const float *values = (const float *)(const void *)(t->data + at * row);

@@ -58,8 +58,8 @@ int vlmp_reference_read(void *arg, size_t index, uint64_t offset, void *out, siz
                         vlmp_error *err);
 
 /* The inverse; everything is copied, states beyond VLMP_ACTIVATIONS_IN_MEMORY to work_folder. What
- * is not finite or contradicts itself is VLMP_ERR_INPUT. release (may be NULL) is told of bytes of a
- * tensor that are not read again. */
+ * is not finite or contradicts itself is VLMP_ERR_INPUT. release (may be NULL) is told of bytes of
+ * a tensor that are not read again. */
 typedef void vlmp_reference_release(void *arg, const vlmp_tensor *tensor, size_t offset,
                                     size_t length);
 typedef const vlmp_tensor *vlmp_reference_find(void *arg, const char *name);

@@ -51,8 +51,7 @@ static int pick_answers(const vlmp_sweep *sweep, const vlmp_sequence *sequence, 
         sweep->ctx->ops->rms_norm(sweep->ctx, normed, from, tokens, h->dim, norm,
                                   sweep->model->text.shape.norm_eps);
         VLMP_TRY(vlmp_activations_put(&h->states, (size_t)at, (size_t)tokens, normed, err));
-        memcpy(h->targets + at, sequence->ids + answer.from,
-               (size_t)tokens * sizeof *h->targets);
+        memcpy(h->targets + at, sequence->ids + answer.from, (size_t)tokens * sizeof *h->targets);
         at += tokens;
     }
     return VLMP_OK;
@@ -65,8 +64,8 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     size_t dim = (size_t)h->dim;
     float *scratch = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch);
     float *normed = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *normed);
-    int status = scratch != NULL && normed != NULL ? VLMP_OK
-                                                   : vlmp_fail_memory(err, "hidden states");
+    int status =
+        scratch != NULL && normed != NULL ? VLMP_OK : vlmp_fail_memory(err, "hidden states");
     for (int b = 0; b < batches->count && status == VLMP_OK; b++) {
         const vlmp_batch *batch = &batches->batches[b];
         float *rows;
@@ -78,9 +77,9 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
             vlmp_sequence held;
             status = vlmp_sweep_sequence(sweep, sequences, index, false, &held, &sequence, err);
             if (status == VLMP_OK)
-                status = pick_answers(sweep, sequence,
-                                      rows + (size_t)batch->segments[s].first_row * dim, norm,
-                                      normed, h, h->first[index], err);
+                status =
+                    pick_answers(sweep, sequence, rows + (size_t)batch->segments[s].first_row * dim,
+                                 norm, normed, h, h->first[index], err);
             vlmp_sequence_free(&held);
         }
     }
@@ -201,8 +200,8 @@ int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored
     chunk.reference = reference_logits;
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
-        status = vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states,
-                                      err);
+        status =
+            vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states, err);
         if (status != VLMP_OK) break;
         ctx->ops->linear(ctx, logits, states, rows, model->head);
         if (reference != NULL)

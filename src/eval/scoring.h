@@ -10,7 +10,7 @@ typedef struct {
     int *first; /* [samples + 1]: tokens of sample i are first[i] … first[i + 1] − 1 */
     int tokens;
     int dim;
-    int32_t *targets; /* [tokens]: the answer's ids */
+    int32_t *targets;        /* [tokens]: the answer's ids */
     vlmp_activations states; /* [tokens][dim] */
 } vlmp_hidden;
 

@@ -14,7 +14,8 @@ typedef struct {
     int fd;        /* −1 when in memory */
 } vlmp_activations;
 
-/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast. */
+/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast.
+ */
 #define VLMP_ACTIVATIONS_IN_MEMORY ((size_t)16 << 20)
 
 /* folder: where a spill file goes. */

@@ -114,7 +114,7 @@ static int count_placeholders(const vlmp_prompter *p, const vlmp_prompt_request 
                      found > (size_t)r->pictures
                          ? "the prompt or the answer must not spell the placeholder"
                          : "the chat template does not place every picture, or config.json's "
-                               "image_token_index is another token");
+                           "image_token_index is another token");
 }
 
 /* ids → out->ids; the borders of out->answers, indices into ids, move along. */

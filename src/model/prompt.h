@@ -34,8 +34,8 @@ typedef struct {
                            * template does not continue its own prompt, still the prompt's length */
     int32_t *ids;         /* [count] placeholders expanded */
     size_t count;
-    size_t answer_count; /* 0 when there is no answer */
-    vlmp_span *answers;  /* [answer_count] ids of each, rising */
+    size_t answer_count;    /* 0 when there is no answer */
+    vlmp_span *answers;     /* [answer_count] ids of each, rising */
     size_t *picture_starts; /* [pictures] index of each picture's first id */
     bool border_moved;      /* prompt and answer merge across their border: the answer begins
                              * before the prompt's own tokens end */

@@ -46,10 +46,10 @@ struct parts {
 
 static struct parts parts_of(const vlmp_sequence_store *store, vlmp_sequence *s)
 {
-    return (struct parts){
-        .data = {(void **)&s->ids, (void **)&s->plans, (void **)&s->pixels},
-        .bytes = {(size_t)s->length * sizeof *s->ids, (size_t)s->image_count * sizeof *s->plans,
-                  (size_t)s->tiles * store->tile_bytes}};
+    return (struct parts){.data = {(void **)&s->ids, (void **)&s->plans, (void **)&s->pixels},
+                          .bytes = {(size_t)s->length * sizeof *s->ids,
+                                    (size_t)s->image_count * sizeof *s->plans,
+                                    (size_t)s->tiles * store->tile_bytes}};
 }
 
 int vlmp_sequence_store_add(vlmp_sequence_store *store, vlmp_sequence *sequence, vlmp_error *err)
@@ -109,7 +109,8 @@ int vlmp_sequence_store_pixels(const vlmp_sequence_store *store, uint64_t offset
         uint64_t from = offset - passed;
         passed += parts.bytes[2];
         if (passed <= offset) continue;
-        size_t take = parts.bytes[2] - (size_t)from < length ? parts.bytes[2] - (size_t)from : length;
+        size_t take =
+            parts.bytes[2] - (size_t)from < length ? parts.bytes[2] - (size_t)from : length;
         uint64_t at = store->offsets[i] + parts.bytes[0] + parts.bytes[1] + from;
         VLMP_TRY(vlmp_file_read_at(store->fd, to, take, at, store->path, err));
         to += take, offset += take, length -= take;

@@ -18,9 +18,9 @@ typedef struct {
 } vlmp_sequence_store;
 
 #define VLMP_NO_SEQUENCES \
-    (vlmp_sequence_store)  \
-    {                      \
-        .fd = -1           \
+    (vlmp_sequence_store) \
+    {                     \
+        .fd = -1          \
     }
 
 /* folder: where the work file goes. */

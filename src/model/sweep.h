@@ -24,7 +24,7 @@ typedef struct {
     const vlmp_preprocess *preprocess; /* normalization of pixels */
     vlmp_fetch_fn *fetch; /* where sequences come without ids or pixels; NULL: they have all */
     void *fetch_arg;
-    const vlmp_resident *resident;     /* NULL: weights are loaded and dropped block by block */
+    const vlmp_resident *resident; /* NULL: weights are loaded and dropped block by block */
     int break_at; /* sequences from here on get batches of their own; 0: no break */
     const vlmp_sequence *sequences; /* that run, and the file they are of: for messages; both */
     const char *data;               /* may be NULL */

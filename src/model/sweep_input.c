@@ -61,9 +61,9 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 struct tile_cursor {
     const vlmp_sweep *sweep;
     const vlmp_sequence *sequences;
-    int sequence;         /* the next one to open */
-    int tile;             /* the next one of the open sequence */
-    vlmp_sequence held;   /* of the open sequence, when it was fetched */
+    int sequence;          /* the next one to open */
+    int tile;              /* the next one of the open sequence */
+    vlmp_sequence held;    /* of the open sequence, when it was fetched */
     const uint8_t *pixels; /* of the open sequence; NULL before the first */
 };
 
@@ -77,8 +77,8 @@ static int next_tile(struct tile_cursor *c, size_t tile_bytes, const uint8_t **o
             c->sequence++;
             continue;
         }
-        VLMP_TRY(vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open,
-                                     err));
+        VLMP_TRY(
+            vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open, err));
         c->pixels = open->pixels;
         c->tile = 0;
     }

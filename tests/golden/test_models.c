@@ -332,8 +332,8 @@ static void run_session(struct fixture *f)
     good(vlmp_session_create(&session, f->ctx, &f->model, &f->reader.preprocess, &err), &err);
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
-        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from, logits,
-                                  &err),
+        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from,
+                                  logits, &err),
              &err);
         for (int t = s->answers[0].from; t < s->length; t++) {
             check_loss(f, i, t, logits);
