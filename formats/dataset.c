@@ -136,12 +136,18 @@ int vlmp_dataset_sample(const vlmp_dataset *d, size_t index, vlmp_sample *out, v
     return status;
 }
 
+/* By its name, of whatever kind: one that cannot be read is named in the audit, not passed over. */
 static int is_picture(const struct dirent *entry)
 {
+    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".jpe",  ".jfif", ".webp",
+                                          ".gif",  ".bmp",  ".tif",  ".tiff", ".heic", ".heif",
+                                          ".avif", ".svg",  ".pdf",  ".jxl",  ".jp2",  ".ppm",
+                                          ".pgm",  ".apng", ".ico",  ".psd"};
     const char *dot = strrchr(entry->d_name, '.');
-    return entry->d_name[0] != '.' && dot != NULL &&
-           (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-            strcasecmp(dot, ".jpeg") == 0);
+    if (entry->d_name[0] == '.' || dot == NULL) return 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return 1;
+    return 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -166,8 +172,8 @@ static int list_folder(vlmp_dataset *d, vlmp_error *err)
     d->records.count = (size_t)count;
     if (status == VLMP_OK && count == 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: a folder without PNG or JPEG files; if it holds a data file, name "
-                           "that file",
+                           "%s: a folder without PNG, JPEG or WebP files; if it holds a data "
+                           "file, name that file",
                            d->path);
     return status;
 }

@@ -4,7 +4,7 @@
  *   LLaVA conversations   a JSON list (or JSONL) of {"image", "conversations": [{"from", "value"}]}
  *   COCO captions         {"images": [{"id", "file_name"}], "annotations": [{"image_id",
  *                         "caption"}]}, with an image root
- *   a folder              its PNG and JPEG files, by name
+ *   a folder              its pictures, by name
  *
  * A file named *.jsonl is JSONL; of other files the first character and the first value decide.
  * Blank lines of JSONL are nothing. Only the places of the records are held, 16 bytes each (COCO:

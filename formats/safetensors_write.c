@@ -10,12 +10,12 @@
 
 int vlmp_st_bytes(const vlmp_tensor *tensor, size_t *bytes, vlmp_error *err)
 {
-    *bytes = vlmp_dtype_size(tensor->dtype);
-    for (int i = 0; i < tensor->rank; i++)
-        if (tensor->shape[i] < 0 || !vlmp_mul_size(*bytes, (size_t)tensor->shape[i], bytes))
-            return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%.200s': its size overflows",
-                             tensor->name);
-    return VLMP_OK;
+    size_t count = 1;
+    bool good = true;
+    for (int i = 0; i < tensor->rank && good; i++)
+        good = tensor->shape[i] >= 0 && vlmp_mul_size(count, (size_t)tensor->shape[i], &count);
+    if (good && vlmp_dtype_bytes(tensor->dtype, count, bytes)) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%.200s': its size overflows", tensor->name);
 }
 
 void vlmp_st_put_header(vlmp_buffer *out, const vlmp_st_pair *pairs, size_t pair_count,
@@ -40,32 +40,22 @@ void vlmp_st_put_header(vlmp_buffer *out, const vlmp_st_pair *pairs, size_t pair
         vlmp_json_put_string(&w, vlmp_dtype_name(tensors[i].dtype));
         vlmp_json_key(&w, "shape");
         vlmp_json_open(&w, '[');
-        int64_t bytes = (int64_t)vlmp_dtype_size(tensors[i].dtype);
+        size_t elements = 1, bytes = 0;
         for (int d = 0; d < tensors[i].rank; d++) {
             vlmp_json_put_int(&w, tensors[i].shape[d]);
-            bytes *= tensors[i].shape[d];
+            elements *= (size_t)tensors[i].shape[d];
         }
+        vlmp_dtype_bytes(tensors[i].dtype, elements, &bytes); /* checked by vlmp_st_bytes */
         vlmp_json_close(&w, ']');
         vlmp_json_key(&w, "data_offsets");
         vlmp_json_open(&w, '[');
         vlmp_json_put_int(&w, begin);
-        vlmp_json_put_int(&w, begin += bytes);
+        vlmp_json_put_int(&w, begin += (int64_t)bytes);
         vlmp_json_close(&w, ']');
         vlmp_json_close(&w, '}');
     }
     vlmp_json_close(&w, '}');
     *out = w.out;
-}
-
-/* The reference implementation's order of types, narrow to wide. */
-static int dtype_rank(vlmp_dtype dtype)
-{
-    static const unsigned char ranks[VLMP_DTYPE_COUNT] = {
-        [VLMP_BOOL] = 0, [VLMP_U8] = 1,   [VLMP_I8] = 2,   [VLMP_F8_E5M2] = 3, [VLMP_F8_E4M3] = 4,
-        [VLMP_I16] = 5,  [VLMP_U16] = 6,  [VLMP_F16] = 7,  [VLMP_BF16] = 8,    [VLMP_I32] = 9,
-        [VLMP_U32] = 10, [VLMP_F32] = 11, [VLMP_F64] = 12, [VLMP_I64] = 13,    [VLMP_U64] = 14,
-    };
-    return ranks[dtype];
 }
 
 typedef struct {
@@ -76,8 +66,8 @@ typedef struct {
 static int by_width(const void *a, const void *b)
 {
     const ordered *x = a, *y = b;
-    int rank = dtype_rank(y->tensor.dtype) - dtype_rank(x->tensor.dtype);
-    return rank != 0 ? rank : strcmp(x->tensor.name, y->tensor.name);
+    int width = (int)y->tensor.dtype - (int)x->tensor.dtype; /* the reference's order */
+    return width != 0 ? width : strcmp(x->tensor.name, y->tensor.name);
 }
 
 static int write_tensor(vlmp_outfile *file, const ordered *item, unsigned char *piece,

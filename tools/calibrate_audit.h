@@ -45,6 +45,8 @@ typedef struct {
 
 /* Counts, and fills calibration->audit (JSON). */
 int vlmp_audit_make(vlmp_audit *audit, const vlmp_candidate *candidates, size_t count,
-                    vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err);
+                    const vlmp_picture_reading *pictures, vlmp_calibration *calibration,
+                    const vlmp_model *model, vlmp_error *err);
 int vlmp_audit_print(const vlmp_audit *audit, const vlmp_cli_args *args, const char *output,
-                     const vlmp_calibration *calibration, vlmp_error *err);
+                     const vlmp_picture_reading *pictures, const vlmp_calibration *calibration,
+                     vlmp_error *err);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "formats/open.h"
 #include "formats/packed.h"
@@ -67,13 +66,6 @@ void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
         snprintf(out, VLMP_PATH_MAX, "/");
     else
         snprintf(out, VLMP_PATH_MAX, "%.*s", (int)(slash - output), output);
-}
-
-double vlmp_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 size_t vlmp_peak_memory(void)

@@ -34,9 +34,6 @@ int vlmp_output_is_free(const char *path, bool force, vlmp_error *err);
  * disk is meant for files of this size; without an output $TMPDIR, else /tmp. */
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output);
 
-/* Seconds of a clock that never goes back. */
-double vlmp_seconds(void);
-
 /* The most memory that this process had resident, mapped pages included. Bytes. */
 size_t vlmp_peak_memory(void);
 

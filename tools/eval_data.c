@@ -45,7 +45,7 @@ static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t
     out->conversation = sample.turn_count > 1;
     vlmp_sequence sequence = {0};
     status = vlmp_sample_sequence(reader, &sample, out->answered ? sample.answers[0] : NULL,
-                                  &sequence, err);
+                                  data->pictures, &sequence, err);
     out->tokens = sequence.length + (out->answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
     vlmp_sequence_free(&sequence);
     if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &out->ids, err);
@@ -135,7 +135,7 @@ int vlmp_eval_sequence(const vlmp_eval_data *data, size_t i, const vlmp_reader *
     VLMP_TRY(vlmp_eval_sample(data, i, &sample, err));
     const char *answer = NULL;
     if (answered) answer = sample.answer_count > 0 ? sample.answers[0] : data->stand_ins[i];
-    int status = vlmp_sample_sequence(reader, &sample, answer, out, err);
+    int status = vlmp_sample_sequence(reader, &sample, answer, data->pictures, out, err);
     vlmp_sample_free(&sample);
     return status;
 }

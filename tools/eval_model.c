@@ -134,6 +134,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
 {
     vlmp_session *session;
     vlmp_progress line;
+    size_t cut = 0; /* answers that the context ended */
+    int context = reader->model->config.text.max_positions;
     double *first = vlmp_alloc(job->data->count, sizeof *first), quantiles[3];
     double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
@@ -156,6 +158,8 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
         decode_steps += stats.steps;
+        cut += stats.new_tokens < job->max_new_tokens &&
+               stats.prompt_tokens + stats.new_tokens >= context;
         decode_seconds += stats.decode_seconds;
         vlmp_progress_update(&line, (double)(i + 1), NULL);
     }
@@ -167,6 +171,9 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
         result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
     }
+    if (status == VLMP_OK && cut > 0)
+        status = vlmp_result_note(
+            result, err, "%zu answers were cut where the context of %d tokens ends", cut, context);
     vlmp_session_free(session);
     free(first);
     return status;
@@ -299,6 +306,10 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
         status = vlmp_result_note(
             result, err,
             "computed with int8 activations in all quantized linears (--fast-activations)");
+    char odd[512];
+    vlmp_picture_summary(job->pictures, odd, sizeof odd);
+    if (status == VLMP_OK && odd[0] != '\0')
+        status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
@@ -352,6 +363,8 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     if (status == VLMP_OK) vlmp_side_of(&out->side, &reader);
     if (status == VLMP_OK)
         status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);
+    if (job->pictures->transparent > 0)
+        snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
     if (status == VLMP_OK)
         status = collect_states(job, engine, &reader, &sequences, &out->hidden, err);
     vlmp_sequence_store_free(&sequences);

@@ -15,6 +15,7 @@ typedef struct {
     bool fast_activations;
     bool allow_overlap;
     const vlmp_reference *reference; /* NULL: none */
+    vlmp_picture_reading *pictures;
     const char *work_folder;
 } vlmp_eval_job;
 

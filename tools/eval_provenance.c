@@ -20,6 +20,31 @@ static int parse_note(cJSON **out, const vlmp_source *source, const char *key, v
     return vlmp_json_parse(out, text, length, source->path, err);
 }
 
+int vlmp_calibration_alpha(const vlmp_source *source, char out[8], vlmp_error *err)
+{
+    cJSON *provenance = NULL;
+    const char *alpha = "";
+    out[0] = '\0';
+    if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    int status = parse_note(&provenance, source, "vlmp.provenance", err);
+    if (status == VLMP_OK)
+        status = vlmp_json_string(provenance, "calibration_alpha", "", &alpha, source->path, err);
+    if (status == VLMP_OK) snprintf(out, 8, "%s", alpha);
+    cJSON_Delete(provenance);
+    return status;
+}
+
+static int note_alpha(const vlmp_eval_job *job, const vlmp_source *source, vlmp_eval_result *result,
+                      vlmp_error *err)
+{
+    char alpha[8];
+    VLMP_TRY(vlmp_calibration_alpha(source, alpha, err));
+    if (alpha[0] == '\0' || strcmp(alpha, job->pictures->alpha) == 0) return VLMP_OK;
+    return vlmp_result_note(result, err,
+                            "calibrated on transparent pictures with --alpha %s, evaluated with %s",
+                            alpha, job->pictures->alpha);
+}
+
 static int compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -185,6 +210,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
     if (status == VLMP_OK && provenance != NULL)
         status = check_overlap(job, provenance, result, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
+    if (status == VLMP_OK) status = note_alpha(job, source, result, err);
     if (status == VLMP_OK) read_run_file(source, result);
     cJSON_Delete(provenance);
     cJSON_Delete(decisions);

@@ -48,7 +48,8 @@ static int answer_all(vlmp_engine *engine, const vlmp_reader *reader, vlmp_eval_
         if (status == VLMP_OK) status = vlmp_eval_sample(data, i, &sample, err);
         if (status != VLMP_OK) break;
         if (sample.answer_count == 0)
-            status = vlmp_stand_in_answer(session, reader, &sample, &data->stand_ins[i], err);
+            status = vlmp_stand_in_answer(session, reader, &sample, data->pictures,
+                                          &data->stand_ins[i], err);
         vlmp_sample_free(&sample);
     }
     vlmp_session_free(session);

@@ -66,7 +66,7 @@ static const struct kind *kind_of(const vlmp_safetensors *file)
     static const struct kind kinds[] = {
         {VLMP_CALIBRATION_KEY, "calibration", "calibration file", "run vlm-calibrate again"},
         {VLMP_REFERENCE_KEY, "reference", "saved reference", "make it again with --save-reference"},
-        {NULL, "safetensors", "safetensors file, not a packed model; it carries no hashes", NULL}};
+        {NULL, "safetensors", "safetensors file, not a packed model", NULL}};
     const struct kind *kind = kinds;
     while (kind->key != NULL && vlmp_safetensors_metadata(file, kind->key, NULL) == NULL)
         kind++;
@@ -101,7 +101,7 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool ver
     vlmp_json_key(w, "digest");
     vlmp_json_put_string(w, vlmp_safetensors_metadata(file, "vlmp.digest", NULL));
     vlmp_json_key(w, "verified");
-    vlmp_json_put_bool(w, verified);
+    vlmp_json_put_bool(w, verified && kind_of(file)->key != NULL);
     vlmp_json_key(w, "metadata");
     vlmp_json_open(w, '{');
     for (size_t i = 0; i < file->pair_count; i++) {
@@ -140,7 +140,10 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
     printf("%s: %s\n", file->path, kind_of(file)->title);
     const char *digest = vlmp_safetensors_metadata(file, "vlmp.digest", NULL);
     if (digest != NULL) printf("digest %s\n", digest);
-    if (verified) puts("verified: every hash matches");
+    if (verified)
+        puts(kind_of(file)->key != NULL
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound (the file carries no hashes)");
     for (size_t i = 0; i < file->pair_count; i++)
         printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
                file->pairs[i].length <= 60 ? ", " : "",
@@ -171,11 +174,7 @@ int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total)
 static int verify_file(const vlmp_safetensors *file, const vlmp_cli_args *args, vlmp_error *err)
 {
     const struct kind *kind = kind_of(file);
-    if (kind->key == NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: a safetensors file that is none of ours carries no hashes; leave "
-                         "--verify out",
-                         file->path);
+    if (kind->key == NULL) return VLMP_OK; /* its structure is sound: it was opened */
     vlmp_tensor_file *hashed;
     VLMP_TRY(vlmp_tensor_file_open(&hashed, file->path, kind->key, kind->hint, err));
     vlmp_progress progress;

@@ -33,7 +33,7 @@ void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length);
 /* A regular safetensors file that is no packed model: a calibration, a saved reference. */
 bool vlmp_is_other_file(const char *path);
 
-/* verify: every hash is checked; a file that carries none is VLMP_ERR_INPUT. */
+/* verify: every hash that the file carries is checked. */
 int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify, vlmp_error *err);
 
 /* A vlmp_st_progress: arg is a vlmp_progress; stops when interrupted. */

@@ -62,7 +62,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
 }
 
 /* The plan is what a dry run is for: there it goes to stdout. */
-static void print_lines(const struct plan_line *lines, int count, double total, bool dry_run)
+static void print_lines(const struct plan_line *lines, int count, double total, double work,
+                        bool dry_run)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -92,6 +93,8 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     char size[32];
     vlmp_format_bytes(size, sizeof size, total);
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
+    vlmp_format_bytes(size, sizeof size, work);
+    if (work > 0) vlmp_buffer_printf(&out, "beside it until the run ends: up to %s\n", size);
     fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
@@ -99,7 +102,7 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
 }
 
 static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
-                      vlmp_error *err)
+                      uint64_t work, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -107,6 +110,10 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "bytes");
     vlmp_json_put_int(&w, (int64_t)total);
+    if (work > 0) {
+        vlmp_json_key(&w, "work_bytes");
+        vlmp_json_put_int(&w, (int64_t)work);
+    }
     vlmp_json_key(&w, "group_fallbacks");
     vlmp_json_put_int(&w, plan->group_fallbacks);
     vlmp_json_key(&w, "linears");
@@ -142,7 +149,7 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
 
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             vlmp_error *err)
+                             uint64_t work, vlmp_error *err)
 {
     vlmp_packed_entry entries[] = {
         {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
@@ -150,11 +157,11 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
         {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR}};
     uint64_t total;
     VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
-    if (args->json && dry_run) return print_json(linears, plan, total, err);
+    if (args->json && dry_run) return print_json(linears, plan, total, work, err);
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run);
+    print_lines(lines, plan_lines(lines, linears, plan), (double)total, (double)work, dry_run);
     free(lines);
     return VLMP_OK;
 }
@@ -187,18 +194,29 @@ void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
                        r->fallback ? "  FALLBACK" : "");
 }
 
+int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vlmp_error *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, linears)
+    {
+        vlmp_linear_result r;
+        VLMP_TRY(vlmp_record_read(&r, item, "decisions", err));
+        summary->linears++;
+        summary->kept_rtn += r.kept_rtn;
+        if (r.fallback && summary->fallbacks++ == 0)
+            memcpy(summary->first_fallback, r.name, sizeof r.name);
+    }
+    return VLMP_OK;
+}
+
 static int collect_step(vlmp_quantize_summary *s, const cJSON *record, vlmp_packed_plan *packed,
                         vlmp_json_writer *decisions, vlmp_error *err)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, vlmp_json_get(record, "linears"))
+    const cJSON *item, *linears = vlmp_json_get(record, "linears");
+    VLMP_TRY(vlmp_quantize_count(s, linears, err));
+    cJSON_ArrayForEach(item, linears)
     {
-        vlmp_linear_result r;
-        VLMP_TRY(vlmp_record_read(&r, item, "journal", err));
         vlmp_json_put_tree(decisions, item);
-        s->linears++;
-        s->kept_rtn += r.kept_rtn;
-        if (r.fallback && s->fallbacks++ == 0) memcpy(s->first_fallback, r.name, sizeof r.name);
     }
     cJSON_ArrayForEach(item, vlmp_json_get(record, "replaced"))
     {
@@ -214,8 +232,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     vlmp_json_open(decisions, '[');
     const char *step;
     for (size_t i = 0; (step = vlmp_journal_sink_step(sink, i)) != NULL; i++) {
-        const char *text = sink->record(sink, step);
+        const char *text;
         cJSON *record;
+        VLMP_TRY(sink->record(sink, step, &text, err));
         VLMP_TRY(vlmp_json_parse(&record, text, strlen(text), "journal", err));
         int status = collect_step(summary, record, packed, decisions, err);
         cJSON_Delete(record);
@@ -225,8 +244,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     return VLMP_OK;
 }
 
-int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char *digest,
-                       const vlmp_quantize_summary *summary, double seconds, vlmp_error *err)
+int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
+                       const char *digest, const vlmp_quantize_summary *summary, bool again,
+                       double seconds, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -251,8 +271,11 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_json_close(&w, '}');
     char path[4200];
     snprintf(path, sizeof path, "%s.run.json", output);
-    int status = w.out.failed ? vlmp_fail_memory(err, path)
-                              : vlmp_file_write(path, w.out.data, w.out.length, true, err);
+    vlmp_error fault = {0};
+    int status = w.out.failed ? vlmp_fail_memory(err, path) : VLMP_OK;
+    if (status == VLMP_OK && !(again && vlmp_file_exists(path)) &&
+        vlmp_file_write(path, w.out.data, w.out.length, true, &fault) != VLMP_OK)
+        vlmp_cli_warn(cli, args, "%s; the packed file is complete", fault.message);
     if (status == VLMP_OK && args->json) puts(w.out.data);
     vlmp_buffer_free(&w.out);
     if (status != VLMP_OK || args->quiet) return status;
@@ -260,8 +283,9 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr,
-            "%s: %d linears quantized (%d fallbacks, %d kept as round to nearest) in %s, peak "
+            "%s: %d linears %s (%d fallbacks, %d kept as round to nearest) in %s, peak "
             "memory %s\n",
-            output, summary->linears, summary->fallbacks, summary->kept_rtn, time, memory);
+            output, summary->linears, again ? "quantized already, by an earlier run" : "quantized",
+            summary->fallbacks, summary->kept_rtn, time, memory);
     return VLMP_OK;
 }

@@ -24,6 +24,7 @@ struct options {
     const char *data, *output, *image_root;
     int64_t samples, max_tokens, skip_broken;
     bool keep_noise, force;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
@@ -82,7 +83,7 @@ static void shorten(uint64_t out[2], const char id[VLMP_SHA256_HEX])
 
 /* Readable, not noise, which shape, how long. Where the answer is missing, the longest that can
  * stand in counts. */
-static int inspect_sample(const struct command *c, size_t index, vlmp_candidate *candidate,
+static int inspect_sample(struct command *c, size_t index, vlmp_candidate *candidate,
                           vlmp_error *err)
 {
     vlmp_sample sample;
@@ -92,7 +93,8 @@ static int inspect_sample(const struct command *c, size_t index, vlmp_candidate 
     int status = vlmp_dataset_sample(c->data, index, &sample, err);
     candidate->line = sample.line;
     VLMP_TRY(status);
-    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, err);
+    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, &c->opt.pictures,
+                                err);
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample.where);
     if (status == VLMP_OK) status = refuse_noise(c, &sample, &pictures, err);
     bool answered = sample.answer_count > 0;
@@ -139,6 +141,15 @@ static int inspect_all(struct command *c, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* The way of showing transparency is part of the samples only where there is some. */
+static void remember_alpha(struct command *c, const vlmp_sample *sample)
+{
+    for (int i = 0; i < sample->image_count; i++)
+        if (vlmp_picture_is_transparent(&c->opt.pictures, sample->images[i]))
+            snprintf(c->calibration.alpha, sizeof c->calibration.alpha, "%s",
+                     c->opt.pictures.alpha);
+}
+
 /* Sample `index` of the data, tokenized with its answer, or with the model's own where it has none.
  */
 static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_error *err)
@@ -155,17 +166,19 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
         status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
                                      &c->reader.preprocess, err);
     if (status == VLMP_OK && candidate->stood_in)
-        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &stand_in, err);
+        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures,
+                                      &stand_in, err);
     if (status == VLMP_OK)
         status = vlmp_sample_sequence(&c->reader, &sample,
-                                      candidate->stood_in ? stand_in : sample.answers[0], &sequence,
-                                      err);
+                                      candidate->stood_in ? stand_in : sample.answers[0],
+                                      &c->opt.pictures, &sequence, err);
     if (status == VLMP_OK) {
         candidate->tokens = sequence.length;
         candidate->state = VLMP_CANDIDATE_CHOSEN;
         out->line = sample.line;
         memcpy(out->id, ids.exact, sizeof out->id);
         memcpy(out->loose_id, ids.loose, sizeof out->loose_id);
+        remember_alpha(c, &sample);
         status = vlmp_sequence_store_add(&c->chosen, &sequence, err);
     }
     if (status == VLMP_OK)
@@ -338,15 +351,17 @@ static int run(struct command *c, vlmp_error *err)
     vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
     VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
-    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->calibration, &c->engine.model,
-                             err));
+    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->opt.pictures, &c->calibration,
+                             &c->engine.model, err));
     VLMP_TRY(write_file(c, err));
-    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->calibration, err);
+    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->opt.pictures, &c->calibration,
+                            err);
 }
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128}, .chosen = VLMP_NO_SEQUENCES};
+    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .chosen = VLMP_NO_SEQUENCES};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -385,6 +400,7 @@ int main(int argc, char **argv)
         {.name = "keep-noise",
          .help = "take pictures that look like random noise, too (scanned pages)",
          .flag = &o->keep_noise},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "force", .help = "replace an existing output", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
@@ -406,6 +422,7 @@ int main(int argc, char **argv)
     free(c.candidates);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_dataset_close(c.data);
     vlmp_sequence_store_free(&c.chosen);
     vlmp_reader_close(&c.reader);

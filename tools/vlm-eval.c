@@ -19,6 +19,7 @@ struct options {
     int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
@@ -93,6 +94,13 @@ static int load_reference(struct command *c, vlmp_error *err)
             vlmp_reference_import(&c->reference, vlmp_tensor_file_find, vlmp_tensor_file_release,
                                   file, vlmp_tensor_file_metadata(file), path, c->work, err);
     vlmp_tensor_file_close(file);
+    const char *alpha = c->reference.alpha;
+    if (status == VLMP_OK && alpha[0] != '\0' && strcmp(alpha, c->opt.pictures.alpha) != 0)
+        status =
+            vlmp_fail(err, VLMP_ERR_INPUT,
+                      "%s: made with --alpha %s on transparent pictures, this run has %s; give "
+                      "the same",
+                      path, alpha, c->opt.pictures.alpha);
     c->saved_reference = status == VLMP_OK;
     return status;
 }
@@ -236,6 +244,7 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
+    c->data.pictures = &c->opt.pictures;
     c->data.most = (size_t)c->opt.samples;
     c->data.allowed = c->opt.skip_broken;
     c->job.args = c->args;
@@ -245,6 +254,7 @@ static int run(struct command *c, vlmp_error *err)
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
+    c->job.pictures = &c->opt.pictures;
     if (c->opt.reference != NULL && vlmp_tensor_file_is(c->opt.reference, VLMP_REFERENCE_KEY))
         VLMP_TRY(load_reference(c, err));
     VLMP_TRY(survey(c, err));
@@ -271,7 +281,7 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48}};
+    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -319,6 +329,7 @@ int main(int argc, char **argv)
         {.name = "allow-overlap",
          .help = "score samples that the file was calibrated on",
          .flag = &o->allow_overlap},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "gate",
          .value = "EXPR",
          .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"; may be repeated",
@@ -353,6 +364,7 @@ int main(int argc, char **argv)
         vlmp_result_free(&c.results[i]);
     free(c.results);
     free(c.gates);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
     vlmp_eval_data_free(&c.data);
     vlmp_engine_free(&c.engine);

@@ -9,6 +9,7 @@
 #include "src/runtime/session.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
+#include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
@@ -19,6 +20,7 @@ struct options {
     int64_t max_new_tokens;
     double temperature;
     bool print_prompt, fast_activations;
+    vlmp_picture_reading pictures;
 };
 
 struct stream {
@@ -124,7 +126,24 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     return status;
 }
 
-static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
+/* What is worth saying about the pictures of the question. */
+static int print_warnings(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                          const vlmp_picture_reading *pictures, const vlmp_source *source,
+                          vlmp_error *err)
+{
+    char alpha[8];
+    VLMP_TRY(vlmp_calibration_alpha(source, alpha, err));
+    for (size_t i = 0; i < pictures->count; i++)
+        if (pictures->remarks[i].warning != NULL)
+            vlmp_cli_warn(command, args, "%s: %s", pictures->remarks[i].path,
+                          pictures->remarks[i].warning);
+    if (pictures->transparent > 0 && alpha[0] != '\0' && strcmp(alpha, pictures->alpha) != 0)
+        vlmp_cli_warn(command, args, "%s was calibrated on transparent pictures with --alpha %s",
+                      source->path, alpha);
+    return VLMP_OK;
+}
+
+static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine,
                vlmp_reader *reader, vlmp_error *err)
 {
     VLMP_TRY(vlmp_engine_start(engine, args, err));
@@ -140,7 +159,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     int status = VLMP_OK;
     for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
         status = vlmp_check_picture_name(o->images.items[i], "--image", err);
-    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
     parts[o->images.count] = o->prompt;
     vlmp_chat_message turn = {"user", parts, o->images.count + 1};
     vlmp_question question = {.turns = &turn,
@@ -165,11 +184,11 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
 
 int main(int argc, char **argv)
 {
-    struct options o = {.max_new_tokens = 128};
+    struct options o = {.max_new_tokens = 128, .pictures = VLMP_PICTURE_READING_DEFAULT};
     const vlmp_cli_option options[] = {
         {.name = "image",
          .value = "P",
-         .help = "a picture (PNG or JPEG); may be given more than once",
+         .help = "a picture (PNG, JPEG or WebP); may be given more than once",
          .list = &o.images},
         {.name = "prompt",
          .value = "T",
@@ -194,6 +213,7 @@ int main(int argc, char **argv)
         {.name = "print-prompt",
          .help = "show the prompt as the chat template renders it",
          .flag = &o.print_prompt},
+        VLMP_PICTURE_OPTIONS(&o.pictures),
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-run",
@@ -210,6 +230,9 @@ int main(int argc, char **argv)
     vlmp_engine engine = {0};
     vlmp_reader reader = {0};
     int status = run(&args, &o, &engine, &reader, &err);
+    if (status == VLMP_OK)
+        status = print_warnings(&command, &args, &o.pictures, engine.source, &err);
+    vlmp_picture_reading_free(&o.pictures);
     vlmp_reader_close(&reader);
     vlmp_engine_free(&engine);
     return vlmp_cli_finish(&command, &args, status, &err);

@@ -55,6 +55,21 @@ int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const c
     return VLMP_OK;
 }
 
+int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err)
+{
+    char *out = bytes;
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = read(fd, out + done, length - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
+        if (got == 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: became shorter while being read", path);
+        done += (size_t)got;
+    }
+    return VLMP_OK;
+}
+
 int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err)
 {
     *out = NULL;
@@ -67,7 +82,7 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     } else if ((*out = vlmp_alloc(*length + 1, 1)) == NULL) {
         status = vlmp_fail_memory(err, path);
     } else {
-        status = vlmp_file_read_at(fd, *out, *length, 0, path, err);
+        status = vlmp_read_all(fd, *out, *length, path, err);
         (*out)[*length] = '\0';
     }
     close(fd);

@@ -58,3 +58,6 @@ int vlmp_file_write(const char *path, const void *bytes, size_t length, bool for
 
 /* write(2) until all is written; fd errors are reported with path. */
 int vlmp_write_all(int fd, const void *bytes, size_t length, const char *path, vlmp_error *err);
+
+/* read(2) until length bytes are there; a file that ends before is VLMP_ERR_INPUT. */
+int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err);

@@ -8,9 +8,37 @@
 #include "src/base/file.h"
 #include "src/base/utf8.h"
 
-/* Why one scan before cJSON: cJSON keeps duplicate keys, cuts strings at NUL and reports no place.
- * Duplicate keys are then found on the tree, with a sort. */
-static int scan_depth_and_nul(const char *text, size_t length, const char *where, vlmp_error *err)
+static size_t digits_from(const char *text, size_t length, size_t at)
+{
+    size_t end = at;
+    while (end < length && text[end] >= '0' && text[end] <= '9')
+        end++;
+    return end - at;
+}
+
+/* Length of the number that begins at text; 0 when it has not JSON's form: a leading zero, a point
+ * without digits on both sides, an exponent without digits. */
+static size_t number_length(const char *text, size_t length)
+{
+    size_t at = text[0] == '-', count = digits_from(text, length, at);
+    if (count == 0 || (text[at] == '0' && count > 1)) return 0;
+    at += count;
+    if (at < length && text[at] == '.') {
+        if ((count = digits_from(text, length, at + 1)) == 0) return 0;
+        at += 1 + count;
+    }
+    if (at < length && (text[at] == 'e' || text[at] == 'E')) {
+        at++;
+        if (at < length && (text[at] == '+' || text[at] == '-')) at++;
+        if ((count = digits_from(text, length, at)) == 0) return 0;
+        at += count;
+    }
+    return at;
+}
+
+/* Why one scan before cJSON: cJSON keeps duplicate keys, cuts strings at NUL, reads numbers that
+ * are none, and reports no place. Duplicate keys are then found on the tree, with a sort. */
+static int scan_text(const char *text, size_t length, const char *where, vlmp_error *err)
 {
     int depth = 0;
     bool in_string = false;
@@ -35,6 +63,12 @@ static int scan_depth_and_nul(const char *text, size_t length, const char *where
                                  i, VLMP_JSON_DEPTH);
         } else if (c == '}' || c == ']') {
             depth--;
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            size_t digits = number_length(text + i, length - i);
+            if (digits == 0)
+                return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not a number of JSON's form",
+                                 where, i);
+            i += digits - 1;
         }
     }
     return VLMP_OK;
@@ -72,7 +106,7 @@ int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *wh
                     vlmp_error *err)
 {
     *out = NULL;
-    VLMP_TRY(scan_depth_and_nul(text, length, where, err));
+    VLMP_TRY(scan_text(text, length, where, err));
     size_t valid = vlmp_utf8_check(text, length);
     if (valid < length)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid UTF-8", where, valid);

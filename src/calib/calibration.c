@@ -200,6 +200,8 @@ static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const c
         vlmp_json_put_int(&w, c->sizes[i]);
     }
     vlmp_json_close(&w, '}');
+    vlmp_json_key(&w, "alpha");
+    vlmp_json_put_string(&w, c->alpha);
     vlmp_json_key(&w, "data");
     vlmp_json_put_string(&w, data);
     vlmp_json_key(&w, "tokens");
@@ -485,7 +487,7 @@ static int import_loose_ids(vlmp_calibration *c, const cJSON *list, const struct
 static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct importer *in,
                            const vlmp_model *model, const vlmp_identity *identity)
 {
-    const char *audit;
+    const char *alpha, *audit;
     int64_t version;
     VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, in->where, in->err));
     if (version != VERSION)
@@ -495,6 +497,8 @@ static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct 
                          in->where, (long long)version, VERSION);
     VLMP_TRY(import_sizes(c, root, in, model));
     VLMP_TRY(import_identity(c, root, in, identity));
+    VLMP_TRY(vlmp_json_string(root, "alpha", "", &alpha, in->where, in->err));
+    snprintf(c->alpha, sizeof c->alpha, "%s", alpha);
     VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, in->where, in->err));
     c->audit = strdup(audit);
     if (c->audit == NULL) return vlmp_fail_memory(in->err, in->where);

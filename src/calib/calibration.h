@@ -33,6 +33,7 @@ enum {
 typedef struct {
     vlmp_identity model;
     int sizes[VLMP_CALIB_SIZES];
+    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
     size_t count;
     vlmp_calib_sample *samples;
     vlmp_statistics statistics;

@@ -1,5 +1,6 @@
 #include "src/eval/reference.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,7 @@ static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char
     const char *const texts[][2] = {{"name", r->name},
                                     {"data", r->data_digest},
                                     {"tokens", r->tokens_digest},
+                                    {"alpha", r->alpha},
                                     {"processor", r->side.processor}};
     vlmp_json_open(&w, '{');
     vlmp_json_key(&w, "version");
@@ -287,7 +289,7 @@ static int import_tensors(vlmp_reference *r, const struct importer *in, vlmp_err
 static int import_metadata(vlmp_reference *r, const cJSON *root, const char *where, vlmp_error *err)
 {
     int64_t version, token_ids, context;
-    const char *name;
+    const char *name, *alpha;
     VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, where, err));
     if (version != VERSION)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -295,6 +297,8 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
                          "--save-reference",
                          where, (long long)version, VERSION);
     VLMP_TRY(vlmp_json_string(root, "name", "", &name, where, err));
+    VLMP_TRY(vlmp_json_string(root, "alpha", "", &alpha, where, err));
+    snprintf(r->alpha, sizeof r->alpha, "%s", alpha);
     VLMP_TRY(vlmp_json_int(root, "token_ids", -1, 1, INT32_MAX, &token_ids, where, err));
     VLMP_TRY(vlmp_json_int(root, "context", -1, 1, INT32_MAX, &context, where, err));
     VLMP_TRY(vlmp_identity_read(&r->model, vlmp_json_get(root, "model"), where, err));

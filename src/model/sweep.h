@@ -45,6 +45,13 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 typedef void vlmp_sweep_tap_fn(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
                                const vlmp_batch *batch, const float *input, int dim);
 
+/* The batches of the two inputs below, which make them themselves: one segment a tile, and one a
+ * sequence. No tiles give none. */
+int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                              vlmp_batches *batches, vlmp_error *err);
+int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_batches *batches, vlmp_error *err);
+
 /* Tiles of all sequences into the tower's input: x[tiles·tile_rows][vision hidden], and the batches
  * (one segment a tile). Both are the caller's to free. */
 int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,

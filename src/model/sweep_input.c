@@ -118,24 +118,31 @@ static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     return status;
 }
 
-int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                            vlmp_activations *x, vlmp_batches *batches, vlmp_error *err)
+int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                              vlmp_batches *batches, vlmp_error *err)
 {
-    const vlmp_model *model = sweep->model;
     int tiles = count_tiles(sequences, count);
     *batches = (vlmp_batches){0};
-    *x = (vlmp_activations){.fd = -1};
     if (tiles == 0) return VLMP_OK;
     int *lengths = vlmp_alloc((size_t)tiles, sizeof *lengths);
     if (lengths == NULL) return vlmp_fail_memory(err, "tile lengths");
     for (int i = 0; i < tiles; i++)
-        lengths[i] = model->tile_rows;
+        lengths[i] = sweep->model->tile_rows;
     int break_at = sweep->break_at > 0 ? count_tiles(sequences, sweep->break_at) : tiles;
     int status = vlmp_batches_create(batches, lengths, tiles, break_at, err);
     free(lengths);
-    if (status == VLMP_OK)
-        status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
-                                         sweep->memory_limit, sweep->work_folder, err);
+    return status;
+}
+
+int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_activations *x, vlmp_batches *batches, vlmp_error *err)
+{
+    const vlmp_model *model = sweep->model;
+    *x = (vlmp_activations){.fd = -1};
+    int status = vlmp_sweep_vision_batches(sweep, sequences, count, batches, err);
+    if (status != VLMP_OK || batches->count == 0) return status;
+    status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
+                                     sweep->memory_limit, sweep->work_folder, err);
     vlmp_loaded loaded = {0};
     vlmp_vision_input input;
     if (sweep->resident != NULL)
@@ -284,12 +291,9 @@ static int embed_sequences(const vlmp_sweep *sweep, const vlmp_sequence *sequenc
     return status;
 }
 
-int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                          const vlmp_activations *features, vlmp_activations *x,
-                          vlmp_batches *batches, vlmp_error *err)
+int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_batches *batches, vlmp_error *err)
 {
-    const vlmp_model *model = sweep->model;
-    *x = (vlmp_activations){.fd = -1};
     *batches = (vlmp_batches){0};
     int *lengths = vlmp_alloc((size_t)count, sizeof *lengths);
     if (lengths == NULL) return vlmp_fail_memory(err, "sequence lengths");
@@ -298,6 +302,16 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
     int break_at = sweep->break_at > 0 ? sweep->break_at : count;
     int status = vlmp_batches_create(batches, lengths, count, break_at, err);
     free(lengths);
+    return status;
+}
+
+int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                          const vlmp_activations *features, vlmp_activations *x,
+                          vlmp_batches *batches, vlmp_error *err)
+{
+    const vlmp_model *model = sweep->model;
+    *x = (vlmp_activations){.fd = -1};
+    int status = vlmp_sweep_text_batches(sweep, sequences, count, batches, err);
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.text.hidden,
                                          sweep->memory_limit, sweep->work_folder, err);

@@ -27,6 +27,7 @@ typedef struct {
 } vlmp_linear_result;
 
 typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);
+typedef void vlmp_on_notice(void *arg, const char *text);
 
 typedef struct {
     vlmp_sweep sweep;
@@ -37,9 +38,17 @@ typedef struct {
     bool sequential;                     /* statistics on already quantized inputs */
     vlmp_gptq_options gptq;
     vlmp_sink *sink;
-    vlmp_on_linear *on_linear; /* may be NULL */
-    void *on_linear_arg;
+    const char *boundary; /* path in front of "-0" and "-1": activations at block borders */
+    vlmp_on_linear *on_linear;
+    vlmp_on_notice
+        *on_notice; /* one line for the user: where a resumed run goes on, what was lost */
+    void *arg;      /* of both */
 } vlmp_quantize_job;
+
+/* Bytes that a run keeps beside its output until it ends, at most: the quantized linears in the
+ * sink, activations at two block borders. Needs model, linears, plan, calibration and sequential.
+ */
+uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job);
 
 /* Results of all steps lie in the sink's records, see record.h. */
 int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err);

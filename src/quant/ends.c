@@ -16,10 +16,10 @@ static int find_component(const vlmp_quantize_job *job, vlmp_component component
 }
 
 /* Nothing to do: kept, or finished by an earlier run. */
-static bool is_settled(const vlmp_quantize_job *job, int index)
+static int is_settled(const vlmp_quantize_job *job, int index, bool *settled, vlmp_error *err)
 {
-    return job->plan->entries[index].method == VLMP_METHOD_KEEP ||
-           job->sink->record(job->sink, job->linears[index].name) != NULL;
+    *settled = job->plan->entries[index].method == VLMP_METHOD_KEEP;
+    return *settled ? VLMP_OK : vlmp_step_is_done(job, job->linears[index].name, settled, err);
 }
 
 static int quantize_one(const vlmp_quantize_job *job, int index, const vlmp_moments *moments,
@@ -27,7 +27,9 @@ static int quantize_one(const vlmp_quantize_job *job, int index, const vlmp_mome
 {
     const vlmp_linear_info *info = &job->linears[index];
     const vlmp_plan_entry *entry = &job->plan->entries[index];
-    if (is_settled(job, index)) return VLMP_OK;
+    bool settled;
+    VLMP_TRY(is_settled(job, index, &settled, err));
+    if (settled) return VLMP_OK;
     vlmp_loaded loaded = {0};
     vlmp_linear linear;
     vlmp_packed_arrays packed = {0};
@@ -55,10 +57,12 @@ static int quantize_one(const vlmp_quantize_job *job, int index, const vlmp_mome
     return status;
 }
 
-static bool needs_moments(const vlmp_quantize_job *job, int index)
+static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, vlmp_error *err)
 {
-    return !is_settled(job, index) &&
-           vlmp_method_needs_calibration(job->plan->entries[index].method);
+    bool settled;
+    VLMP_TRY(is_settled(job, index, &settled, err));
+    *needed = !settled && vlmp_method_needs_calibration(job->plan->entries[index].method);
+    return VLMP_OK;
 }
 
 /* Moments of the projector's inputs, or, with first, of what lies behind its first linear. */
@@ -101,8 +105,10 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations
         vlmp_moments moments = {0};
         vlmp_loaded loaded = {0};
         vlmp_projector projector;
+        bool needed;
+        VLMP_TRY(needs_moments(job, index, &needed, err));
+        needed = needed && features != NULL;
         int status = VLMP_OK;
-        bool needed = features != NULL && needs_moments(job, index);
         if (needed) {
             status = vlmp_moments_create(&moments, job->linears[index].k,
                                          seen_rows < features->rows, false, err);
@@ -123,7 +129,9 @@ int vlmp_quantize_embedding(const vlmp_quantize_job *job, vlmp_error *err)
 {
     int index = find_component(job, VLMP_COMPONENT_EMBED, 0);
     if (job->sweep.model->config.text.tied) return VLMP_OK;
-    if (!needs_moments(job, index)) return quantize_one(job, index, NULL, err);
+    bool needed;
+    VLMP_TRY(needs_moments(job, index, &needed, err));
+    if (!needed) return quantize_one(job, index, NULL, err);
     vlmp_moments moments;
     VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k, false, false, err));
     for (int i = 0; i < moments.k; i++)
@@ -168,7 +176,9 @@ int vlmp_quantize_head_linear(const vlmp_quantize_job *job, const vlmp_activatio
 {
     bool tied = job->sweep.model->config.text.tied;
     int index = find_component(job, tied ? VLMP_COMPONENT_EMBED : VLMP_COMPONENT_HEAD, 0);
-    if (x == NULL || !needs_moments(job, index)) return quantize_one(job, index, NULL, err);
+    bool needed;
+    VLMP_TRY(needs_moments(job, index, &needed, err));
+    if (x == NULL || !needed) return quantize_one(job, index, NULL, err);
     vlmp_moments moments;
     VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k,
                                  batches->break_batch < batches->count, false, err));

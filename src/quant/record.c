@@ -12,6 +12,14 @@ void vlmp_step_name(char out[VLMP_NAME_MAX], const char *prefix, int layer)
         snprintf(out, VLMP_NAME_MAX, "%s.%d", prefix, layer);
 }
 
+int vlmp_step_is_done(const vlmp_quantize_job *job, const char *step, bool *done, vlmp_error *err)
+{
+    const char *record;
+    VLMP_TRY(job->sink->record(job->sink, step, &record, err));
+    *done = record != NULL;
+    return VLMP_OK;
+}
+
 static void put(vlmp_json_writer *w, const char *key, double value)
 {
     vlmp_json_key(w, key);
@@ -94,7 +102,7 @@ int vlmp_commit_results(const vlmp_quantize_job *job, const char *step,
     vlmp_json_open(&w, '[');
     for (int i = 0; i < count; i++) {
         vlmp_record_write(&w, &results[i]);
-        if (job->on_linear != NULL) job->on_linear(job->on_linear_arg, &results[i]);
+        job->on_linear(job->arg, &results[i]);
     }
     vlmp_json_close(&w, ']');
     vlmp_json_key(&w, "replaced");

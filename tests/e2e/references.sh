@@ -184,6 +184,8 @@ json short.json 'all(r["left_out"] == d["results"][0]["left_out"] for r in d["re
 json short.json 'all(any("context of 62" in n and "data.jsonl:" in n for n in r["notes"]) for r in d["results"])'
 json short.json 'd["results"][0]["ppl"] == d["results"][1]["ppl"] < 2 and d["results"][0]["kl"]["max"] == 0'
 json short.json 'd["results"][0]["tokens"] == d["results"][1]["tokens"] and d["results"][0]["bleu"][0] > 0.5'
+exits 0 vlm-eval short --data "$eval_data" --samples 40 --metrics bleu --json -q
+json stdout 'any("answers were cut" in n for n in d["results"][0]["notes"])'
 exits 0 first "$model" --metrics ppl
 json stdout 'd["results"][0]["left_out"] == 0 and d["results"][0]["samples"] == 24'
 exits 0 first short --reference short --save-reference short.ref --metrics kl

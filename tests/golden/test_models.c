@@ -174,7 +174,9 @@ static void read_question(struct fixture *f, int i)
     for (int p = 0; p < q.image_count; p++) {
         names[p] = cJSON_GetArrayItem(images, p)->valuestring;
         snprintf(path, sizeof path, FOLDER "pictures/%s", names[p]);
-        good(vlmp_image_load(&pictures[p], path, NULL, &err), &err);
+        /* as scripts/golden-models.py loads them: convert("RGB") */
+        vlmp_image_options options = {.alpha = VLMP_ALPHA_DROP};
+        good(vlmp_image_load(&pictures[p], path, &options, NULL, &err), &err);
     }
     good(vlmp_reader_sequence(&f->reader, &q, &f->sequences[i], NULL, &err), &err);
     for (int p = 0; p < q.image_count; p++)

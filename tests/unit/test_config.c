@@ -324,6 +324,8 @@ static void next_refuses(void **state)
     refused("llava_next", ",\"vision_feature_select_strategy\":\"full\"", "", "must be default");
     refused("llava_next", ",\"image_grid_pinpoints\":[[336,700]]", "", "[336, 700]");
     refused("llava_next", ",\"image_grid_pinpoints\":[]", "", "image_grid_pinpoints");
+    refused("llava_next", ",\"image_grid_pinpoints\":[[336,336],[11088,11088]]", "",
+            "1089 tiles of 336 x 336 pixels, more than the limit of 1024");
     refused("llava_onevision", "", "", "llava_onevision");
 }
 

@@ -230,7 +230,7 @@ static void reads_folders(void **state)
     vlmp_sample_free(&s);
     vlmp_dataset_close(data);
     assert_int_equal(vlmp_dataset_open(&data, "none", NULL, &err), VLMP_ERR_INPUT);
-    assert_non_null(strstr(err.message, "without PNG or JPEG"));
+    assert_non_null(strstr(err.message, "without PNG, JPEG or WebP"));
 }
 
 /* A hub cache: pictures are links from a snapshot into the data set's own blobs. */

@@ -227,6 +227,38 @@ static void impossible_plans_are_refused(void **state)
     model->close(model);
 }
 
+/* What was there when the journal was opened and is gone now is an error, and never "not done". */
+static void unreadable_records_are_errors(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_sink *sink;
+    const char *text;
+    assert_int_equal(
+        vlmp_journal_sink_open(&sink, temp_path("u"), "run: 1\n", VLMP_JOURNAL_NEW, &err), VLMP_OK);
+    assert_int_equal(sink->commit(sink, "text.0", "{}", &err), VLMP_OK);
+    assert_int_equal(sink->note(sink, "text.0", "a note", &err), VLMP_OK);
+    assert_int_equal(sink->note(sink, "text.0", "another", &err), VLMP_OK);
+    assert_int_equal(sink->record(sink, "text.0", &text, &err), VLMP_OK);
+    assert_string_equal(text, "{}");
+    assert_int_equal(sink->noted(sink, "text.0", &text, &err), VLMP_OK);
+    assert_string_equal(text, "another");
+    assert_int_equal(sink->noted(sink, "text.1", &text, &err), VLMP_OK);
+    assert_null(text);
+    assert_null(vlmp_journal_sink_step(sink, 1)); /* a note is no step */
+    for (int bytes = 400; bytes >= 0; bytes -= 400) {
+        assert_int_equal(truncate(temp_path("u"), bytes), 0);
+        text = "";
+        err = (vlmp_error){0};
+        assert_int_equal(sink->record(sink, "text.0", &text, &err), VLMP_ERR_SYSTEM);
+        assert_non_null(strstr(err.message, "became shorter"));
+        assert_null(text);
+        err = (vlmp_error){0};
+        assert_int_equal(sink->noted(sink, "text.0", &text, &err), VLMP_ERR_SYSTEM);
+    }
+    vlmp_journal_sink_close(sink);
+}
+
 static void sink_keeps_and_gives(void **state)
 {
     (void)state;
@@ -257,8 +289,11 @@ static void sink_keeps_and_gives(void **state)
         VLMP_OK);
     assert_string_equal(vlmp_journal_sink_step(sink, 0), "text.0");
     assert_null(vlmp_journal_sink_step(sink, 1));
-    assert_string_equal(sink->record(sink, "text.0"), "{\"error\":1}");
-    assert_null(sink->record(sink, "text.1"));
+    const char *record;
+    assert_int_equal(sink->record(sink, "text.0", &record, &err), VLMP_OK);
+    assert_string_equal(record, "{\"error\":1}");
+    assert_int_equal(sink->record(sink, "text.1", &record, &err), VLMP_OK);
+    assert_null(record);
     vlmp_tensor tensor;
     void *memory;
     assert_int_equal(sink->get(sink, "text.embed.codes", &tensor, &memory, &err), VLMP_OK);
@@ -290,6 +325,7 @@ int main(void)
         cmocka_unit_test(infinity_that_is_kept_is_found),
         cmocka_unit_test(impossible_plans_are_refused),
         cmocka_unit_test(sink_keeps_and_gives),
+        cmocka_unit_test(unreadable_records_are_errors),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
