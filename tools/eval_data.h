@@ -8,6 +8,7 @@
 
 typedef struct {
     vlmp_dataset *data;
+    vlmp_picture_reading *pictures; /* how they are read, and what was met */
     size_t most;          /* the first so many records are looked at; 0: all */
     int64_t allowed;      /* broken ones that are left out */
     int context;          /* tokens; longer samples are left out whatever is allowed */
