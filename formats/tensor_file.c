@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "formats/safetensors.h"
-#include "formats/safetensors_write.h"
 
 struct vlmp_tensor_file {
     vlmp_safetensors file;
@@ -14,34 +13,52 @@ struct vlmp_tensor_file {
     vlmp_tensor *tensors; /* in the file's order */
 };
 
-static int write_hashed(vlmp_outfile *output, vlmp_st_pair document, const vlmp_tensor *tensors,
-                        size_t count, char (*hashes)[VLMP_SHA256_HEX], vlmp_error *err)
+#define PIECE ((size_t)1 << 20) /* bytes asked from a reader at a time */
+
+static int hash_tensor(const vlmp_tensor *tensor, size_t index, vlmp_st_read_fn *read, void *arg,
+                       char hex[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    char digest[VLMP_SHA256_HEX];
-    for (size_t i = 0; i < count; i++)
-        vlmp_sha256_hex(tensors[i].data, tensors[i].bytes, hashes[i]);
-    VLMP_TRY(vlmp_tensors_digest(tensors, hashes, count, digest, err));
-    vlmp_json_writer list = {0};
-    vlmp_st_put_hashes(&list, tensors, hashes, count);
-    vlmp_st_pair pairs[] = {document,
-                            {"vlmp.header", VLMP_ST_NO_HASH, 64},
-                            {"vlmp.digest", digest, 64},
-                            {"vlmp.tensors", list.out.data, list.out.length}};
-    int status = list.out.failed
-                     ? vlmp_fail_memory(err, output->path)
-                     : vlmp_safetensors_put(output, tensors, count, pairs,
-                                            sizeof pairs / sizeof *pairs, NULL, NULL, err);
-    vlmp_buffer_free(&list.out);
+    if (tensor->data != NULL) {
+        vlmp_sha256_hex(tensor->data, tensor->bytes, hex);
+        return VLMP_OK;
+    }
+    unsigned char *piece = vlmp_alloc(PIECE, 1);
+    int status = piece != NULL ? VLMP_OK : vlmp_fail_memory(err, tensor->name);
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    for (size_t at = 0; at < tensor->bytes && status == VLMP_OK; at += PIECE) {
+        size_t length = tensor->bytes - at < PIECE ? tensor->bytes - at : PIECE;
+        status = read(arg, index, at, piece, length, err);
+        if (status == VLMP_OK) vlmp_sha256_update(&hash, piece, length);
+    }
+    vlmp_sha256_finish(&hash, hex);
+    free(piece);
     return status;
 }
 
 int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
-                           const vlmp_tensor *tensors, size_t count, vlmp_error *err)
+                           const vlmp_tensor *tensors, size_t count, vlmp_st_read_fn *read,
+                           void *arg, vlmp_error *err)
 {
-    char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(count, sizeof *hashes);
-    if (hashes == NULL) return vlmp_fail_memory(err, output->path);
-    vlmp_st_pair document = {.key = key, .value = metadata, .length = strlen(metadata)};
-    int status = write_hashed(output, document, tensors, count, hashes, err);
+    char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(count, sizeof *hashes), digest[VLMP_SHA256_HEX];
+    vlmp_json_writer list = {0};
+    int status = hashes != NULL ? VLMP_OK : vlmp_fail_memory(err, output->path);
+    for (size_t i = 0; i < count && status == VLMP_OK; i++)
+        status = hash_tensor(&tensors[i], i, read, arg, hashes[i], err);
+    if (status == VLMP_OK) status = vlmp_tensors_digest(tensors, hashes, count, digest, err);
+    if (status == VLMP_OK) {
+        vlmp_st_put_hashes(&list, tensors, hashes, count);
+        if (list.out.failed) status = vlmp_fail_memory(err, output->path);
+    }
+    if (status == VLMP_OK) {
+        vlmp_st_pair pairs[] = {{key, metadata, strlen(metadata)},
+                                {"vlmp.header", VLMP_ST_NO_HASH, 64},
+                                {"vlmp.digest", digest, 64},
+                                {"vlmp.tensors", list.out.data, list.out.length}};
+        status = vlmp_safetensors_put(output, tensors, count, pairs, sizeof pairs / sizeof *pairs,
+                                      read, arg, err);
+    }
+    vlmp_buffer_free(&list.out);
     free(hashes);
     return status;
 }
@@ -152,6 +169,12 @@ const vlmp_tensor *vlmp_tensor_file_find(void *arg, const char *name)
     const vlmp_tensor_file *file = arg;
     const vlmp_st_tensor *stored = vlmp_safetensors_find(&file->file, name);
     return stored != NULL ? &file->tensors[stored - file->file.tensors] : NULL;
+}
+
+void vlmp_tensor_file_release(void *arg, const vlmp_tensor *tensor, size_t offset, size_t length)
+{
+    const vlmp_tensor_file *file = arg;
+    vlmp_map_release(&file->file.map, (size_t)tensor->file_offset + offset, length);
 }
 
 void vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX])

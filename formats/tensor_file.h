@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "formats/safetensors_write.h"
 #include "formats/st_hash.h"
 #include "src/base/outfile.h"
 #include "src/model/source.h"
@@ -14,9 +15,10 @@
 typedef struct vlmp_tensor_file vlmp_tensor_file;
 
 /* Writes and commits; the caller opens the output before its work, and aborts it afterwards in any
- * case. The tensors' bytes are in memory. */
+ * case. Tensors without data come from read, see vlmp_safetensors_put. */
 int vlmp_tensor_file_write(vlmp_outfile *output, const char *key, const char *metadata,
-                           const vlmp_tensor *tensors, size_t count, vlmp_error *err);
+                           const vlmp_tensor *tensors, size_t count, vlmp_st_read_fn *read,
+                           void *arg, vlmp_error *err);
 
 /* Checks the header completely (its own hash included) and reads no tensor data. Another kind of
  * file, or one without hashes, is VLMP_ERR_INPUT; hint says how to make one. */
@@ -39,6 +41,10 @@ const char *vlmp_tensor_file_digest(const vlmp_tensor_file *file);
 
 /* NULL when absent. file is a vlmp_tensor_file (the type fits callers that know no formats). */
 const vlmp_tensor *vlmp_tensor_file_find(void *file, const char *name);
+
+/* Drops bytes of a tensor's data from resident memory; they are read again when they are asked for.
+ */
+void vlmp_tensor_file_release(void *file, const vlmp_tensor *tensor, size_t offset, size_t length);
 
 /* SHA-256 of the whole file. */
 void vlmp_tensor_file_sha256(const vlmp_tensor_file *file, char hex[VLMP_SHA256_HEX]);

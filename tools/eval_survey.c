@@ -2,7 +2,6 @@
 
 #include "formats/open.h"
 #include "tools/interrupt.h"
-#include "tools/progress.h"
 #include "tools/stand_in.h"
 
 /* Opens a model without checking the hashes of its data: that is done when it is computed with. */
@@ -24,57 +23,46 @@ int vlmp_eval_look(vlmp_engine *engine, const char *path, vlmp_side *out, vlmp_e
     return status;
 }
 
-static int count_tokens(const vlmp_reader *reader, const vlmp_sample *sample,
-                        vlmp_picture_reading *reading, int *tokens, vlmp_error *err)
-{
-    vlmp_sequence sequence;
-    bool answered = sample->answer_count > 0;
-    VLMP_TRY(vlmp_sample_sequence(reader, sample, answered ? sample->answers[0] : NULL, reading,
-                                  &sequence, err));
-    /* A stand-in answer and its end. */
-    *tokens = sequence.length + (answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
-    vlmp_sequence_free(&sequence);
-    return VLMP_OK;
-}
-
-static int sift(vlmp_eval_job *job, vlmp_dataset *data, const vlmp_reader *reader, int context,
-                vlmp_error *err)
-{
-    size_t kept = 0;
-    vlmp_progress line;
-    int status = VLMP_OK;
-    vlmp_progress_begin(&line, job->args, "reading samples", (double)job->count);
-    for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
-        int tokens;
-        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK)
-            status = count_tokens(reader, &data->samples[i], job->pictures, &tokens, err);
-        if (status != VLMP_OK) break;
-        if (tokens <= context) {
-            data->samples[kept++] = data->samples[i];
-        } else if (job->left_out++ == 0) {
-            job->first_left_out = data->samples[i].line;
-            job->first_left_out_tokens = tokens;
-        }
-        vlmp_progress_update(&line, (double)(i + 1), NULL);
-    }
-    vlmp_progress_end(&line);
-    if (status == VLMP_OK && kept == 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s:%d: %d tokens, more than the context of %d, and no sample is "
-                           "shorter; give shorter ones",
-                           data->path, job->first_left_out, job->first_left_out_tokens, context);
-    data->count = job->count = kept;
-    return status;
-}
-
-int vlmp_eval_leave_out(vlmp_eval_job *job, vlmp_dataset *data, vlmp_engine *engine,
-                        const char *path, int context, vlmp_error *err)
+int vlmp_eval_look_at_data(vlmp_engine *engine, const char *path, vlmp_eval_data *data,
+                           const vlmp_cli_args *args, vlmp_error *err)
 {
     vlmp_reader reader = {0};
     int status = open_reader(engine, path, &reader, err);
-    job->context = context;
-    if (status == VLMP_OK) status = sift(job, data, &reader, context, err);
+    if (status == VLMP_OK) status = vlmp_eval_data_survey(data, &reader, args, err);
+    vlmp_reader_close(&reader);
+    vlmp_engine_close(engine);
+    return status;
+}
+
+static int answer_all(vlmp_engine *engine, const vlmp_reader *reader, vlmp_eval_data *data,
+                      vlmp_error *err)
+{
+    vlmp_session *session;
+    data->stand_ins = vlmp_calloc(data->count, sizeof *data->stand_ins);
+    if (data->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
+    int status =
+        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
+    for (size_t i = 0; i < data->count && status == VLMP_OK; i++) {
+        vlmp_sample sample;
+        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        if (status == VLMP_OK) status = vlmp_eval_sample(data, i, &sample, err);
+        if (status != VLMP_OK) break;
+        if (sample.answer_count == 0)
+            status = vlmp_stand_in_answer(session, reader, &sample, data->pictures,
+                                          &data->stand_ins[i], err);
+        vlmp_sample_free(&sample);
+    }
+    vlmp_session_free(session);
+    return status;
+}
+
+int vlmp_eval_stand_ins(vlmp_engine *engine, const char *path, vlmp_eval_data *data,
+                        vlmp_error *err)
+{
+    vlmp_reader reader = {0};
+    VLMP_TRY(vlmp_engine_open(engine, path, err));
+    int status = vlmp_reader_open(&reader, &engine->model, err);
+    if (status == VLMP_OK) status = answer_all(engine, &reader, data, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

@@ -2,9 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "formats/dataset.h"
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -15,11 +13,11 @@
 #include "tools/engine.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
-#include "tools/stand_in.h"
+#include "tools/outputs.h"
 
 struct options {
     const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
-    int64_t samples, max_new_tokens;
+    int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
     vlmp_picture_reading pictures;
@@ -30,15 +28,30 @@ struct command {
     struct options opt;
     vlmp_outfile saved; /* the reference; open from the start */
     vlmp_engine engine;
-    vlmp_dataset data;
+    vlmp_eval_data data;
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
     bool has_reference, saved_reference;
     vlmp_gate *gates;
-    char **stand_ins;
     vlmp_eval_result *results;
 };
+
+/* Inputs are data, reference and models. */
+static int keep_inputs(const struct command *c, const char *const *outputs, size_t count,
+                       vlmp_error *err)
+{
+    size_t models = c->args->positional_count;
+    const char **inputs = vlmp_calloc(models + 2, sizeof *inputs);
+    if (inputs == NULL) return vlmp_fail_memory(err, "inputs");
+    for (size_t i = 0; i < models; i++)
+        inputs[i] = c->args->positionals[i];
+    inputs[models] = c->opt.data;
+    inputs[models + 1] = c->opt.reference;
+    int status = vlmp_outputs_apart(outputs, count, inputs, models + 2, err);
+    free(inputs);
+    return status;
+}
 
 /* Everything that can be refused before work is. */
 static int check_options(struct command *c, vlmp_error *err)
@@ -63,48 +76,11 @@ static int check_options(struct command *c, vlmp_error *err)
     const char *outputs[] = {o->report, o->junit, o->summary};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         if (outputs[i] != NULL) VLMP_TRY(vlmp_output_check(outputs[i], o->force, err));
+    VLMP_TRY(keep_inputs(c, outputs, sizeof outputs / sizeof *outputs, err));
     if (o->save_reference != NULL)
         VLMP_TRY(vlmp_outfile_open(&c->saved, o->save_reference, o->force, err));
     c->job.metrics = metrics;
     return VLMP_OK;
-}
-
-static int read_data(struct command *c, vlmp_error *err)
-{
-    VLMP_TRY(vlmp_dataset_read(&c->data, c->opt.data, c->opt.image_root, err));
-    c->job.data = &c->data;
-    c->job.count = c->data.count;
-    if (c->opt.samples > 0 && (size_t)c->opt.samples < c->data.count)
-        c->job.count = (size_t)c->opt.samples;
-    if (c->job.count == 0) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no samples", c->opt.data);
-    return VLMP_OK;
-}
-
-/* Where the data has no answers, the reference's (else the first model's) own stand in. */
-static int make_stand_ins(struct command *c, const char *model, vlmp_error *err)
-{
-    bool missing = false;
-    for (size_t i = 0; i < c->job.count; i++)
-        missing = missing || c->data.samples[i].answer_count == 0;
-    if (!missing) return VLMP_OK;
-    c->stand_ins = vlmp_calloc(c->job.count, sizeof *c->stand_ins);
-    if (c->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
-    vlmp_reader reader = {0};
-    VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
-    vlmp_session *session = NULL;
-    int status = vlmp_reader_open(&reader, &c->engine.model, err);
-    if (status == VLMP_OK)
-        status =
-            vlmp_session_create(&session, c->engine.ctx, &c->engine.model, &reader.preprocess, err);
-    for (size_t i = 0; i < c->job.count && status == VLMP_OK; i++)
-        if (c->data.samples[i].answer_count == 0)
-            status = vlmp_stand_in_answer(session, &reader, &c->data.samples[i], &c->opt.pictures,
-                                          &c->stand_ins[i], err);
-    vlmp_session_free(session);
-    vlmp_reader_close(&reader);
-    vlmp_engine_close(&c->engine);
-    c->job.stand_ins = c->stand_ins;
-    return status;
 }
 
 static int load_reference(struct command *c, vlmp_error *err)
@@ -118,8 +94,9 @@ static int load_reference(struct command *c, vlmp_error *err)
                                    "make it again with --save-reference", err));
     int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
     if (status == VLMP_OK)
-        status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
-                                       vlmp_tensor_file_metadata(file), path, err);
+        status =
+            vlmp_reference_import(&c->reference, vlmp_tensor_file_find, vlmp_tensor_file_release,
+                                  file, vlmp_tensor_file_metadata(file), path, c->work, err);
     vlmp_tensor_file_close(file);
     const char *alpha = c->reference.alpha;
     if (status == VLMP_OK && alpha[0] != '\0' && strcmp(alpha, c->opt.pictures.alpha) != 0)
@@ -130,6 +107,29 @@ static int load_reference(struct command *c, vlmp_error *err)
                       path, alpha, c->opt.pictures.alpha);
     c->saved_reference = status == VLMP_OK;
     return status;
+}
+
+/* A saved reference is of this data, and brings the answers that stood in. */
+static int take_stand_ins(struct command *c, vlmp_error *err)
+{
+    const char *path = c->opt.reference;
+    char digest[VLMP_SHA256_HEX];
+    vlmp_eval_data_digest(&c->data, digest);
+    if (strcmp(digest, c->reference.data_digest) != 0 ||
+        (size_t)c->reference.hidden.samples != c->data.count)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: made on other data than %s (%zu samples within the context of %d "
+                         "tokens); give the data and --samples it was made with, or the reference "
+                         "model itself",
+                         path, c->opt.data, c->data.count, c->data.context);
+    if (c->data.lacks_answers && c->reference.stand_ins == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: lacks the answers that stood in where the data has none; make it "
+                         "again with --save-reference",
+                         path);
+    c->data.stand_ins = c->reference.stand_ins;
+    c->reference.stand_ins = NULL;
+    return VLMP_OK;
 }
 
 /* Looks at all models before any of them works: whether they can be compared, and which samples
@@ -150,16 +150,10 @@ static int survey(struct command *c, vlmp_error *err)
         if (context == 0 || side.context < context) context = side.context;
     }
     const char *counter = path != NULL && !c->saved_reference ? path : c->args->positionals[0];
-    VLMP_TRY(vlmp_eval_leave_out(&c->job, &c->data, &c->engine, counter, context, err));
+    c->data.context = context;
+    VLMP_TRY(vlmp_eval_look_at_data(&c->engine, counter, &c->data, c->args, err));
     if (!c->saved_reference) return VLMP_OK;
-    char digest[VLMP_SHA256_HEX];
-    VLMP_TRY(vlmp_data_digest(&c->data, c->job.count, digest, err));
-    if (strcmp(digest, c->reference.data_digest) == 0) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: made on other data than %s (%zu samples within the context of %d "
-                     "tokens); give the data and --samples it was made with, or the reference "
-                     "model itself",
-                     path, c->opt.data, c->job.count, context);
+    return take_stand_ins(c, err);
 }
 
 static int save_reference(struct command *c, vlmp_error *err)
@@ -170,8 +164,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status =
-            vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count, err);
+        status = vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count,
+                                        vlmp_reference_read, &c->reference, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -179,10 +173,10 @@ static int save_reference(struct command *c, vlmp_error *err)
 static int prepare_reference(struct command *c, vlmp_error *err)
 {
     const char *path = c->opt.reference;
-    if (c->saved_reference) {
-        VLMP_TRY(make_stand_ins(c, c->args->positionals[0], err));
-    } else {
-        VLMP_TRY(make_stand_ins(c, path != NULL ? path : c->args->positionals[0], err));
+    if (!c->saved_reference) {
+        const char *answering = path != NULL ? path : c->args->positionals[0];
+        if (c->data.lacks_answers)
+            VLMP_TRY(vlmp_eval_stand_ins(&c->engine, answering, &c->data, err));
         if (path == NULL) return VLMP_OK;
         vlmp_eval_job job = c->job;
         job.path = path;
@@ -235,7 +229,8 @@ static int print_results(const struct command *c, vlmp_error *err)
     vlmp_buffer out = {0};
     if (c->args->json) {
         vlmp_json_writer w = {.indent = 1};
-        vlmp_results_write(&w, c->opt.data, c->results, c->args->positional_count);
+        vlmp_results_write(&w, c->opt.data, c->data.left_out, c->data.left_out_count, c->results,
+                           c->args->positional_count);
         out = w.out;
         vlmp_buffer_text(&out, "\n");
     } else {
@@ -251,8 +246,12 @@ static int run(struct command *c, vlmp_error *err)
 {
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
-    VLMP_TRY(read_data(c, err));
+    VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
+    c->data.pictures = &c->opt.pictures;
+    c->data.most = (size_t)c->opt.samples;
+    c->data.allowed = c->opt.skip_broken;
     c->job.args = c->args;
+    c->job.data = &c->data;
     c->job.max_new_tokens = (int)c->opt.max_new_tokens;
     c->job.fast_activations = c->opt.fast_activations;
     c->job.allow_overlap = c->opt.allow_overlap;
@@ -324,6 +323,12 @@ int main(int argc, char **argv)
          .integer = &o->max_new_tokens,
          .low = 1,
          .high = 1 << 20},
+        {.name = "skip-broken",
+         .value = "N",
+         .help = "broken samples to leave out, each listed (default 0)",
+         .integer = &o->skip_broken,
+         .low = 0,
+         .high = 1 << 24},
         {.name = "fast-activations",
          .help = "int8 activations in all quantized linears",
          .flag = &o->fast_activations},
@@ -364,14 +369,11 @@ int main(int argc, char **argv)
     for (size_t i = 0; c.results != NULL && i < args.positional_count; i++)
         vlmp_result_free(&c.results[i]);
     free(c.results);
-    for (size_t i = 0; c.stand_ins != NULL && i < c.job.count; i++)
-        free(c.stand_ins[i]);
-    free(c.stand_ins);
     free(c.gates);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
     vlmp_outfile_abort(&c.saved);
-    vlmp_dataset_free(&c.data);
+    vlmp_eval_data_free(&c.data);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -19,6 +19,7 @@
 #include "tools/cli.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_finished.h"
 #include "tools/quantize_report.h"
@@ -184,6 +185,11 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < c->calibration.count; i++)
         vlmp_json_put_string(w, c->calibration.samples[i].id);
+    vlmp_json_close(w, ']');
+    vlmp_json_key(w, "calibration_samples_loose");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < c->calibration.count; i++)
+        vlmp_json_put_string(w, c->calibration.samples[i].loose_id);
     vlmp_json_close(w, ']');
     if (c->calibration.alpha[0] != '\0') {
         vlmp_json_key(w, "calibration_alpha");
@@ -376,6 +382,8 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_path_look(&there, c->opt.output, err));
     bool again = c->opt.resume && !c->opt.force && there == VLMP_PATH_FILE;
     if (!again) VLMP_TRY(vlmp_output_check(c->opt.output, c->opt.force, err));
+    const char *inputs[] = {c->args->positionals[0], c->opt.calib, c->opt.recipe};
+    VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 3, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "formats/dataset.h"
 #include "src/base/json.h"
 #include "src/runtime/session.h"
 #include "tools/cli.h"
@@ -69,6 +70,8 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "answer");
     vlmp_json_put_bytes(&w, s->out.data != NULL ? s->out.data : "", s->out.length);
+    vlmp_json_key(&w, "interrupted");
+    vlmp_json_put_bool(&w, vlmp_interrupted() != 0);
     vlmp_json_key(&w, "prompt_tokens");
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
@@ -126,6 +129,10 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
     }
+    /* What there is of the answer has been printed. */
+    if (status == VLMP_OK && vlmp_interrupted())
+        status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted after %d tokens of the answer",
+                           stats.new_tokens);
     vlmp_text_stream_free(stream.text);
     vlmp_buffer_free(&stream.out);
     vlmp_session_free(session);
@@ -158,13 +165,19 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
     vlmp_pictures pictures = {0};
     char **paths = vlmp_calloc(o->images.count, sizeof *paths);
-    int status = paths != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
+    const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
+    int status = paths != NULL && parts != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
     for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
         if ((paths[i] = strdup(o->images.items[i])) == NULL)
             status = vlmp_fail_memory(err, o->images.items[i]);
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        status = vlmp_check_picture_name(o->images.items[i], "--image", err);
     if (status == VLMP_OK)
         status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
-    vlmp_question question = {.prompt = o->prompt,
+    if (parts != NULL) parts[o->images.count] = o->prompt;
+    vlmp_chat_message turn = {"user", parts, o->images.count + 1};
+    vlmp_question question = {.turns = &turn,
+                              .turn_count = 1,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
                               .image_names = paths};
@@ -183,6 +196,7 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
     for (size_t i = 0; paths != NULL && i < o->images.count; i++)
         free(paths[i]);
     free(paths);
+    free(parts);
     return status;
 }
 

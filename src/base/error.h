@@ -35,6 +35,9 @@ int vlmp_fail_memory(vlmp_error *err, const char *what);
  * VLMP_ERR_SYSTEM), else returns VLMP_OK. */
 int vlmp_fail_tried(vlmp_error *err, const vlmp_error *tried);
 
+/* Puts a place in front of the message, unless it begins with it. */
+void vlmp_error_at(vlmp_error *err, const char *where);
+
 /* Forwards a failure. */
 #define VLMP_TRY(call)                                      \
     do {                                                    \

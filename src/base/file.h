@@ -21,6 +21,14 @@ int vlmp_path_look(vlmp_path_kind *kind, const char *path, vlmp_error *err);
 /* The path with all links resolved; free *out. *out is NULL when it leads to nothing. */
 int vlmp_path_resolve(char **out, const char *path, vlmp_error *err);
 
+/* A regular file opened for reading, and its length. Missing, unreadable or of another kind:
+ * VLMP_ERR_INPUT. Close *fd. */
+int vlmp_file_open(int *fd, size_t *length, const char *path, vlmp_error *err);
+
+/* length bytes from offset. A file that ends before is VLMP_ERR_INPUT: it became shorter. */
+int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const char *path,
+                      vlmp_error *err);
+
 /* folder + "/" + name into out; false when it does not fit. */
 bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *name);
 

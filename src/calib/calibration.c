@@ -35,15 +35,33 @@ void vlmp_calibration_free(vlmp_calibration *calibration)
     *calibration = (vlmp_calibration){0};
 }
 
-void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
-                    char id[VLMP_SHA256_HEX])
+static void hash_loosely(vlmp_sha256 *hash, const char *text)
+{
+    static const char spaces[] = " \t\r\n\v\f";
+    text += strspn(text, spaces);
+    while (*text != '\0') {
+        size_t word = strcspn(text, spaces);
+        vlmp_sha256_update(hash, text, word);
+        text += word;
+        text += strspn(text, spaces);
+        if (*text != '\0') vlmp_sha256_update(hash, " ", 1);
+    }
+    vlmp_sha256_update(hash, "", 1);
+}
+
+void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,
+                    size_t text_count, bool loose, char id[VLMP_SHA256_HEX])
 {
     vlmp_sha256 hash;
     vlmp_sha256_start(&hash);
-    for (int i = 0; i < count; i++)
+    for (size_t i = 0; i < picture_count; i++)
         vlmp_sha256_update(&hash, pictures[i].bytes, pictures[i].length);
-    vlmp_sha256_update(&hash, prompt, strlen(prompt) + 1);
-    vlmp_sha256_update(&hash, answer, strlen(answer) + 1);
+    for (size_t i = 0; i < text_count; i++) {
+        if (loose)
+            hash_loosely(&hash, texts[i]);
+        else
+            vlmp_sha256_update(&hash, texts[i], strlen(texts[i]) + 1);
+    }
     vlmp_sha256_finish(&hash, id);
 }
 
@@ -51,12 +69,14 @@ void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, c
 enum {
     COLUMN_LINE,
     COLUMN_LENGTH,
-    COLUMN_ANSWER_FROM,
+    COLUMN_ANSWERS,
     COLUMN_BORDER,
     COLUMN_IMAGES,
     COLUMN_TILES,
     COLUMNS
 };
+/* Integers of one answer, in "samples.answers": a vlmp_span. */
+enum { SPAN_COLUMNS = 2 };
 /* Integers of one picture, in "samples.pictures": a vlmp_image_plan. */
 enum { PLAN_COLUMNS = 8 };
 
@@ -84,35 +104,39 @@ static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
 static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
 {
     const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
-    size_t tokens = 0, tiles = 0, pictures = 0;
-    size_t tile_bytes = 3 * (size_t)side * (size_t)side;
+    size_t tokens = 0, tiles = 0, pictures = 0, answers = 0;
     for (size_t i = 0; i < c->count; i++) {
         tokens += (size_t)c->samples[i].sequence.length;
         tiles += (size_t)c->samples[i].sequence.tiles;
         pictures += (size_t)c->samples[i].sequence.image_count;
+        answers += (size_t)c->samples[i].sequence.answer_count;
     }
     int32_t *table = vlmp_arena_alloc(e->arena, c->count * COLUMNS, sizeof *table);
+    int32_t *spans = vlmp_arena_alloc(e->arena, answers * SPAN_COLUMNS, sizeof *spans);
     int32_t *plans = vlmp_arena_alloc(e->arena, pictures * PLAN_COLUMNS, sizeof *plans);
     int32_t *ids = vlmp_arena_alloc(e->arena, tokens, sizeof *ids);
-    uint8_t *pixels = vlmp_arena_alloc(e->arena, tiles, tile_bytes);
-    if (table == NULL || plans == NULL || ids == NULL || pixels == NULL)
+    if (table == NULL || spans == NULL || plans == NULL || ids == NULL)
         return vlmp_fail_memory(err, "calibration file");
-    int64_t shapes[4][4] = {{(int64_t)c->count, COLUMNS},
+    int64_t shapes[5][4] = {{(int64_t)c->count, COLUMNS},
                             {(int64_t)pictures, PLAN_COLUMNS},
                             {(int64_t)tokens},
-                            {(int64_t)tiles, side, side, 3}};
+                            {(int64_t)tiles, side, side, 3},
+                            {(int64_t)answers, SPAN_COLUMNS}};
     VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
     VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
     VLMP_TRY(add(e, "samples.ids", VLMP_I32, 1, shapes[2], ids, err));
-    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], pixels, err));
+    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], NULL, err));
+    VLMP_TRY(add(e, "samples.answers", VLMP_I32, 2, shapes[4], spans, err));
     for (size_t i = 0; i < c->count; i++) {
         const vlmp_sequence *s = &c->samples[i].sequence;
-        int32_t row[COLUMNS] = {c->samples[i].line, s->length,      s->answer_from,
+        int32_t row[COLUMNS] = {c->samples[i].line, s->length,      s->answer_count,
                                 s->border_moved,    s->image_count, s->tiles};
         memcpy(table, row, sizeof row), table += COLUMNS;
         memcpy(ids, s->ids, (size_t)s->length * sizeof *ids), ids += s->length;
-        if (s->tiles > 0) memcpy(pixels, s->pixels, (size_t)s->tiles * tile_bytes);
-        pixels += (size_t)s->tiles * tile_bytes;
+        for (int a = 0; a < s->answer_count; a++) {
+            int32_t span[SPAN_COLUMNS] = {s->answers[a].from, s->answers[a].end};
+            memcpy(spans, span, sizeof span), spans += SPAN_COLUMNS;
+        }
         for (int p = 0; p < s->image_count; p++) {
             const vlmp_image_plan *plan = &s->plans[p];
             int32_t values[PLAN_COLUMNS] = {plan->tiles,     plan->tokens,    plan->grid_rows,
@@ -141,28 +165,25 @@ static int export_statistics(const vlmp_calibration *c, struct exporter *e, vlmp
 }
 
 /* Over the samples' identities, and over their tokens. */
-static int digest_samples(const vlmp_calibration *c, char data[VLMP_SHA256_HEX],
-                          char tokens[VLMP_SHA256_HEX], vlmp_error *err)
+static void digest_samples(const vlmp_calibration *c, char data[VLMP_SHA256_HEX],
+                           char tokens[VLMP_SHA256_HEX])
 {
     vlmp_sha256 hash;
     vlmp_sha256_start(&hash);
     for (size_t i = 0; i < c->count; i++)
         vlmp_sha256_update(&hash, c->samples[i].id, sizeof c->samples[i].id);
     vlmp_sha256_finish(&hash, data);
-    vlmp_sequence *sequences = vlmp_alloc(c->count, sizeof *sequences);
-    if (sequences == NULL) return vlmp_fail_memory(err, "samples");
+    vlmp_sha256_start(&hash);
     for (size_t i = 0; i < c->count; i++)
-        sequences[i] = c->samples[i].sequence;
-    vlmp_tokens_digest(sequences, (int)c->count, tokens);
-    free(sequences);
-    return VLMP_OK;
+        vlmp_tokens_digest_add(&hash, &c->samples[i].sequence);
+    vlmp_sha256_finish(&hash, tokens);
 }
 
 static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const char **out,
                            vlmp_error *err)
 {
     char data[VLMP_SHA256_HEX], tokens[VLMP_SHA256_HEX];
-    VLMP_TRY(digest_samples(c, data, tokens, err));
+    digest_samples(c, data, tokens);
     vlmp_json_writer w = {0};
     vlmp_json_open(&w, '{');
     vlmp_json_key(&w, "version");
@@ -187,6 +208,11 @@ static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const c
     for (size_t i = 0; i < c->count; i++)
         vlmp_json_put_string(&w, c->samples[i].id);
     vlmp_json_close(&w, ']');
+    vlmp_json_key(&w, "loose");
+    vlmp_json_open(&w, '[');
+    for (size_t i = 0; i < c->count; i++)
+        vlmp_json_put_string(&w, c->samples[i].loose_id);
+    vlmp_json_close(&w, ']');
     vlmp_json_key(&w, "audit");
     vlmp_json_put_string(&w, c->audit);
     vlmp_json_close(&w, '}');
@@ -201,7 +227,7 @@ int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *are
                             vlmp_error *err)
 {
     *metadata = NULL;
-    size_t capacity = 4 + 3 * (size_t)calibration->statistics.count;
+    size_t capacity = 5 + 3 * (size_t)calibration->statistics.count;
     struct exporter e = {.arena = arena};
     e.tensors = vlmp_arena_alloc(arena, capacity, sizeof *e.tensors);
     if (e.tensors == NULL) return vlmp_fail_memory(err, "calibration file");
@@ -238,8 +264,7 @@ static int need(const struct importer *in, const char *name, vlmp_dtype dtype, i
 static int check_sample(const struct importer *in, const vlmp_model *model, const int32_t *row,
                         size_t index)
 {
-    bool good = row[COLUMN_LENGTH] > 0 && row[COLUMN_ANSWER_FROM] >= 0 &&
-                row[COLUMN_ANSWER_FROM] <= row[COLUMN_LENGTH] && row[COLUMN_IMAGES] >= 0 &&
+    bool good = row[COLUMN_LENGTH] > 0 && row[COLUMN_ANSWERS] >= 0 && row[COLUMN_IMAGES] >= 0 &&
                 row[COLUMN_TILES] >= 0 && row[COLUMN_LENGTH] <= model->config.text.max_positions;
     if (good) return VLMP_OK;
     return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu is inconsistent", in->where, index);
@@ -280,6 +305,14 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
         tokens += p->tokens;
         tiles += p->tiles;
     }
+    int end = 0;
+    for (int i = 0; i < s->answer_count; i++) {
+        vlmp_span answer = s->answers[i];
+        if (answer.from < end || answer.end < answer.from || answer.end > s->length)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has a bad answer", in->where,
+                             index);
+        end = answer.end;
+    }
     if (pictures == tokens && tiles == s->tiles) return VLMP_OK;
     return vlmp_fail(in->err, VLMP_ERR_INPUT,
                      "%s: sample %zu: its picture tokens do not fit its pictures", in->where,
@@ -289,13 +322,14 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
 static int import_samples(vlmp_calibration *c, const struct importer *in, const vlmp_model *model)
 {
     const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
-    const vlmp_tensor *table, *plans, *ids, *pixels;
+    const vlmp_tensor *table, *plans, *ids, *pixels, *spans;
     VLMP_TRY(
         need(in, "samples.table", VLMP_I32, 2, (int64_t[]){(int64_t)c->count, COLUMNS}, &table));
     VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
+    VLMP_TRY(need(in, "samples.answers", VLMP_I32, 2, (int64_t[]){-1, SPAN_COLUMNS}, &spans));
     VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
     VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4, (int64_t[]){-1, side, side, 3}, &pixels));
-    size_t plan_at = 0, id_at = 0, pixel_at = 0;
+    size_t plan_at = 0, id_at = 0, pixel_at = 0, span_at = 0;
     size_t tile_bytes = 3 * (size_t)side * (size_t)side;
     for (size_t i = 0; i < c->count; i++) {
         int32_t row[COLUMNS];
@@ -304,7 +338,7 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
         vlmp_sequence *s = &c->samples[i].sequence;
         c->samples[i].line = c->samples[i].sequence.line = row[COLUMN_LINE];
         s->length = row[COLUMN_LENGTH];
-        s->answer_from = row[COLUMN_ANSWER_FROM];
+        s->answer_count = row[COLUMN_ANSWERS];
         s->border_moved = row[COLUMN_BORDER] != 0;
         s->image_count = row[COLUMN_IMAGES];
         s->tiles = row[COLUMN_TILES];
@@ -320,9 +354,16 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
                        "a plan is its table row");
         VLMP_TRY(copy_bytes(&copy, plans->data, &plan_at, plan_bytes, plans->bytes, in));
         s->plans = copy;
+        _Static_assert(sizeof(vlmp_span) == SPAN_COLUMNS * sizeof(int32_t),
+                       "a span is its table row");
+        VLMP_TRY(copy_bytes(&copy, spans->data, &span_at,
+                            (size_t)s->answer_count * sizeof(vlmp_span), spans->bytes, in));
+        s->answers = copy;
         VLMP_TRY(check_contents(in, model, s, i));
     }
-    if (id_at == ids->bytes && pixel_at == pixels->bytes && plan_at == plans->bytes) return VLMP_OK;
+    if (id_at == ids->bytes && pixel_at == pixels->bytes && plan_at == plans->bytes &&
+        span_at == spans->bytes)
+        return VLMP_OK;
     return vlmp_fail(in->err, VLMP_ERR_INPUT,
                      "%s: more data is stored than its samples need; calibrate again", in->where);
 }
@@ -428,6 +469,18 @@ static int import_ids(vlmp_calibration *c, const cJSON *samples, const struct im
     return VLMP_OK;
 }
 
+static int import_loose_ids(vlmp_calibration *c, const cJSON *list, const struct importer *in)
+{
+    const cJSON *item = cJSON_IsArray(list) ? list->child : NULL;
+    for (size_t i = 0; i < c->count; i++, item = item->next) {
+        if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no loose identity",
+                             in->where, i);
+        memcpy(c->samples[i].loose_id, item->valuestring, VLMP_SHA256_HEX);
+    }
+    return VLMP_OK;
+}
+
 static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct importer *in,
                            const vlmp_model *model, const vlmp_identity *identity)
 {
@@ -446,7 +499,8 @@ static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct 
     VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, in->where, in->err));
     c->audit = strdup(audit);
     if (c->audit == NULL) return vlmp_fail_memory(in->err, in->where);
-    return import_ids(c, vlmp_json_get(root, "samples"), in);
+    VLMP_TRY(import_ids(c, vlmp_json_get(root, "samples"), in));
+    return import_loose_ids(c, vlmp_json_get(root, "loose"), in);
 }
 
 /* The stored hashes of data and tokens against the samples. */
@@ -454,7 +508,7 @@ static int check_digests(const vlmp_calibration *c, const cJSON *root, const str
 {
     char digests[2][VLMP_SHA256_HEX];
     static const char *const keys[] = {"data", "tokens"};
-    VLMP_TRY(digest_samples(c, digests[0], digests[1], in->err));
+    digest_samples(c, digests[0], digests[1]);
     for (int i = 0; i < 2; i++) {
         const char *stored;
         VLMP_TRY(vlmp_json_string(root, keys[i], "", &stored, in->where, in->err));

@@ -13,6 +13,9 @@ void vlmp_reference_free(vlmp_reference *reference)
 {
     free(reference->name);
     free(reference->head_memory);
+    for (int i = 0; reference->stand_ins != NULL && i < reference->hidden.samples; i++)
+        free(reference->stand_ins[i]);
+    free(reference->stand_ins);
     vlmp_hidden_free(&reference->hidden);
     *reference = (vlmp_reference){0};
 }
@@ -53,30 +56,42 @@ int vlmp_side_check(const vlmp_side *model, const char *name, const vlmp_side *r
     return VLMP_OK;
 }
 
-int vlmp_reference_check(const vlmp_reference *r, const vlmp_sequence *sequences, int count,
-                         const char *name, vlmp_error *err)
+static int other_tokens(const vlmp_reference *r, const char *name, vlmp_error *err)
 {
-    const vlmp_hidden *h = &r->hidden;
-    char digest[VLMP_SHA256_HEX];
-    if (h->samples != count)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: the reference has %d samples, here are %d; give the data it was made "
-                         "with",
-                         r->where, h->samples, count);
-    vlmp_tokens_digest(sequences, count, digest);
-    bool same = strcmp(digest, r->tokens_digest) == 0;
-    for (int i = 0; i < count && same; i++) {
-        const vlmp_sequence *s = &sequences[i];
-        int tokens = s->length - s->answer_from;
-        same = h->first[i + 1] - h->first[i] == tokens &&
-               memcmp(h->targets + h->first[i], s->ids + s->answer_from,
-                      (size_t)tokens * sizeof *s->ids) == 0;
-    }
-    if (same) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: its tokens of these samples differ from those of the reference %s "
                      "(another tokenizer, template or data); KL and ratios need the same",
                      name, r->where);
+}
+
+int vlmp_reference_check_sample(const vlmp_reference *r, int index, const vlmp_sequence *sequence,
+                                const char *name, vlmp_error *err)
+{
+    const vlmp_hidden *h = &r->hidden;
+    if (index >= h->samples) return other_tokens(r, name, err);
+    int at = h->first[index];
+    if (h->first[index + 1] - at != vlmp_sequence_answer_tokens(sequence))
+        return other_tokens(r, name, err);
+    for (int i = 0; i < sequence->answer_count; i++) {
+        vlmp_span answer = sequence->answers[i];
+        int tokens = answer.end - answer.from;
+        if (memcmp(h->targets + at, sequence->ids + answer.from,
+                   (size_t)tokens * sizeof *h->targets) != 0)
+            return other_tokens(r, name, err);
+        at += tokens;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_reference_check_all(const vlmp_reference *r, int count, const char *tokens_digest,
+                             const char *name, vlmp_error *err)
+{
+    if (r->hidden.samples != count)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the reference has %d samples, here are %d; give the data it was made "
+                         "with",
+                         r->where, r->hidden.samples, count);
+    return strcmp(tokens_digest, r->tokens_digest) == 0 ? VLMP_OK : other_tokens(r, name, err);
 }
 
 static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char **out,
@@ -101,6 +116,13 @@ static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char
     vlmp_json_put_int(&w, r->side.token_ids);
     vlmp_json_key(&w, "context");
     vlmp_json_put_int(&w, r->side.context);
+    if (r->stand_ins != NULL) {
+        vlmp_json_key(&w, "stand_ins");
+        vlmp_json_open(&w, '[');
+        for (int i = 0; i < r->hidden.samples; i++)
+            vlmp_json_put_string(&w, r->stand_ins[i]);
+        vlmp_json_close(&w, ']');
+    }
     vlmp_json_close(&w, '}');
     *out = w.out.failed ? NULL : vlmp_arena_copy(arena, w.out.data, w.out.length);
     vlmp_buffer_free(&w.out);
@@ -117,7 +139,7 @@ int vlmp_reference_export(const vlmp_reference *r, vlmp_arena *arena, vlmp_tenso
          .dtype = VLMP_F32,
          .rank = 2,
          .shape = {h->tokens, h->dim},
-         .data = (const void *)h->states,
+         .data = (const void *)h->states.memory,
          .bytes = (size_t)h->tokens * (size_t)h->dim * sizeof(float)},
         {.name = "targets",
          .dtype = VLMP_I32,
@@ -145,10 +167,19 @@ int vlmp_reference_export(const vlmp_reference *r, vlmp_arena *arena, vlmp_tenso
     return write_metadata(r, arena, metadata, err);
 }
 
+int vlmp_reference_read(void *arg, size_t index, uint64_t offset, void *out, size_t length,
+                        vlmp_error *err)
+{
+    const vlmp_reference *r = arg;
+    (void)index; /* only the states come without data */
+    return vlmp_activations_read(&r->hidden.states, offset, out, length, err);
+}
+
 struct importer {
     vlmp_reference_find *find;
+    vlmp_reference_release *release;
     void *arg;
-    const char *where;
+    const char *where, *work_folder;
 };
 
 static int inconsistent(const struct importer *in, const char *what, vlmp_error *err)
@@ -158,21 +189,28 @@ static int inconsistent(const struct importer *in, const char *what, vlmp_error 
                      in->where, what);
 }
 
-/* A copy of a tensor of this rank; dtype VLMP_DTYPE_COUNT: any type of weights. Numbers of a float
- * type are finite. */
-static int take(const struct importer *in, const char *name, vlmp_dtype dtype, int rank,
-                const vlmp_tensor **out, void **copy, vlmp_error *err)
+/* A tensor of this rank; dtype VLMP_DTYPE_COUNT: any type of weights. */
+static int find_tensor(const struct importer *in, const char *name, vlmp_dtype dtype, int rank,
+                       const vlmp_tensor **out, vlmp_error *err)
 {
     const vlmp_tensor *t = *out = in->find(in->arg, name);
     bool good = t != NULL && t->rank == rank &&
                 (dtype == VLMP_DTYPE_COUNT ? vlmp_dtype_is_float(t->dtype) : t->dtype == dtype);
     for (int i = 0; i < rank && good; i++)
         good = t->shape[i] >= 1 && t->shape[i] < INT32_MAX;
-    if (!good)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: tensor '%s' is missing or has another shape; make the reference "
-                         "again with --save-reference",
-                         in->where, name);
+    if (good) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: tensor '%s' is missing or has another shape; make the reference again "
+                     "with --save-reference",
+                     in->where, name);
+}
+
+/* A copy of a tensor. Numbers of a float type are finite. */
+static int take(const struct importer *in, const char *name, vlmp_dtype dtype, int rank,
+                const vlmp_tensor **out, void **copy, vlmp_error *err)
+{
+    VLMP_TRY(find_tensor(in, name, dtype, rank, out, err));
+    const vlmp_tensor *t = *out;
     vlmp_tensor named = *t;
     named.file = in->where;
     named.source_name = name;
@@ -198,13 +236,38 @@ static int check_contents(const vlmp_reference *r, const struct importer *in, vl
     return VLMP_OK;
 }
 
+/* The states, piece by piece to where they stay, so that a large file is never whole in memory. */
+static int take_states(vlmp_hidden *h, const struct importer *in, const vlmp_tensor **out,
+                       vlmp_error *err)
+{
+    const size_t piece_rows = 1024;
+    const vlmp_tensor *t;
+    VLMP_TRY(find_tensor(in, "states", VLMP_F32, 2, &t, err));
+    *out = t;
+    size_t rows = (size_t)t->shape[0], row = (size_t)t->shape[1] * sizeof(float);
+    VLMP_TRY(vlmp_activations_create(&h->states, rows, (int)t->shape[1], VLMP_ACTIVATIONS_IN_MEMORY,
+                                     in->work_folder, err));
+    for (size_t at = 0; at < rows; at += piece_rows) {
+        size_t count = rows - at < piece_rows ? rows - at : piece_rows;
+        const float *values = (const float *)(const void *)(t->data + at * row);
+        size_t elements = count * (size_t)t->shape[1];
+        if (vlmp_first_not_finite(values, elements) < elements)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: tensor 'states' is NaN or infinite in rows %zu … %zu; make the "
+                             "reference again with --save-reference",
+                             in->where, at, at + count - 1);
+        VLMP_TRY(vlmp_activations_put(&h->states, at, count, values, err));
+        if (in->release != NULL) in->release(in->arg, t, at * row, count * row);
+    }
+    return VLMP_OK;
+}
+
 static int import_tensors(vlmp_reference *r, const struct importer *in, vlmp_error *err)
 {
     const vlmp_tensor *states, *targets, *first, *head;
     vlmp_hidden *h = &r->hidden;
     void *copy;
-    VLMP_TRY(take(in, "states", VLMP_F32, 2, &states, &copy, err));
-    h->states = copy;
+    VLMP_TRY(take_states(h, in, &states, err));
     VLMP_TRY(take(in, "targets", VLMP_I32, 1, &targets, &copy, err));
     h->targets = copy;
     VLMP_TRY(take(in, "first", VLMP_I32, 1, &first, &copy, err));
@@ -261,16 +324,37 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
     return VLMP_OK;
 }
 
-int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find, void *arg,
-                          const char *metadata, const char *where, vlmp_error *err)
+static int import_stand_ins(vlmp_reference *r, const cJSON *root, const char *where,
+                            vlmp_error *err)
 {
-    *out = (vlmp_reference){.where = where, .saved = true};
-    const struct importer in = {find, arg, where};
+    const cJSON *list = vlmp_json_get(root, "stand_ins");
+    if (list == NULL) return VLMP_OK;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != r->hidden.samples)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: its stand-in answers are not one a sample; make it again with "
+                         "--save-reference",
+                         where);
+    r->stand_ins = vlmp_calloc((size_t)r->hidden.samples, sizeof *r->stand_ins);
+    if (r->stand_ins == NULL) return vlmp_fail_memory(err, where);
+    size_t i = 0;
+    for (const cJSON *item = list->child; item != NULL; item = item->next, i++)
+        if (cJSON_IsString(item) && (r->stand_ins[i] = strdup(item->valuestring)) == NULL)
+            return vlmp_fail_memory(err, where);
+    return VLMP_OK;
+}
+
+int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find,
+                          vlmp_reference_release *release, void *arg, const char *metadata,
+                          const char *where, const char *work_folder, vlmp_error *err)
+{
+    *out = (vlmp_reference){.where = where, .saved = true, .hidden.states.fd = -1};
+    const struct importer in = {find, release, arg, where, work_folder};
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, metadata, strlen(metadata), where, err));
     int status = import_metadata(out, root, where, err);
-    cJSON_Delete(root);
     if (status == VLMP_OK) status = import_tensors(out, &in, err);
+    if (status == VLMP_OK) status = import_stand_ins(out, root, where, err);
+    cJSON_Delete(root);
     if (status != VLMP_OK) vlmp_reference_free(out);
     return status;
 }

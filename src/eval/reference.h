@@ -1,6 +1,7 @@
 /* The reference's side of a comparison: its hidden states at scored positions and its head. */
 #pragma once
 
+#include "src/base/sha256.h"
 #include "src/eval/scoring.h"
 #include "src/model/identity.h"
 #include "src/model/reader.h"
@@ -29,8 +30,10 @@ typedef struct {
     vlmp_identity model; /* a packed file's is that of its source */
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
-    char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest of all sequences */
+    char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest_add of all sequences */
     char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
+    char **stand_ins; /* [hidden.samples] answers that stood in where the data has none (NULL where
+                       * it has one); NULL: it has all */
     vlmp_hidden hidden;
     vlmp_linear head; /* dense; weight in head_memory */
     void *head_memory;
@@ -38,16 +41,29 @@ typedef struct {
 
 void vlmp_reference_free(vlmp_reference *reference);
 
-/* Whether the reference holds what is scored in sequences[count]: the same samples, borders and
- * tokens, else VLMP_ERR_INPUT; name is the model's that they were made with. */
-int vlmp_reference_check(const vlmp_reference *reference, const vlmp_sequence *sequences, int count,
-                         const char *name, vlmp_error *err);
+/* Whether the reference holds what is scored: the answers' tokens of sample `index`, and after all
+ * of them their number and the hash of their tokens. Else VLMP_ERR_INPUT; name is the model's that
+ * they were made with. */
+int vlmp_reference_check_sample(const vlmp_reference *reference, int index,
+                                const vlmp_sequence *sequence, const char *name, vlmp_error *err);
+int vlmp_reference_check_all(const vlmp_reference *reference, int count, const char *tokens_digest,
+                             const char *name, vlmp_error *err);
 
 /* The tensors of a .ref file (data points into the reference) and its metadata, in the arena. */
 int vlmp_reference_export(const vlmp_reference *reference, vlmp_arena *arena, vlmp_tensor **out,
                           size_t *count, const char **metadata, vlmp_error *err);
 
-/* The inverse; everything is copied. What is not finite or contradicts itself is VLMP_ERR_INPUT. */
+/* Bytes of the states, whose tensor comes without data when they are spilled; arg: the reference.
+ * The type is that of a reader of formats/safetensors_write.h. */
+int vlmp_reference_read(void *arg, size_t index, uint64_t offset, void *out, size_t length,
+                        vlmp_error *err);
+
+/* The inverse; everything is copied, states beyond VLMP_ACTIVATIONS_IN_MEMORY to work_folder. What
+ * is not finite or contradicts itself is VLMP_ERR_INPUT. release (may be NULL) is told of bytes of
+ * a tensor that are not read again. */
+typedef void vlmp_reference_release(void *arg, const vlmp_tensor *tensor, size_t offset,
+                                    size_t length);
 typedef const vlmp_tensor *vlmp_reference_find(void *arg, const char *name);
-int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find, void *arg,
-                          const char *metadata, const char *where, vlmp_error *err);
+int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find,
+                          vlmp_reference_release *release, void *arg, const char *metadata,
+                          const char *where, const char *work_folder, vlmp_error *err);

@@ -10,13 +10,14 @@ typedef struct {
     int *first; /* [samples + 1]: tokens of sample i are first[i] … first[i + 1] − 1 */
     int tokens;
     int dim;
-    int32_t *targets; /* [tokens]: the answer's ids */
-    float *states;    /* [tokens][dim] */
+    int32_t *targets;        /* [tokens]: the answer's ids */
+    vlmp_activations states; /* [tokens][dim] */
 } vlmp_hidden;
 
 void vlmp_hidden_free(vlmp_hidden *hidden);
 
-/* Runs the model over all sequences, block by block. Every sequence has an answer. */
+/* Runs the model over all sequences, block by block. Every sequence has an answer. The states go
+ * where the sweep's activations do. */
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "src/base/error.h"
 #include "src/base/sha256.h"
@@ -13,6 +14,10 @@ typedef struct {
     float *memory; /* NULL when spilled */
     int fd;        /* −1 when in memory */
 } vlmp_activations;
+
+/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast.
+ */
+#define VLMP_ACTIVATIONS_IN_MEMORY ((size_t)16 << 20)
 
 /* folder: where a spill file goes. */
 int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t memory_limit,
@@ -26,6 +31,10 @@ int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t row
 /* Stores values changed through get (nothing to do in memory) or computed elsewhere. */
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
                          vlmp_error *err);
+
+/* length bytes of the values from byte `offset` on, for a writer. */
+int vlmp_activations_read(const vlmp_activations *a, uint64_t offset, void *out, size_t length,
+                          vlmp_error *err);
 
 /* All rows in order, to where fd stands; path is for messages, hash gets every byte. */
 int vlmp_activations_save(const vlmp_activations *a, int fd, const char *path, vlmp_sha256 *hash,

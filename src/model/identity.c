@@ -103,15 +103,13 @@ void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX
     vlmp_sha256_hex(text, (size_t)used, hex);
 }
 
-void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX])
+void vlmp_tokens_digest_add(vlmp_sha256 *hash, const vlmp_sequence *sequence)
 {
-    vlmp_sha256 hash;
-    vlmp_sha256_start(&hash);
-    for (int i = 0; i < count; i++) {
-        int32_t border[2] = {sequences[i].length, sequences[i].answer_from};
-        vlmp_sha256_update(&hash, border, sizeof border);
-        vlmp_sha256_update(&hash, sequences[i].ids,
-                           (size_t)sequences[i].length * sizeof *sequences[i].ids);
+    int32_t sizes[2] = {sequence->length, sequence->answer_count};
+    vlmp_sha256_update(hash, sizes, sizeof sizes);
+    for (int i = 0; i < sequence->answer_count; i++) {
+        int32_t span[2] = {sequence->answers[i].from, sequence->answers[i].end};
+        vlmp_sha256_update(hash, span, sizeof span);
     }
-    vlmp_sha256_finish(&hash, hex);
+    vlmp_sha256_update(hash, sequence->ids, (size_t)sequence->length * sizeof *sequence->ids);
 }

@@ -34,5 +34,5 @@ void vlmp_identity_lines(const vlmp_identity *identity, vlmp_buffer *out);
  * the same in other words have the same. */
 void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX]);
 
-/* SHA-256 over lengths, answers' borders and token ids of sequences[count]. */
-void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX]);
+/* What a hash of tokens is over: the length of each sequence, its answers' borders and its ids. */
+void vlmp_tokens_digest_add(vlmp_sha256 *hash, const vlmp_sequence *sequence);

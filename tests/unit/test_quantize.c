@@ -88,7 +88,6 @@ static void make_samples(struct samples *s, const char *pictures)
         s->plans[i] = (vlmp_image_plan){.tiles = 1, .tokens = 4};
         s->samples[i].sequence = (vlmp_sequence){.length = LENGTH,
                                                  .ids = s->ids[i],
-                                                 .answer_from = LENGTH,
                                                  .image_count = picture,
                                                  .plans = &s->plans[i],
                                                  .tiles = picture,

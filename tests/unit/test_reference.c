@@ -34,6 +34,30 @@ static void fill(void)
         head[i] = cosf(3 * (float)i);
 }
 
+static vlmp_sequence sequence(int index, vlmp_span *answer)
+{
+    return (vlmp_sequence){.length = 5, .ids = ids[index], .answer_count = 1, .answers = answer};
+}
+
+static void digest(const vlmp_sequence *sequences, int count, char hex[VLMP_SHA256_HEX])
+{
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    for (int i = 0; i < count; i++)
+        vlmp_tokens_digest_add(&hash, &sequences[i]);
+    vlmp_sha256_finish(&hash, hex);
+}
+
+static int check_all(const vlmp_reference *r, const vlmp_sequence *sequences, int count)
+{
+    char hex[VLMP_SHA256_HEX];
+    vlmp_error err = {0};
+    for (int i = 0; i < count; i++)
+        VLMP_TRY(vlmp_reference_check_sample(r, i, &sequences[i], "m", &err));
+    digest(sequences, count, hex);
+    return vlmp_reference_check_all(r, count, hex, "m", &err);
+}
+
 static void make(vlmp_reference *r, int vocab)
 {
     fill();
@@ -47,12 +71,12 @@ static void make(vlmp_reference *r, int vocab)
                                      .tokens = TOKENS,
                                      .dim = DIM,
                                      .targets = targets,
-                                     .states = states},
+                                     .states = {TOKENS, DIM, states, -1}},
                           .head = {.n = vocab, .k = DIM, .weight = head, .dtype = VLMP_F32},
                           .head_memory = head};
-    vlmp_sequence sequences[] = {{.length = 5, .ids = ids[0], .answer_from = 3},
-                                 {.length = 5, .ids = ids[1], .answer_from = 2}};
-    vlmp_tokens_digest(sequences, 2, r->tokens_digest);
+    vlmp_span spans[] = {{3, 5}, {2, 5}};
+    vlmp_sequence sequences[] = {sequence(0, &spans[0]), sequence(1, &spans[1])};
+    digest(sequences, 2, r->tokens_digest);
 }
 
 static void save(const vlmp_reference *r, const char *name)
@@ -65,8 +89,9 @@ static void save(const vlmp_reference *r, const char *name)
     assert_int_equal(vlmp_reference_export(r, &arena, &tensors, &count, &metadata, &err), 0);
     vlmp_outfile file;
     assert_int_equal(vlmp_outfile_open(&file, temp_path(name), true, &err), 0);
-    assert_int_equal(
-        vlmp_tensor_file_write(&file, VLMP_REFERENCE_KEY, metadata, tensors, count, &err), 0);
+    assert_int_equal(vlmp_tensor_file_write(&file, VLMP_REFERENCE_KEY, metadata, tensors, count,
+                                            NULL, NULL, &err),
+                     0);
     vlmp_outfile_abort(&file);
     vlmp_arena_free(&arena);
 }
@@ -79,8 +104,8 @@ static int load(vlmp_reference *out, const char *name, vlmp_error *err)
     VLMP_TRY(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY, HINT, err));
     int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
     if (status == VLMP_OK)
-        status = vlmp_reference_import(out, vlmp_tensor_file_find, file,
-                                       vlmp_tensor_file_metadata(file), path, err);
+        status = vlmp_reference_import(out, vlmp_tensor_file_find, vlmp_tensor_file_release, file,
+                                       vlmp_tensor_file_metadata(file), path, ".", err);
     vlmp_tensor_file_close(file);
     return status;
 }
@@ -102,7 +127,7 @@ static void saved_is_read_back(void **state)
     assert_null(vlmp_identity_difference(&back.model, &r.model));
     assert_memory_equal(&back.side, &r.side, sizeof r.side);
     assert_string_equal(back.tokens_digest, r.tokens_digest);
-    assert_memory_equal(back.hidden.states, states, sizeof states);
+    assert_memory_equal(back.hidden.states.memory, states, sizeof states);
     assert_memory_equal(back.hidden.first, first, sizeof first);
     assert_memory_equal(back.head.weight, head, VOCAB * DIM * sizeof *head);
     vlmp_reference_free(&back);
@@ -146,23 +171,22 @@ static void a_file_without_hashes_is_old(void **state)
 static void other_tokens_are_refused(void **state)
 {
     (void)state;
-    vlmp_error err = {0};
     vlmp_reference r;
     make(&r, VOCAB);
-    vlmp_sequence sequences[] = {{.length = 5, .ids = ids[0], .answer_from = 3},
-                                 {.length = 5, .ids = ids[1], .answer_from = 2}};
-    assert_int_equal(vlmp_reference_check(&r, sequences, 2, "m", &err), 0);
-    assert_int_equal(vlmp_reference_check(&r, sequences, 1, "m", &err), VLMP_ERR_INPUT);
-    sequences[0].answer_from = 2;
-    assert_int_equal(vlmp_reference_check(&r, sequences, 2, "m", &err), VLMP_ERR_INPUT);
+    vlmp_span spans[] = {{3, 5}, {2, 5}};
+    vlmp_sequence sequences[] = {sequence(0, &spans[0]), sequence(1, &spans[1])};
+    assert_int_equal(check_all(&r, sequences, 2), 0);
+    assert_int_equal(check_all(&r, sequences, 1), VLMP_ERR_INPUT);
+    spans[0].from = 2;
+    assert_int_equal(check_all(&r, sequences, 2), VLMP_ERR_INPUT);
     /* A digest that lies: the stored tokens are compared too. */
-    vlmp_tokens_digest(sequences, 2, r.tokens_digest);
-    assert_int_equal(vlmp_reference_check(&r, sequences, 2, "m", &err), VLMP_ERR_INPUT);
-    sequences[0].answer_from = 3;
+    digest(sequences, 2, r.tokens_digest);
+    assert_int_equal(check_all(&r, sequences, 2), VLMP_ERR_INPUT);
+    spans[0].from = 3;
     int32_t changed[] = {1, 4, 4, 3, 10};
     sequences[0].ids = changed;
-    vlmp_tokens_digest(sequences, 2, r.tokens_digest);
-    assert_int_equal(vlmp_reference_check(&r, sequences, 2, "m", &err), VLMP_ERR_INPUT);
+    digest(sequences, 2, r.tokens_digest);
+    assert_int_equal(check_all(&r, sequences, 2), VLMP_ERR_INPUT);
 }
 
 static void only_padding_may_differ(void **state)
