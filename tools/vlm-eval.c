@@ -73,7 +73,7 @@ static int check_options(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_gate_parse(&c->gates[i], o->gates.items[i], err));
         VLMP_TRY(vlmp_gate_check(&c->gates[i], metrics, c->has_reference, err));
     }
-    const char *outputs[] = {o->report, o->junit, o->summary};
+    const char *outputs[] = {o->report, o->junit, o->summary, o->save_reference};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         if (outputs[i] != NULL) VLMP_TRY(vlmp_output_check(outputs[i], o->force, err));
     VLMP_TRY(keep_inputs(c, outputs, sizeof outputs / sizeof *outputs, err));

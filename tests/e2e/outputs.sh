@@ -7,11 +7,12 @@ cp -r "$model" own
 exits 0 vlm-calibrate own --data data.jsonl -o c.calib -q
 exits 0 vlm-eval own --reference own --data data.jsonl --metrics kl --save-reference r.ref --json
 echo '{"default": "awq_4bit"}' >recipe.json
-find . -type f ! -name 'std*' -exec sha256sum {} + | sort >before
+all_files() { find . -type f ! -name 'std*' ! -name before ! -name after -exec sha256sum {} + | sort; }
+all_files >before
 
 kept() { # PATTERN COMMAND…
     refuses 2 "$@"
-    find . -type f ! -name 'std*' ! -name before ! -name after -exec sha256sum {} + | sort >after
+    all_files >after
     same before after
 }
 ln data.jsonl link.jsonl && rm link.jsonl # hard links work here
