@@ -178,10 +178,9 @@ int vlmp_session_prefill(vlmp_session *s, const vlmp_sequence *sequence, int len
     VLMP_TRY(reserve_rows(s, length + max_new, err));
     s->position = 0;
     s->line = sequence->line;
-    vlmp_activations x;
-    VLMP_TRY(embed_prompt(s, sequence, length, &x, err));
+    vlmp_activations x = {.fd = -1};
     size_t hidden = (size_t)s->model->text.shape.dim;
-    int rows = 0, status = VLMP_OK;
+    int rows = 0, status = embed_prompt(s, sequence, length, &x, err);
     for (int done = 0; done < length && status == VLMP_OK; done += rows) {
         rows = length - done < PREFILL_ROWS ? length - done : PREFILL_ROWS;
         memcpy(s->x, x.memory + (size_t)done * hidden, (size_t)rows * hidden * sizeof *s->x);
