@@ -7,7 +7,8 @@ static void render(const vlmp_chat_template *t, const char *prompt, bool answere
 {
     const vlmp_chat_message messages[] = {{"user", 1, prompt}, {"assistant", 0, "Two cats."}};
     static const vlmp_chat_variable variables[] = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
-    const vlmp_chat chat = {messages, answered ? 2 : 1, !answered, variables, 2};
+    static const struct tm date = {.tm_year = 124, .tm_mon = 6, .tm_mday = 26};
+    const vlmp_chat chat = {messages, answered ? 2 : 1, !answered, variables, 2, &date};
     vlmp_buffer out = {0};
     vlmp_error err = {0};
     int status = vlmp_chat_template_render(t, &chat, &out, &err);

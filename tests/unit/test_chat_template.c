@@ -13,7 +13,7 @@ static int render_messages(const char *source, size_t length, const vlmp_chat_me
 {
     vlmp_chat_template *t;
     VLMP_TRY(vlmp_chat_template_create(&t, source, length, "test.jinja", err));
-    vlmp_chat chat = {messages, count, generate, variables, 2};
+    vlmp_chat chat = {messages, count, generate, variables, 2, NULL};
     int status = vlmp_chat_template_render(t, &chat, out, err);
     vlmp_chat_template_free(t);
     return status;
