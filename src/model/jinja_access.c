@@ -147,8 +147,7 @@ int jinja_slice(jinja_context *c, const jinja_node *node, const jinja_value *a,
                 const jinja_value bounds[3], jinja_value *out)
 {
     if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
-    *out = jinja_undefined((jinja_text){"a slice", 7});
-    if (!jinja_is_indexed(a)) return VLMP_OK;
+    if (!jinja_is_indexed(a)) return jinja_fail(c, node, "a slice of a %s", jinja_kind_name(a));
     jinja_list *list, *part;
     VLMP_TRY(jinja_to_list(c, node, a, &list));
     int64_t count = (int64_t)list->count, step, start, stop;

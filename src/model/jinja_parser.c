@@ -92,7 +92,7 @@ static int parse_if(jinja_parser *p, jinja_node **out)
         VLMP_TRY(new_node(p, NODE_BRANCH, &branch));
         *last = branch;
         last = &branch->next;
-        VLMP_TRY(jinja_parse_tuple(p, true, &branch->a));
+        VLMP_TRY(jinja_parse_tuple(p, false, &branch->a));
         VLMP_TRY(end_block(p));
         VLMP_TRY(parse_body(p, ends, &branch->first));
         if (jinja_skip_name(p, "elif")) continue;
