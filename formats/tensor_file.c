@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "formats/safetensors.h"
-#include "formats/safetensors_write.h"
 #include "src/base/sha256.h"
 
 struct vlmp_tensor_file {
@@ -14,10 +13,11 @@ struct vlmp_tensor_file {
 };
 
 int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
-                           const vlmp_tensor *tensors, size_t count, vlmp_error *err)
+                           const vlmp_tensor *tensors, size_t count, vlmp_st_read_fn *read,
+                           void *arg, vlmp_error *err)
 {
     vlmp_st_pair pair = {.key = key, .value = metadata, .length = strlen(metadata)};
-    return vlmp_safetensors_write(path, force, tensors, count, &pair, 1, NULL, NULL, err);
+    return vlmp_safetensors_write(path, force, tensors, count, &pair, 1, read, arg, err);
 }
 
 static vlmp_tensor view(const vlmp_safetensors *file, const vlmp_st_tensor *stored)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "formats/safetensors_write.h"
 #include "src/model/source.h"
 
 #define VLMP_CALIBRATION_KEY "vlmp.calibration" /* .calib: src/calib/calibration.h */
@@ -11,8 +12,10 @@
 
 typedef struct vlmp_tensor_file vlmp_tensor_file;
 
+/* Tensors without data come from read, see vlmp_safetensors_write. */
 int vlmp_tensor_file_write(const char *path, bool force, const char *key, const char *metadata,
-                           const vlmp_tensor *tensors, size_t count, vlmp_error *err);
+                           const vlmp_tensor *tensors, size_t count, vlmp_st_read_fn *read,
+                           void *arg, vlmp_error *err);
 
 /* Another kind of file is VLMP_ERR_INPUT; hint says how to make one. */
 int vlmp_tensor_file_open(vlmp_tensor_file **out, const char *path, const char *key,

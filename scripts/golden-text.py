@@ -269,11 +269,74 @@ def golden_prompts(toks):
     write("prompts.json", rows)
 
 
+def answers_of(source, variables, parts, ids):
+    """The whole text, its ids and the tokens of each answer, by the rule of src/model/prompt.h: ids(text, special)."""
+    def rendered(count, generate):
+        messages = [{"role": role, "content": [{"type": "image"} if p is None else {"type": "text", "text": p} for p in content]}
+                    for role, content in parts[:count]]
+        return _compile_jinja_template(source).render(messages=messages, add_generation_prompt=generate, tools=None, documents=None,
+                                                      **variables)
+    eos, last = variables["eos_token"], len(parts) - 1
+    prompt, text = rendered(last, True), rendered(last + 1, False)
+    if not text.startswith(prompt):
+        text = prompt + parts[last][1][0]
+    end = text.rfind(eos)
+    text = text[:end + len(eos)] if end >= len(prompt) else text.rstrip() + eos
+    special = not prompt.startswith(variables["bos_token"])
+    whole = ids(text, special)
+
+    def border(start):
+        own = ids(start, special)
+        return next((i for i, (a, b) in enumerate(zip(own, whole)) if a != b), min(len(own), len(whole)))
+    spans = []
+    for turn, (role, _) in enumerate(parts[:last]):
+        if role != "assistant":
+            continue
+        before, behind = rendered(turn, True), rendered(turn + 1, False)
+        end = behind.rfind(eos)
+        behind = behind[:end + len(eos)] if end >= len(before) else behind.rstrip()
+        if not (behind.startswith(before) and text.startswith(behind)):
+            return text, None, None
+        spans.append([border(before), border(behind)])
+    return text, whole, spans + [[border(prompt), len(whole)]]
+
+
+def golden_conversations(toks):
+    rows = []
+    tokens = [3, 5]
+    for name in ("gpt2", "llama2", "qwen2", "metaspace-first"):
+        fast = PreTrainedTokenizerFast(tokenizer_object=toks[name], bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+        image = fast.convert_tokens_to_ids("<image>")
+        for source, _ in templates.chat_templates():
+            for parts in templates.CONVERSATIONS:
+                variables = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+                row = {"tokenizer": name, "template": source, "turns": parts}
+                try:
+                    text, ids, spans = answers_of(source, variables, parts,
+                                                  lambda t, special: fast(t, add_special_tokens=special)["input_ids"])
+                except Exception as error:  # the template's own refusal
+                    print("refused:", repr(source[:60]), type(error).__name__, str(error)[:80])
+                    rows.append({**row, "text": None})
+                    continue
+                if ids is None or ids.count(image) != sum(p is None for _, content in parts for p in content):
+                    rows.append({**row, "text": None})
+                    continue
+                starts, found = [], iter(tokens)
+                whole = []
+                for i in ids:
+                    starts.append(len(whole))
+                    whole += [i] * (next(found) if i == image else 1)
+                starts.append(len(whole))
+                rows.append({**row, "text": text, "ids": whole, "answers": [[starts[a], starts[b]] for a, b in spans]})
+    write("conversations.json", rows)
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
     toks = golden_tokenizers()
     golden_templates()
     golden_prompts(toks)
+    golden_conversations(toks)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,14 @@ CHATS = [ONE, TWO, LONG, [("assistant", 0, "first")], [("user", 3, None)], [("us
 PROMPTS = [(1, "What is this?", "A red heart."), (0, "Say a word.", " b"), (2, "Compare them:", "x</s>y"), (1, "Hi", None), (0, "", ""),
            (1, "naïve 日本 café", "l'été 12345\n")]
 
+# [role, parts] a turn; None: a picture stands there. The last turn is the answer that is asked for.
+CONVERSATIONS = [
+    [["user", [None, "What is this?"]], ["assistant", ["A red heart."]], ["user", ["What else?"]], ["assistant", ["Nothing."]]],
+    [["user", ["Hi"]], ["assistant", ["Hello there."]], ["user", [None, "And this?"]], ["assistant", [" a bell\n"]],
+     ["user", ["Compare it ", None, " with the first."]], ["assistant", ["x"]]],
+    [["system", ["Be brief."]], ["user", ["l'été 12345?"]], ["assistant", ["naïve 日本  "]], ["user", ["Why"]], ["assistant", ["a</s>b"]]],
+]
+
 # Each is rendered with ONE, TWO and LONG.
 PIECES = [
     # white space

@@ -16,7 +16,7 @@ int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_seq
     vlmp_buffer text = {0};
     vlmp_generation generation = {.max_new_tokens = max_new_tokens};
     *answer = NULL;
-    int status = vlmp_generate(session, reader->model, prompt, prompt->answer_from, &generation,
+    int status = vlmp_generate(session, reader->model, prompt, prompt->length, &generation,
                                collect, &ids, stats, err);
     if (status == VLMP_OK)
         status = vlmp_tokenizer_decode(reader->tokenizer, ids.data, ids.count, true, &text, err);

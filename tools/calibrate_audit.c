@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/memory.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
 
@@ -11,25 +12,44 @@
 
 static const char *const state_names[] = {"left", "chosen", "broken", "duplicate", "too_long"};
 
-static int compare_ids(const void *a, const void *b)
+static int compare_exact(const void *a, const void *b)
 {
     const vlmp_candidate *x = *(vlmp_candidate *const *)a, *y = *(vlmp_candidate *const *)b;
-    int order = strcmp(x->id, y->id);
+    int order = memcmp(x->exact, y->exact, sizeof x->exact);
     return order != 0 ? order : (x > y) - (x < y);
 }
 
-void vlmp_mark_duplicates(vlmp_candidate *candidates, size_t count)
+static int compare_loose(const void *a, const void *b)
 {
-    vlmp_candidate **sorted = malloc((count + 1) * sizeof *sorted);
-    if (sorted == NULL) return;
+    const vlmp_candidate *x = *(vlmp_candidate *const *)a, *y = *(vlmp_candidate *const *)b;
+    int order = memcmp(x->loose, y->loose, sizeof x->loose);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+static size_t usable(vlmp_candidate *candidates, size_t count, vlmp_candidate **out)
+{
     size_t n = 0;
     for (size_t i = 0; i < count; i++)
-        if (candidates[i].state == VLMP_CANDIDATE_OK) sorted[n++] = &candidates[i];
-    qsort(sorted, n, sizeof *sorted, compare_ids);
+        if (candidates[i].state == VLMP_CANDIDATE_OK) out[n++] = &candidates[i];
+    return n;
+}
+
+int vlmp_mark_duplicates(vlmp_candidate *candidates, size_t count, vlmp_error *err)
+{
+    vlmp_candidate **sorted = vlmp_alloc(count, sizeof *sorted);
+    if (sorted == NULL) return vlmp_fail_memory(err, "samples");
+    size_t n = usable(candidates, count, sorted);
+    if (n > 0) qsort(sorted, n, sizeof *sorted, compare_exact);
     for (size_t i = 1; i < n; i++)
-        if (strcmp(sorted[i - 1]->id, sorted[i]->id) == 0)
+        if (memcmp(sorted[i - 1]->exact, sorted[i]->exact, sizeof sorted[i]->exact) == 0)
             sorted[i]->state = VLMP_CANDIDATE_DUPLICATE;
+    n = usable(candidates, count, sorted);
+    if (n > 0) qsort(sorted, n, sizeof *sorted, compare_loose);
+    for (size_t i = 1; i < n; i++)
+        sorted[i]->changed =
+            memcmp(sorted[i - 1]->loose, sorted[i]->loose, sizeof sorted[i]->loose) == 0;
     free(sorted);
+    return VLMP_OK;
 }
 
 static void count_tokens(vlmp_audit *a, const vlmp_calibration *c, int32_t image_token)
@@ -42,7 +62,7 @@ static void count_tokens(vlmp_audit *a, const vlmp_calibration *c, int32_t image
             else
                 a->text_tokens++;
         }
-        a->answer_tokens += s->length - s->answer_from;
+        a->answer_tokens += vlmp_sequence_answer_tokens(s);
         if (s->length > a->longest) a->longest = s->length;
     }
 }
@@ -85,16 +105,15 @@ static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
     vlmp_json_put_int(w, value);
 }
 
-static void write_left_out(const vlmp_candidate *candidates, const vlmp_dataset *data,
-                           vlmp_json_writer *w)
+static void write_left_out(const vlmp_candidate *candidates, size_t count, vlmp_json_writer *w)
 {
     vlmp_json_key(w, "left_out");
     vlmp_json_open(w, '[');
-    for (size_t i = 0; i < data->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const vlmp_candidate *c = &candidates[i];
         if (c->state <= VLMP_CANDIDATE_CHOSEN) continue;
         vlmp_json_open(w, '{');
-        put_count(w, "line", data->samples[i].line);
+        put_count(w, "line", c->line);
         vlmp_json_key(w, "why");
         vlmp_json_put_string(w, state_names[c->state]);
         if (c->reason != NULL) {
@@ -107,28 +126,30 @@ static void write_left_out(const vlmp_candidate *candidates, const vlmp_dataset 
     vlmp_json_close(w, ']');
 }
 
-int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, const vlmp_dataset *data,
+int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t count,
                     vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err)
 {
-    for (size_t i = 0; i < data->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         a->states[candidates[i].state]++;
-        a->stand_ins +=
-            candidates[i].stand_in != NULL && candidates[i].state == VLMP_CANDIDATE_CHOSEN;
+        bool chosen = candidates[i].state == VLMP_CANDIDATE_CHOSEN;
+        a->stand_ins += chosen && candidates[i].stood_in;
+        a->changed += chosen && candidates[i].changed;
     }
     count_tokens(a, calibration, model->config.image_token);
     vlmp_json_writer w = {0};
     vlmp_json_open(&w, '{');
     put_count(&w, "schema", 1);
-    put_count(&w, "read", (int64_t)data->count);
+    put_count(&w, "read", (int64_t)count);
     for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++)
         put_count(&w, state_names[i], (int64_t)a->states[i]);
     put_count(&w, "strata", (int64_t)a->strata);
     put_count(&w, "stand_in_answers", (int64_t)a->stand_ins);
+    put_count(&w, "differ_in_white_space", (int64_t)a->changed);
     put_count(&w, "text_tokens", a->text_tokens);
     put_count(&w, "picture_tokens", a->picture_tokens);
     put_count(&w, "answer_tokens", a->answer_tokens);
     put_count(&w, "longest", a->longest);
-    write_left_out(candidates, data, &w);
+    write_left_out(candidates, count, &w);
     write_layers(a, calibration, &w);
     vlmp_json_close(&w, '}');
     if (w.out.failed) {
@@ -164,6 +185,10 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
     if (a->stand_ins > 0)
         fprintf(stderr, "answers   %zu are the model's own, because the data has none\n",
                 a->stand_ins);
+    if (a->changed > 0)
+        fprintf(stderr,
+                "notice    %zu chosen samples differ from another record in white space alone\n",
+                a->changed);
     fprintf(
         stderr, "range     largest activation at %s leaves a factor of %.0f to the fp16 limit%s\n",
         a->headroom_site, a->headroom, a->headroom < 4 ? ": too little for fp16 inference" : "");

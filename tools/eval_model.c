@@ -10,47 +10,50 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/eval/metrics.h"
+#include "src/model/sequence_store.h"
 #include "tools/answers.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 
-int vlmp_data_digest(const vlmp_dataset *data, size_t count, char hex[65], vlmp_error *err)
+/* Puts the place of sample i in front of a message that is about it. */
+static void name_sample(const vlmp_eval_job *job, size_t i, vlmp_error *err)
 {
+    vlmp_sample sample;
+    vlmp_error ignored = {0};
+    if (err->code != VLMP_ERR_INPUT || vlmp_eval_sample(job->data, i, &sample, &ignored) != VLMP_OK)
+        return;
+    vlmp_error_at(err, sample.where);
+    vlmp_sample_free(&sample);
+}
+
+/* The sequences of all samples, tokenized by the engine's model, and the hash of their tokens. */
+static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
+                          vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    int status = vlmp_sequence_store_create(out, (int)job->data->count, config->vision.image_size,
+                                            job->work_folder, err);
     vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "digest");
-    int status = VLMP_OK;
-    for (size_t i = 0; i < count && status == VLMP_OK; i++) {
-        char id[VLMP_SHA256_HEX] = "";
-        status = vlmp_sample_identity(&data->samples[i], id, err);
-        vlmp_sha256_update(hash, id, sizeof id);
+    if (status == VLMP_OK && hash == NULL) status = vlmp_fail_memory(err, "a hash");
+    for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {
+        vlmp_sequence sequence;
+        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        if (status == VLMP_OK)
+            status = vlmp_eval_sequence(job->data, i, reader, true, &sequence, err);
+        if (status != VLMP_OK) break;
+        vlmp_tokens_digest_add(hash, &sequence);
+        if (sequence.length > config->text.max_positions)
+            status = vlmp_fail(err, VLMP_ERR_INPUT,
+                               "%d tokens, more than the context of %d that %s has; leave the "
+                               "sample out",
+                               sequence.length, config->text.max_positions, job->path);
+        name_sample(job, i, err);
+        if (status == VLMP_OK) status = vlmp_sequence_store_add(out, &sequence, err);
+        vlmp_sequence_free(&sequence);
     }
-    vlmp_sha256_finish(hash, hex);
+    if (hash != NULL) vlmp_sha256_finish(hash, tokens);
     return status;
-}
-
-static const char *scored_answer(const vlmp_eval_job *job, size_t index)
-{
-    const vlmp_sample *sample = &job->data->samples[index];
-    return sample->answer_count > 0 ? sample->answers[0] : job->stand_ins[index];
-}
-
-int vlmp_eval_sequences(const vlmp_eval_job *job, const vlmp_reader *reader, vlmp_sequence **out,
-                        vlmp_error *err)
-{
-    *out = vlmp_calloc(job->count, sizeof **out);
-    if (*out == NULL) return vlmp_fail_memory(err, "sequences");
-    for (size_t i = 0; i < job->count; i++)
-        VLMP_TRY(vlmp_sample_sequence(reader, &job->data->samples[i], scored_answer(job, i),
-                                      &(*out)[i], err));
-    return VLMP_OK;
-}
-
-static void free_sequences(const vlmp_eval_job *job, vlmp_sequence *sequences)
-{
-    for (size_t i = 0; sequences != NULL && i < job->count; i++)
-        vlmp_sequence_free(&sequences[i]);
-    free(sequences);
 }
 
 struct progress {
@@ -68,30 +71,30 @@ static void on_layer(void *arg, const char *stage, int done, int total)
 }
 
 static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                          const vlmp_sequence *sequences, vlmp_hidden *out, vlmp_error *err)
+                          vlmp_sequence_store *sequences, vlmp_hidden *out, vlmp_error *err)
 {
     struct progress progress = {.vision_layers = engine->model.vision.layers};
     vlmp_sweep sweep = {.ctx = engine->ctx,
                         .model = &engine->model,
                         .preprocess = &reader->preprocess,
+                        .fetch = vlmp_sequence_fetch,
+                        .fetch_arg = sequences,
                         .work_folder = job->work_folder,
-                        .memory_limit = (size_t)256 << 20,
+                        .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_layer,
                         .progress_arg = &progress,
                         .interrupted = vlmp_interrupt_flag()};
     vlmp_progress_begin(&progress.line, job->args, "scoring",
                         engine->model.vision.layers + engine->model.text.layers);
-    int status = vlmp_hidden_collect(&sweep, sequences, (int)job->count, out, err);
+    int status = vlmp_hidden_collect(&sweep, sequences->heads, sequences->count, out, err);
     vlmp_progress_end(&progress.line);
     return status;
 }
 
 /* Answers must be scored at the same tokens, or a comparison means nothing. */
-static int check_tokens(const vlmp_eval_job *job, const vlmp_sequence *sequences, vlmp_error *err)
+static int check_tokens(const vlmp_eval_job *job, const char *digest, vlmp_error *err)
 {
-    char digest[65];
     if (job->reference == NULL) return VLMP_OK;
-    vlmp_tokens_digest(sequences, (int)job->count, digest);
     if (strcmp(digest, job->reference->tokens_digest) == 0) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: its tokens of these samples differ from those of the reference %s "
@@ -102,15 +105,16 @@ static int check_tokens(const vlmp_eval_job *job, const vlmp_sequence *sequences
 static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
                  vlmp_token_scores *scores, vlmp_error *err)
 {
-    vlmp_sequence *sequences;
-    vlmp_hidden hidden = {0};
+    vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
+    char tokens[VLMP_SHA256_HEX] = "";
+    vlmp_hidden hidden = {.states.fd = -1};
     vlmp_loaded loaded = {0};
     vlmp_linear head;
     const vlmp_reference *reference = job->reference;
-    int status = vlmp_eval_sequences(job, reader, &sequences, err);
-    if (status == VLMP_OK) status = check_tokens(job, sequences, err);
-    if (status == VLMP_OK) status = collect_states(job, engine, reader, sequences, &hidden, err);
-    free_sequences(job, sequences);
+    int status = make_sequences(job, reader, &sequences, tokens, err);
+    if (status == VLMP_OK) status = check_tokens(job, tokens, err);
+    if (status == VLMP_OK) status = collect_states(job, engine, reader, &sequences, &hidden, err);
+    vlmp_sequence_store_free(&sequences);
     if (status == VLMP_OK) status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
     if (status == VLMP_OK)
         status = vlmp_score_tokens(engine->ctx, &hidden, &head,
@@ -127,22 +131,23 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
 {
     vlmp_session *session;
     vlmp_progress line;
-    double *first = vlmp_alloc(job->count, sizeof *first), quantiles[3];
+    double *first = vlmp_alloc(job->data->count, sizeof *first), quantiles[3];
     double prefill_tokens = 0, prefill_seconds = 0, decode_tokens = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
-    vlmp_progress_begin(&line, job->args, "answering", (double)job->count);
-    for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
+    vlmp_progress_begin(&line, job->args, "answering", (double)job->data->count);
+    for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {
         vlmp_sequence prompt = {0};
         vlmp_generation_stats stats = {0};
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
-            status = vlmp_sample_sequence(reader, &job->data->samples[i], NULL, &prompt, err);
+            status = vlmp_eval_sequence(job->data, i, reader, false, &prompt, err);
         if (status == VLMP_OK)
             status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
                                  err);
         vlmp_sequence_free(&prompt);
+        name_sample(job, i, err);
         first[i] = 1e3 * stats.first_seconds;
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
@@ -152,7 +157,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     }
     vlmp_progress_end(&line);
     if (status == VLMP_OK) {
-        vlmp_percentiles(quantiles, first, job->count);
+        vlmp_percentiles(quantiles, first, job->data->count);
         result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
         result->speed.prefill_tps = prefill_seconds > 0 ? prefill_tokens / prefill_seconds : NAN;
         result->speed.decode_tps = decode_seconds > 0 ? decode_tokens / decode_seconds : NAN;
@@ -174,6 +179,22 @@ static void fill_sizes(const vlmp_engine *engine, vlmp_eval_result *result)
             vlmp_bits_per_weight(sizes.total.quantized_bytes, sizes.total.quantized_weights);
 }
 
+struct references {
+    const vlmp_eval_data *data;
+    vlmp_sample sample; /* the last one asked for */
+};
+
+static int read_references(void *arg, size_t index, char *const **answers, size_t *count,
+                           vlmp_error *err)
+{
+    struct references *r = arg;
+    vlmp_sample_free(&r->sample);
+    VLMP_TRY(vlmp_eval_sample(r->data, index, &r->sample, err));
+    *answers = r->sample.answers;
+    *count = (size_t)r->sample.answer_count;
+    return VLMP_OK;
+}
+
 static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
                     vlmp_eval_result *result, vlmp_error *err)
 {
@@ -181,25 +202,48 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     bool scored = (job->metrics & (VLMP_METRIC_PPL | VLMP_METRIC_KL)) != 0;
     bool answered =
         (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
-    char **answers = vlmp_calloc(job->count, sizeof *answers);
+    char **answers = vlmp_calloc(job->data->count, sizeof *answers);
     int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
     if (status == VLMP_OK && scored) status = score(job, engine, reader, &scores, err);
     if (status == VLMP_OK && answered) status = generate(job, engine, reader, answers, result, err);
     if (status == VLMP_OK) {
-        vlmp_eval_input input = {.samples = job->data->samples,
-                                 .count = job->count,
+        struct references references = {.data = job->data};
+        vlmp_eval_input input = {.count = job->data->count,
+                                 .references = read_references,
+                                 .references_arg = &references,
                                  .metrics = job->metrics,
                                  .scores = scored ? &scores : NULL,
                                  .hypotheses = answered ? (const char *const *)answers : NULL,
-                                 .answers_are_stand_ins = job->stand_ins != NULL,
+                                 .answers_are_stand_ins = job->data->lacks_answers,
                                  .seed = (uint64_t)job->args->seed};
         status = vlmp_eval_fill(result, &input, err);
+        vlmp_sample_free(&references.sample);
     }
-    for (size_t i = 0; answers != NULL && i < job->count; i++)
+    for (size_t i = 0; answers != NULL && i < job->data->count; i++)
         free(answers[i]);
     free(answers);
     vlmp_scores_free(&scores);
     return status;
+}
+
+static int note_data(const vlmp_eval_job *job, vlmp_eval_result *result, vlmp_error *err)
+{
+    const vlmp_eval_data *data = job->data;
+    size_t broken = data->left_out_count - data->too_long;
+    unsigned answered = VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED;
+    if (broken > 0)
+        VLMP_TRY(vlmp_result_note(result, err, "%zu broken samples were left out (--skip-broken)",
+                                  broken));
+    if (data->too_long > 0)
+        VLMP_TRY(vlmp_result_note(
+            result, err, "%zu samples were left out: longer than the model's context",
+            data->too_long));
+    if (data->conversations > 0 && (job->metrics & answered) != 0)
+        VLMP_TRY(vlmp_result_note(result, err,
+                                  "%zu samples have several answers: ppl and kl score all, bleu, "
+                                  "cider and speed the last, given the data's answers before it",
+                                  data->conversations));
+    return VLMP_OK;
 }
 
 int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_result *result,
@@ -219,6 +263,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
         fill_sizes(engine, result);
         status = evaluate(job, engine, &reader, result, err);
     }
+    if (status == VLMP_OK) status = note_data(job, result, err);
     if (status == VLMP_OK && job->fast_activations)
         status = vlmp_result_note(
             result, err,
@@ -252,24 +297,36 @@ static int copy_head(vlmp_engine *engine, vlmp_reference *out, vlmp_error *err)
     return status;
 }
 
+static int copy_stand_ins(const vlmp_eval_job *job, vlmp_reference *out, vlmp_error *err)
+{
+    out->stand_ins = vlmp_calloc(job->data->count, sizeof *out->stand_ins);
+    if (out->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
+    for (size_t i = 0; i < job->data->count; i++) {
+        const char *text = job->data->stand_ins[i];
+        if (text != NULL && (out->stand_ins[i] = strdup(text)) == NULL)
+            return vlmp_fail_memory(err, "stand-in answers");
+    }
+    return VLMP_OK;
+}
+
 int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_reference *out,
                         vlmp_error *err)
 {
     vlmp_reader reader = {0};
-    vlmp_sequence *sequences = NULL;
-    *out = (vlmp_reference){.name = strdup(job->path)};
+    vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
+    *out = (vlmp_reference){.name = strdup(job->path), .hidden.states.fd = -1};
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_reader_open(&reader, &engine->model, err);
-    if (status == VLMP_OK) status = vlmp_eval_sequences(job, &reader, &sequences, err);
-    if (status == VLMP_OK) {
-        vlmp_tokens_digest(sequences, (int)job->count, out->tokens_digest);
-        status = collect_states(job, engine, &reader, sequences, &out->hidden, err);
-    }
-    free_sequences(job, sequences);
+    if (status == VLMP_OK)
+        status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);
+    if (status == VLMP_OK)
+        status = collect_states(job, engine, &reader, &sequences, &out->hidden, err);
+    vlmp_sequence_store_free(&sequences);
+    if (status == VLMP_OK && job->data->stand_ins != NULL) status = copy_stand_ins(job, out, err);
     if (status == VLMP_OK) status = copy_head(engine, out, err);
     if (status == VLMP_OK)
         status = engine->source->digest_now(engine->source, out->model_digest, err);
-    if (status == VLMP_OK) status = vlmp_data_digest(job->data, job->count, out->data_digest, err);
+    if (status == VLMP_OK) status = vlmp_eval_data_digest(job->data, out->data_digest, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

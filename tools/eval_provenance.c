@@ -25,31 +25,63 @@ static int compare_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance, vlmp_error *err)
+/* The strings of a list, sorted; free *out. */
+static int sorted_ids(const cJSON *list, const char ***out, size_t *count, vlmp_error *err)
 {
-    const cJSON *list = vlmp_json_get(provenance, "calibration_samples");
-    size_t count = (size_t)cJSON_GetArraySize(list), n = 0;
-    if (job->allow_overlap || count == 0) return VLMP_OK;
-    const char **ids = malloc(count * sizeof *ids);
-    if (ids == NULL) return vlmp_fail_memory(err, "calibration samples");
+    *count = 0;
+    *out = malloc(((size_t)cJSON_GetArraySize(list) + 1) * sizeof **out);
+    if (*out == NULL) return vlmp_fail_memory(err, "calibration samples");
     const cJSON *item;
     cJSON_ArrayForEach(item, list)
     {
-        if (cJSON_IsString(item)) ids[n++] = item->valuestring;
+        if (cJSON_IsString(item)) (*out)[(*count)++] = item->valuestring;
     }
-    qsort(ids, n, sizeof *ids, compare_text);
-    int status = VLMP_OK;
-    for (size_t i = 0; i < job->count && status == VLMP_OK; i++) {
-        char id[VLMP_SHA256_HEX] = "";
-        const char *key = id;
-        status = vlmp_sample_identity(&job->data->samples[i], id, err);
-        if (status == VLMP_OK && bsearch(&key, ids, n, sizeof *ids, compare_text) != NULL)
-            status = vlmp_fail(err, VLMP_ERR_INPUT,
-                               "%s:%d: this sample was used to calibrate %s, so a score on it says "
-                               "nothing; take other data, or --allow-overlap",
-                               job->data->path, job->data->samples[i].line, job->path);
+    qsort(*out, *count, sizeof **out, compare_text);
+    return VLMP_OK;
+}
+
+static bool holds(const char **ids, size_t count, const char *id)
+{
+    return bsearch(&id, ids, count, sizeof *ids, compare_text) != NULL;
+}
+
+/* Samples of the calibration are refused; those that differ from one in white space are noted. */
+static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance,
+                         vlmp_eval_result *result, vlmp_error *err)
+{
+    const char **exact = NULL, **loose = NULL;
+    size_t exact_count, loose_count, changed = 0, first = 0;
+    const vlmp_eval_data *data = job->data;
+    if (job->allow_overlap) return VLMP_OK;
+    int status = sorted_ids(vlmp_json_get(provenance, "calibration_samples"), &exact, &exact_count,
+                            err);
+    if (status == VLMP_OK)
+        status = sorted_ids(vlmp_json_get(provenance, "calibration_samples_loose"), &loose,
+                            &loose_count, err);
+    for (size_t i = 0; i < data->count && status == VLMP_OK; i++) {
+        vlmp_sample sample;
+        if (holds(exact, exact_count, data->ids[i].exact)) {
+            status = vlmp_eval_sample(data, i, &sample, err);
+            if (status == VLMP_OK)
+                status = vlmp_fail(err, VLMP_ERR_INPUT,
+                                   "%s: this sample was used to calibrate %s, so a score on it "
+                                   "says nothing; take other data, or --allow-overlap",
+                                   sample.where, job->path);
+            vlmp_sample_free(&sample);
+        } else if (holds(loose, loose_count, data->ids[i].loose)) {
+            if (changed++ == 0) first = i;
+        }
     }
-    free(ids);
+    free(exact);
+    free(loose);
+    if (status != VLMP_OK || changed == 0) return status;
+    vlmp_sample sample;
+    VLMP_TRY(vlmp_eval_sample(data, first, &sample, err));
+    status = vlmp_result_note(result, err,
+                              "%zu samples differ in white space alone from one that calibrated "
+                              "this file, so their scores say little; the first: %s",
+                              changed, sample.where);
+    vlmp_sample_free(&sample);
     return status;
 }
 
@@ -110,7 +142,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
     if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
     int status = parse_note(&provenance, source, "vlmp.provenance", err);
     if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
-    if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, err);
+    if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, result, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
     if (status == VLMP_OK) read_run_file(source, result);
     cJSON_Delete(provenance);

@@ -1,6 +1,7 @@
 #include "tools/samples.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "formats/image_file.h"
 #include "src/base/file.h"
@@ -31,24 +32,66 @@ void vlmp_pictures_free(vlmp_pictures *pictures)
     *pictures = (vlmp_pictures){0};
 }
 
-int vlmp_sample_identity(const vlmp_sample *sample, char id[VLMP_SHA256_HEX], vlmp_error *err)
+/* The parts of all turns, then the answer. Pictures that stand before everything else are no texts:
+ * a plain sample is its prompt and its answer. Free *texts. */
+static size_t collect_texts(const vlmp_sample *sample, const char ***texts)
+{
+    size_t most = 1, count = 0;
+    for (int t = 0; t < sample->turn_count; t++)
+        most += sample->turns[t].part_count;
+    *texts = vlmp_alloc(most, sizeof **texts);
+    for (int t = 0; *texts != NULL && t < sample->turn_count; t++)
+        for (size_t p = 0; p < sample->turns[t].part_count; p++) {
+            const char *part = sample->turns[t].parts[p];
+            if (part != VLMP_CHAT_PICTURE || count > 0)
+                (*texts)[count++] = part != VLMP_CHAT_PICTURE ? part : "<image>";
+        }
+    if (*texts != NULL) (*texts)[count++] = sample->answer_count > 0 ? sample->answers[0] : "";
+    return count;
+}
+
+int vlmp_sample_identity(const vlmp_sample *sample, vlmp_sample_ids *ids, vlmp_error *err)
 {
     size_t count = (size_t)sample->image_count;
     char **files = vlmp_calloc(count, sizeof *files);
     vlmp_bytes *bytes = vlmp_calloc(count, sizeof *bytes);
-    int status = files != NULL && bytes != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
+    const char **texts;
+    size_t text_count = collect_texts(sample, &texts);
+    int status = files != NULL && bytes != NULL && texts != NULL
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, "pictures");
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         status =
             vlmp_file_read(&files[i], &bytes[i].length, sample->images[i], MAX_PICTURE_BYTES, err);
         bytes[i].bytes = files[i];
     }
-    if (status == VLMP_OK)
-        vlmp_sample_id(bytes, sample->image_count, sample->prompt,
-                       sample->answer_count > 0 ? sample->answers[0] : "", id);
+    if (status == VLMP_OK) {
+        vlmp_sample_id(bytes, count, texts, text_count, false, ids->exact);
+        vlmp_sample_id(bytes, count, texts, text_count, true, ids->loose);
+        if (ids->exact[0] == '\0' || ids->loose[0] == '\0') status = vlmp_fail_memory(err, "a hash");
+    }
     for (size_t i = 0; files != NULL && i < count; i++)
         free(files[i]);
     free(files);
     free(bytes);
+    free(texts);
+    if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
+    return status;
+}
+
+int vlmp_sample_read(const vlmp_reader *reader, const vlmp_sample *sample,
+                     const vlmp_pictures *pictures, const char *answer, vlmp_sequence *out,
+                     vlmp_error *err)
+{
+    vlmp_question question = {.turns = sample->turns,
+                              .turn_count = sample->turn_count,
+                              .answer = answer,
+                              .image_count = pictures->count,
+                              .images = pictures->images,
+                              .image_names = sample->images,
+                              .where = sample->where};
+    int status = vlmp_reader_sequence(reader, &question, out, NULL, err);
+    if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
     return status;
 }
 
@@ -56,13 +99,18 @@ int vlmp_sample_sequence(const vlmp_reader *reader, const vlmp_sample *sample, c
                          vlmp_sequence *out, vlmp_error *err)
 {
     vlmp_pictures pictures;
-    VLMP_TRY(vlmp_pictures_load(&pictures, sample->images, sample->image_count, err));
-    vlmp_question question = {.prompt = sample->prompt,
-                              .answer = answer,
-                              .image_count = pictures.count,
-                              .images = pictures.images,
-                              .image_names = sample->images};
-    int status = vlmp_reader_sequence(reader, &question, out, NULL, err);
+    int status = vlmp_pictures_load(&pictures, sample->images, sample->image_count, err);
+    if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
+    VLMP_TRY(status);
+    status = vlmp_sample_read(reader, sample, &pictures, answer, out, err);
     vlmp_pictures_free(&pictures);
     return status;
+}
+
+int vlmp_let_through(vlmp_broken *broken, const vlmp_error *fault, vlmp_error *err)
+{
+    if (fault->code != VLMP_ERR_INPUT) return vlmp_fail(err, fault->code, "%s", fault->message);
+    if (++broken->count <= broken->allowed) return VLMP_OK;
+    return vlmp_fail(err, fault->code, "%s; --skip-broken N lets N such samples through",
+                     fault->message);
 }

@@ -9,5 +9,6 @@ int vlmp_stand_in_answer(vlmp_session *session, const vlmp_reader *reader,
     VLMP_TRY(vlmp_sample_sequence(reader, sample, NULL, &prompt, err));
     int status = vlmp_answer(session, reader, &prompt, VLMP_STAND_IN_TOKENS, answer, &stats, err);
     vlmp_sequence_free(&prompt);
+    if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
     return status;
 }

@@ -1,5 +1,6 @@
 /* vlm-calibrate: chooses samples, runs the model on them, stores samples and activation statistics
  * with an audit of both. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
+#include "src/model/sequence_store.h"
 #include "tools/calibrate_audit.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
@@ -20,7 +22,7 @@
 struct options {
     const char *data, *output, *image_root;
     int64_t samples, max_tokens, skip_broken;
-    bool force;
+    bool keep_noise, force;
 };
 
 struct command {
@@ -29,131 +31,212 @@ struct command {
     vlmp_engine engine;
     vlmp_reader reader;
     vlmp_session *session; /* only while answers are missing */
-    vlmp_dataset data;
-    vlmp_candidate *candidates; /* [data.count] */
+    vlmp_dataset *data;
+    size_t count;               /* records */
+    vlmp_candidate *candidates; /* [count] */
+    vlmp_sequence_store chosen; /* the pixels of the calibration's samples */
     vlmp_calibration calibration;
     vlmp_audit audit;
     vlmp_progress progress;
 };
 
-/* Looks at a sample without the model: readable, not noise, which shape. */
-static int inspect_sample(const vlmp_sample *sample, vlmp_candidate *candidate, vlmp_error *err)
+static int refuse_noise(const struct command *c, const vlmp_sample *sample,
+                        const vlmp_pictures *pictures, vlmp_error *err)
 {
-    vlmp_pictures pictures;
-    VLMP_TRY(vlmp_pictures_load(&pictures, sample->images, sample->image_count, err));
-    int status = VLMP_OK;
-    for (int i = 0; i < pictures.count && status == VLMP_OK; i++) {
-        double correlation = vlmp_neighbour_correlation(&pictures.images[i]);
+    for (int i = 0; i < pictures->count && !c->opt.keep_noise; i++) {
+        double correlation = vlmp_neighbour_correlation(&pictures->images[i]);
         if (correlation < VLMP_NOISE_CORRELATION)
-            status = vlmp_fail(err, VLMP_ERR_INPUT,
-                               "%s: looks like random noise (neighbouring pixels correlate by "
-                               "%.2f; pictures have more than 0.5): noise makes useless statistics",
-                               sample->images[i], correlation);
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: %s: looks like random noise (neighbouring pixels correlate by "
+                             "%.2f; pictures have more than 0.5): noise makes useless statistics; "
+                             "--keep-noise keeps it where it is none (scanned pages, screens)",
+                             sample->where, sample->images[i], correlation);
     }
-    if (pictures.count > 0)
-        candidate->aspect = (double)pictures.images[0].width / pictures.images[0].height;
+    return VLMP_OK;
+}
+
+static size_t answer_bytes(const vlmp_sample *sample)
+{
+    size_t bytes = sample->answer_count > 0 ? strlen(sample->answers[0]) : 0;
+    for (int i = 0; i < sample->turn_count; i++)
+        if (strcmp(sample->turns[i].role, "assistant") == 0)
+            bytes += strlen(sample->turns[i].parts[0]);
+    return bytes;
+}
+
+static uint64_t first_word(const vlmp_sample *sample)
+{
+    for (int i = 0; i < sample->turn_count; i++)
+        for (size_t p = 0; p < sample->turns[i].part_count; p++)
+            if (strcmp(sample->turns[i].role, "user") == 0 &&
+                sample->turns[i].parts[p] != VLMP_CHAT_PICTURE)
+                return vlmp_first_word(sample->turns[i].parts[p]);
+    return 0;
+}
+
+static void shorten(uint64_t out[2], const char id[VLMP_SHA256_HEX])
+{
+    sscanf(id, "%16" SCNx64 "%16" SCNx64, &out[0], &out[1]);
+}
+
+/* Readable, not noise, which shape, how long. Where the answer is missing, the longest that can
+ * stand in counts. */
+static int inspect_sample(const struct command *c, size_t index, vlmp_candidate *candidate,
+                          vlmp_error *err)
+{
+    vlmp_sample sample;
+    vlmp_pictures pictures = {0};
+    vlmp_sequence sequence = {0};
+    vlmp_sample_ids ids;
+    int status = vlmp_dataset_sample(c->data, index, &sample, err);
+    candidate->line = sample.line;
+    VLMP_TRY(status);
+    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, err);
+    if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample.where);
+    if (status == VLMP_OK) status = refuse_noise(c, &sample, &pictures, err);
+    bool answered = sample.answer_count > 0;
+    if (status == VLMP_OK)
+        status = vlmp_sample_read(&c->reader, &sample, &pictures,
+                                  answered ? sample.answers[0] : NULL, &sequence, err);
+    if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &ids, err);
+    if (status == VLMP_OK) {
+        candidate->tokens = sequence.length + (answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
+        candidate->answer_length = (uint32_t)answer_bytes(&sample);
+        candidate->first_word = first_word(&sample);
+        shorten(candidate->exact, ids.exact);
+        shorten(candidate->loose, ids.loose);
+        if (pictures.count > 0)
+            candidate->aspect = (float)pictures.images[0].width / (float)pictures.images[0].height;
+        /* Samples longer than that are left out whole, so that no picture is cut. */
+        if (candidate->tokens > c->opt.max_tokens) candidate->state = VLMP_CANDIDATE_LONG;
+    }
+    vlmp_sequence_free(&sequence);
     vlmp_pictures_free(&pictures);
-    if (status == VLMP_OK) status = vlmp_sample_identity(sample, candidate->id, err);
+    vlmp_sample_free(&sample);
     return status;
 }
 
 /* A broken sample is let through --skip-broken times and listed; then it ends the run. */
 static int inspect_all(struct command *c, vlmp_error *err)
 {
-    int64_t broken = 0;
-    vlmp_progress_begin(&c->progress, c->args, "looking at samples", (double)c->data.count);
-    for (size_t i = 0; i < c->data.count; i++) {
+    vlmp_broken broken = {.allowed = c->opt.skip_broken};
+    vlmp_progress_begin(&c->progress, c->args, "looking at samples", (double)c->count);
+    for (size_t i = 0; i < c->count; i++) {
         vlmp_error fault = {0};
         vlmp_candidate *candidate = &c->candidates[i];
-        int status = inspect_sample(&c->data.samples[i], candidate, &fault);
+        int status = inspect_sample(c, i, candidate, &fault);
         if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         vlmp_progress_update(&c->progress, (double)(i + 1), NULL);
         if (status == VLMP_OK) continue;
-        if (status != VLMP_ERR_INPUT || ++broken > c->opt.skip_broken)
-            return vlmp_fail(
-                err, status, "%s%s%s", fault.message,
-                status == VLMP_ERR_INPUT ? "; --skip-broken N lets N such samples through" : "",
-                "");
+        VLMP_TRY(vlmp_let_through(&broken, &fault, err));
+        vlmp_progress_say(&c->progress, "left out: %s", fault.message);
         candidate->state = VLMP_CANDIDATE_BROKEN;
         candidate->reason = strdup(fault.message);
+        if (candidate->reason == NULL) return vlmp_fail_memory(err, "the audit");
     }
     vlmp_progress_end(&c->progress);
     return VLMP_OK;
 }
 
-static int tokenize(struct command *c, size_t index, vlmp_sequence *sequence, vlmp_error *err)
+/* Sample `index` of the data, tokenized with its answer, or with the model's own where it has none.
+ */
+static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_error *err)
 {
-    const vlmp_sample *sample = &c->data.samples[index];
     vlmp_candidate *candidate = &c->candidates[index];
-    if (sample->answer_count > 0)
-        return vlmp_sample_sequence(&c->reader, sample, sample->answers[0], sequence, err);
-    if (candidate->stand_in == NULL) {
-        if (c->session == NULL)
-            VLMP_TRY(vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
-                                         &c->reader.preprocess, err));
-        VLMP_TRY(vlmp_stand_in_answer(c->session, &c->reader, sample, &candidate->stand_in, err));
+    vlmp_sample sample;
+    vlmp_sample_ids ids;
+    vlmp_sequence sequence = {0};
+    char *stand_in = NULL;
+    VLMP_TRY(vlmp_dataset_sample(c->data, index, &sample, err));
+    int status = vlmp_sample_identity(&sample, &ids, err);
+    candidate->stood_in = sample.answer_count == 0;
+    if (status == VLMP_OK && candidate->stood_in && c->session == NULL)
+        status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
+                                     &c->reader.preprocess, err);
+    if (status == VLMP_OK && candidate->stood_in)
+        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &stand_in, err);
+    if (status == VLMP_OK)
+        status = vlmp_sample_sequence(&c->reader, &sample,
+                                      candidate->stood_in ? stand_in : sample.answers[0], &sequence,
+                                      err);
+    if (status == VLMP_OK) {
+        candidate->tokens = sequence.length;
+        candidate->state = VLMP_CANDIDATE_CHOSEN;
+        out->line = sample.line;
+        memcpy(out->id, ids.exact, sizeof out->id);
+        memcpy(out->loose_id, ids.loose, sizeof out->loose_id);
+        status = vlmp_sequence_store_add(&c->chosen, &sequence, err);
     }
-    return vlmp_sample_sequence(&c->reader, sample, candidate->stand_in, sequence, err);
+    if (status == VLMP_OK)
+        status = vlmp_sequence_fetch(&c->chosen, c->chosen.count - 1, false, &out->sequence, err);
+    free(stand_in);
+    vlmp_sequence_free(&sequence);
+    vlmp_sample_free(&sample);
+    return status;
 }
 
-/* Duplicates count once; what is longer than --max-tokens is left out whole, so that no picture is
- * cut. */
-static int tokenize_all(struct command *c, vlmp_error *err)
+/* No sample is left: why. */
+static int none_usable(const struct command *c, vlmp_error *err)
 {
-    vlmp_mark_duplicates(c->candidates, c->data.count);
-    vlmp_progress_begin(&c->progress, c->args, "tokenizing", (double)c->data.count);
-    for (size_t i = 0; i < c->data.count; i++) {
-        vlmp_candidate *candidate = &c->candidates[i];
-        if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+    size_t states[5] = {0}, first_broken = c->count, first_long = c->count;
+    for (size_t i = c->count; i-- > 0;) {
+        states[c->candidates[i].state]++;
+        if (c->candidates[i].state == VLMP_CANDIDATE_BROKEN) first_broken = i;
+        if (c->candidates[i].state == VLMP_CANDIDATE_LONG) first_long = i;
+    }
+    if (first_long < c->count)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: no usable sample: of %zu, %zu are broken and %zu longer than "
+                         "--max-tokens %lld (sample %zu has %d tokens)",
+                         c->opt.data, c->count, states[VLMP_CANDIDATE_BROKEN],
+                         states[VLMP_CANDIDATE_LONG], (long long)c->opt.max_tokens, first_long + 1,
+                         c->candidates[first_long].tokens);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no usable sample: all %zu are broken; the first: %s",
+                     c->opt.data, c->count, c->candidates[first_broken].reason);
+}
+
+static int choose_from(struct command *c, vlmp_stratum_key *keys, size_t *of, size_t *chosen,
+                       vlmp_error *err)
+{
+    size_t count = 0, want = (size_t)c->opt.samples;
+    for (size_t i = 0; i < c->count; i++) {
+        const vlmp_candidate *candidate = &c->candidates[i];
         if (candidate->state != VLMP_CANDIDATE_OK) continue;
-        vlmp_sequence sequence; /* its pixels are made again when it is chosen: all would not fit */
-        VLMP_TRY(tokenize(c, i, &sequence, err));
-        candidate->tokens = sequence.length;
-        vlmp_sequence_free(&sequence);
-        if (candidate->tokens > c->opt.max_tokens) candidate->state = VLMP_CANDIDATE_LONG;
+        keys[count] = (vlmp_stratum_key){.aspect = (double)candidate->aspect,
+                                         .first_word = candidate->first_word,
+                                         .answer_length = candidate->answer_length};
+        of[count++] = i;
+    }
+    if (count == 0) return none_usable(c, err);
+    VLMP_TRY(vlmp_choose_samples(keys, count, want, (uint64_t)c->args->seed, chosen,
+                                 &c->audit.strata, err));
+    if (want > count) want = count;
+    c->calibration.samples = vlmp_calloc(want, sizeof *c->calibration.samples);
+    if (c->calibration.samples == NULL) return vlmp_fail_memory(err, "samples");
+    char folder[VLMP_PATH_MAX];
+    vlmp_work_folder(folder, c->opt.output);
+    VLMP_TRY(vlmp_sequence_store_create(&c->chosen, (int)want,
+                                        c->engine.model.config.vision.image_size, folder, err));
+    vlmp_progress_begin(&c->progress, c->args, "tokenizing", (double)want);
+    for (size_t i = 0; i < want; i++) {
+        if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        c->calibration.count = i + 1;
+        VLMP_TRY(take(c, of[chosen[i]], &c->calibration.samples[i], err));
         vlmp_progress_update(&c->progress, (double)(i + 1), NULL);
     }
     vlmp_progress_end(&c->progress);
     return VLMP_OK;
 }
 
+/* Duplicates count once. */
 static int choose(struct command *c, vlmp_error *err)
 {
-    size_t count = 0, want = (size_t)c->opt.samples;
-    vlmp_stratum_key *keys = vlmp_calloc(c->data.count, sizeof *keys);
-    size_t *of = vlmp_alloc(c->data.count, sizeof *of),
-           *chosen = vlmp_alloc(c->data.count, sizeof *chosen);
-    if (keys == NULL || of == NULL || chosen == NULL)
-        return vlmp_fail_memory(err, "choice of samples");
-    for (size_t i = 0; i < c->data.count; i++) {
-        if (c->candidates[i].state != VLMP_CANDIDATE_OK) continue;
-        const vlmp_sample *sample = &c->data.samples[i];
-        keys[count] = (vlmp_stratum_key){
-            .aspect = c->candidates[i].aspect,
-            .prompt = sample->prompt,
-            .answer_length = sample->answer_count > 0 ? strlen(sample->answers[0]) : 0};
-        of[count++] = i;
-    }
-    int status = VLMP_OK;
-    if (count == 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: no usable sample; %zu were read, see the audit's reasons",
-                           c->opt.data, c->data.count);
-    if (status == VLMP_OK)
-        status = vlmp_choose_samples(keys, count, want, (uint64_t)c->args->seed, chosen,
-                                     &c->audit.strata, err);
-    c->calibration.count = want < count ? want : count;
-    c->calibration.samples = vlmp_calloc(c->calibration.count, sizeof *c->calibration.samples);
-    if (status == VLMP_OK && c->calibration.samples == NULL)
-        status = vlmp_fail_memory(err, "samples");
-    for (size_t i = 0; i < c->calibration.count && status == VLMP_OK; i++) {
-        size_t index = of[chosen[i]];
-        vlmp_calib_sample *sample = &c->calibration.samples[i];
-        sample->line = c->data.samples[index].line;
-        status = tokenize(c, index, &sample->sequence, err);
-        memcpy(sample->id, c->candidates[index].id, sizeof sample->id);
-        c->candidates[index].state = VLMP_CANDIDATE_CHOSEN;
-    }
+    VLMP_TRY(vlmp_mark_duplicates(c->candidates, c->count, err));
+    vlmp_stratum_key *keys = vlmp_alloc(c->count, sizeof *keys);
+    size_t *of = vlmp_alloc(c->count, sizeof *of), *chosen = vlmp_alloc(c->count, sizeof *chosen);
+    int status = keys != NULL && of != NULL && chosen != NULL
+                     ? choose_from(c, keys, of, chosen, err)
+                     : vlmp_fail_memory(err, "choice of samples");
     free(keys);
     free(of);
     free(chosen);
@@ -182,8 +265,10 @@ static int measure(struct command *c, vlmp_error *err)
     vlmp_sweep sweep = {.ctx = c->engine.ctx,
                         .model = model,
                         .preprocess = &c->reader.preprocess,
+                        .fetch = vlmp_sequence_fetch,
+                        .fetch_arg = &c->chosen,
                         .work_folder = folder,
-                        .memory_limit = (size_t)256 << 20,
+                        .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_progress,
                         .progress_arg = c,
                         .interrupted = vlmp_interrupt_flag()};
@@ -207,6 +292,13 @@ static int measure(struct command *c, vlmp_error *err)
     return status;
 }
 
+static int read_pixels(void *arg, size_t index, uint64_t offset, void *out, size_t length,
+                       vlmp_error *err)
+{
+    (void)index; /* only the pixels come without data */
+    return vlmp_sequence_store_pixels(arg, offset, out, length, err);
+}
+
 static int write_file(struct command *c, vlmp_error *err)
 {
     vlmp_arena arena = {0};
@@ -216,7 +308,7 @@ static int write_file(struct command *c, vlmp_error *err)
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
         status = vlmp_tensor_file_write(c->opt.output, c->opt.force, VLMP_CALIBRATION_KEY, metadata,
-                                        tensors, count, err);
+                                        tensors, count, read_pixels, &c->chosen, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -229,11 +321,11 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
     int context = c->engine.model.config.text.max_positions;
     if (c->opt.max_tokens == 0 || c->opt.max_tokens > context) c->opt.max_tokens = context;
-    VLMP_TRY(vlmp_dataset_read(&c->data, c->opt.data, c->opt.image_root, err));
-    c->candidates = vlmp_calloc(c->data.count, sizeof *c->candidates);
+    VLMP_TRY(vlmp_dataset_open(&c->data, c->opt.data, c->opt.image_root, err));
+    c->count = vlmp_dataset_count(c->data);
+    c->candidates = vlmp_calloc(c->count, sizeof *c->candidates);
     if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
     VLMP_TRY(inspect_all(c, err));
-    VLMP_TRY(tokenize_all(c, err));
     VLMP_TRY(choose(c, err));
     vlmp_session_free(
         c->session); /* its weights must not stay resident while activations are measured */
@@ -241,7 +333,7 @@ static int run(struct command *c, vlmp_error *err)
     c->calibration.image_size = c->engine.model.config.vision.image_size;
     VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
     VLMP_TRY(measure(c, err));
-    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, &c->data, &c->calibration, &c->engine.model,
+    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->calibration, &c->engine.model,
                              err));
     VLMP_TRY(write_file(c, err));
     return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->calibration, err);
@@ -249,7 +341,7 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128}};
+    struct command c = {.opt = {.samples = 128}, .chosen = VLMP_NO_SEQUENCES};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -281,10 +373,13 @@ int main(int argc, char **argv)
          .high = 1 << 24},
         {.name = "skip-broken",
          .value = "N",
-         .help = "broken samples to let through, each listed in the audit (default 0)",
+         .help = "broken samples to leave out, each listed in the audit (default 0)",
          .integer = &o->skip_broken,
          .low = 0,
-         .high = 1 << 20},
+         .high = 1 << 24},
+        {.name = "keep-noise",
+         .help = "take pictures that look like random noise, too (scanned pages)",
+         .flag = &o->keep_noise},
         {.name = "force", .help = "replace an existing output", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
@@ -301,14 +396,13 @@ int main(int argc, char **argv)
     vlmp_interrupt_install();
     vlmp_error err = {0};
     int status = run(&c, &err);
-    for (size_t i = 0; c.candidates != NULL && i < c.data.count; i++) {
+    for (size_t i = 0; c.candidates != NULL && i < c.count; i++)
         free(c.candidates[i].reason);
-        free(c.candidates[i].stand_in);
-    }
     free(c.candidates);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
-    vlmp_dataset_free(&c.data);
+    vlmp_dataset_close(c.data);
+    vlmp_sequence_store_free(&c.chosen);
     vlmp_reader_close(&c.reader);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);

@@ -2,9 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "formats/dataset.h"
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -18,7 +16,7 @@
 
 struct options {
     const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
-    int64_t samples, max_new_tokens;
+    int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
 };
@@ -27,13 +25,12 @@ struct command {
     const vlmp_cli_args *args;
     struct options opt;
     vlmp_engine engine;
-    vlmp_dataset data;
+    vlmp_eval_data data;
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
     bool has_reference;
     vlmp_gate *gates;
-    char **stand_ins;
     vlmp_eval_result *results;
 };
 
@@ -64,41 +61,38 @@ static int check_options(struct command *c, vlmp_error *err)
     return VLMP_OK;
 }
 
-static int read_data(struct command *c, vlmp_error *err)
+/* Every sample that will be scored, through the eyes of the first model that reads them; where the
+ * data has no answers, that model's own stand in. */
+static int read_data(struct command *c, const char *model, bool make_stand_ins, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_dataset_read(&c->data, c->opt.data, c->opt.image_root, err));
-    c->job.data = &c->data;
-    c->job.count = c->data.count;
-    if (c->opt.samples > 0 && (size_t)c->opt.samples < c->data.count)
-        c->job.count = (size_t)c->opt.samples;
-    if (c->job.count == 0) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no samples", c->opt.data);
-    return VLMP_OK;
-}
-
-/* Where the data has no answers, the reference's (else the first model's) own stand in. */
-static int make_stand_ins(struct command *c, const char *model, vlmp_error *err)
-{
-    bool missing = false;
-    for (size_t i = 0; i < c->job.count; i++)
-        missing = missing || c->data.samples[i].answer_count == 0;
-    if (!missing) return VLMP_OK;
-    c->stand_ins = vlmp_calloc(c->job.count, sizeof *c->stand_ins);
-    if (c->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
+    vlmp_eval_data *data = &c->data;
     vlmp_reader reader = {0};
-    VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
     vlmp_session *session = NULL;
+    VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
     int status = vlmp_reader_open(&reader, &c->engine.model, err);
     if (status == VLMP_OK)
+        status = vlmp_eval_data_survey(data, &reader, (size_t)c->opt.samples, c->opt.skip_broken,
+                                       c->args, err);
+    make_stand_ins = make_stand_ins && data->lacks_answers;
+    if (status == VLMP_OK && make_stand_ins) {
+        data->stand_ins = vlmp_calloc(data->count, sizeof *data->stand_ins);
+        if (data->stand_ins == NULL) status = vlmp_fail_memory(err, "stand-in answers");
+    }
+    if (status == VLMP_OK && make_stand_ins)
         status =
             vlmp_session_create(&session, c->engine.ctx, &c->engine.model, &reader.preprocess, err);
-    for (size_t i = 0; i < c->job.count && status == VLMP_OK; i++)
-        if (c->data.samples[i].answer_count == 0)
-            status =
-                vlmp_stand_in_answer(session, &reader, &c->data.samples[i], &c->stand_ins[i], err);
+    for (size_t i = 0; make_stand_ins && i < data->count && status == VLMP_OK; i++) {
+        vlmp_sample sample;
+        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        if (status == VLMP_OK) status = vlmp_eval_sample(data, i, &sample, err);
+        if (status != VLMP_OK) break;
+        if (sample.answer_count == 0)
+            status = vlmp_stand_in_answer(session, &reader, &sample, &data->stand_ins[i], err);
+        vlmp_sample_free(&sample);
+    }
     vlmp_session_free(session);
     vlmp_reader_close(&reader);
     vlmp_engine_close(&c->engine);
-    c->job.stand_ins = c->stand_ins;
     return status;
 }
 
@@ -109,15 +103,24 @@ static int load_reference(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY,
                                    "make one with --save-reference", err));
     int status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
-                                       vlmp_tensor_file_metadata(file), path, err);
+                                       vlmp_tensor_file_metadata(file), path, c->work, err);
     vlmp_tensor_file_close(file);
-    char digest[65];
-    if (status == VLMP_OK) status = vlmp_data_digest(&c->data, c->job.count, digest, err);
+    char digest[VLMP_SHA256_HEX];
+    if (status == VLMP_OK) status = vlmp_eval_data_digest(&c->data, digest, err);
     if (status == VLMP_OK && strcmp(digest, c->reference.data_digest) != 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
                            "%s: made on other data than %s (%zu samples); give the data and "
                            "--samples it was made with, or the reference model itself",
-                           path, c->opt.data, c->job.count);
+                           path, c->opt.data, c->data.count);
+    if (status == VLMP_OK && c->data.lacks_answers && c->reference.stand_ins == NULL)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: lacks the answers that stood in where the data has none; make it "
+                           "again with --save-reference",
+                           path);
+    if (status == VLMP_OK) { /* the answers that the reference was made with */
+        c->data.stand_ins = c->reference.stand_ins;
+        c->reference.stand_ins = NULL;
+    }
     return status;
 }
 
@@ -130,7 +133,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
         status = vlmp_tensor_file_write(c->opt.save_reference, c->opt.force, VLMP_REFERENCE_KEY,
-                                        metadata, tensors, count, err);
+                                        metadata, tensors, count, vlmp_reference_read,
+                                        &c->reference, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -142,10 +146,10 @@ static int prepare_reference(struct command *c, vlmp_error *err)
         if (c->opt.save_reference != NULL)
             return vlmp_fail(err, VLMP_ERR_USAGE,
                              "--save-reference saves a model's run; %s is one already", path);
-        VLMP_TRY(make_stand_ins(c, c->args->positionals[0], err));
+        VLMP_TRY(read_data(c, c->args->positionals[0], false, err));
         VLMP_TRY(load_reference(c, err));
     } else {
-        VLMP_TRY(make_stand_ins(c, path != NULL ? path : c->args->positionals[0], err));
+        VLMP_TRY(read_data(c, path != NULL ? path : c->args->positionals[0], true, err));
         if (path == NULL) return VLMP_OK;
         vlmp_eval_job job = c->job;
         job.path = path;
@@ -198,7 +202,8 @@ static int print_results(const struct command *c, vlmp_error *err)
     vlmp_buffer out = {0};
     if (c->args->json) {
         vlmp_json_writer w = {.indent = 1};
-        vlmp_results_write(&w, c->opt.data, c->results, c->args->positional_count);
+        vlmp_results_write(&w, c->opt.data, c->data.left_out, c->data.left_out_count, c->results,
+                           c->args->positional_count);
         out = w.out;
         vlmp_buffer_text(&out, "\n");
     } else {
@@ -214,8 +219,9 @@ static int run(struct command *c, vlmp_error *err)
 {
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
-    VLMP_TRY(read_data(c, err));
+    VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
     c->job.args = c->args;
+    c->job.data = &c->data;
     c->job.max_new_tokens = (int)c->opt.max_new_tokens;
     c->job.fast_activations = c->opt.fast_activations;
     c->job.allow_overlap = c->opt.allow_overlap;
@@ -280,6 +286,12 @@ int main(int argc, char **argv)
          .integer = &o->max_new_tokens,
          .low = 1,
          .high = 1 << 20},
+        {.name = "skip-broken",
+         .value = "N",
+         .help = "broken samples to leave out, each listed (default 0)",
+         .integer = &o->skip_broken,
+         .low = 0,
+         .high = 1 << 24},
         {.name = "fast-activations",
          .help = "int8 activations in all quantized linears",
          .flag = &o->fast_activations},
@@ -319,12 +331,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; c.results != NULL && i < args.positional_count; i++)
         vlmp_result_free(&c.results[i]);
     free(c.results);
-    for (size_t i = 0; c.stand_ins != NULL && i < c.job.count; i++)
-        free(c.stand_ins[i]);
-    free(c.stand_ins);
     free(c.gates);
     vlmp_reference_free(&c.reference);
-    vlmp_dataset_free(&c.data);
+    vlmp_eval_data_free(&c.data);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

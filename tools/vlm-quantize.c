@@ -161,6 +161,11 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     for (size_t i = 0; i < c->calibration.count; i++)
         vlmp_json_put_string(w, c->calibration.samples[i].id);
     vlmp_json_close(w, ']');
+    vlmp_json_key(w, "calibration_samples_loose");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < c->calibration.count; i++)
+        vlmp_json_put_string(w, c->calibration.samples[i].loose_id);
+    vlmp_json_close(w, ']');
     vlmp_json_key(w, "sequential");
     vlmp_json_put_bool(w, c->opt.sequential);
     vlmp_json_key(w, "kernels");

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/dataset.h"
 #include "src/base/json.h"
 #include "src/runtime/session.h"
 #include "tools/cli.h"
@@ -53,6 +54,8 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "answer");
     vlmp_json_put_bytes(&w, s->out.data != NULL ? s->out.data : "", s->out.length);
+    vlmp_json_key(&w, "interrupted");
+    vlmp_json_put_bool(&w, vlmp_interrupted() != 0);
     vlmp_json_key(&w, "prompt_tokens");
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
@@ -109,6 +112,10 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
     }
+    /* What there is of the answer has been printed. */
+    if (status == VLMP_OK && vlmp_interrupted())
+        status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted after %d tokens of the answer",
+                           stats.new_tokens);
     vlmp_text_stream_free(stream.text);
     vlmp_buffer_free(&stream.out);
     vlmp_session_free(session);
@@ -122,13 +129,21 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
-    vlmp_pictures pictures;
+    vlmp_pictures pictures = {0};
     char **paths = vlmp_alloc(o->images.count, sizeof *paths);
-    if (paths == NULL) return vlmp_fail_memory(err, "pictures");
+    const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
+    if (paths == NULL || parts == NULL) return vlmp_fail_memory(err, "pictures");
     for (size_t i = 0; i < o->images.count; i++)
         paths[i] = strdup(o->images.items[i]);
-    int status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
-    vlmp_question question = {.prompt = o->prompt,
+    int status = VLMP_OK;
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        status = vlmp_check_picture_name(o->images.items[i], "--image", err);
+    if (status == VLMP_OK)
+        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    parts[o->images.count] = o->prompt;
+    vlmp_chat_message turn = {"user", parts, o->images.count + 1};
+    vlmp_question question = {.turns = &turn,
+                              .turn_count = 1,
                               .image_count = (int)o->images.count,
                               .images = pictures.images,
                               .image_names = paths};
@@ -143,6 +158,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     for (size_t i = 0; i < o->images.count; i++)
         free(paths[i]);
     free(paths);
+    free(parts);
     return status;
 }
 

@@ -33,3 +33,12 @@ int vlmp_fail_memory(vlmp_error *err, const char *what)
 {
     return vlmp_fail(err, VLMP_ERR_SYSTEM, "out of memory: %s", what);
 }
+
+void vlmp_error_at(vlmp_error *err, const char *where)
+{
+    char message[sizeof err->message];
+    if (strncmp(err->message, where, strlen(where)) == 0) return;
+    memcpy(message, err->message, sizeof message);
+    int used = snprintf(err->message, sizeof err->message, "%.500s: ", where);
+    snprintf(err->message + used, sizeof err->message - (size_t)used, "%s", message);
+}

@@ -31,6 +31,9 @@ __attribute__((format(printf, 2, 3))) int vlmp_fail_errno(vlmp_error *err, const
 /* VLMP_ERR_SYSTEM, out of memory; what says for which thing. */
 int vlmp_fail_memory(vlmp_error *err, const char *what);
 
+/* Puts a place in front of the message, unless it begins with it. */
+void vlmp_error_at(vlmp_error *err, const char *where);
+
 /* Forwards a failure. */
 #define VLMP_TRY(call)                                      \
     do {                                                    \

@@ -14,7 +14,7 @@
 
 #include "src/base/memory.h"
 
-static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *err)
+int vlmp_file_open(int *fd, size_t *length, const char *path, vlmp_error *err)
 {
     /* Non-blocking, so that a FIFO is refused and not waited for. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -40,11 +40,12 @@ static int open_regular(int *fd, size_t *length, const char *path, vlmp_error *e
     return VLMP_OK;
 }
 
-static int read_all(int fd, char *out, size_t length, const char *path, vlmp_error *err)
+int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const char *path,
+                      vlmp_error *err)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t got = read(fd, out + done, length - done);
+        ssize_t got = pread(fd, (char *)out + done, length - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
         if (got == 0)
@@ -58,7 +59,7 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
 {
     *out = NULL;
     int fd;
-    VLMP_TRY(open_regular(&fd, length, path, err));
+    VLMP_TRY(vlmp_file_open(&fd, length, path, err));
     int status = VLMP_OK;
     if (*length > max_bytes) {
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: %zu bytes, more than the limit of %zu", path,
@@ -66,7 +67,7 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     } else if ((*out = vlmp_alloc(*length + 1, 1)) == NULL) {
         status = vlmp_fail_memory(err, path);
     } else {
-        status = read_all(fd, *out, *length, path, err);
+        status = vlmp_file_read_at(fd, *out, *length, 0, path, err);
         (*out)[*length] = '\0';
     }
     close(fd);
@@ -98,7 +99,7 @@ int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err)
 {
     *map = (vlmp_map){0};
     int fd;
-    VLMP_TRY(open_regular(&fd, &map->length, path, err));
+    VLMP_TRY(vlmp_file_open(&fd, &map->length, path, err));
     if (map->length > 0) {
         void *data = mmap(NULL, map->length, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {

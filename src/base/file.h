@@ -11,6 +11,14 @@
  * than max_bytes: VLMP_ERR_INPUT. Free with free(). */
 int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err);
 
+/* A regular file opened for reading, and its length. Missing, unreadable or of another kind:
+ * VLMP_ERR_INPUT. Close *fd. */
+int vlmp_file_open(int *fd, size_t *length, const char *path, vlmp_error *err);
+
+/* length bytes from offset. A file that ends before is VLMP_ERR_INPUT: it became shorter. */
+int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const char *path,
+                      vlmp_error *err);
+
 bool vlmp_file_exists(const char *path);
 bool vlmp_is_folder(const char *path);
 

@@ -16,16 +16,34 @@ void vlmp_calibration_free(vlmp_calibration *calibration)
     *calibration = (vlmp_calibration){0};
 }
 
-void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
-                    char id[VLMP_SHA256_HEX])
+static void hash_loosely(vlmp_sha256 *hash, const char *text)
+{
+    static const char spaces[] = " \t\r\n\v\f";
+    text += strspn(text, spaces);
+    while (*text != '\0') {
+        size_t word = strcspn(text, spaces);
+        vlmp_sha256_update(hash, text, word);
+        text += word;
+        text += strspn(text, spaces);
+        if (*text != '\0') vlmp_sha256_update(hash, " ", 1);
+    }
+    vlmp_sha256_update(hash, "", 1);
+}
+
+void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,
+                    size_t text_count, bool loose, char id[VLMP_SHA256_HEX])
 {
     id[0] = '\0';
     vlmp_sha256 *hash = vlmp_sha256_start();
     if (hash == NULL) return;
-    for (int i = 0; i < count; i++)
+    for (size_t i = 0; i < picture_count; i++)
         vlmp_sha256_update(hash, pictures[i].bytes, pictures[i].length);
-    vlmp_sha256_update(hash, prompt, strlen(prompt) + 1);
-    vlmp_sha256_update(hash, answer, strlen(answer) + 1);
+    for (size_t i = 0; i < text_count; i++) {
+        if (loose)
+            hash_loosely(hash, texts[i]);
+        else
+            vlmp_sha256_update(hash, texts[i], strlen(texts[i]) + 1);
+    }
     vlmp_sha256_finish(hash, id);
 }
 
@@ -33,12 +51,14 @@ void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, c
 enum {
     COLUMN_LINE,
     COLUMN_LENGTH,
-    COLUMN_ANSWER_FROM,
+    COLUMN_ANSWERS,
     COLUMN_BORDER,
     COLUMN_IMAGES,
     COLUMN_TILES,
     COLUMNS
 };
+/* Integers of one answer, in "samples.answers": a vlmp_span. */
+enum { SPAN_COLUMNS = 2 };
 /* Integers of one picture, in "samples.pictures": a vlmp_image_plan. */
 enum { PLAN_COLUMNS = 8 };
 
@@ -65,35 +85,39 @@ static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
 
 static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
 {
-    size_t tokens = 0, tiles = 0, pictures = 0;
-    size_t tile_bytes = 3 * (size_t)c->image_size * (size_t)c->image_size;
+    size_t tokens = 0, tiles = 0, pictures = 0, answers = 0;
     for (size_t i = 0; i < c->count; i++) {
         tokens += (size_t)c->samples[i].sequence.length;
         tiles += (size_t)c->samples[i].sequence.tiles;
         pictures += (size_t)c->samples[i].sequence.image_count;
+        answers += (size_t)c->samples[i].sequence.answer_count;
     }
     int32_t *table = vlmp_arena_alloc(e->arena, c->count * COLUMNS, sizeof *table);
+    int32_t *spans = vlmp_arena_alloc(e->arena, answers * SPAN_COLUMNS, sizeof *spans);
     int32_t *plans = vlmp_arena_alloc(e->arena, pictures * PLAN_COLUMNS, sizeof *plans);
     int32_t *ids = vlmp_arena_alloc(e->arena, tokens, sizeof *ids);
-    uint8_t *pixels = vlmp_arena_alloc(e->arena, tiles, tile_bytes);
-    if (table == NULL || plans == NULL || ids == NULL || pixels == NULL)
+    if (table == NULL || spans == NULL || plans == NULL || ids == NULL)
         return vlmp_fail_memory(err, "calibration file");
-    int64_t shapes[4][4] = {{(int64_t)c->count, COLUMNS},
+    int64_t shapes[5][4] = {{(int64_t)c->count, COLUMNS},
                             {(int64_t)pictures, PLAN_COLUMNS},
                             {(int64_t)tokens},
-                            {(int64_t)tiles, c->image_size, c->image_size, 3}};
+                            {(int64_t)tiles, c->image_size, c->image_size, 3},
+                            {(int64_t)answers, SPAN_COLUMNS}};
     VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
     VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
     VLMP_TRY(add(e, "samples.ids", VLMP_I32, 1, shapes[2], ids, err));
-    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], pixels, err));
+    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], NULL, err));
+    VLMP_TRY(add(e, "samples.answers", VLMP_I32, 2, shapes[4], spans, err));
     for (size_t i = 0; i < c->count; i++) {
         const vlmp_sequence *s = &c->samples[i].sequence;
-        int32_t row[COLUMNS] = {c->samples[i].line, s->length,      s->answer_from,
+        int32_t row[COLUMNS] = {c->samples[i].line, s->length,      s->answer_count,
                                 s->border_moved,    s->image_count, s->tiles};
         memcpy(table, row, sizeof row), table += COLUMNS;
         memcpy(ids, s->ids, (size_t)s->length * sizeof *ids), ids += s->length;
-        if (s->tiles > 0) memcpy(pixels, s->pixels, (size_t)s->tiles * tile_bytes);
-        pixels += (size_t)s->tiles * tile_bytes;
+        for (int a = 0; a < s->answer_count; a++) {
+            int32_t span[SPAN_COLUMNS] = {s->answers[a].from, s->answers[a].end};
+            memcpy(spans, span, sizeof span), spans += SPAN_COLUMNS;
+        }
         for (int p = 0; p < s->image_count; p++) {
             const vlmp_image_plan *plan = &s->plans[p];
             int32_t values[PLAN_COLUMNS] = {plan->tiles,     plan->tokens,    plan->grid_rows,
@@ -137,6 +161,11 @@ static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const c
     for (size_t i = 0; i < c->count; i++)
         vlmp_json_put_string(&w, c->samples[i].id);
     vlmp_json_close(&w, ']');
+    vlmp_json_key(&w, "loose");
+    vlmp_json_open(&w, '[');
+    for (size_t i = 0; i < c->count; i++)
+        vlmp_json_put_string(&w, c->samples[i].loose_id);
+    vlmp_json_close(&w, ']');
     vlmp_json_key(&w, "audit");
     vlmp_json_put_string(&w, c->audit);
     vlmp_json_close(&w, '}');
@@ -151,7 +180,7 @@ int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *are
                             vlmp_error *err)
 {
     *metadata = NULL;
-    size_t capacity = 4 + 3 * (size_t)calibration->statistics.count;
+    size_t capacity = 5 + 3 * (size_t)calibration->statistics.count;
     struct exporter e = {.arena = arena};
     e.tensors = vlmp_arena_alloc(arena, capacity, sizeof *e.tensors);
     if (e.tensors == NULL) return vlmp_fail_memory(err, "calibration file");
@@ -188,8 +217,7 @@ static int need(const struct importer *in, const char *name, vlmp_dtype dtype, i
 static int check_sample(const struct importer *in, const vlmp_model *model, const int32_t *row,
                         size_t index)
 {
-    bool good = row[COLUMN_LENGTH] > 0 && row[COLUMN_ANSWER_FROM] >= 0 &&
-                row[COLUMN_ANSWER_FROM] <= row[COLUMN_LENGTH] && row[COLUMN_IMAGES] >= 0 &&
+    bool good = row[COLUMN_LENGTH] > 0 && row[COLUMN_ANSWERS] >= 0 && row[COLUMN_IMAGES] >= 0 &&
                 row[COLUMN_TILES] >= 0 && row[COLUMN_LENGTH] <= model->config.text.max_positions;
     if (good) return VLMP_OK;
     return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu is inconsistent", in->where, index);
@@ -230,6 +258,14 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
         tokens += p->tokens;
         tiles += p->tiles;
     }
+    int end = 0;
+    for (int i = 0; i < s->answer_count; i++) {
+        vlmp_span answer = s->answers[i];
+        if (answer.from < end || answer.end < answer.from || answer.end > s->length)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has a bad answer", in->where,
+                             index);
+        end = answer.end;
+    }
     if (pictures == tokens && tiles == s->tiles) return VLMP_OK;
     return vlmp_fail(in->err, VLMP_ERR_INPUT,
                      "%s: sample %zu: its picture tokens do not fit its pictures", in->where,
@@ -238,14 +274,15 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
 
 static int import_samples(vlmp_calibration *c, const struct importer *in, const vlmp_model *model)
 {
-    const vlmp_tensor *table, *plans, *ids, *pixels;
+    const vlmp_tensor *table, *plans, *ids, *pixels, *spans;
     VLMP_TRY(
         need(in, "samples.table", VLMP_I32, 2, (int64_t[]){(int64_t)c->count, COLUMNS}, &table));
     VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
+    VLMP_TRY(need(in, "samples.answers", VLMP_I32, 2, (int64_t[]){-1, SPAN_COLUMNS}, &spans));
     VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
     VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4,
                   (int64_t[]){-1, c->image_size, c->image_size, 3}, &pixels));
-    size_t plan_at = 0, id_at = 0, pixel_at = 0;
+    size_t plan_at = 0, id_at = 0, pixel_at = 0, span_at = 0;
     size_t tile_bytes = 3 * (size_t)c->image_size * (size_t)c->image_size;
     for (size_t i = 0; i < c->count; i++) {
         int32_t row[COLUMNS];
@@ -254,7 +291,7 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
         vlmp_sequence *s = &c->samples[i].sequence;
         c->samples[i].line = row[COLUMN_LINE];
         s->length = row[COLUMN_LENGTH];
-        s->answer_from = row[COLUMN_ANSWER_FROM];
+        s->answer_count = row[COLUMN_ANSWERS];
         s->border_moved = row[COLUMN_BORDER] != 0;
         s->image_count = row[COLUMN_IMAGES];
         s->tiles = row[COLUMN_TILES];
@@ -270,6 +307,11 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
                        "a plan is its table row");
         VLMP_TRY(copy_bytes(&copy, plans->data, &plan_at, plan_bytes, plans->bytes, in));
         s->plans = copy;
+        _Static_assert(sizeof(vlmp_span) == SPAN_COLUMNS * sizeof(int32_t),
+                       "a span is its table row");
+        VLMP_TRY(copy_bytes(&copy, spans->data, &span_at,
+                            (size_t)s->answer_count * sizeof(vlmp_span), spans->bytes, in));
+        s->answers = copy;
         VLMP_TRY(check_contents(in, model, s, i));
     }
     return VLMP_OK;
@@ -293,6 +335,18 @@ static int import_statistics(vlmp_calibration *c, const struct importer *in,
         snprintf(name, sizeof name, "statistics.%s.count", s->name);
         VLMP_TRY(need(in, name, VLMP_I64, 1, shape, &tensor));
         memcpy(s->count, tensor->data, tensor->bytes);
+    }
+    return VLMP_OK;
+}
+
+static int import_loose_ids(vlmp_calibration *c, const cJSON *list, const struct importer *in)
+{
+    const cJSON *item = cJSON_IsArray(list) ? list->child : NULL;
+    for (size_t i = 0; i < c->count; i++, item = item->next) {
+        if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no loose identity",
+                             in->where, i);
+        memcpy(c->samples[i].loose_id, item->valuestring, VLMP_SHA256_HEX);
     }
     return VLMP_OK;
 }
@@ -329,7 +383,8 @@ static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct 
             return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no identity", where, i);
         memcpy(c->samples[i].id, item->valuestring, VLMP_SHA256_HEX);
     }
-    return c->count > 0 ? VLMP_OK : vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples", where);
+    if (c->count == 0) return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples", where);
+    return import_loose_ids(c, vlmp_json_get(root, "loose"), in);
 }
 
 int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model, vlmp_find_fn *find,

@@ -10,7 +10,8 @@
 #define VLMP_HOLD_OUT 8
 
 typedef struct {
-    char id[VLMP_SHA256_HEX]; /* SHA-256 of picture bytes, prompt, first answer */
+    char id[VLMP_SHA256_HEX];       /* vlmp_sample_id */
+    char loose_id[VLMP_SHA256_HEX]; /* the same, loose */
     int line;                 /* in the data file */
     vlmp_sequence sequence;
 } vlmp_calib_sample;
@@ -26,16 +27,20 @@ typedef struct {
 
 void vlmp_calibration_free(vlmp_calibration *calibration);
 
-/* Identity of a sample. pictures: the files' bytes, in order. */
 typedef struct {
     const void *bytes;
     size_t length;
 } vlmp_bytes;
 
-void vlmp_sample_id(const vlmp_bytes *pictures, int count, const char *prompt, const char *answer,
-                    char id[VLMP_SHA256_HEX]);
+/* Identity of a sample: SHA-256 of its pictures' files, in order, and of its texts, each with a NUL
+ * behind it. loose: runs of white space count as one space, at the ends as none, so that samples
+ * that differ in nothing else are the same. id is empty when memory is short. */
+void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,
+                    size_t text_count, bool loose, char id[VLMP_SHA256_HEX]);
 
-/* The tensors of the file; data points into the calibration or into memory of `arena`, names too.
+/* The tensors of the file, of which "samples.pixels" comes without data: the samples' tiles, one
+ * after the other, are the writer's to give. Other data points into the calibration or into
+ * memory of `arena`, names too.
  * *count of them in *out (from the arena). metadata: one JSON object as text, in the arena. */
 int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *arena,
                             vlmp_tensor **out, size_t *count, const char **metadata,

@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/memory.h"
 #include "src/base/rng.h"
@@ -26,15 +25,16 @@ static int third_of(double value, const double cut[2])
     return (value >= cut[0]) + (cut[1] > cut[0] && value >= cut[1]);
 }
 
-static size_t first_word(const char *text, const char **start)
+uint64_t vlmp_first_word(const char *prompt)
 {
-    while (isspace((unsigned char)*text))
-        text++;
-    *start = text;
-    size_t length = 0;
-    while (text[length] != '\0' && !isspace((unsigned char)text[length]))
-        length++;
-    return length;
+    uint64_t word = 0;
+    while (isspace((unsigned char)*prompt))
+        prompt++;
+    for (int i = 0; i < 8; i++) {
+        word <<= 8;
+        if (*prompt != '\0' && !isspace((unsigned char)*prompt)) word |= (unsigned char)*prompt++;
+    }
+    return word;
 }
 
 struct labelled {
@@ -47,12 +47,7 @@ static int compare_strata(const struct labelled *x, const struct labelled *y)
 {
     if (x->aspect != y->aspect) return x->aspect - y->aspect;
     if (x->answer != y->answer) return x->answer - y->answer;
-    const char *a, *b;
-    size_t a_length = first_word(x->key->prompt, &a), b_length = first_word(y->key->prompt, &b);
-    size_t shorter = a_length < b_length ? a_length : b_length;
-    int order = memcmp(a, b, shorter);
-    if (order != 0) return order;
-    return (a_length > b_length) - (a_length < b_length);
+    return (x->key->first_word > y->key->first_word) - (x->key->first_word < y->key->first_word);
 }
 
 static int compare_labelled(const void *a, const void *b)

@@ -9,10 +9,14 @@
 /* What the strata are made of. */
 typedef struct {
     double aspect;        /* width/height of the first picture; 0: none */
-    const char *prompt;   /* its first word counts */
-    size_t answer_length; /* bytes of the first answer */
+    uint64_t first_word;  /* vlmp_first_word of the prompt */
+    size_t answer_length; /* bytes of all answers */
     int stratum;          /* out */
 } vlmp_stratum_key;
+
+/* The first word of a prompt as a number whose order is that of the words, as far as eight bytes
+ * tell; longer words that agree in them count as one. */
+uint64_t vlmp_first_word(const char *prompt);
 
 /* Strata are thirds of aspect × the prompt's first word × thirds of answer length. Chooses `want`
  * of `count` samples, proportionally to the strata's sizes (largest remainders), drawn with `seed`

@@ -6,15 +6,6 @@
 
 #include "src/eval/ptb.h"
 
-/* Word numbers by open addressing. */
-typedef struct {
-    const char **names; /* in the captions' arena */
-    uint32_t *numbers;
-    size_t capacity; /* a power of two */
-    uint32_t count;
-    vlmp_arena *arena;
-} vocabulary;
-
 static uint64_t hash_bytes(const char *text, size_t length)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -23,7 +14,7 @@ static uint64_t hash_bytes(const char *text, size_t length)
     return hash ^ hash >> 32;
 }
 
-static size_t slot_of(const vocabulary *v, const char *text, size_t length)
+static size_t slot_of(const vlmp_vocabulary *v, const char *text, size_t length)
 {
     size_t slot = hash_bytes(text, length) & (v->capacity - 1);
     while (v->names[slot] != NULL &&
@@ -32,9 +23,9 @@ static size_t slot_of(const vocabulary *v, const char *text, size_t length)
     return slot;
 }
 
-static bool vocabulary_grow(vocabulary *v)
+static bool vocabulary_grow(vlmp_vocabulary *v)
 {
-    vocabulary larger = *v;
+    vlmp_vocabulary larger = *v;
     larger.capacity = v->capacity == 0 ? 1024 : 2 * v->capacity;
     larger.names = calloc(larger.capacity, sizeof *larger.names);
     larger.numbers = calloc(larger.capacity, sizeof *larger.numbers);
@@ -56,12 +47,12 @@ static bool vocabulary_grow(vocabulary *v)
 }
 
 /* 0: out of memory. */
-static uint32_t number_of(vocabulary *v, const char *text, size_t length)
+static uint32_t number_of(vlmp_vocabulary *v, const char *text, size_t length)
 {
     if (2 * ((size_t)v->count + 1) > v->capacity && !vocabulary_grow(v)) return 0;
     size_t slot = slot_of(v, text, length);
     if (v->names[slot] == NULL) {
-        v->names[slot] = vlmp_arena_copy(v->arena, text, length);
+        v->names[slot] = vlmp_arena_copy(&v->arena, text, length);
         if (v->names[slot] == NULL) return 0;
         v->numbers[slot] = ++v->count;
     }
@@ -92,7 +83,7 @@ const vlmp_ngram *vlmp_sentence_find(const vlmp_sentence *sentence, const vlmp_n
 
 /* Splits at white space, the no-break spaces that the tokenizer puts inside some tokens included:
  * the reference scorer splits its tokens again that way. */
-static int split(vocabulary *v, const char *text, size_t length, uint32_t *words, size_t *count,
+static int split(vlmp_vocabulary *v, const char *text, size_t length, uint32_t *words, size_t *count,
                  vlmp_error *err)
 {
     size_t n = 0, start = 0, at = 0;
@@ -141,7 +132,8 @@ static int count_ngrams(vlmp_sentence *out, vlmp_arena *arena, const uint32_t *w
     return VLMP_OK;
 }
 
-static int build_sentence(vlmp_sentence *out, vocabulary *v, const char *text, vlmp_error *err)
+static int build_sentence(vlmp_sentence *out, vlmp_arena *arena, vlmp_vocabulary *v,
+                          const char *text, vlmp_error *err)
 {
     vlmp_buffer tokens = {0};
     vlmp_ptb_tokenize(&tokens, text, strlen(text));
@@ -152,43 +144,36 @@ static int build_sentence(vlmp_sentence *out, vocabulary *v, const char *text, v
         status = vlmp_fail_memory(err, "captions");
     else if (tokens.length > 0)
         status = split(v, tokens.data, tokens.length, words, &count, err);
-    if (status == VLMP_OK) status = count_ngrams(out, v->arena, words, count, err);
+    if (status == VLMP_OK) status = count_ngrams(out, arena, words, count, err);
     free(words);
     vlmp_buffer_free(&tokens);
     return status;
 }
 
-static int build_caption(vlmp_caption *out, vocabulary *v, const char *hypothesis,
-                         const vlmp_sample *sample, vlmp_error *err)
+int vlmp_caption_build(vlmp_caption *out, vlmp_vocabulary *v, const char *hypothesis,
+                       char *const *references, size_t count, vlmp_error *err)
 {
-    VLMP_TRY(build_sentence(&out->hypothesis, v, hypothesis, err));
-    size_t n = (size_t)sample->answer_count;
-    out->references = vlmp_arena_alloc(v->arena, n, sizeof *out->references);
+    *out = (vlmp_caption){0};
+    VLMP_TRY(build_sentence(&out->hypothesis, &out->arena, v, hypothesis, err));
+    out->references = vlmp_arena_alloc(&out->arena, count, sizeof *out->references);
     if (out->references == NULL) return vlmp_fail_memory(err, "captions");
-    for (size_t i = 0; i < n; i++) {
-        VLMP_TRY(build_sentence(&out->references[i], v, sample->answers[i], err));
+    for (size_t i = 0; i < count; i++) {
+        VLMP_TRY(build_sentence(&out->references[i], &out->arena, v, references[i], err));
         out->reference_count++;
     }
     return VLMP_OK;
 }
 
-int vlmp_captions_build(vlmp_captions *out, const char *const *hypotheses,
-                        const vlmp_sample *samples, size_t count, vlmp_error *err)
+void vlmp_caption_free(vlmp_caption *caption)
 {
-    *out = (vlmp_captions){.count = count};
-    out->samples = vlmp_arena_alloc(&out->arena, count, sizeof *out->samples);
-    if (out->samples == NULL) return vlmp_fail_memory(err, "captions");
-    vocabulary v = {.arena = &out->arena};
-    int status = VLMP_OK;
-    for (size_t i = 0; i < count && status == VLMP_OK; i++)
-        status = build_caption(&out->samples[i], &v, hypotheses[i], &samples[i], err);
-    free(v.names);
-    free(v.numbers);
-    return status;
+    vlmp_arena_free(&caption->arena);
+    *caption = (vlmp_caption){0};
 }
 
-void vlmp_captions_free(vlmp_captions *captions)
+void vlmp_vocabulary_free(vlmp_vocabulary *v)
 {
-    vlmp_arena_free(&captions->arena);
-    *captions = (vlmp_captions){0};
+    free(v->names);
+    free(v->numbers);
+    vlmp_arena_free(&v->arena);
+    *v = (vlmp_vocabulary){0};
 }

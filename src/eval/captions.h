@@ -6,7 +6,6 @@
 
 #include "src/base/error.h"
 #include "src/base/memory.h"
-#include "src/model/sample.h"
 
 #define VLMP_NGRAM 4
 
@@ -26,19 +25,29 @@ typedef struct {
     vlmp_sentence hypothesis;
     vlmp_sentence *references;
     size_t reference_count;
+    vlmp_arena arena; /* owns everything above */
 } vlmp_caption;
 
+/* Numbers of words, given as they come up. Initialise with {0}. */
 typedef struct {
-    vlmp_caption *samples;
-    size_t count;
-    vlmp_arena arena; /* owns everything above */
-} vlmp_captions;
+    const char **names; /* [capacity] in the arena; open addressing */
+    uint32_t *numbers;
+    size_t capacity; /* a power of two */
+    uint32_t count;
+    vlmp_arena arena;
+} vlmp_vocabulary;
 
-/* PTB-tokenizes hypotheses[count] and the answers of samples[count] and counts their n-grams. Free
- * with vlmp_captions_free, also after a failure. */
-int vlmp_captions_build(vlmp_captions *out, const char *const *hypotheses,
-                        const vlmp_sample *samples, size_t count, vlmp_error *err);
-void vlmp_captions_free(vlmp_captions *captions);
+void vlmp_vocabulary_free(vlmp_vocabulary *vocabulary);
+
+/* The answers that a data set has for sample `index`; they live until the next call. */
+typedef int vlmp_references_fn(void *arg, size_t index, char *const **answers, size_t *count,
+                               vlmp_error *err);
+
+/* PTB-tokenizes the hypothesis and its references and counts their n-grams. Free with
+ * vlmp_caption_free, also after a failure. */
+int vlmp_caption_build(vlmp_caption *out, vlmp_vocabulary *vocabulary, const char *hypothesis,
+                       char *const *references, size_t count, vlmp_error *err);
+void vlmp_caption_free(vlmp_caption *caption);
 
 /* NULL when absent. */
 const vlmp_ngram *vlmp_sentence_find(const vlmp_sentence *sentence, const vlmp_ngram *gram);

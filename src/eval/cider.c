@@ -1,64 +1,75 @@
 #include "src/eval/cider.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-/* Document frequencies: ascending n-grams of all references, count = samples that have it. */
-typedef struct {
-    vlmp_ngram *grams;
-    size_t count;
-    double log_samples;
-} frequencies;
-
-static size_t merge_equal(vlmp_ngram *grams, size_t count)
+static size_t slot_of(const vlmp_cider *cider, const vlmp_ngram *gram)
 {
-    if (count == 0) return 0;
-    qsort(grams, count, sizeof *grams, vlmp_ngram_compare);
-    size_t unique = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (unique > 0 && vlmp_ngram_compare(&grams[unique - 1], &grams[i]) == 0)
-            grams[unique - 1].count += grams[i].count;
-        else
-            grams[unique++] = grams[i];
-    }
-    return unique;
+    uint64_t hash = 0;
+    for (int i = 0; i < VLMP_NGRAM; i++)
+        hash = (hash ^ gram->words[i]) * 0x9e3779b97f4a7c15u;
+    size_t slot = (size_t)(hash ^ hash >> 29) & (cider->capacity - 1);
+    while (cider->slots[slot].count > 0 && vlmp_ngram_compare(&cider->slots[slot], gram) != 0)
+        slot = (slot + 1) & (cider->capacity - 1);
+    return slot;
 }
 
-static int count_documents(frequencies *out, const vlmp_captions *captions, vlmp_error *err)
+static bool grow(vlmp_cider *cider)
 {
-    size_t capacity = 0;
-    for (size_t i = 0; i < captions->count; i++)
-        for (size_t r = 0; r < captions->samples[i].reference_count; r++)
-            capacity += captions->samples[i].references[r].gram_count;
-    out->log_samples = log((double)captions->count);
-    out->grams = vlmp_alloc(capacity, sizeof *out->grams);
-    if (out->grams == NULL) return vlmp_fail_memory(err, "CIDEr");
-    size_t end = 0;
-    for (size_t i = 0; i < captions->count; i++) {
-        const vlmp_caption *caption = &captions->samples[i];
-        size_t start = end;
-        for (size_t r = 0; r < caption->reference_count; r++)
-            for (size_t g = 0; g < caption->references[r].gram_count; g++)
-                out->grams[end++] = caption->references[r].grams[g];
-        end = start + merge_equal(out->grams + start, end - start);
-        for (size_t g = start; g < end; g++)
-            out->grams[g].count = 1;
-    }
-    out->count = merge_equal(out->grams, end);
+    vlmp_cider larger = *cider;
+    larger.capacity = cider->capacity == 0 ? 4096 : 2 * cider->capacity;
+    larger.slots = vlmp_calloc(larger.capacity, sizeof *larger.slots);
+    if (larger.slots == NULL) return false;
+    for (size_t i = 0; i < cider->capacity; i++)
+        if (cider->slots[i].count > 0)
+            larger.slots[slot_of(&larger, &cider->slots[i])] = cider->slots[i];
+    free(cider->slots);
+    *cider = larger;
+    return true;
+}
+
+/* Whether an earlier reference of the same sample has the n-gram, too. */
+static bool seen_before(const vlmp_caption *caption, size_t reference, const vlmp_ngram *gram)
+{
+    for (size_t r = 0; r < reference; r++)
+        if (vlmp_sentence_find(&caption->references[r], gram) != NULL) return true;
+    return false;
+}
+
+int vlmp_cider_add(vlmp_cider *cider, const vlmp_caption *caption, vlmp_error *err)
+{
+    cider->samples++;
+    for (size_t r = 0; r < caption->reference_count; r++)
+        for (size_t g = 0; g < caption->references[r].gram_count; g++) {
+            const vlmp_ngram *gram = &caption->references[r].grams[g];
+            if (seen_before(caption, r, gram)) continue;
+            if (2 * (cider->used + 1) > cider->capacity && !grow(cider))
+                return vlmp_fail_memory(err, "CIDEr");
+            vlmp_ngram *slot = &cider->slots[slot_of(cider, gram)];
+            cider->used += slot->count == 0;
+            uint32_t count = slot->count + 1;
+            *slot = *gram;
+            slot->count = count;
+        }
     return VLMP_OK;
 }
 
-/* tf·idf of a sentence's n-gram. */
-static double weight(const frequencies *df, const vlmp_ngram *gram)
+void vlmp_cider_free(vlmp_cider *cider)
 {
-    const vlmp_ngram *found =
-        df->count == 0 ? NULL
-                       : bsearch(gram, df->grams, df->count, sizeof *gram, vlmp_ngram_compare);
-    double documents = found != NULL ? found->count : 1;
-    return gram->count * (df->log_samples - log(documents));
+    free(cider->slots);
+    *cider = (vlmp_cider){0};
 }
 
-static void norms(double out[VLMP_NGRAM], const vlmp_sentence *sentence, const frequencies *df)
+/* tf·idf of a sentence's n-gram. */
+static double weight(const vlmp_cider *cider, const vlmp_ngram *gram)
+{
+    uint32_t found = cider->capacity > 0 ? cider->slots[slot_of(cider, gram)].count : 0;
+    double documents = found > 0 ? found : 1;
+    return gram->count * (log((double)cider->samples) - log(documents));
+}
+
+static void norms(double out[VLMP_NGRAM], const vlmp_sentence *sentence, const vlmp_cider *df)
 {
     for (int n = 0; n < VLMP_NGRAM; n++)
         out[n] = 0;
@@ -76,7 +87,7 @@ static double bigrams(const vlmp_sentence *sentence)
 }
 
 static double similarity(const vlmp_sentence *hypothesis, const vlmp_sentence *reference,
-                         const frequencies *df)
+                         const vlmp_cider *df)
 {
     const double sigma = 6;
     double norm_h[VLMP_NGRAM], norm_r[VLMP_NGRAM], value[VLMP_NGRAM] = {0};
@@ -96,17 +107,10 @@ static double similarity(const vlmp_sentence *hypothesis, const vlmp_sentence *r
     return sum / VLMP_NGRAM * exp(-delta * delta / (2 * sigma * sigma));
 }
 
-int vlmp_cider_scores(double *scores, const vlmp_captions *captions, vlmp_error *err)
+double vlmp_cider_score(const vlmp_cider *cider, const vlmp_caption *caption)
 {
-    frequencies df = {0};
-    VLMP_TRY(count_documents(&df, captions, err));
-    for (size_t i = 0; i < captions->count; i++) {
-        const vlmp_caption *caption = &captions->samples[i];
-        double sum = 0;
-        for (size_t r = 0; r < caption->reference_count; r++)
-            sum += similarity(&caption->hypothesis, &caption->references[r], &df);
-        scores[i] = 10 * sum / (double)caption->reference_count;
-    }
-    free(df.grams);
-    return VLMP_OK;
+    double sum = 0;
+    for (size_t r = 0; r < caption->reference_count; r++)
+        sum += similarity(&caption->hypothesis, &caption->references[r], cider);
+    return 10 * sum / (double)caption->reference_count;
 }

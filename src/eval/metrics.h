@@ -7,8 +7,8 @@
 
 #include "src/base/error.h"
 #include "src/eval/bootstrap.h"
+#include "src/eval/captions.h"
 #include "src/eval/results.h"
-#include "src/model/sample.h"
 
 /* What the forward passes measured at each answer token, grouped by sample. Initialise with {0}. */
 typedef struct {
@@ -32,8 +32,9 @@ void vlmp_scores_free(vlmp_token_scores *scores);
 
 /* What one file's evaluation produced. The sample at index i is the same in all arrays. */
 typedef struct {
-    const vlmp_sample *samples; /* [count]: their answers are the references */
     size_t count;
+    vlmp_references_fn *references; /* of sample i; asked twice for each */
+    void *references_arg;
     unsigned metrics;                /* VLMP_METRIC_…: what was asked for */
     const vlmp_token_scores *scores; /* NULL: neither ppl nor kl was asked for */
     const char *const *hypotheses;   /* [count] generated answers; NULL: not generated */

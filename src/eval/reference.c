@@ -1,5 +1,6 @@
 #include "src/eval/reference.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,22 +12,22 @@ void vlmp_reference_free(vlmp_reference *reference)
 {
     free(reference->name);
     free(reference->head_memory);
+    for (int i = 0; reference->stand_ins != NULL && i < reference->hidden.samples; i++)
+        free(reference->stand_ins[i]);
+    free(reference->stand_ins);
     vlmp_hidden_free(&reference->hidden);
     *reference = (vlmp_reference){0};
 }
 
-void vlmp_tokens_digest(const vlmp_sequence *sequences, int count, char hex[65])
+void vlmp_tokens_digest_add(vlmp_sha256 *hash, const vlmp_sequence *sequence)
 {
-    hex[0] = '\0';
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return;
-    for (int i = 0; i < count; i++) {
-        int32_t border[2] = {sequences[i].length, sequences[i].answer_from};
-        vlmp_sha256_update(hash, border, sizeof border);
-        vlmp_sha256_update(hash, sequences[i].ids,
-                           (size_t)sequences[i].length * sizeof *sequences[i].ids);
+    int32_t sizes[2] = {sequence->length, sequence->answer_count};
+    vlmp_sha256_update(hash, sizes, sizeof sizes);
+    for (int i = 0; i < sequence->answer_count; i++) {
+        int32_t span[2] = {sequence->answers[i].from, sequence->answers[i].end};
+        vlmp_sha256_update(hash, span, sizeof span);
     }
-    vlmp_sha256_finish(hash, hex);
+    vlmp_sha256_update(hash, sequence->ids, (size_t)sequence->length * sizeof *sequence->ids);
 }
 
 static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char **out,
@@ -44,6 +45,13 @@ static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char
         vlmp_json_key(&w, pairs[i][0]);
         vlmp_json_put_string(&w, pairs[i][1]);
     }
+    if (r->stand_ins != NULL) {
+        vlmp_json_key(&w, "stand_ins");
+        vlmp_json_open(&w, '[');
+        for (int i = 0; i < r->hidden.samples; i++)
+            vlmp_json_put_string(&w, r->stand_ins[i]);
+        vlmp_json_close(&w, ']');
+    }
     vlmp_json_close(&w, '}');
     *out = w.out.failed ? NULL : vlmp_arena_copy(arena, w.out.data, w.out.length);
     vlmp_buffer_free(&w.out);
@@ -60,7 +68,7 @@ int vlmp_reference_export(const vlmp_reference *r, vlmp_arena *arena, vlmp_tenso
          .dtype = VLMP_F32,
          .rank = 2,
          .shape = {h->tokens, h->dim},
-         .data = (const void *)h->states,
+         .data = (const void *)h->states.memory,
          .bytes = (size_t)h->tokens * (size_t)h->dim * sizeof(float)},
         {.name = "targets",
          .dtype = VLMP_I32,
@@ -86,6 +94,14 @@ int vlmp_reference_export(const vlmp_reference *r, vlmp_arena *arena, vlmp_tenso
     memcpy(*out, tensors, sizeof tensors);
     *count = sizeof tensors / sizeof *tensors;
     return write_metadata(r, arena, metadata, err);
+}
+
+int vlmp_reference_read(void *arg, size_t index, uint64_t offset, void *out, size_t length,
+                        vlmp_error *err)
+{
+    const vlmp_reference *r = arg;
+    (void)index; /* only the states come without data */
+    return vlmp_activations_read(&r->hidden.states, offset, out, length, err);
 }
 
 static int take(vlmp_reference_find *find, void *arg, const char *name, int rank, const char *where,
@@ -123,13 +139,20 @@ static int check(const vlmp_reference *r, const vlmp_tensor *states, const vlmp_
 }
 
 static int import_tensors(vlmp_reference *r, vlmp_reference_find *find, void *arg,
-                          const char *where, vlmp_error *err)
+                          const char *where, const char *work_folder, vlmp_error *err)
 {
     const vlmp_tensor *states, *targets, *first, *head;
     vlmp_hidden *h = &r->hidden;
     void *copy;
-    VLMP_TRY(take(find, arg, "states", 2, where, &states, &copy, err));
-    h->states = copy;
+    states = find(arg, "states");
+    if (states == NULL || states->rank != 2 || states->dtype != VLMP_F32 ||
+        states->shape[1] > INT_MAX)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor 'states' is missing or has another shape",
+                         where);
+    VLMP_TRY(vlmp_activations_create(&h->states, (size_t)states->shape[0], (int)states->shape[1],
+                                     VLMP_ACTIVATIONS_IN_MEMORY, work_folder, err));
+    VLMP_TRY(vlmp_activations_put(&h->states, 0, (size_t)states->shape[0],
+                                  (const float *)(const void *)states->data, err));
     VLMP_TRY(take(find, arg, "targets", 1, where, &targets, &copy, err));
     h->targets = copy;
     VLMP_TRY(take(find, arg, "first", 1, where, &first, &copy, err));
@@ -170,15 +193,36 @@ static int import_names(vlmp_reference *r, const cJSON *root, const char *where,
     return VLMP_OK;
 }
 
-int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find, void *arg,
-                          const char *metadata, const char *where, vlmp_error *err)
+static int import_stand_ins(vlmp_reference *r, const cJSON *root, const char *where,
+                            vlmp_error *err)
 {
-    *out = (vlmp_reference){0};
+    const cJSON *list = vlmp_json_get(root, "stand_ins");
+    if (list == NULL) return VLMP_OK;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != r->hidden.samples)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: its stand-in answers are not one a sample; make it again with "
+                         "--save-reference",
+                         where);
+    r->stand_ins = vlmp_calloc((size_t)r->hidden.samples, sizeof *r->stand_ins);
+    if (r->stand_ins == NULL) return vlmp_fail_memory(err, where);
+    size_t i = 0;
+    for (const cJSON *item = list->child; item != NULL; item = item->next, i++)
+        if (cJSON_IsString(item) && (r->stand_ins[i] = strdup(item->valuestring)) == NULL)
+            return vlmp_fail_memory(err, where);
+    return VLMP_OK;
+}
+
+int vlmp_reference_import(vlmp_reference *out, vlmp_reference_find *find, void *arg,
+                          const char *metadata, const char *where, const char *work_folder,
+                          vlmp_error *err)
+{
+    *out = (vlmp_reference){.hidden.states.fd = -1};
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, metadata, strlen(metadata), where, err));
     int status = import_names(out, root, where, err);
+    if (status == VLMP_OK) status = import_tensors(out, find, arg, where, work_folder, err);
+    if (status == VLMP_OK) status = import_stand_ins(out, root, where, err);
     cJSON_Delete(root);
-    if (status == VLMP_OK) status = import_tensors(out, find, arg, where, err);
     if (status != VLMP_OK) vlmp_reference_free(out);
     return status;
 }

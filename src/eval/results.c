@@ -220,13 +220,22 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     vlmp_json_close(w, '}');
 }
 
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_eval_result *results,
-                        size_t count)
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_left_out *left_out,
+                        size_t left_out_count, const vlmp_eval_result *results, size_t count)
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
     vlmp_json_put_int(w, 1);
     put_text(w, "data", data);
+    vlmp_json_key(w, "left_out");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < left_out_count; i++) {
+        vlmp_json_open(w, '{');
+        put_count(w, "line", left_out[i].line);
+        put_text(w, "reason", left_out[i].reason);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
     vlmp_json_key(w, "results");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < count; i++)

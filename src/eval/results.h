@@ -82,9 +82,15 @@ __attribute__((format(printf, 3, 4))) int vlmp_result_note(vlmp_eval_result *res
 /* One result as an object. */
 void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *result);
 
-/* The whole document: {"schema": 1, "data": data, "results": […]}. */
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_eval_result *results,
-                        size_t count);
+/* A sample that was not evaluated. */
+typedef struct {
+    int line;     /* in the data file, or the entry's number; 0 for folders */
+    char *reason; /* names the place */
+} vlmp_left_out;
+
+/* The whole document: {"schema": 1, "data": data, "left_out": […], "results": […]}. */
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_left_out *left_out,
+                        size_t left_out_count, const vlmp_eval_result *results, size_t count);
 
 /* "ppl,kl,bleu" to bits; an unknown name is VLMP_ERR_USAGE. */
 int vlmp_metrics_parse(unsigned *out, const char *text, vlmp_error *err);

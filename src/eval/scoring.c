@@ -1,7 +1,9 @@
 #include "src/eval/scoring.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/memory.h"
 
@@ -11,24 +13,47 @@ void vlmp_hidden_free(vlmp_hidden *hidden)
 {
     free(hidden->first);
     free(hidden->targets);
-    free(hidden->states);
-    *hidden = (vlmp_hidden){0};
+    vlmp_activations_free(&hidden->states);
+    *hidden = (vlmp_hidden){.states.fd = -1};
 }
 
-static int allocate(vlmp_hidden *h, const vlmp_sequence *sequences, int count, int dim,
-                    vlmp_error *err)
+static int allocate(vlmp_hidden *h, const vlmp_sweep *sweep, const vlmp_sequence *sequences,
+                    int count, vlmp_error *err)
 {
-    *h = (vlmp_hidden){.samples = count, .dim = dim};
+    int dim = sweep->model->text.shape.dim;
+    *h = (vlmp_hidden){.samples = count, .dim = dim, .states.fd = -1};
     h->first = vlmp_alloc((size_t)count + 1, sizeof *h->first);
     if (h->first == NULL) return vlmp_fail_memory(err, "hidden states");
     for (int i = 0; i < count; i++) {
         h->first[i] = h->tokens;
-        h->tokens += sequences[i].length - sequences[i].answer_from;
+        if (__builtin_add_overflow(h->tokens, vlmp_sequence_answer_tokens(&sequences[i]),
+                                   &h->tokens))
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "more than %d answer tokens to score; take fewer samples", INT_MAX);
     }
     h->first[count] = h->tokens;
     h->targets = vlmp_alloc((size_t)h->tokens, sizeof *h->targets);
-    h->states = vlmp_alloc((size_t)h->tokens * (size_t)dim, sizeof *h->states);
-    if (h->targets == NULL || h->states == NULL) return vlmp_fail_memory(err, "hidden states");
+    if (h->targets == NULL) return vlmp_fail_memory(err, "hidden states");
+    return vlmp_activations_create(&h->states, (size_t)h->tokens, dim, sweep->memory_limit,
+                                   sweep->work_folder, err);
+}
+
+/* The answers of one sequence: rows are its own, normed those that are scored. */
+static int pick_answers(const vlmp_sweep *sweep, const vlmp_sequence *sequence, const float *rows,
+                        const float *norm, float *normed, vlmp_hidden *h, int at, vlmp_error *err)
+{
+    for (int a = 0; a < sequence->answer_count; a++) {
+        vlmp_span answer = sequence->answers[a];
+        int tokens = answer.end - answer.from;
+        /* The row before a token predicts it. */
+        const float *from = rows + (size_t)(answer.from - 1) * (size_t)h->dim;
+        sweep->ctx->ops->rms_norm(sweep->ctx, normed, from, tokens, h->dim, norm,
+                                  sweep->model->text.shape.norm_eps);
+        VLMP_TRY(vlmp_activations_put(&h->states, (size_t)at, (size_t)tokens, normed, err));
+        memcpy(h->targets + at, sequence->ids + answer.from,
+               (size_t)tokens * sizeof *h->targets);
+        at += tokens;
+    }
     return VLMP_OK;
 }
 
@@ -37,29 +62,29 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
                      vlmp_hidden *h, vlmp_error *err)
 {
     size_t dim = (size_t)h->dim;
-    float *scratch =
-        x->memory == NULL ? vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch) : NULL;
-    if (x->memory == NULL && scratch == NULL) return vlmp_fail_memory(err, "hidden states");
-    int status = VLMP_OK;
+    float *scratch = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch);
+    float *normed = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *normed);
+    int status = scratch != NULL && normed != NULL ? VLMP_OK
+                                                   : vlmp_fail_memory(err, "hidden states");
     for (int b = 0; b < batches->count && status == VLMP_OK; b++) {
         const vlmp_batch *batch = &batches->batches[b];
         float *rows;
         status =
             vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
         for (int s = 0; s < batch->segment_count && status == VLMP_OK; s++) {
-            const vlmp_sequence *sequence = &sequences[batch->first + s];
-            int tokens = sequence->length - sequence->answer_from;
-            int at = h->first[batch->first + s];
-            /* The row before a token predicts it. */
-            const float *from =
-                rows + (size_t)(batch->segments[s].first_row + sequence->answer_from - 1) * dim;
-            sweep->ctx->ops->rms_norm(sweep->ctx, h->states + (size_t)at * dim, from, tokens,
-                                      h->dim, norm, sweep->model->text.shape.norm_eps);
-            for (int t = 0; t < tokens; t++)
-                h->targets[at + t] = sequence->ids[sequence->answer_from + t];
+            int index = batch->first + s;
+            const vlmp_sequence *sequence;
+            vlmp_sequence held;
+            status = vlmp_sweep_sequence(sweep, sequences, index, false, &held, &sequence, err);
+            if (status == VLMP_OK)
+                status = pick_answers(sweep, sequence,
+                                      rows + (size_t)batch->segments[s].first_row * dim, norm,
+                                      normed, h, h->first[index], err);
+            vlmp_sequence_free(&held);
         }
     }
     free(scratch);
+    free(normed);
     return status;
 }
 
@@ -70,7 +95,7 @@ int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     vlmp_batches batches;
     vlmp_loaded loaded = {0};
     const float *norm;
-    int status = allocate(out, sequences, count, sweep->model->text.shape.dim, err);
+    int status = allocate(out, sweep, sequences, count, err);
     if (status != VLMP_OK) return status;
     status = vlmp_sweep_all(sweep, sequences, count, NULL, NULL, &x, &batches, err);
     if (status == VLMP_OK) status = vlmp_load_text_norm(&loaded, sweep->model, &norm, err);
@@ -143,19 +168,26 @@ int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linea
                       vlmp_token_scores *out, vlmp_error *err)
 {
     size_t row = (size_t)head->n * sizeof(float);
-    float *logits = vlmp_alloc(CHUNK, row);
+    float *logits = vlmp_alloc(CHUNK, row), *states;
     float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
+    float *scratch = vlmp_alloc(CHUNK, (size_t)hidden->dim * sizeof *scratch);
     int status = VLMP_OK, sample = 0;
     out->has_reference = reference != NULL;
-    if (logits == NULL || (reference != NULL && reference_logits == NULL))
+    if (logits == NULL || scratch == NULL || (reference != NULL && reference_logits == NULL))
         status = vlmp_fail_memory(err, "logits");
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
-        size_t from = (size_t)at * (size_t)hidden->dim;
-        ctx->ops->linear(ctx, logits, hidden->states + from, rows, head);
+        status = vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states,
+                                      err);
+        if (status != VLMP_OK) break;
+        ctx->ops->linear(ctx, logits, states, rows, head);
         if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits, reference->states + from, rows, reference_head);
+            status = vlmp_activations_get(&reference->states, (size_t)at, (size_t)rows, scratch,
+                                          &states, err);
+        if (status != VLMP_OK) break;
+        if (reference != NULL)
+            ctx->ops->linear(ctx, reference_logits, states, rows, reference_head);
         struct chunk chunk = {.targets = hidden->targets + at,
                               .logits = logits,
                               .reference = reference_logits,
@@ -164,6 +196,7 @@ int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linea
         status = append(out, hidden, &chunk, at, rows, &sample, err);
     }
     free(logits);
+    free(scratch);
     free(reference_logits);
     return status;
 }

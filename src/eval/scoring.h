@@ -11,12 +11,13 @@ typedef struct {
     int tokens;
     int dim;
     int32_t *targets; /* [tokens]: the answer's ids */
-    float *states;    /* [tokens][dim] */
+    vlmp_activations states; /* [tokens][dim] */
 } vlmp_hidden;
 
 void vlmp_hidden_free(vlmp_hidden *hidden);
 
-/* Runs the model over all sequences, block by block. Every sequence has an answer. */
+/* Runs the model over all sequences, block by block. Every sequence has an answer. The states go
+ * where the sweep's activations do. */
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err);
 

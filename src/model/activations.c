@@ -34,24 +34,29 @@ void vlmp_activations_free(vlmp_activations *a)
     *a = (vlmp_activations){.fd = -1};
 }
 
-int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t rows, float *scratch,
-                         float **out, vlmp_error *err)
+int vlmp_activations_read(const vlmp_activations *a, uint64_t offset, void *out, size_t length,
+                          vlmp_error *err)
 {
-    size_t row_bytes = (size_t)a->dim * sizeof(float);
     if (a->memory != NULL) {
-        *out = a->memory + first_row * (size_t)a->dim;
+        memcpy(out, (const char *)a->memory + offset, length);
         return VLMP_OK;
     }
-    *out = scratch;
-    size_t done = 0, bytes = rows * row_bytes;
-    while (done < bytes) {
-        ssize_t got = pread(a->fd, (char *)scratch + done, bytes - done,
-                            (off_t)(first_row * row_bytes + done));
+    for (size_t done = 0; done < length;) {
+        ssize_t got = pread(a->fd, (char *)out + done, length - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return vlmp_fail_errno(err, "cannot read spilled activations");
         done += (size_t)got;
     }
     return VLMP_OK;
+}
+
+int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t rows, float *scratch,
+                         float **out, vlmp_error *err)
+{
+    size_t row_bytes = (size_t)a->dim * sizeof(float);
+    *out = a->memory != NULL ? a->memory + first_row * (size_t)a->dim : scratch;
+    if (a->memory != NULL) return VLMP_OK;
+    return vlmp_activations_read(a, first_row * row_bytes, scratch, rows * row_bytes, err);
 }
 
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,

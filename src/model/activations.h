@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "src/base/error.h"
 
@@ -12,6 +13,9 @@ typedef struct {
     float *memory; /* NULL when spilled */
     int fd;        /* −1 when in memory */
 } vlmp_activations;
+
+/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast. */
+#define VLMP_ACTIVATIONS_IN_MEMORY ((size_t)16 << 20)
 
 /* folder: where a spill file goes. */
 int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t memory_limit,
@@ -25,3 +29,7 @@ int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t row
 /* Stores values changed through get (nothing to do in memory) or computed elsewhere. */
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
                          vlmp_error *err);
+
+/* length bytes of the values from byte `offset` on, for a writer. */
+int vlmp_activations_read(const vlmp_activations *a, uint64_t offset, void *out, size_t length,
+                          vlmp_error *err);

@@ -80,12 +80,10 @@ static int content_part(jinja_context *c, const jinja_node *node, const char *te
 static int message_value(jinja_context *c, const jinja_node *node, const vlmp_chat_message *message,
                          jinja_value *out)
 {
-    size_t pictures = message->pictures > 0 ? (size_t)message->pictures : 0, i = 0;
     jinja_list *content;
-    VLMP_TRY(jinja_list_new(c, node, pictures + (message->text != NULL), &content));
-    for (; i < pictures; i++)
-        VLMP_TRY(content_part(c, node, NULL, &content->items[i]));
-    if (message->text != NULL) VLMP_TRY(content_part(c, node, message->text, &content->items[i]));
+    VLMP_TRY(jinja_list_new(c, node, message->part_count, &content));
+    for (size_t i = 0; i < message->part_count; i++)
+        VLMP_TRY(content_part(c, node, message->parts[i], &content->items[i]));
     jinja_dict *dict = jinja_allocate(c, node, 1, sizeof *dict);
     if (dict == NULL) return c->err->code;
     VLMP_TRY(put(c, node, dict, "role", text_value(message->role)));
@@ -111,17 +109,20 @@ static int set_variables(jinja_context *c, const jinja_node *node, const vlmp_ch
                (jinja_value){.kind = VALUE_BOOL, .truth = chat->add_generation_prompt});
 }
 
+static int check_text(const char *text, size_t message, const char *where, vlmp_error *err)
+{
+    size_t length = strlen(text), valid = vlmp_utf8_valid(text, length);
+    if (valid == length) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the text of message %zu: byte %zu: not UTF-8", where,
+                     message, valid);
+}
+
 static int check_texts(const vlmp_chat *chat, const char *where, vlmp_error *err)
 {
-    for (size_t i = 0; i < chat->message_count; i++) {
-        const char *text = chat->messages[i].text;
-        if (text == NULL) continue;
-        size_t length = strlen(text), valid = vlmp_utf8_valid(text, length);
-        if (valid < length)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: the text of message %zu: byte %zu: not UTF-8", where, i + 1,
-                             valid);
-    }
+    for (size_t i = 0; i < chat->message_count; i++)
+        for (size_t p = 0; p < chat->messages[i].part_count; p++)
+            if (chat->messages[i].parts[p] != VLMP_CHAT_PICTURE)
+                VLMP_TRY(check_text(chat->messages[i].parts[p], i + 1, where, err));
     return VLMP_OK;
 }
 

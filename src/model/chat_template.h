@@ -39,12 +39,15 @@ int vlmp_chat_template_create(vlmp_chat_template **out, const char *text, size_t
                               const char *where, vlmp_error *err);
 void vlmp_chat_template_free(vlmp_chat_template *chat); /* NULL is allowed */
 
-/* Content is a list: `pictures` × {"type": "image"}, then {"type": "text", "text": text}. */
+/* Content is a list: {"type": "text", "text": part} for each part, {"type": "image"} where it is
+ * VLMP_CHAT_PICTURE. */
 typedef struct {
-    const char *role; /* "user", "assistant", "system" */
-    int pictures;
-    const char *text; /* NULL: no text */
+    const char *role;         /* "user", "assistant", "system" */
+    const char *const *parts; /* [part_count] */
+    size_t part_count;
 } vlmp_chat_message;
+
+#define VLMP_CHAT_PICTURE NULL /* a part of a message: a picture stands here */
 
 /* A string that the template may use: "bos_token", "eos_token" … */
 typedef struct {

@@ -1,5 +1,6 @@
 #include "src/model/prompt.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,22 +9,28 @@
 
 #define MAX_VARIABLES 64
 
-static int render(const vlmp_prompter *p, const vlmp_prompt_request *r, bool with_answer,
-                  vlmp_buffer *out, vlmp_error *err)
+/* The first `turns` turns, then either the generation prompt or the answer (NULL: nothing). */
+static int render(const vlmp_prompter *p, const vlmp_prompt_request *r, size_t turns,
+                  bool generation_prompt, const char *answer, vlmp_buffer *out, vlmp_error *err)
 {
-    vlmp_chat_message messages[2] = {{"user", r->pictures, r->prompt}, {"assistant", 0, r->answer}};
     vlmp_chat_variable variables[MAX_VARIABLES];
     size_t count = 0;
     while (count < MAX_VARIABLES &&
            vlmp_tokenizer_named_at(p->tokenizer, count, &variables[count].name,
                                    &variables[count].text))
         count++;
+    vlmp_chat_message *messages = vlmp_alloc(turns + 1, sizeof *messages);
+    if (messages == NULL) return vlmp_fail_memory(err, "a prompt");
+    memcpy(messages, r->turns, turns * sizeof *messages);
+    messages[turns] = (vlmp_chat_message){"assistant", &answer, 1};
     vlmp_chat chat = {.messages = messages,
-                      .message_count = with_answer ? 2 : 1,
-                      .add_generation_prompt = !with_answer,
+                      .message_count = turns + (answer != NULL),
+                      .add_generation_prompt = generation_prompt,
                       .variables = variables,
                       .variable_count = count};
-    return vlmp_chat_template_render(p->chat, &chat, out, err);
+    int status = vlmp_chat_template_render(p->chat, &chat, out, err);
+    free(messages);
+    return status;
 }
 
 static bool begins_with(const vlmp_buffer *text, const char *start, size_t length)
@@ -62,7 +69,7 @@ static int make_text(const vlmp_prompter *p, const vlmp_prompt_request *r,
                          "%s: tokenizer_config.json names no eos_token, so the end of an answer is "
                          "unknown",
                          p->where);
-    VLMP_TRY(render(p, r, true, text, err));
+    VLMP_TRY(render(p, r, r->turn_count, false, r->answer, text, err));
     if (!begins_with(text, prompt->data, prompt->length)) {
         out->answer_appended = true;
         text->length = 0;
@@ -106,21 +113,29 @@ static int count_placeholders(const vlmp_prompter *p, const vlmp_prompt_request 
                      p->where, found, name != NULL ? name : "?", r->pictures,
                      found > (size_t)r->pictures
                          ? "the prompt or the answer must not spell the placeholder"
-                         : "the chat template does not place every picture");
+                         : "the chat template does not place every picture, or config.json's "
+                               "image_token_index is another token");
 }
 
-/* ids → out->ids; border is an index into ids. */
+/* ids → out->ids; the borders of out->answers, indices into ids, move along. */
 static int expand(const vlmp_prompter *p, const vlmp_prompt_request *r, const vlmp_ids *ids,
-                  size_t border, vlmp_prompt *out, vlmp_error *err)
+                  vlmp_prompt *out, vlmp_error *err)
 {
     VLMP_TRY(count_placeholders(p, r, ids, &out->count, err));
+    if (out->count > INT_MAX)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %zu tokens, too many for a prompt", p->where,
+                         out->count);
     out->ids = vlmp_alloc(out->count, sizeof *out->ids);
     out->picture_starts = vlmp_alloc((size_t)r->pictures, sizeof *out->picture_starts);
-    if (out->ids == NULL || out->picture_starts == NULL) return vlmp_fail_memory(err, "a prompt");
+    int *moved = vlmp_alloc(ids->count + 1, sizeof *moved); /* where each id begins */
+    if (out->ids == NULL || out->picture_starts == NULL || moved == NULL) {
+        free(moved);
+        return vlmp_fail_memory(err, "a prompt");
+    }
     size_t at = 0, picture = 0;
     for (size_t i = 0; i < ids->count; i++) {
-        if (i == border) out->answer_start = at;
         int32_t copies = 1;
+        moved[i] = (int)at;
         if (ids->data[i] == p->image_token) {
             copies = r->picture_tokens[picture];
             out->picture_starts[picture++] = at;
@@ -128,7 +143,85 @@ static int expand(const vlmp_prompter *p, const vlmp_prompt_request *r, const vl
         for (int32_t k = 0; k < copies; k++)
             out->ids[at++] = ids->data[i];
     }
-    if (border >= ids->count) out->answer_start = at;
+    moved[ids->count] = (int)at;
+    for (size_t k = 0; k < out->answer_count; k++)
+        out->answers[k] = (vlmp_span){moved[out->answers[k].from], moved[out->answers[k].end]};
+    free(moved);
+    return VLMP_OK;
+}
+
+/* How many of the ids are those of a text that the whole one begins with. *merged: fewer than that
+ * text has, because its end merges with what follows. */
+static int border(const vlmp_prompter *p, const vlmp_buffer *start, bool add_special,
+                  const vlmp_ids *ids, int *out, bool *merged, vlmp_error *err)
+{
+    vlmp_ids own = {0};
+    int status = tokenize(p, start, add_special, &own, err);
+    size_t common = 0;
+    while (common < own.count && common < ids->count && ids->data[common] == own.data[common])
+        common++;
+    *out = (int)common;
+    *merged = common < own.count;
+    vlmp_ids_free(&own);
+    return status;
+}
+
+static int changed_later(const vlmp_prompter *p, size_t turn, vlmp_error *err)
+{
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the chat template renders turn %zu otherwise once others follow, so its "
+                     "tokens cannot be told; give each exchange as a sample of its own",
+                     p->where, turn + 1);
+}
+
+/* The answer that turn `turn` of the conversation is, in the ids of the whole text. */
+static int find_answer(const vlmp_prompter *p, const vlmp_prompt_request *r, size_t turn,
+                       const vlmp_buffer *text, bool add_special, const vlmp_ids *ids,
+                       vlmp_prompt *out, vlmp_error *err)
+{
+    const char *eos = vlmp_tokenizer_named(p->tokenizer, "eos_token", NULL);
+    vlmp_buffer prompt = {0}, answered = {0};
+    vlmp_span *span = &out->answers[out->answer_count];
+    bool merged = false, unused;
+    int status = render(p, r, turn, true, NULL, &prompt, err);
+    if (status == VLMP_OK) status = render(p, r, turn + 1, false, NULL, &answered, err);
+    if (status == VLMP_OK) {
+        size_t end = last_end(&answered, eos), least = prompt.length + strlen(eos);
+        if (end >= least)
+            answered.length = end;
+        else
+            trim_end(&answered);
+        if (answered.length <= prompt.length ||
+            !begins_with(&answered, prompt.data, prompt.length) ||
+            !begins_with(text, answered.data, answered.length))
+            status = changed_later(p, turn, err);
+    }
+    if (status == VLMP_OK) status = border(p, &prompt, add_special, ids, &span->from, &merged, err);
+    if (status == VLMP_OK)
+        status = border(p, &answered, add_special, ids, &span->end, &unused, err);
+    out->border_moved = out->border_moved || merged;
+    out->answer_count += status == VLMP_OK && span->end > span->from;
+    vlmp_buffer_free(&prompt);
+    vlmp_buffer_free(&answered);
+    return status;
+}
+
+/* All answers; prompt: the last one's. */
+static int find_answers(const vlmp_prompter *p, const vlmp_prompt_request *r,
+                        const vlmp_buffer *prompt, const vlmp_buffer *text, bool add_special,
+                        const vlmp_ids *ids, vlmp_prompt *out, vlmp_error *err)
+{
+    out->answers = vlmp_alloc(r->turn_count + 1, sizeof *out->answers);
+    if (out->answers == NULL) return vlmp_fail_memory(err, "a prompt");
+    for (size_t turn = 0; turn < r->turn_count; turn++)
+        if (strcmp(r->turns[turn].role, "assistant") == 0)
+            VLMP_TRY(find_answer(p, r, turn, text, add_special, ids, out, err));
+    vlmp_span *last = &out->answers[out->answer_count];
+    bool merged;
+    VLMP_TRY(border(p, prompt, add_special, ids, &last->from, &merged, err));
+    last->end = (int)ids->count;
+    out->border_moved = out->border_moved || merged;
+    out->answer_count++;
     return VLMP_OK;
 }
 
@@ -137,20 +230,11 @@ static int make_ids(const vlmp_prompter *p, const vlmp_prompt_request *r, const 
 {
     const char *bos = vlmp_tokenizer_named(p->tokenizer, "bos_token", NULL);
     bool has_bos = bos != NULL && bos[0] != '\0' && begins_with(prompt, bos, strlen(bos));
-    vlmp_ids prompt_ids = {0}, ids = {0};
-    int status = tokenize(p, prompt, !has_bos, &prompt_ids, err);
-    if (status == VLMP_OK && r->answer != NULL) status = tokenize(p, text, !has_bos, &ids, err);
-    size_t border = prompt_ids.count;
-    if (status == VLMP_OK && r->answer == NULL) {
-        status = expand(p, r, &prompt_ids, border, out, err);
-    } else if (status == VLMP_OK) {
-        size_t common = 0;
-        while (common < border && common < ids.count && ids.data[common] == prompt_ids.data[common])
-            common++;
-        out->border_moved = common < border;
-        status = expand(p, r, &ids, common, out, err);
-    }
-    vlmp_ids_free(&prompt_ids);
+    vlmp_ids ids = {0};
+    int status = tokenize(p, text, !has_bos, &ids, err);
+    if (status == VLMP_OK && r->answer != NULL)
+        status = find_answers(p, r, prompt, text, !has_bos, &ids, out, err);
+    if (status == VLMP_OK) status = expand(p, r, &ids, out, err);
     vlmp_ids_free(&ids);
     return status;
 }
@@ -161,7 +245,7 @@ int vlmp_prompt_make(const vlmp_prompter *p, const vlmp_prompt_request *r, vlmp_
     *out = (vlmp_prompt){0};
     vlmp_buffer prompt = {0}, whole = {0};
     vlmp_buffer *text = r->answer == NULL ? &prompt : &whole;
-    int status = render(p, r, false, &prompt, err);
+    int status = render(p, r, r->turn_count, true, NULL, &prompt, err);
     if (status == VLMP_OK && r->answer != NULL) status = make_text(p, r, &prompt, out, &whole, err);
     if (status == VLMP_OK) status = make_ids(p, r, &prompt, text, out, err);
     if (status == VLMP_OK) {
@@ -180,6 +264,7 @@ void vlmp_prompt_free(vlmp_prompt *prompt)
 {
     free(prompt->text);
     free(prompt->ids);
+    free(prompt->answers);
     free(prompt->picture_starts);
     *prompt = (vlmp_prompt){0};
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "src/model/chat_template.h"
+#include "src/model/sequence.h"
 #include "src/model/source.h"
 #include "src/model/tokenizer.h"
 
@@ -19,35 +20,39 @@ typedef struct {
 } vlmp_prompter;
 
 typedef struct {
-    const char *prompt;            /* the user's turn */
-    const char *answer;            /* the assistant's turn; NULL: a prompt to be continued */
-    int pictures;                  /* come before the text */
+    const vlmp_chat_message *turns; /* [turn_count] the conversation; the last is a user's */
+    size_t turn_count;
+    const char *answer; /* the assistant's to the last turn; NULL: a prompt to be continued */
+    int pictures;       /* in all turns */
     const int32_t *picture_tokens; /* [pictures] ids that each placeholder becomes */
 } vlmp_prompt_request;
 
 typedef struct {
     char *text;           /* as rendered, placeholders not expanded; NUL-terminated */
     size_t text_length;   /* bytes */
-    size_t prompt_length; /* bytes of the text that are the prompt; where the template does not
-                           * continue its own prompt, still the prompt's length */
+    size_t prompt_length; /* bytes of the text that are the prompt of the last answer; where the
+                           * template does not continue its own prompt, still the prompt's length */
     int32_t *ids;         /* [count] placeholders expanded */
     size_t count;
-    size_t answer_start;    /* index of the first answer token; count when there is no answer */
+    size_t answer_count; /* 0 when there is no answer */
+    vlmp_span *answers;  /* [answer_count] ids of each, rising */
     size_t *picture_starts; /* [pictures] index of each picture's first id */
     bool border_moved;      /* prompt and answer merge across their border: the answer begins
                              * before the prompt's own tokens end */
-    bool answer_appended;   /* the template does not continue its prompt: the answer was put
+    bool answer_appended;   /* the template does not continue its prompt: the last answer was put
                              * behind the prompt as it is */
 } vlmp_prompt;
 
-/* The rule for scored tokens: the whole text is the template with the user's and the assistant's
- * turn; its prompt is the template with the user's turn and the generation prompt. The text ends
- * behind the last end-of-sequence token after the prompt, or, if there is none, white space at its
- * end goes and one is added. Special tokens are added unless the text begins with the
- * begin-of-sequence token. The answer is every token behind those of the prompt.
- * VLMP_ERR_INPUT: a template that refuses; a number of placeholders that is not that of the
- * pictures (the prompt or the answer spells one, or the template makes none); a tokenizer without
- * an eos_token when there is an answer. Free with vlmp_prompt_free. */
+/* The rule for scored tokens: the whole text is the template with all turns and the answer; the
+ * prompt of an answer is the template with the turns before it and the generation prompt. The text
+ * ends behind the last end-of-sequence token after the last prompt, or, if there is none, white
+ * space at its end goes and one is added. Special tokens are added unless the text begins with the
+ * begin-of-sequence token. The last answer is every token behind those of its prompt. An earlier
+ * one ends behind the last end-of-sequence token that the template gives it, or, if there is none,
+ * with its text, white space at its end not counted.
+ * VLMP_ERR_INPUT: a template that refuses, or renders a turn otherwise once others follow; a number
+ * of placeholders that is not that of the pictures (a turn spells one, or the template makes none);
+ * a tokenizer without an eos_token when there is an answer. Free with vlmp_prompt_free. */
 int vlmp_prompt_make(const vlmp_prompter *prompter, const vlmp_prompt_request *request,
                      vlmp_prompt *out, vlmp_error *err);
 void vlmp_prompt_free(vlmp_prompt *prompt);

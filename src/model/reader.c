@@ -1,6 +1,5 @@
 #include "src/model/reader.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,8 +94,10 @@ static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
     vlmp_prompter prompter = {.chat = reader->chat,
                               .tokenizer = reader->tokenizer,
                               .image_token = reader->model->config.image_token,
-                              .where = reader->model->source->path};
-    vlmp_prompt_request request = {.prompt = question->prompt,
+                              .where = question->where != NULL ? question->where
+                                                               : reader->model->source->path};
+    vlmp_prompt_request request = {.turns = question->turns,
+                                   .turn_count = (size_t)question->turn_count,
                                    .answer = question->answer,
                                    .pictures = question->image_count,
                                    .picture_tokens = tokens};
@@ -117,19 +118,18 @@ int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *questio
                              out, err);
     if (status == VLMP_OK) status = make_ids(reader, question, out, &prompt, err);
     if (status == VLMP_OK &&
-        (prompt.count > INT_MAX || prompt.count == 0 || prompt.answer_start == 0))
+        (prompt.count == 0 || (prompt.answer_count > 0 && prompt.answers[0].from == 0)))
         status =
             vlmp_fail(err, VLMP_ERR_INPUT, "%s: the chat template leaves nothing before the answer",
                       reader->model->source->path);
     if (status == VLMP_OK) {
         out->length = (int)prompt.count;
-        out->answer_from = (int)prompt.answer_start;
+        out->ids = prompt.ids;
+        out->answer_count = (int)prompt.answer_count;
+        out->answers = prompt.answers;
         out->border_moved = prompt.border_moved;
-        out->ids = vlmp_alloc(prompt.count, sizeof *out->ids);
-        if (out->ids != NULL)
-            memcpy(out->ids, prompt.ids, prompt.count * sizeof *out->ids);
-        else
-            status = vlmp_fail_memory(err, "token ids");
+        prompt.ids = NULL;
+        prompt.answers = NULL;
     }
     if (status == VLMP_OK && text != NULL)
         *text = prompt;

@@ -20,13 +20,16 @@ int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *e
 void vlmp_reader_close(vlmp_reader *reader);
 
 typedef struct {
-    const char *prompt;
+    const vlmp_chat_message *turns; /* [turn_count] the last is a user's */
+    int turn_count;
     const char *answer; /* NULL: a prompt to be continued */
     int image_count;
     const vlmp_image *images; /* [image_count] */
     char *const *image_names; /* for messages */
+    const char *where;        /* whose it is, for messages; NULL: the model's */
 } vlmp_question;
 
-/* text: the rendered prompt, or NULL when not wanted; free with vlmp_prompt_free. */
+/* text: the rendered prompt, or NULL when not wanted; its ids and answers have moved into out. Free
+ * with vlmp_prompt_free. */
 int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *question,
                          vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err);

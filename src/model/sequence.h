@@ -6,16 +6,23 @@
 
 #include "src/model/family.h"
 
+/* Tokens from … end − 1. */
 typedef struct {
-    int length;      /* tokens, one row each */
-    int32_t *ids;    /* [length]; rows of pictures hold the image token */
-    int answer_from; /* the answer is ids[answer_from … length − 1], end-of-sequence included; */
-                     /* length when there is none */
-    bool border_moved; /* prompt and answer shared a token: the common prefix counts as prompt */
+    int from, end;
+} vlmp_span;
+
+typedef struct {
+    int length;         /* tokens, one row each */
+    int32_t *ids;       /* [length]; rows of pictures hold the image token */
+    int answer_count;   /* 0: a prompt to be continued */
+    vlmp_span *answers; /* [answer_count] rising, end-of-sequence tokens included */
+    bool border_moved;  /* a prompt and its answer shared a token, which counts as prompt */
     int image_count;
     vlmp_image_plan *plans; /* [image_count] */
     int tiles;              /* of all pictures */
     uint8_t *pixels;        /* [tiles][image_size][image_size][3], resized, not normalized */
 } vlmp_sequence;
+
+int vlmp_sequence_answer_tokens(const vlmp_sequence *sequence);
 
 void vlmp_sequence_free(vlmp_sequence *sequence);

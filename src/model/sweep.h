@@ -14,10 +14,16 @@
 /* Called after each layer of each stage; may be NULL. */
 typedef void vlmp_progress_fn(void *arg, const char *stage, int done, int total);
 
+/* Gives sequence `index` with what the caller's array lacks: pixels only when they are asked for.
+ * Free it with vlmp_sequence_free. */
+typedef int vlmp_fetch_fn(void *arg, int index, bool pixels, vlmp_sequence *out, vlmp_error *err);
+
 typedef struct {
     vlmp_ctx *ctx;
     const vlmp_model *model;
     const vlmp_preprocess *preprocess; /* normalization of pixels */
+    vlmp_fetch_fn *fetch; /* where sequences come without ids or pixels; NULL: they have all */
+    void *fetch_arg;
     const vlmp_resident *resident;     /* NULL: weights are loaded and dropped block by block */
     int break_at; /* sequences from here on get batches of their own; 0: no break */
     const char *work_folder;           /* for spilled activations */
@@ -26,6 +32,12 @@ typedef struct {
     void *progress_arg;
     const volatile sig_atomic_t *interrupted; /* NULL or: stop with VLMP_ERR_INTERRUPTED when set */
 } vlmp_sweep;
+
+/* Sequence `index` with its ids, plans and, when asked for, pixels: the caller's own, or fetched
+ * into *held, which is freed with vlmp_sequence_free either way. */
+int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int index,
+                        bool pixels, vlmp_sequence *held, const vlmp_sequence **out,
+                        vlmp_error *err);
 
 /* Sees every site's input, batch after batch. */
 typedef void vlmp_sweep_tap_fn(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,

@@ -45,20 +45,45 @@ static int create_tile_buffers(struct tile_buffers *b, const vlmp_model *model, 
     return vlmp_fail_memory(err, "a batch of picture tiles");
 }
 
+int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int index,
+                        bool pixels, vlmp_sequence *held, const vlmp_sequence **out,
+                        vlmp_error *err)
+{
+    const vlmp_sequence *own = &sequences[index];
+    *held = (vlmp_sequence){0};
+    *out = own;
+    if (own->ids != NULL && (!pixels || own->tiles == 0 || own->pixels != NULL)) return VLMP_OK;
+    *out = held;
+    return sweep->fetch(sweep->fetch_arg, index, pixels, held, err);
+}
+
 /* Walks the tiles of all sequences in order. */
 struct tile_cursor {
+    const vlmp_sweep *sweep;
     const vlmp_sequence *sequences;
-    int sequence;
-    int tile;
+    int sequence;         /* the next one to open */
+    int tile;             /* the next one of the open sequence */
+    vlmp_sequence held;   /* of the open sequence, when it was fetched */
+    const uint8_t *pixels; /* of the open sequence; NULL before the first */
 };
 
-static const uint8_t *next_tile(struct tile_cursor *c, size_t tile_bytes)
+static int next_tile(struct tile_cursor *c, size_t tile_bytes, const uint8_t **out, vlmp_error *err)
 {
-    while (c->tile == c->sequences[c->sequence].tiles) {
-        c->sequence++;
+    while (c->pixels == NULL || c->tile == c->sequences[c->sequence - 1].tiles) {
+        const vlmp_sequence *open;
+        vlmp_sequence_free(&c->held);
+        if (c->sequences[c->sequence].tiles == 0) {
+            c->pixels = NULL;
+            c->sequence++;
+            continue;
+        }
+        VLMP_TRY(vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open,
+                                     err));
+        c->pixels = open->pixels;
         c->tile = 0;
     }
-    return c->sequences[c->sequence].pixels + (size_t)c->tile++ * tile_bytes;
+    *out = c->pixels + (size_t)c->tile++ * tile_bytes;
+    return VLMP_OK;
 }
 
 static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
@@ -69,17 +94,23 @@ static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     size_t side = (size_t)model->config.vision.image_size, tile_bytes = 3 * side * side;
     struct tile_buffers b;
     VLMP_TRY(create_tile_buffers(&b, model, batches->max_rows / model->tile_rows, err));
-    struct tile_cursor cursor = {.sequences = sequences};
+    struct tile_cursor cursor = {.sweep = sweep, .sequences = sequences};
     int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, input->patch.k, err);
     for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        for (int t = 0; t < batch->segment_count; t++)
-            vlmp_preprocess_normalize(sweep->preprocess, b.pixels + (size_t)t * tile_bytes,
-                                      next_tile(&cursor, tile_bytes), (int)side, (int)side);
+        for (int t = 0; t < batch->segment_count && status == VLMP_OK; t++) {
+            const uint8_t *tile = NULL;
+            status = next_tile(&cursor, tile_bytes, &tile, err);
+            if (status == VLMP_OK)
+                vlmp_preprocess_normalize(sweep->preprocess, b.pixels + (size_t)t * tile_bytes,
+                                          tile, (int)side, (int)side);
+        }
+        if (status != VLMP_OK) break;
         vlmp_vision_embed(sweep->ctx, model, input, b.pixels, batch->segment_count, b.patches,
                           b.projected, b.x);
         status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
     }
+    vlmp_sequence_free(&cursor.held);
     free_tile_buffers(&b);
     return status;
 }
@@ -228,12 +259,17 @@ static int embed_sequences(const vlmp_sweep *sweep, const vlmp_sequence *sequenc
     for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
         const vlmp_batch *batch = &batches->batches[i];
         for (int s = 0; s < batch->segment_count && status == VLMP_OK; s++) {
-            const vlmp_sequence *sequence = &sequences[batch->first + s];
+            const vlmp_sequence *sequence;
+            vlmp_sequence held;
             float *at = rows + (size_t)batch->segments[s].first_row * hidden;
+            status = vlmp_sweep_sequence(sweep, sequences, batch->first + s, false, &held,
+                                         &sequence, err);
+            if (status != VLMP_OK) break;
             sweep->ctx->ops->embed(sweep->ctx, at, sequence->ids, sequence->length, embed);
-            if (sequence->tiles == 0) continue;
-            status = place_pictures(sweep, sequence, projector, features, feature_row, at, err);
+            if (sequence->tiles > 0)
+                status = place_pictures(sweep, sequence, projector, features, feature_row, at, err);
             feature_row += (size_t)sequence->tiles * (size_t)sweep->model->tile_tokens;
+            vlmp_sequence_free(&held);
         }
         if (status == VLMP_OK)
             status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err);

@@ -135,7 +135,7 @@ static void check_ids(const struct fixture *f, int i)
     assert_memory_equal(ids, s->ids, count * sizeof *s->ids);
     int32_t from;
     memcpy(&from, golden(f, i, "answer_from", sizeof from, &count), sizeof from);
-    assert_int_equal(from, s->answer_from);
+    assert_int_equal(from, s->answers[0].from);
 }
 
 static void check_pixels(const struct fixture *f, int i)
@@ -161,12 +161,16 @@ static void read_question(struct fixture *f, int i)
     const cJSON *images = vlmp_json_get(question, "images");
     vlmp_image pictures[MAX_PICTURES];
     char *names[MAX_PICTURES], path[512];
-    vlmp_question q = {.prompt = member(question, "prompt"),
+    const char *parts[MAX_PICTURES + 1] = {VLMP_CHAT_PICTURE};
+    vlmp_chat_message turn = {"user", parts, (size_t)cJSON_GetArraySize(images) + 1};
+    vlmp_question q = {.turns = &turn,
+                       .turn_count = 1,
                        .answer = member(question, "answer"),
                        .image_count = cJSON_GetArraySize(images),
                        .images = pictures,
                        .image_names = names};
     assert_in_range(q.image_count, 0, MAX_PICTURES);
+    parts[q.image_count] = member(question, "prompt");
     for (int p = 0; p < q.image_count; p++) {
         names[p] = cJSON_GetArrayItem(images, p)->valuestring;
         snprintf(path, sizeof path, FOLDER "pictures/%s", names[p]);
@@ -263,14 +267,14 @@ static void check_loss(struct fixture *f, int i, int t, const float *logits)
     size_t count;
     const vlmp_sequence *s = &f->sequences[i];
     const unsigned char *want = golden(f, i, "nll", sizeof(float), &count);
-    assert_int_equal(count, s->length - s->answer_from);
+    assert_int_equal(count, s->length - s->answers[0].from);
     double largest = -INFINITY, sum = 0;
     for (int v = 0; v < f->model.config.text.vocab; v++)
         largest = fmax(largest, logits[v]);
     for (int v = 0; v < f->model.config.text.vocab; v++)
         sum += exp(logits[v] - largest);
     double loss = largest + log(sum) - logits[s->ids[t]];
-    double error = fabs(loss - f32_at(want, (size_t)(t - s->answer_from)));
+    double error = fabs(loss - f32_at(want, (size_t)(t - s->answers[0].from)));
     f->worst_loss = fmax(f->worst_loss, isfinite(error) ? error : INFINITY);
     if (!(error <= MAX_LOSS))
         fail_msg("question %d, token %d: loss %.6f is off by %.3g", i, t, loss, error);
@@ -295,7 +299,7 @@ static void run_head(struct fixture *f, vlmp_activations *x)
     const float *rows = logits;
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
-        for (int t = s->answer_from; t < s->length; t++)
+        for (int t = s->answers[0].from; t < s->length; t++)
             check_loss(f, i, t, rows + (size_t)(t - 1) * (size_t)text->vocab);
         rows += (size_t)s->length * (size_t)text->vocab;
     }
@@ -328,10 +332,10 @@ static void run_session(struct fixture *f)
     good(vlmp_session_create(&session, f->ctx, &f->model, &f->reader.preprocess, &err), &err);
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
-        good(vlmp_session_prefill(session, s, s->answer_from, s->length - s->answer_from, logits,
+        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from, logits,
                                   &err),
              &err);
-        for (int t = s->answer_from; t < s->length; t++) {
+        for (int t = s->answers[0].from; t < s->length; t++) {
             check_loss(f, i, t, logits);
             good(vlmp_session_step(session, s->ids[t], logits, &err), &err);
         }

@@ -24,11 +24,13 @@ static int render(const char *source, const cJSON *chat, bool generate, vlmp_buf
                   vlmp_error *err)
 {
     vlmp_chat_message messages[8];
+    const char *parts[8][8] = {{VLMP_CHAT_PICTURE}};
     size_t count = 0;
-    for (const cJSON *row = chat->child; row != NULL; row = row->next) {
+    for (const cJSON *row = chat->child; row != NULL; row = row->next, count++) {
         const cJSON *pictures = row->child->next, *text = pictures->next;
-        messages[count++] = (vlmp_chat_message){row->child->valuestring, pictures->valueint,
-                                                cJSON_IsNull(text) ? NULL : text->valuestring};
+        size_t part_count = (size_t)pictures->valueint;
+        if (cJSON_IsString(text)) parts[count][part_count++] = text->valuestring;
+        messages[count] = (vlmp_chat_message){row->child->valuestring, parts[count], part_count};
     }
     return render_messages(source, strlen(source), messages, count, generate, out, err);
 }
@@ -87,7 +89,8 @@ static void unsupported_constructs_are_named(void **state)
         {"{{ raise_exception('only text') }}", "only text"},
         {"{{ [1] | tojson(indent=2) }}", "tojson"},
     };
-    static const vlmp_chat_message message = {"user", 1, "x"};
+    static const char *const parts[] = {VLMP_CHAT_PICTURE, "x"};
+    static const vlmp_chat_message message = {"user", parts, 2};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         vlmp_buffer out = {0};
         vlmp_error err = {0};
@@ -104,7 +107,8 @@ static void unsupported_constructs_are_named(void **state)
 static void work_is_bounded(void **state)
 {
     (void)state;
-    static const vlmp_chat_message message = {"user", 0, "x"};
+    static const char *const parts[] = {"x"};
+    static const vlmp_chat_message message = {"user", parts, 1};
     static const char *const greedy[] = {
         "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
         "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor "
@@ -157,7 +161,8 @@ static void damaged_templates_do_no_harm(void **state)
                                      "'",  "\"", "(",  ")",    "[",        "]",    ":", ".",
                                      "|",  "\\", "\n", " in ", " if ",     " is ", "0", "9",
                                      "~",  ",",  "=",  "{",    "\xc3\xa9", "%"};
-    static const vlmp_chat_message messages[] = {{"user", 1, "a\xc3\xa9 b"}, {"assistant", 0, "c"}};
+    static const char *const parts[] = {VLMP_CHAT_PICTURE, "a\xc3\xa9 b", "c"};
+    static const vlmp_chat_message messages[] = {{"user", parts, 2}, {"assistant", parts + 2, 1}};
     cJSON *rows = golden_json("templates.json");
     vlmp_rng rng = {3};
     size_t refused = 0;

@@ -84,59 +84,90 @@ static void tokens_equal_the_reference(void **state)
     cJSON_Delete(tree);
 }
 
-/* Hypotheses and samples that point into the tree. */
-static size_t read_samples(const cJSON *list, const char **hypotheses, vlmp_sample *samples,
-                           char **answers)
+typedef struct {
+    const char *hypotheses[128];
+    char **answers[128]; /* into all */
+    size_t counts[128];
+    char *all[1024];
+} corpus;
+
+static int references(void *arg, size_t index, char *const **answers, size_t *count,
+                      vlmp_error *err)
+{
+    (void)err;
+    corpus *c = arg;
+    *answers = c->answers[index];
+    *count = c->counts[index];
+    return VLMP_OK;
+}
+
+/* Hypotheses and answers that point into the tree. */
+static size_t read_corpus(const cJSON *list, corpus *out)
 {
     size_t n = 0;
+    char **answers = out->all;
     const cJSON *item;
+    *out = (corpus){0};
     cJSON_ArrayForEach(item, list)
     {
-        hypotheses[n] = vlmp_json_get(item, "hypothesis")->valuestring;
-        samples[n] = (vlmp_sample){.line = (int)n + 1, .answers = answers};
+        out->hypotheses[n] = vlmp_json_get(item, "hypothesis")->valuestring;
+        out->answers[n] = answers;
         const cJSON *answer;
         cJSON_ArrayForEach(answer, vlmp_json_get(item, "answers"))
         {
             *answers++ = answer->valuestring;
-            samples[n].answer_count++;
+            out->counts[n]++;
         }
         n++;
     }
     return n;
 }
 
+static void each_cider_equals(corpus *c, size_t count, const cJSON *want)
+{
+    vlmp_error err = {0};
+    vlmp_vocabulary vocabulary = {0};
+    vlmp_cider cider = {0};
+    vlmp_caption captions[128];
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(vlmp_caption_build(&captions[i], &vocabulary, c->hypotheses[i],
+                                            c->answers[i], c->counts[i], &err),
+                         0);
+        assert_int_equal(vlmp_cider_add(&cider, &captions[i], &err), 0);
+    }
+    for (size_t i = 0; i < count; i++, want = want->next) {
+        near(vlmp_cider_score(&cider, &captions[i]), want->valuedouble, "CIDEr of a sample");
+        vlmp_caption_free(&captions[i]);
+    }
+    vlmp_cider_free(&cider);
+    vlmp_vocabulary_free(&vocabulary);
+}
+
 static void scores_equal_the_reference(void **state)
 {
     (void)state;
     cJSON *tree = golden("scores.json");
-    const cJSON *corpus;
-    cJSON_ArrayForEach(corpus, tree)
+    const cJSON *one;
+    cJSON_ArrayForEach(one, tree)
     {
-        const char *hypotheses[128];
-        vlmp_sample samples[128];
-        char *answers[1024];
-        vlmp_eval_input input = {.samples = samples,
-                                 .hypotheses = hypotheses,
+        corpus c;
+        size_t count = read_corpus(vlmp_json_get(one, "samples"), &c);
+        vlmp_eval_input input = {.count = count,
+                                 .references = references,
+                                 .references_arg = &c,
+                                 .hypotheses = c.hypotheses,
                                  .metrics = VLMP_METRIC_BLEU | VLMP_METRIC_CIDER};
-        input.count = read_samples(vlmp_json_get(corpus, "samples"), hypotheses, samples, answers);
         vlmp_eval_result result;
         vlmp_result_init(&result);
         vlmp_error err = {0};
         assert_int_equal(vlmp_eval_fill(&result, &input, &err), 0);
-        const cJSON *bleu = vlmp_json_get(corpus, "bleu")->child;
+        const cJSON *bleu = vlmp_json_get(one, "bleu")->child;
         for (int i = 0; i < 4; i++, bleu = bleu->next) {
             near(result.bleu[i], bleu->valuedouble, "BLEU");
             assert_true(result.bleu_ci95[i].lo <= result.bleu_ci95[i].hi);
         }
-        near(result.cider, number(corpus, "cider"), "CIDEr");
-        vlmp_captions captions;
-        double each[128];
-        assert_int_equal(vlmp_captions_build(&captions, hypotheses, samples, input.count, &err), 0);
-        assert_int_equal(vlmp_cider_scores(each, &captions, &err), 0);
-        const cJSON *want = vlmp_json_get(corpus, "cider_each")->child;
-        for (size_t i = 0; i < input.count; i++, want = want->next)
-            near(each[i], want->valuedouble, "CIDEr of a sample");
-        vlmp_captions_free(&captions);
+        near(result.cider, number(one, "cider"), "CIDEr");
+        each_cider_equals(&c, count, vlmp_json_get(one, "cider_each")->child);
         vlmp_result_free(&result);
     }
     cJSON_Delete(tree);
@@ -227,10 +258,12 @@ static void nulls_have_notes(void **state)
     vlmp_token_scores scores = {.has_reference = true};
     assert_int_equal(vlmp_scores_sample(&scores, &err), 0);
     assert_int_equal(vlmp_scores_token(&scores, 0.5, 0.5, NAN, true, &err), 0);
-    char *answers[] = {(char[]){"a"}};
-    vlmp_sample sample = {.line = 1, .answers = answers, .answer_count = 0};
-    vlmp_eval_input input = {
-        .samples = &sample, .count = 1, .metrics = VLMP_METRIC_ALL, .scores = &scores};
+    corpus none = {.answers = {none.all}};
+    vlmp_eval_input input = {.references = references,
+                             .references_arg = &none,
+                             .count = 1,
+                             .metrics = VLMP_METRIC_ALL,
+                             .scores = &scores};
     vlmp_eval_result r;
     vlmp_result_init(&r);
     r.reference = "x";
@@ -257,7 +290,7 @@ static void nulls_have_notes(void **state)
     assert_true(isnan(r.kl.mean) && isnan(r.ppl_ratio) && isnan(r.bleu[0]));
     assert_int_equal(r.note_count, 2);
     assert_non_null(strstr(r.notes[0], "no reference"));
-    assert_non_null(strstr(r.notes[1], "sample 1 (line 1) has no answer"));
+    assert_non_null(strstr(r.notes[1], "sample 1 has no answer"));
     vlmp_result_free(&r);
     vlmp_scores_free(&scores);
 }

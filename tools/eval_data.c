@@ -1,0 +1,148 @@
+#include "tools/eval_data.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+static int leave_out(vlmp_eval_data *data, vlmp_progress *progress, int line, const char *reason,
+                     vlmp_error *err)
+{
+    vlmp_progress_say(progress, "left out: %s", reason);
+    size_t count = data->left_out_count + 1;
+    vlmp_left_out *grown = realloc(data->left_out, count * sizeof *grown);
+    char *copy = strdup(reason);
+    if (grown != NULL) data->left_out = grown;
+    if (grown == NULL || copy == NULL) {
+        free(copy);
+        return vlmp_fail_memory(err, "samples that are left out");
+    }
+    data->left_out[data->left_out_count++] = (vlmp_left_out){line, copy};
+    return VLMP_OK;
+}
+
+struct looked_at {
+    vlmp_sample_ids ids;
+    int line, tokens;
+    bool answered, conversation;
+    char where[256];
+};
+
+static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t record,
+                   struct looked_at *out, vlmp_error *err)
+{
+    vlmp_sample sample;
+    *out = (struct looked_at){0};
+    int status = vlmp_dataset_sample(data->data, record, &sample, err);
+    out->line = sample.line;
+    VLMP_TRY(status);
+    snprintf(out->where, sizeof out->where, "%s", sample.where);
+    out->answered = sample.answer_count > 0;
+    out->conversation = sample.turn_count > 1;
+    vlmp_sequence sequence = {0};
+    status = vlmp_sample_sequence(reader, &sample, out->answered ? sample.answers[0] : NULL,
+                                  &sequence, err);
+    out->tokens = sequence.length;
+    vlmp_sequence_free(&sequence);
+    if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &out->ids, err);
+    vlmp_sample_free(&sample);
+    return status;
+}
+
+static void take(vlmp_eval_data *data, size_t record, const struct looked_at *seen)
+{
+    data->ids[data->count] = seen->ids;
+    data->records[data->count++] = (uint32_t)record;
+    data->lacks_answers = data->lacks_answers || !seen->answered;
+    data->conversations += seen->conversation;
+}
+
+static int too_long(vlmp_eval_data *data, vlmp_progress *progress, const struct looked_at *seen, int context,
+                    vlmp_error *err)
+{
+    char reason[512];
+    snprintf(reason, sizeof reason, "%s: %d tokens, more than the model's context of %d",
+             seen->where, seen->tokens, context);
+    data->too_long++;
+    return leave_out(data, progress, seen->line, reason, err);
+}
+
+int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_t most,
+                          int64_t allowed, const vlmp_cli_args *args, vlmp_error *err)
+{
+    size_t count = vlmp_dataset_count(data->data);
+    int context = reader->model->config.text.max_positions;
+    vlmp_broken broken = {.allowed = allowed};
+    vlmp_progress line;
+    if (most > 0 && most < count) count = most;
+    data->records = vlmp_alloc(count, sizeof *data->records);
+    data->ids = vlmp_alloc(count, sizeof *data->ids);
+    int status = data->records != NULL && data->ids != NULL ? VLMP_OK
+                                                            : vlmp_fail_memory(err, "samples");
+    vlmp_progress_begin(&line, args, "looking at samples", (double)count);
+    for (size_t i = 0; i < count && status == VLMP_OK; i++) {
+        vlmp_error fault = {0};
+        struct looked_at seen;
+        int found = look_at(data, reader, i, &seen, &fault);
+        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        if (status == VLMP_OK && found != VLMP_OK) {
+            status = vlmp_let_through(&broken, &fault, err);
+            if (status == VLMP_OK) status = leave_out(data, &line, seen.line, fault.message, err);
+        } else if (status == VLMP_OK && seen.tokens > context) {
+            status = too_long(data, &line, &seen, context, err);
+        } else if (status == VLMP_OK) {
+            take(data, i, &seen);
+        }
+        vlmp_progress_update(&line, (double)(i + 1), NULL);
+    }
+    vlmp_progress_end(&line);
+    if (status == VLMP_OK && data->count == 0)
+        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: no usable sample of %zu; the first: %s",
+                           vlmp_dataset_path(data->data), count, data->left_out[0].reason);
+    return status;
+}
+
+void vlmp_eval_data_free(vlmp_eval_data *data)
+{
+    for (size_t i = 0; data->stand_ins != NULL && i < data->count; i++)
+        free(data->stand_ins[i]);
+    for (size_t i = 0; i < data->left_out_count; i++)
+        free(data->left_out[i].reason);
+    free(data->stand_ins);
+    free(data->left_out);
+    free(data->records);
+    free(data->ids);
+    vlmp_dataset_close(data->data);
+    *data = (vlmp_eval_data){0};
+}
+
+int vlmp_eval_sample(const vlmp_eval_data *data, size_t i, vlmp_sample *out, vlmp_error *err)
+{
+    return vlmp_dataset_sample(data->data, data->records[i], out, err);
+}
+
+int vlmp_eval_sequence(const vlmp_eval_data *data, size_t i, const vlmp_reader *reader,
+                       bool answered, vlmp_sequence *out, vlmp_error *err)
+{
+    vlmp_sample sample;
+    *out = (vlmp_sequence){0};
+    VLMP_TRY(vlmp_eval_sample(data, i, &sample, err));
+    const char *answer = NULL;
+    if (answered) answer = sample.answer_count > 0 ? sample.answers[0] : data->stand_ins[i];
+    int status = vlmp_sample_sequence(reader, &sample, answer, out, err);
+    vlmp_sample_free(&sample);
+    return status;
+}
+
+int vlmp_eval_data_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    vlmp_sha256 *hash = vlmp_sha256_start();
+    if (hash == NULL) return vlmp_fail_memory(err, "digest");
+    for (size_t i = 0; i < data->count; i++)
+        vlmp_sha256_update(hash, data->ids[i].exact, sizeof data->ids[i].exact);
+    vlmp_sha256_finish(hash, hex);
+    return VLMP_OK;
+}
