@@ -64,3 +64,19 @@ TESTS = [
 ]
 
 ALL = MACROS + BLOCKS + FILTERS + NUMBERS + METHODS + DATES + TESTS
+
+# Refused here, though Jinja renders them (some as the address of an object).
+UNSUPPORTED = [
+    '{% macro f() %}a{% endmacro %}{{ f }}', '{% macro f(caller) %}{% endmacro %}', '{% block a %}b{% endblock %}', "{{ '%s' | format([1]) }}",
+    "{{ '%r' | format('a') }}", '{{ [1.5, 2] | sum }}', "{{ 'nan' | float }}", '{{ none | items }}', '{{ [1] | items }}', "{{ ['a'] | map }}",
+    '{{ messages | selectattr }}', "{{ 'x' | safe ~ '<' }}", "{{ 'a<b' | escape }}", "{{ 'x' | e }}", "{{ 'a' | attr('upper') }}",
+    '{{ [1, 2] | random }}', "{{ 'a' | pprint }}", "{{ 'a b' | urlencode }}", '{{ 10 | filesizeformat }}', "{{ 'abc' | wordwrap(2) }}",
+    "{{ '<b>' | striptags }}", "{{ 'ß' | upper }}", "{{ 'ΑΣ' | lower }}", "{{ 'ﬁx' | capitalize }}", '{{ 10 ** 30 }}',
+    '{{ 9223372036854775807 }}{{ 9223372036854775808 }}', '{{ 9223372036854775807 + 1 }}', '{{ 0x10 }}', '{{ 5 is sameas 5 }}',
+    '{{ 7 % -3 }}{{ -7 // 2 }}{{ 7.0 // -2 }}{{ 1e308 * 10 }}', '{{ 1e400 }}', "{{ '{0.role}'.format(messages[0]) }}", "{{ '{!r}'.format('a') }}",
+    "{{ '{:{w}}'.format(1, w=3) }}", "{{ '{:n}'.format(1) }}", "{{ 'abc'.upper }}", "{{ 'a'.casefold() }}", "{{ 'aB'.swapcase() }}",
+    "{{ 'abc'['upper']() }}", "{{ 'abc'.startswith('a', 1) }}", "{{ 'x'.__class__ }}", "{{ 'a\tb'.expandtabs() }}", "{{ 'ab'.istitle() }}",
+    "{{ 'a' is filter }}", "{{ 'upper' is filter }}", "{{ {1: 'a'}[1] }}", '{{ lipsum() }}', "{{ cycler('a') }}", "{{ joiner(',') }}", '{{ self }}',
+]
+
+SUPPORTED = [piece for piece in ALL if piece not in UNSUPPORTED]

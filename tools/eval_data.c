@@ -27,7 +27,7 @@ static int leave_out(vlmp_eval_data *data, vlmp_progress *progress, int line, co
 struct looked_at {
     vlmp_sample_ids ids;
     int line, tokens;
-    bool answered, conversation;
+    bool answered, conversation, end_differs;
     char where[256];
 };
 
@@ -46,6 +46,7 @@ static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t
     status = vlmp_sample_sequence(reader, &sample, out->answered ? sample.answers[0] : NULL,
                                   &sequence, err);
     out->tokens = sequence.length;
+    out->end_differs = sequence.end_differs;
     vlmp_sequence_free(&sequence);
     if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &out->ids, err);
     vlmp_sample_free(&sample);
@@ -58,10 +59,11 @@ static void take(vlmp_eval_data *data, size_t record, const struct looked_at *se
     data->records[data->count++] = (uint32_t)record;
     data->lacks_answers = data->lacks_answers || !seen->answered;
     data->conversations += seen->conversation;
+    data->end_differs += seen->end_differs;
 }
 
-static int too_long(vlmp_eval_data *data, vlmp_progress *progress, const struct looked_at *seen, int context,
-                    vlmp_error *err)
+static int too_long(vlmp_eval_data *data, vlmp_progress *progress, const struct looked_at *seen,
+                    int context, vlmp_error *err)
 {
     char reason[512];
     snprintf(reason, sizeof reason, "%s: %d tokens, more than the model's context of %d",
@@ -80,8 +82,8 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_
     if (most > 0 && most < count) count = most;
     data->records = vlmp_alloc(count, sizeof *data->records);
     data->ids = vlmp_alloc(count, sizeof *data->ids);
-    int status = data->records != NULL && data->ids != NULL ? VLMP_OK
-                                                            : vlmp_fail_memory(err, "samples");
+    int status =
+        data->records != NULL && data->ids != NULL ? VLMP_OK : vlmp_fail_memory(err, "samples");
     vlmp_progress_begin(&line, args, "looking at samples", (double)count);
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         vlmp_error fault = {0};

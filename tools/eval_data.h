@@ -13,6 +13,7 @@ typedef struct {
     vlmp_sample_ids *ids; /* [count] */
     char **stand_ins;     /* [count] answers where the data has none; NULL: it has all */
     bool lacks_answers;
+    size_t end_differs;   /* samples with text between the answer and its end token */
     size_t conversations; /* samples with more than one answer */
     vlmp_left_out *left_out; /* [left_out_count] broken, or too long */
     size_t left_out_count;

@@ -16,6 +16,8 @@ typedef struct {
     bool allow_overlap;
     const vlmp_reference *reference; /* NULL: none */
     const char *work_folder;
+    const char *date_text; /* --date; NULL: not given */
+    const struct tm *date; /* the same */
 } vlmp_eval_job;
 
 /* Fills result (initialised). */

@@ -9,13 +9,15 @@
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
+#include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/eval_model.h"
 #include "tools/interrupt.h"
 #include "tools/stand_in.h"
 
 struct options {
-    const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
+    const char *data, *image_root, *reference, *save_reference, *date, *metrics, *report, *junit,
+        *summary;
     int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
@@ -29,6 +31,7 @@ struct command {
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
+    struct tm date;
     bool has_reference;
     vlmp_gate *gates;
     vlmp_eval_result *results;
@@ -38,6 +41,8 @@ struct command {
 static int check_options(struct command *c, vlmp_error *err)
 {
     struct options *o = &c->opt;
+    VLMP_TRY(vlmp_date_parse(o->date, &c->date, &c->job.date, err));
+    c->job.date_text = o->date;
     c->has_reference = o->reference != NULL;
     unsigned metrics = VLMP_METRIC_ALL;
     if (!c->has_reference) metrics &= ~(unsigned)VLMP_METRIC_KL;
@@ -70,6 +75,7 @@ static int read_data(struct command *c, const char *model, bool make_stand_ins, 
     vlmp_session *session = NULL;
     VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
     int status = vlmp_reader_open(&reader, &c->engine.model, err);
+    reader.date = c->job.date;
     if (status == VLMP_OK)
         status = vlmp_eval_data_survey(data, &reader, (size_t)c->opt.samples, c->opt.skip_broken,
                                        c->args, err);
@@ -262,6 +268,11 @@ int main(int argc, char **argv)
          .value = "DIR",
          .help = "folder that picture paths are relative to",
          .string = &o->image_root},
+        {.name = "date",
+         .value = "DATE",
+         .help =
+             "what strftime_now of the chat template shows, as 2026-11-26 or 2026-11-26T09:30:00",
+         .string = &o->date},
         {.name = "reference",
          .value = "R",
          .help = "the original model, or a saved .ref: KL, top-1, ratios",

@@ -7,6 +7,7 @@
 #include "src/base/json.h"
 #include "src/runtime/session.h"
 #include "tools/cli.h"
+#include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -14,7 +15,7 @@
 
 struct options {
     vlmp_cli_list images;
-    const char *prompt;
+    const char *prompt, *date;
     int64_t max_new_tokens;
     double temperature;
     bool print_prompt, fast_activations;
@@ -122,6 +123,14 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     return status;
 }
 
+/* An answer is given today; data and scores are to come out the same on every day, so that the
+ * other programs want to be told. */
+static const struct tm *today(struct tm *storage)
+{
+    time_t now = time(NULL);
+    return localtime_r(&now, storage);
+}
+
 static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
                vlmp_reader *reader, vlmp_error *err)
 {
@@ -129,6 +138,9 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
+    struct tm date;
+    VLMP_TRY(vlmp_date_parse(o->date, &date, &reader->date, err));
+    if (reader->date == NULL) reader->date = today(&date);
     vlmp_pictures pictures = {0};
     char **paths = vlmp_alloc(o->images.count, sizeof *paths);
     const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
@@ -138,8 +150,7 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     int status = VLMP_OK;
     for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
         status = vlmp_check_picture_name(o->images.items[i], "--image", err);
-    if (status == VLMP_OK)
-        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
+    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
     parts[o->images.count] = o->prompt;
     vlmp_chat_message turn = {"user", parts, o->images.count + 1};
     vlmp_question question = {.turns = &turn,
@@ -175,6 +186,11 @@ int main(int argc, char **argv)
          .help = "the question",
          .string = &o.prompt,
          .required = true},
+        {.name = "date",
+         .value = "DATE",
+         .help = "what strftime_now of the chat template shows, as 2026-11-26 or "
+                 "2026-11-26T09:30:00 (default: now)",
+         .string = &o.date},
         {.name = "max-new-tokens",
          .value = "N",
          .help = "stop after N tokens (default 128)",

@@ -13,6 +13,7 @@ typedef struct {
     vlmp_tokenizer *tokenizer;
     vlmp_chat_template *chat;
     vlmp_preprocess preprocess;
+    const struct tm *date; /* set after opening: what strftime_now shows; NULL: nothing does */
 } vlmp_reader;
 
 /* Reads tokenizer, chat template and picture processor from the model's source. */

@@ -5,7 +5,8 @@
 
 static void render(const vlmp_chat_template *t, const char *prompt, bool answered)
 {
-    const vlmp_chat_message messages[] = {{"user", 1, prompt}, {"assistant", 0, "Two cats."}};
+    const char *const turn[] = {VLMP_CHAT_PICTURE, prompt}, *const answer[] = {"Two cats."};
+    const vlmp_chat_message messages[] = {{"user", turn, 2}, {"assistant", answer, 1}};
     static const vlmp_chat_variable variables[] = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
     static const struct tm date = {.tm_year = 124, .tm_mon = 6, .tm_mday = 26};
     const vlmp_chat chat = {messages, answered ? 2 : 1, !answered, variables, 2, &date};

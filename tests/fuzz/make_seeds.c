@@ -15,11 +15,25 @@ static void need(int status, const vlmp_error *err)
     exit(1);
 }
 
+/* Bytes of tensors that come without data: pixels. */
+static int read_nothing(void *arg, size_t index, uint64_t offset, void *out, size_t length,
+                        vlmp_error *err)
+{
+    (void)arg;
+    (void)index;
+    (void)offset;
+    (void)err;
+    memset(out, 0, length);
+    return VLMP_OK;
+}
+
 static void write_tensors(const char *path, const char *key, const char *metadata,
                           const vlmp_tensor *tensors, size_t count)
 {
     vlmp_error err = {0};
-    need(vlmp_tensor_file_write(path, true, key, metadata, tensors, count, &err), &err);
+    need(
+        vlmp_tensor_file_write(path, true, key, metadata, tensors, count, read_nothing, NULL, &err),
+        &err);
 }
 
 static void write_calibration(const char *path)
@@ -27,16 +41,19 @@ static void write_calibration(const char *path)
     static int32_t ids[] = {1, 4, 4, 4, 4, 5, 6, 7, 2};
     static uint8_t pixels[16 * 16 * 3];
     static vlmp_image_plan plan;
+    static vlmp_span spans[] = {{7, 9}, {2, 3}};
     vlmp_calib_sample samples[2] = {
         {.line = 1,
          .sequence = {.length = 9,
                       .ids = ids,
-                      .answer_from = 7,
+                      .answer_count = 1,
+                      .answers = spans,
                       .image_count = 1,
                       .plans = &plan,
                       .tiles = 1,
                       .pixels = pixels}},
-        {.line = 2, .sequence = {.length = 3, .ids = ids + 6, .answer_from = 2}}};
+        {.line = 2,
+         .sequence = {.length = 3, .ids = ids + 6, .answer_count = 1, .answers = spans + 1}}};
     vlmp_source *source;
     vlmp_model model;
     vlmp_arena arena = {0};
@@ -46,8 +63,11 @@ static void write_calibration(const char *path)
     vlmp_error err = {0};
     char audit[] = "{}";
     vlmp_calibration c = {.image_size = 16, .count = 2, .samples = samples, .audit = audit};
-    for (size_t i = 0; i < 2; i++)
-        vlmp_sample_id(NULL, 0, "prompt", i == 0 ? "one" : "two", samples[i].id);
+    static const char *const texts[2][2] = {{"prompt", "one"}, {"prompt", "two"}};
+    for (size_t i = 0; i < 2; i++) {
+        vlmp_sample_id(NULL, 0, texts[i], 2, false, samples[i].id);
+        vlmp_sample_id(NULL, 0, texts[i], 2, true, samples[i].loose_id);
+    }
     memcpy(c.model_digest, samples[0].id, sizeof c.model_digest);
     need(vlmp_model_source_open(&source, temp_path("model"), &err), &err);
     need(vlmp_model_open(&model, source, &err), &err);
@@ -67,9 +87,10 @@ static void write_reference(const char *path)
     static int32_t targets[] = {1, 2, 0};
     static float states[3 * 4], head[5 * 4];
     char name[] = "tiny";
-    vlmp_reference r = {.name = name,
-                        .hidden = {2, first, 3, 4, targets, states},
-                        .head = {.n = 5, .k = 4, .weight = (const void *)head, .dtype = VLMP_F32}};
+    vlmp_reference r = {
+        .name = name,
+        .hidden = {2, first, 3, 4, targets, {.rows = 3, .dim = 4, .memory = states, .fd = -1}},
+        .head = {.n = 5, .k = 4, .weight = (const void *)head, .dtype = VLMP_F32}};
     vlmp_arena arena = {0};
     vlmp_tensor *tensors;
     const char *metadata;

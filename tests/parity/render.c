@@ -17,8 +17,9 @@ static void put(uint32_t status, const char *text, size_t length)
 
 static void render(const char *source, size_t length)
 {
-    static const vlmp_chat_message messages[] = {{"user", 1, "What is this?"},
-                                                 {"assistant", 0, "A Cat \xc3\x89."}};
+    static const char *const question[] = {VLMP_CHAT_PICTURE, "What is this?"};
+    static const char *const answer[] = {"A Cat \xc3\x89."};
+    static const vlmp_chat_message messages[] = {{"user", question, 2}, {"assistant", answer, 1}};
     static const vlmp_chat_variable variables[] = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
     static const struct tm date = {.tm_year = 124,
                                    .tm_mon = 6,
