@@ -20,8 +20,8 @@ int vlmp_record_parse(const vlmp_dataset *dataset, const vlmp_record *record, co
                          where, VLMP_MAX_RECORD >> 20);
     char *text = vlmp_alloc((size_t)record->length + 1, 1);
     if (text == NULL) return vlmp_fail_memory(err, where);
-    int status = vlmp_file_read_at(dataset->fd, text, record->length, record->offset,
-                                   dataset->path, err);
+    int status =
+        vlmp_file_read_at(dataset->fd, text, record->length, record->offset, dataset->path, err);
     text[record->length] = '\0';
     if (status == VLMP_OK) status = vlmp_json_parse(out, text, record->length, where, err);
     free(text);
@@ -54,8 +54,8 @@ static int read_answers(vlmp_sample *sample, const cJSON *answers, vlmp_error *e
         if (!cJSON_IsString(item))
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'answers' holds something that is no string",
                              sample->where);
-        VLMP_TRY(vlmp_sample_text(sample, &sample->answers[sample->answer_count],
-                                  item->valuestring, "an answer", err));
+        VLMP_TRY(vlmp_sample_text(sample, &sample->answers[sample->answer_count], item->valuestring,
+                                  "an answer", err));
         sample->answer_count++;
     }
     return VLMP_OK;
@@ -121,13 +121,14 @@ int vlmp_dataset_sample(const vlmp_dataset *d, size_t index, vlmp_sample *out, v
         snprintf(where, sizeof where, "%s:%d", d->path, out->line);
     else
         snprintf(where, sizeof where, "%s: %sentry %d", d->path,
-                 d->kind != VLMP_DATA_COCO              ? ""
+                 d->kind != VLMP_DATA_COCO            ? ""
                  : record->kind == VLMP_RECORD_ORPHAN ? "annotations, "
                                                       : "images, ",
                  out->line);
     out->where = vlmp_arena_copy(&out->arena, where, strlen(where));
     if (out->where == NULL) return vlmp_fail_memory(err, where);
-    int status = record == NULL ? read_picture(d, index, out, err) : read_record(d, index, out, err);
+    int status =
+        record == NULL ? read_picture(d, index, out, err) : read_record(d, index, out, err);
     if (status != VLMP_OK) {
         vlmp_sample_free(out);
         out->line = record != NULL ? (int)record->number : 0;
@@ -135,12 +136,18 @@ int vlmp_dataset_sample(const vlmp_dataset *d, size_t index, vlmp_sample *out, v
     return status;
 }
 
+/* By its name, of whatever kind: one that cannot be read is named in the audit, not passed over. */
 static int is_picture(const struct dirent *entry)
 {
+    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".jpe",  ".jfif", ".webp",
+                                          ".gif",  ".bmp",  ".tif",  ".tiff", ".heic", ".heif",
+                                          ".avif", ".svg",  ".pdf",  ".jxl",  ".jp2",  ".ppm",
+                                          ".pgm",  ".apng", ".ico",  ".psd"};
     const char *dot = strrchr(entry->d_name, '.');
-    return entry->d_name[0] != '.' && dot != NULL &&
-           (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-            strcasecmp(dot, ".jpeg") == 0);
+    if (entry->d_name[0] == '.' || dot == NULL) return 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return 1;
+    return 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -165,8 +172,8 @@ static int list_folder(vlmp_dataset *d, vlmp_error *err)
     d->records.count = (size_t)count;
     if (status == VLMP_OK && count == 0)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: a folder without PNG or JPEG files; if it holds a data file, name "
-                           "that file",
+                           "%s: a folder without PNG, JPEG or WebP files; if it holds a data "
+                           "file, name that file",
                            d->path);
     return status;
 }
@@ -199,24 +206,30 @@ static int find_root(vlmp_dataset *d, const char *image_root, bool folder, vlmp_
     } else {
         snprintf(d->image_root, sizeof d->image_root, "%s", folder ? d->path : image_root);
     }
-    if (!vlmp_is_folder(d->image_root))
+    vlmp_path_kind kind;
+    VLMP_TRY(vlmp_path_look(&kind, d->image_root, err));
+    char *real;
+    VLMP_TRY(vlmp_path_resolve(&real, d->image_root, err));
+    if (kind != VLMP_PATH_FOLDER || real == NULL || strlen(real) >= sizeof d->real_root) {
+        free(real);
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such folder of pictures", d->image_root);
-    if (realpath(d->image_root, d->real_root) == NULL)
-        return vlmp_fail_errno(err, "%s: cannot resolve", d->image_root);
+    }
+    memcpy(d->real_root, real, strlen(real) + 1);
+    free(real);
     return VLMP_OK;
 }
 
-int vlmp_dataset_open(vlmp_dataset **out, const char *path, const char *image_root,
-                      vlmp_error *err)
+int vlmp_dataset_open(vlmp_dataset **out, const char *path, const char *image_root, vlmp_error *err)
 {
     *out = NULL;
-    vlmp_dataset *d = calloc(1, sizeof *d);
+    vlmp_dataset *d = vlmp_calloc(1, sizeof *d);
     if (d == NULL) return vlmp_fail_memory(err, path);
     d->path = path;
     d->fd = -1;
-    bool folder = vlmp_is_folder(path);
-    int status = VLMP_OK;
-    if (!folder && !vlmp_file_exists(path))
+    vlmp_path_kind kind;
+    int status = vlmp_path_look(&kind, path, err);
+    bool folder = kind == VLMP_PATH_FOLDER;
+    if (status == VLMP_OK && kind == VLMP_PATH_ABSENT)
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file or folder", path);
     if (status == VLMP_OK) status = find_root(d, folder ? NULL : image_root, folder, err);
     if (status == VLMP_OK) status = folder ? list_folder(d, err) : index_file(d, err);

@@ -4,7 +4,7 @@
  *   LLaVA conversations   a JSON list (or JSONL) of {"image", "conversations": [{"from", "value"}]}
  *   COCO captions         {"images": [{"id", "file_name"}], "annotations": [{"image_id",
  *                         "caption"}]}, with an image root
- *   a folder              its PNG and JPEG files, by name
+ *   a folder              its pictures, by name
  *
  * A file named *.jsonl is JSONL; of other files the first character and the first value decide.
  * Blank lines of JSONL are nothing. Only the places of the records are held, 16 bytes each (COCO:
@@ -33,9 +33,9 @@ const char *vlmp_dataset_path(const vlmp_dataset *dataset); /* as given */
 size_t vlmp_dataset_count(const vlmp_dataset *dataset);
 
 /* Reads one record; free it with vlmp_sample_free. A bad one is VLMP_ERR_INPUT and names file and
- * line (or entry); out has then its line alone. Paths of pictures that are absolute, contain "..", or leave the root through a
- * link are refused; in a hub cache (…/datasets--ORG--NAME/snapshots/…) links may lead into its
- * blobs. A picture that does not exist is found when it is decoded. */
+ * line (or entry); out has then its line alone. Paths of pictures that are absolute, contain "..",
+ * or leave the root through a link are refused; in a hub cache (…/datasets--ORG--NAME/snapshots/…)
+ * links may lead into its blobs. A picture that does not exist is found when it is decoded. */
 int vlmp_dataset_sample(const vlmp_dataset *dataset, size_t index, vlmp_sample *out,
                         vlmp_error *err);
 

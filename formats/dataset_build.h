@@ -7,10 +7,10 @@
 
 #include "formats/dataset.h"
 
-#define VLMP_MAX_RECORD      (16u << 20) /* bytes of JSON: one sample */
-#define VLMP_RECORD_WHERE    (PATH_MAX + 64)
-#define VLMP_MAX_CAPTIONS    (1u << 16) /* of one picture */
-#define VLMP_MAX_SAMPLES     10000000
+#define VLMP_MAX_RECORD   (16u << 20) /* bytes of JSON: one sample */
+#define VLMP_RECORD_WHERE (PATH_MAX + 64)
+#define VLMP_MAX_CAPTIONS (1u << 16) /* of one picture */
+#define VLMP_MAX_SAMPLES  10000000
 
 typedef enum {
     VLMP_RECORD_PLAIN,
@@ -21,7 +21,7 @@ typedef enum {
 /* Where a record lies in the file. */
 typedef struct {
     uint64_t offset;
-    uint32_t length; /* bytes; more than VLMP_MAX_RECORD is refused when it is read */
+    uint32_t length;      /* bytes; more than VLMP_MAX_RECORD is refused when it is read */
     uint32_t number : 30; /* its line, or its place in its list, from 1 */
     uint32_t kind : 2;    /* a vlmp_record_kind */
 } vlmp_record;

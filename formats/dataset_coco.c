@@ -116,8 +116,7 @@ int vlmp_index_coco(vlmp_dataset *d, vlmp_error *err)
     for (size_t i = 0; i < d->captions.count && status == VLMP_OK; i++) {
         int64_t id;
         status = read_id(d, &d->captions.items[i], "image_id", &id, err);
-        const image_id *found =
-            status == VLMP_OK && id >= 0 ? find_id(ids, known, id) : NULL;
+        const image_id *found = status == VLMP_OK && id >= 0 ? find_id(ids, known, id) : NULL;
         picture_of[i] = found != NULL ? found->picture : (uint32_t)pictures;
     }
     if (status == VLMP_OK) status = group_captions(d, picture_of, pictures, err);
@@ -164,8 +163,7 @@ int vlmp_sample_coco(const vlmp_dataset *d, size_t index, vlmp_sample *sample, c
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the id %lld appears twice", where,
                          (long long)id);
     const cJSON *name = vlmp_json_get(image, "file_name");
-    if (!cJSON_IsString(name))
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no 'file_name'", where);
+    if (!cJSON_IsString(name)) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no 'file_name'", where);
     VLMP_TRY(vlmp_sample_images(d, sample, name, err));
     char *prompt;
     VLMP_TRY(vlmp_sample_text(sample, &prompt, VLMP_DEFAULT_PROMPT, "the prompt", err));

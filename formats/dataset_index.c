@@ -208,8 +208,9 @@ static int scan_document(struct scanner *s)
                          data->path);
     }
     if (peek_behind_space(s) >= 0)
-        return vlmp_fail(s->err, VLMP_ERR_INPUT, "%s: line %u, byte %llu: text after the JSON document",
-                         data->path, s->line, (unsigned long long)offset_of(s));
+        return vlmp_fail(s->err, VLMP_ERR_INPUT,
+                         "%s: line %u, byte %llu: text after the JSON document", data->path,
+                         s->line, (unsigned long long)offset_of(s));
     return s->status;
 }
 

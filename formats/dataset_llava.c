@@ -9,8 +9,10 @@ static const char mark[] = "<image>";
 /* The role of a turn; NULL: none that is known. */
 static const char *role_of(const cJSON *turn)
 {
-    static const char *const names[][2] = {{"human", "user"},     {"user", "user"},
-                                           {"gpt", "assistant"},  {"assistant", "assistant"},
+    static const char *const names[][2] = {{"human", "user"},
+                                           {"user", "user"},
+                                           {"gpt", "assistant"},
+                                           {"assistant", "assistant"},
                                            {"system", "system"}};
     const cJSON *from = cJSON_IsObject(turn) ? vlmp_json_get(turn, "from") : NULL;
     for (size_t i = 0; cJSON_IsString(from) && i < sizeof names / sizeof *names; i++)
@@ -63,8 +65,8 @@ static int split_turn(vlmp_sample *sample, const char *text, int leading, vlmp_c
         if (next != NULL) parts[count++] = VLMP_CHAT_PICTURE;
     }
     *out = (vlmp_chat_message){"user", parts, count};
-    return seen ? VLMP_OK : vlmp_fail(err, VLMP_ERR_INPUT, "%s: a human turn has no text",
-                                      sample->where);
+    return seen ? VLMP_OK
+                : vlmp_fail(err, VLMP_ERR_INPUT, "%s: a human turn has no text", sample->where);
 }
 
 static int plain_turn(vlmp_sample *sample, const char *role, const char *text,
@@ -140,8 +142,8 @@ int vlmp_sample_conversation(const vlmp_dataset *d, vlmp_sample *sample, const c
     VLMP_TRY(vlmp_sample_images(d, sample, vlmp_json_get(record, "image"), err));
     int marks;
     VLMP_TRY(check_turns(sample, turns, &marks, err));
-    sample->turns = vlmp_arena_alloc(&sample->arena, (size_t)cJSON_GetArraySize(turns),
-                                     sizeof *sample->turns);
+    sample->turns =
+        vlmp_arena_alloc(&sample->arena, (size_t)cJSON_GetArraySize(turns), sizeof *sample->turns);
     if (sample->turns == NULL) return vlmp_fail_memory(err, where);
     VLMP_TRY(read_turns(sample, turns, marks, err));
     const vlmp_chat_message *last = &sample->turns[sample->turn_count - 1];

@@ -67,12 +67,17 @@ static const char *folder_file_at(const vlmp_source *self, size_t index)
     return index < files->count ? files->entries[index].name : NULL;
 }
 
+static const vlmp_map *map_of(const folder *f, const vlmp_tensor *tensor)
+{
+    size_t i = 0;
+    while (tensor->file != f->shards[i].path)
+        i++;
+    return &f->shards[i].map;
+}
+
 static void folder_release(const vlmp_source *self, const vlmp_tensor *tensor)
 {
-    const folder *f = as_folder(self);
-    for (size_t i = 0; i < f->shard_count; i++)
-        if (tensor->file == f->shards[i].path)
-            vlmp_map_release(&f->shards[i].map, (size_t)tensor->file_offset, tensor->bytes);
+    vlmp_map_release(map_of(as_folder(self), tensor), (size_t)tensor->file_offset, tensor->bytes);
 }
 
 static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
@@ -81,10 +86,12 @@ static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
     if (self->digest == NULL) {
         char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(f->table.count, sizeof *hashes);
         if (hashes == NULL) return vlmp_fail_memory(err, "hashes");
-        int status = VLMP_OK;
-        for (size_t i = 0; i < f->table.count && status == VLMP_OK; i++)
-            status = vlmp_tensor_sha256(self, &f->table.tensors[i], hashes[i], err);
-        if (status == VLMP_OK) status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
+        for (size_t i = 0; i < f->table.count; i++) {
+            const vlmp_tensor *tensor = &f->table.tensors[i];
+            vlmp_map_sha256(map_of(f, tensor), (size_t)tensor->file_offset, tensor->bytes,
+                            hashes[i]);
+        }
+        int status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
         free(hashes);
         VLMP_TRY(status);
         self->digest = f->digest;
@@ -105,21 +112,6 @@ static void folder_close(vlmp_source *self)
     free(f);
 }
 
-static int refuse_quantized(const vlmp_source_file *file, const char *where, vlmp_error *err)
-{
-    cJSON *root;
-    VLMP_TRY(vlmp_json_parse(&root, file->data, file->length, where, err));
-    const cJSON *text = vlmp_json_get(root, "text_config");
-    bool quantized = vlmp_json_get(root, "quantization_config") != NULL ||
-                     vlmp_json_get(text, "quantization_config") != NULL;
-    cJSON_Delete(root);
-    if (!quantized) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: the model is already quantized ('quantization_config'); use the model it "
-                     "was made from",
-                     where);
-}
-
 static int read_config(folder *f, vlmp_error *err)
 {
     const vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
@@ -128,7 +120,6 @@ static int read_config(folder *f, vlmp_error *err)
                          "%s: no config.json; give a Hugging Face model folder", f->base.path);
     char where[PATH_MAX];
     snprintf(where, sizeof where, "%.4000s/config.json", f->base.path);
-    VLMP_TRY(refuse_quantized(file, where, err));
     return vlmp_config_read(&f->config, file->data, file->length, where, err);
 }
 
@@ -255,12 +246,15 @@ static int open_shards(folder *f, vlmp_error *err)
     char path[PATH_MAX];
     if (!vlmp_path_join(path, sizeof path, f->base.path, "model.safetensors.index.json"))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s…: the path is too long", f->base.path);
-    if (vlmp_file_exists(path)) {
+    vlmp_path_kind kind;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_ABSENT) {
         VLMP_TRY(vlmp_check_inside(path, f->boundary, err));
         return open_index(f, path, err);
     }
     vlmp_path_join(path, sizeof path, f->base.path, "model.safetensors");
-    if (!vlmp_file_exists(path))
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind == VLMP_PATH_ABSENT)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no model.safetensors and no index of shards; %s",
                          f->base.path,
                          holds_pickles(f->base.path)

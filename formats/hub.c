@@ -76,8 +76,10 @@ static bool find_cache(char out[PATH_MAX])
 static int resolve(char commit[PART], const char *repository, const char *revision, vlmp_error *err)
 {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/refs/%s", repository, revision) >= (int)sizeof path ||
-        !vlmp_file_exists(path)) {
+    vlmp_path_kind kind = VLMP_PATH_ABSENT;
+    if (snprintf(path, sizeof path, "%s/refs/%s", repository, revision) < (int)sizeof path)
+        VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind == VLMP_PATH_ABSENT) {
         snprintf(commit, PART, "%s", revision);
         return VLMP_OK;
     }
@@ -109,7 +111,9 @@ int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err)
     if (length < 0 || (size_t)length >= sizeof repository) repository[0] = '\0';
     VLMP_TRY(resolve(commit, repository, revision, err));
     length = snprintf(out, capacity, "%s/snapshots/%s", repository, commit);
-    if (length >= 0 && (size_t)length < capacity && vlmp_is_folder(out)) return VLMP_OK;
+    vlmp_path_kind kind = VLMP_PATH_ABSENT;
+    if (length >= 0 && (size_t)length < capacity) VLMP_TRY(vlmp_path_look(&kind, out, err));
+    if (kind == VLMP_PATH_FOLDER) return VLMP_OK;
     bool is_main = strcmp(revision, "main") == 0;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%.200s: no such folder, and not in the hub cache %s; fetch it with: hf "

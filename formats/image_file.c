@@ -1,5 +1,8 @@
 #include "formats/image_file.h"
 
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +15,50 @@ const vlmp_image_limits vlmp_image_default_limits = {
     .max_pixels = 178956970,
     .max_memory_bytes = (uint64_t)2 << 30,
 };
+
+bool vlmp_alpha_parse(vlmp_alpha *out, const char *name)
+{
+    static const char *const alpha_names[] = {"white", "drop"};
+    for (int i = 0; i < 2; i++) {
+        if (strcmp(name, alpha_names[i]) != 0) continue;
+        *out = (vlmp_alpha)i;
+        return true;
+    }
+    return false;
+}
+
+static void note(const vlmp_image_bytes *in, const char *format, va_list args)
+{
+    vlmp_image_report *report = in->report;
+    if (report->warning[0] == '\0')
+        vsnprintf(report->warning, sizeof report->warning, format, args);
+}
+
+int vlmp_image_damage(const vlmp_image_bytes *in, vlmp_error *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (!in->strict) {
+        note(in, format, args);
+        in->report->damaged = true;
+        va_end(args);
+        return VLMP_OK;
+    }
+    char what[256];
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: damaged: %s; it is readable, and read without --strict-pictures",
+                     in->name, what);
+}
+
+void vlmp_image_notice(const vlmp_image_bytes *in, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    note(in, format, args);
+    va_end(args);
+}
 
 int vlmp_image_check_size(const vlmp_image_bytes *in, uint64_t width, uint64_t height,
                           uint64_t extra_bytes, vlmp_error *err)
@@ -92,58 +139,99 @@ static int apply_orientation(vlmp_image *image, int orientation, const vlmp_imag
 }
 
 /* Kinds that people will try; told apart so that the message can say what the file is. */
+#define AT(offset, magic) offset, sizeof magic - 1, magic
 static const struct {
-    size_t offset;
-    const char *magic;
-    const char *kind;
+    size_t offset, length;
+    const char *magic, *kind;
 } other_kinds[] = {
-    {0, "GIF8", "a GIF picture"},
-    {0, "BM", "a BMP picture"},
-    {8, "WEBP", "a WebP picture"},
-    {0, "II*", "a TIFF picture"},
-    {0, "MM", "a TIFF picture"},
-    {4, "ftypavi", "an AVIF picture"},
-    {4, "ftyp", "a HEIC picture or a video"},
-    {0, "\xff\x0a", "a JPEG XL picture"},
-    {4, "JXL ", "a JPEG XL picture"},
-    {4, "jP  ", "a JPEG 2000 picture"},
-    {0, "%PDF", "a PDF document"},
-    {0, "<svg", "an SVG drawing"},
-    {0, "<?xml", "an XML document"},
-    {0, "<!DOCTYPE", "an HTML page"},
-    {0, "<html", "an HTML page"},
-    {0, "version https://git-lfs", "a Git LFS pointer, not the file itself"},
+    {AT(0, "GIF8"), "a GIF picture"},
+    {AT(0, "II*\0"), "a TIFF picture"},
+    {AT(0, "MM\0*"), "a TIFF picture"},
+    {AT(0, "II+\0"), "a TIFF picture"},
+    {AT(0, "MM\0+"), "a TIFF picture"},
+    {AT(4, "ftypavif"), "an AVIF picture"},
+    {AT(4, "ftypavis"), "an AVIF picture"},
+    {AT(4, "ftyphei"), "a HEIC picture"},
+    {AT(4, "ftyphev"), "a HEIC picture"},
+    {AT(4, "ftypmif1"), "a HEIC or AVIF picture"},
+    {AT(4, "ftypmsf1"), "a HEIC or AVIF picture"},
+    {AT(0, "\xff\x0a"), "a JPEG XL picture"},
+    {AT(4, "JXL "), "a JPEG XL picture"},
+    {AT(4, "jP  "), "a JPEG 2000 picture"},
+    {AT(0, "\xff\x4f\xff\x51"), "a JPEG 2000 picture"},
+    {AT(0, "8BPS"), "a Photoshop picture"},
+    {AT(0, "\0\0\1\0"), "an ICO picture"},
+    {AT(0, "P3\n"), "a PPM picture"},
+    {AT(0, "P5\n"), "a PGM picture"},
+    {AT(0, "P6\n"), "a PPM picture"},
+    {AT(0, "BM"), "a BMP picture"},
+    {AT(0, "%PDF"), "a PDF document"},
+    {AT(0, "%!PS"), "a PostScript document"},
+    {AT(4, "ftyp"), "a video"},
+    {AT(0, "version https://git-lfs"),
+     "a Git LFS pointer, not the file itself: run 'git lfs pull'"},
 };
+
+static bool begins(const vlmp_image_bytes *in, size_t offset, const char *magic, size_t length)
+{
+    return in->length >= offset + length && memcmp(in->data + offset, magic, length) == 0;
+}
+
+/* The first bytes of a text, past a byte order mark and white space, in lower case. */
+static void text_start(char out[1025], const vlmp_image_bytes *in)
+{
+    size_t at = in->length >= 3 && memcmp(in->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0, n = 0;
+    while (at < in->length && isspace(in->data[at]))
+        at++;
+    for (; at < in->length && in->data[at] != '\0' && n < 1024; at++)
+        out[n++] = (char)tolower(in->data[at]);
+    out[n] = '\0';
+}
+
+static const char *kind_of(const vlmp_image_bytes *in)
+{
+    if (in->length == 0) return "empty";
+    for (size_t i = 0; i < sizeof other_kinds / sizeof *other_kinds; i++)
+        if (begins(in, other_kinds[i].offset, other_kinds[i].magic, other_kinds[i].length))
+            return other_kinds[i].kind;
+    char text[1025];
+    text_start(text, in);
+    if (text[0] == '<' && strstr(text, "<svg") != NULL) return "an SVG picture";
+    if (strncmp(text, "<!doctype html", 14) == 0 || strstr(text, "<html") != NULL)
+        return "an HTML page";
+    return strncmp(text, "<?xml", 5) == 0 ? "an XML document" : "of an unknown kind";
+}
 
 static int fail_kind(const vlmp_image_bytes *in, vlmp_error *err)
 {
-    const char *kind = "of an unknown kind";
-    if (in->length == 0) kind = "empty";
-    for (size_t i = 0; i < sizeof other_kinds / sizeof *other_kinds; i++) {
-        size_t length = strlen(other_kinds[i].magic), offset = other_kinds[i].offset;
-        if (in->length >= offset + length &&
-            memcmp(in->data + offset, other_kinds[i].magic, length) == 0) {
-            kind = other_kinds[i].kind;
-            break;
-        }
-    }
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: the file is %s; pictures must be PNG or JPEG, convert it", in->name,
-                     kind);
+    const char *kind = kind_of(in);
+    bool picture = strstr(kind, "picture") != NULL;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the file is %s; %s", in->name, kind,
+                     picture ? "convert it to PNG" : "pictures must be PNG, JPEG or WebP");
 }
 
 int vlmp_image_decode(vlmp_image *out, const void *bytes, size_t length, const char *name,
-                      const vlmp_image_limits *limits, vlmp_error *err)
+                      const vlmp_image_options *options, vlmp_image_report *report, vlmp_error *err)
 {
-    static const unsigned char png_magic[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    static const unsigned char jpeg_magic[3] = {0xff, 0xd8, 0xff};
-    vlmp_image_bytes in = {name, bytes, length, limits ? limits : &vlmp_image_default_limits};
+    vlmp_image_options o = options != NULL ? *options : (vlmp_image_options){0};
+    vlmp_image_report unwanted;
+    if (report == NULL) report = &unwanted;
+    vlmp_image_bytes in = {.name = name,
+                           .data = bytes,
+                           .length = length,
+                           .limits = o.limits != NULL ? o.limits : &vlmp_image_default_limits,
+                           .alpha = o.alpha,
+                           .strict = o.strict,
+                           .report = report};
     int orientation = 1, status;
     *out = (vlmp_image){0};
-    if (length >= sizeof png_magic && memcmp(bytes, png_magic, sizeof png_magic) == 0)
+    *report = (vlmp_image_report){0};
+    if (begins(&in, 0, "\x89PNG\r\n\x1a\n", 8))
         status = vlmp_png_decode(out, &orientation, &in, err);
-    else if (length >= sizeof jpeg_magic && memcmp(bytes, jpeg_magic, sizeof jpeg_magic) == 0)
+    else if (begins(&in, 0, "\xff\xd8\xff", 3))
         status = vlmp_jpeg_decode(out, &orientation, &in, err);
+    else if (begins(&in, 0, "RIFF", 4) && begins(&in, 8, "WEBP", 4))
+        status = vlmp_webp_decode(out, &orientation, &in, err);
     else
         return fail_kind(&in, err);
     if (status == VLMP_OK) status = apply_orientation(out, orientation, &in, err);
@@ -154,16 +242,18 @@ int vlmp_image_decode(vlmp_image *out, const void *bytes, size_t length, const c
     return status;
 }
 
-int vlmp_image_load(vlmp_image *out, const char *path, const vlmp_image_limits *limits,
-                    vlmp_error *err)
+int vlmp_image_load(vlmp_image *out, const char *path, const vlmp_image_options *options,
+                    vlmp_image_report *report, vlmp_error *err)
 {
-    uint64_t max_bytes = (limits ? limits : &vlmp_image_default_limits)->max_file_bytes;
+    const vlmp_image_limits *limits = &vlmp_image_default_limits;
+    if (options != NULL && options->limits != NULL) limits = options->limits;
+    uint64_t max_bytes = limits->max_file_bytes;
     char *bytes;
     size_t length;
     *out = (vlmp_image){0};
     VLMP_TRY(
         vlmp_file_read(&bytes, &length, path, max_bytes > SIZE_MAX ? SIZE_MAX : max_bytes, err));
-    int status = vlmp_image_decode(out, bytes, length, path, limits, err);
+    int status = vlmp_image_decode(out, bytes, length, path, options, report, err);
     free(bytes);
     return status;
 }

@@ -10,11 +10,12 @@
 #define HEAD        (8 * (2 + VLMP_MAX_RANK)) /* bytes: dtype, rank, shape, little-endian */
 #define KIND_TENSOR 1
 #define KIND_STEP   2
+#define KIND_NOTE   3
 
 typedef struct {
     vlmp_sink base; /* first */
     vlmp_journal *journal;
-    char *record; /* what record() gave last */
+    char *text; /* what record() or noted() gave last */
 } journal_sink;
 
 static void put_head(unsigned char head[HEAD], const vlmp_tensor *tensor)
@@ -54,26 +55,49 @@ static int sink_put(vlmp_sink *self, const vlmp_tensor *tensor, vlmp_error *err)
                                HEAD, tensor->data, bytes, err);
 }
 
-static int sink_commit(vlmp_sink *self, const char *step, const char *record, vlmp_error *err)
+static int commit_text(vlmp_sink *self, uint32_t kind, const char *name, const char *text,
+                       vlmp_error *err)
 {
     vlmp_journal *journal = ((journal_sink *)self)->journal;
-    VLMP_TRY(vlmp_journal_append(journal, KIND_STEP, step, NULL, 0, record, strlen(record), err));
+    VLMP_TRY(vlmp_journal_append(journal, kind, name, NULL, 0, text, strlen(text), err));
     return vlmp_journal_commit(journal, err);
 }
 
-static const char *sink_record(vlmp_sink *self, const char *step)
+static int sink_commit(vlmp_sink *self, const char *step, const char *record, vlmp_error *err)
+{
+    return commit_text(self, KIND_STEP, step, record, err);
+}
+
+static int sink_note(vlmp_sink *self, const char *name, const char *text, vlmp_error *err)
+{
+    return commit_text(self, KIND_NOTE, name, text, err);
+}
+
+static int read_text(vlmp_sink *self, uint32_t kind, const char *name, const char **text,
+                     vlmp_error *err)
 {
     journal_sink *sink = (journal_sink *)self;
-    const vlmp_journal_record *record = vlmp_journal_find(sink->journal, KIND_STEP, step);
-    free(sink->record);
-    sink->record = record != NULL ? vlmp_calloc((size_t)record->length + 1, 1) : NULL;
-    vlmp_error err = {0};
-    if (sink->record != NULL && vlmp_journal_read(sink->journal, record, 0, sink->record,
-                                                  (size_t)record->length, &err) != VLMP_OK) {
-        free(sink->record);
-        sink->record = NULL;
-    }
-    return sink->record;
+    *text = NULL;
+    free(sink->text);
+    sink->text = NULL;
+    const vlmp_journal_record *record = vlmp_journal_find(sink->journal, kind, name);
+    if (record == NULL) return VLMP_OK;
+    size_t length = (size_t)record->length;
+    sink->text = vlmp_calloc(length + 1, 1);
+    if (sink->text == NULL) return vlmp_fail_memory(err, name);
+    VLMP_TRY(vlmp_journal_read(sink->journal, record, 0, sink->text, length, err));
+    *text = sink->text;
+    return VLMP_OK;
+}
+
+static int sink_record(vlmp_sink *self, const char *step, const char **record, vlmp_error *err)
+{
+    return read_text(self, KIND_STEP, step, record, err);
+}
+
+static int sink_noted(vlmp_sink *self, const char *name, const char **text, vlmp_error *err)
+{
+    return read_text(self, KIND_NOTE, name, text, err);
 }
 
 /* The record of a tensor and what its head says. */
@@ -119,7 +143,7 @@ int vlmp_journal_sink_open(vlmp_sink **out, const char *path, const char *identi
     *out = NULL;
     journal_sink *sink = vlmp_calloc(1, sizeof *sink);
     if (sink == NULL) return vlmp_fail_memory(err, path);
-    sink->base = (vlmp_sink){sink_put, sink_commit, sink_record, sink_get};
+    sink->base = (vlmp_sink){sink_put, sink_commit, sink_record, sink_note, sink_noted, sink_get};
     int status = vlmp_journal_open(&sink->journal, path, identity, mode, err);
     if (status != VLMP_OK) {
         free(sink);
@@ -134,7 +158,7 @@ void vlmp_journal_sink_close(vlmp_sink *self)
     if (self == NULL) return;
     journal_sink *sink = (journal_sink *)self;
     vlmp_journal_close(sink->journal);
-    free(sink->record);
+    free(sink->text);
     free(sink);
 }
 

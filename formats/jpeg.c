@@ -24,7 +24,9 @@ typedef struct {
     uint8_t *row; /* one output row of gray or CMYK */
     unsigned char *exif;
     int orientation;
-    int status; /* of our own checks */
+    bool has_rows; /* all of them */
+    bool at_end;   /* all bytes are used up */
+    int status;    /* of our own checks */
     vlmp_error *err;
 } reader;
 
@@ -35,15 +37,28 @@ static void on_error(j_common_ptr cinfo)
     longjmp(r->jump, 1);
 }
 
-/* libjpeg fills what a damaged file lacks with gray and goes on; here damage is an error. Harmless
- * are an unknown JFIF version or Adobe transform, and stray bytes before a marker. */
+/* libjpeg goes on after damage, and so does Pillow. Harmless are an unknown JFIF version or Adobe
+ * transform; numbers of a baseline scan header that mean nothing are worth a notice. */
 static void on_message(j_common_ptr cinfo, int level)
 {
+    reader *r = cinfo->client_data;
     int code = cinfo->err->msg_code;
-    if (level >= 0 || code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM ||
-        code == JWRN_EXTRANEOUS_DATA)
-        return;
-    on_error(cinfo);
+    if (level >= 0 || code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM) return;
+    cinfo->err->format_message(cinfo, r->message);
+    if (code == JWRN_NOT_SEQUENTIAL)
+        vlmp_image_notice(r->in, "%s", r->message);
+    else if ((r->status = vlmp_image_damage(r->in, r->err, "%s", r->message)) != VLMP_OK)
+        longjmp(r->jump, 1);
+}
+
+/* Called when all bytes are used up. Pillow refuses such a file if rows are missing, where libjpeg
+ * would show gray; without an end marker the last rows are. */
+static boolean on_end(j_decompress_ptr cinfo)
+{
+    reader *r = cinfo->client_data;
+    r->at_end = true;
+    snprintf(r->message, sizeof r->message, "the file ends before its end marker");
+    longjmp(r->jump, 1);
 }
 
 static void no_output(j_common_ptr cinfo)
@@ -103,13 +118,6 @@ static int check_header(reader *r)
     return VLMP_OK;
 }
 
-/* a·b/255, rounded */
-static unsigned mul_255(unsigned a, unsigned b)
-{
-    unsigned t = a * b + 128;
-    return ((t >> 8) + t) >> 8;
-}
-
 /* Four components are taken as Adobe stores them, inverted: r->row holds 255 − C, M, Y, K. */
 static void convert_row(uint8_t *out, const uint8_t *row, int width, int components)
 {
@@ -120,7 +128,7 @@ static void convert_row(uint8_t *out, const uint8_t *row, int width, int compone
         }
         unsigned white = row[3];
         for (int i = 0; i < 3; i++)
-            out[i] = (uint8_t)(white - mul_255(255u - row[i], white));
+            out[i] = (uint8_t)(white - vlmp_div_255((255u - row[i]) * white));
     }
 }
 
@@ -136,9 +144,27 @@ static void read_rows(reader *r)
     }
 }
 
+static bool is_unsupported(const struct jpeg_error_mgr *errors)
+{
+    static const int codes[] = {JERR_SOF_UNSUPPORTED, JERR_BAD_PRECISION,
+                                JERR_ARITH_NOTIMPL,   JERR_CONVERSION_NOTIMPL,
+                                JERR_CCIR601_NOTIMPL, JERR_FRACT_SAMPLE_NOTIMPL,
+                                JERR_COMPONENT_COUNT, JERR_NOTIMPL,
+                                JERR_NOT_COMPILED,    JERR_EMPTY_IMAGE};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (errors->msg_code == codes[i]) return true;
+    return errors->msg_code == JERR_UNKNOWN_MARKER && errors->msg_parm.i[0] == 0xf7; /* JPEG-LS */
+}
+
 static int fail_decoding(reader *r)
 {
+    if (r->status != VLMP_OK) return r->status;
+    if (r->has_rows && r->at_end) return vlmp_image_damage(r->in, r->err, "%s", r->message);
     if (r->errors.msg_code == JERR_OUT_OF_MEMORY) return vlmp_fail_memory(r->err, r->in->name);
+    if (is_unsupported(&r->errors))
+        return vlmp_fail(r->err, VLMP_ERR_INPUT,
+                         "%s: a kind of JPEG that is not supported (%s); convert it to PNG",
+                         r->in->name, r->message);
     return vlmp_fail(r->err, VLMP_ERR_INPUT, "%s: damaged JPEG: %s", r->in->name, r->message);
 }
 
@@ -150,6 +176,7 @@ static int run(reader *r)
     r->cinfo.client_data = r;
     r->cinfo.progress = &r->progress;
     jpeg_mem_src(&r->cinfo, r->in->data, (unsigned long)r->in->length);
+    r->cinfo.src->fill_input_buffer = on_end;
     jpeg_save_markers(&r->cinfo, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(&r->cinfo, TRUE);
     if ((r->status = check_header(r)) != VLMP_OK) return r->status;
@@ -157,7 +184,9 @@ static int run(reader *r)
     if (r->status != VLMP_OK) return r->status;
     jpeg_start_decompress(&r->cinfo);
     read_rows(r);
-    return VLMP_OK; /* all pixels are there; a missing end marker does not matter */
+    r->has_rows = true;
+    jpeg_finish_decompress(&r->cinfo);
+    return VLMP_OK;
 }
 
 int vlmp_jpeg_decode(vlmp_image *out, int *orientation, const vlmp_image_bytes *in, vlmp_error *err)

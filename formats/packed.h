@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/st_hash.h"
 #include "src/base/error.h"
 #include "src/base/memory.h"
 #include "src/base/sha256.h"
@@ -17,12 +18,9 @@
  * The source's path is as given; close with (*out)->close(*out). */
 int vlmp_packed_open(vlmp_source **out, const char *path, vlmp_error *err);
 
-/* done of total bytes are checked. Return non-zero to stop (VLMP_ERR_INTERRUPTED). */
-typedef int vlmp_packed_progress(void *arg, uint64_t done, uint64_t total);
-
 /* Reads every byte: the hash of each tensor and file, scales finite and above zero, padding bits
  * zero. source is from vlmp_packed_open; progress may be NULL. */
-int vlmp_packed_verify(const vlmp_source *source, vlmp_packed_progress *progress, void *arg,
+int vlmp_packed_verify(const vlmp_source *source, vlmp_st_progress *progress, void *arg,
                        vlmp_error *err);
 
 /* A metadata value ("vlmp.recipe", "vlmp.provenance", "vlmp.decisions": JSON texts), NULL when

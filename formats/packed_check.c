@@ -11,47 +11,6 @@ void vlmp_packed_where(const vlmp_packed *p, const char *key, char out[1024])
     snprintf(out, 1024, "%.900s: metadata '%.80s'", p->base.path, key);
 }
 
-static int bad_entry(const vlmp_packed *p, const char *name, const char *what, vlmp_error *err)
-{
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: metadata 'vlmp.tensors': '%.200s' %s; the file is damaged, make it again",
-                     p->base.path, name, what);
-}
-
-static bool is_hash(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
-}
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
-}
-
-/* The entries sorted by name: lists of cJSON are linked, a look-up by key in a loop is quadratic.
- */
-static int sort_entries(const vlmp_packed *p, const cJSON ***out, vlmp_error *err)
-{
-    *out = NULL;
-    if (!cJSON_IsObject(p->tensor_list)) return bad_entry(p, "it", "is not an object", err);
-    size_t count = 0;
-    for (const cJSON *item = p->tensor_list->child; item != NULL; item = item->next)
-        count++;
-    if (count != p->file.count)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: metadata 'vlmp.tensors' lists %zu tensors, the header %zu; the file is "
-            "damaged, make it again",
-            p->base.path, count, p->file.count);
-    *out = vlmp_alloc(count, sizeof **out);
-    if (*out == NULL) return vlmp_fail_memory(err, p->base.path);
-    size_t n = 0;
-    for (const cJSON *item = p->tensor_list->child; item != NULL; item = item->next)
-        (*out)[n++] = item;
-    if (n > 0) qsort(*out, n, sizeof **out, by_key);
-    return VLMP_OK;
-}
-
 static int check_alignment(const vlmp_packed *p, const vlmp_st_tensor *t, vlmp_error *err)
 {
     size_t at = p->file.data_start + (size_t)t->begin, bytes = (size_t)(t->end - t->begin);
@@ -69,16 +28,16 @@ static int add_tensor(vlmp_packed *p, const vlmp_st_tensor *from, const cJSON *e
 {
     char where[1024];
     vlmp_packed_where(p, "vlmp.tensors", where);
-    const char *source, *hash;
+    const char *source;
     bool unused;
     VLMP_TRY(vlmp_json_string(entry, "source", NULL, &source, where, err));
-    VLMP_TRY(vlmp_json_string(entry, "sha256", "", &hash, where, err));
     VLMP_TRY(vlmp_json_bool(entry, "unused", false, &unused, where, err));
-    if (!is_hash(hash)) return bad_entry(p, from->name, "has no SHA-256", err);
-    p->hashes[from - p->file.tensors] = hash;
     VLMP_TRY(check_alignment(p, from, err));
     if (vlmp_packed_is_file(from->name)) return VLMP_OK;
-    if (source == NULL) return bad_entry(p, from->name, "has no source name", err);
+    if (source == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: '%.200s' has no source name; the file is damaged, make it again",
+                         where, from->name);
     vlmp_tensor *tensor = &p->table.tensors[p->table.count++];
     *tensor = (vlmp_tensor){
         .name = from->name,
@@ -108,19 +67,14 @@ int vlmp_packed_read_tensors(vlmp_packed *p, vlmp_error *err)
                          "file again",
                          p->base.path, p->file.data_start, VLMP_ALIGN);
     const cJSON **entries;
-    VLMP_TRY(sort_entries(p, &entries, err));
     size_t count = p->file.count;
-    p->hashes = vlmp_calloc(count, sizeof *p->hashes);
-    p->table.tensors = vlmp_alloc(count, sizeof *p->table.tensors);
-    int status = VLMP_OK;
-    if (p->hashes == NULL || p->table.tensors == NULL) status = vlmp_fail_memory(err, p->base.path);
-    for (size_t i = 0; i < count && status == VLMP_OK; i++) {
-        const vlmp_st_tensor *tensor = &p->file.tensors[p->file.by_name[i]];
-        if (strcmp(tensor->name, entries[i]->string) != 0)
-            status = bad_entry(p, tensor->name, "is not listed", err);
-        else
-            status = add_tensor(p, tensor, entries[i], err);
+    int status = vlmp_st_read_hashes(&p->file, p->tensor_list, &entries, &p->hashes, err);
+    if (status == VLMP_OK) {
+        p->table.tensors = vlmp_alloc(count, sizeof *p->table.tensors);
+        if (p->table.tensors == NULL) status = vlmp_fail_memory(err, p->base.path);
     }
+    for (size_t i = 0; i < count && status == VLMP_OK; i++)
+        status = add_tensor(p, &p->file.tensors[p->file.by_name[i]], entries[i], err);
     free(entries);
     VLMP_TRY(status);
     if (p->table.count > 0)

@@ -44,28 +44,3 @@ int vlmp_packed_order(const vlmp_tensor *a, const vlmp_tensor *b)
     int width = (int)vlmp_dtype_size(b->dtype) - (int)vlmp_dtype_size(a->dtype);
     return width != 0 ? width : strcmp(a->name, b->name);
 }
-
-int vlmp_packed_header_hash(const unsigned char *bytes, size_t length, size_t at,
-                            char hex[VLMP_SHA256_HEX], vlmp_error *err)
-{
-    static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
-    vlmp_sha256_update(hash, bytes, at);
-    vlmp_sha256_update(hash, zeros, 64);
-    vlmp_sha256_update(hash, bytes + at + 64, length - at - 64);
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
-}
-
-size_t vlmp_packed_header_hash_at(const unsigned char *bytes, size_t length)
-{
-    /* Inside a string value a quote is escaped, so this text can only be the key itself. */
-    static const char key[] = "\"vlmp.header\":\"";
-    const size_t key_length = sizeof key - 1;
-    const unsigned char *hit = memmem(bytes, length, key, key_length);
-    if (hit == NULL) return 0;
-    size_t at = (size_t)(hit - bytes) + key_length;
-    if (length - at < 65 || bytes[at + 64] != '"') return 0;
-    return memmem(bytes + at, length - at, key, key_length) == NULL ? at : 0;
-}

@@ -24,11 +24,3 @@ unsigned vlmp_packed_features_of(const vlmp_packed_linear *linear); /* bit i: fe
 int vlmp_packed_order(const vlmp_tensor *a, const vlmp_tensor *b);
 
 bool vlmp_packed_is_file(const char *name);
-
-/* vlmp.header: SHA-256 over the first `length` bytes of the file (length field, header, padding)
- * with the 64 digits of the hash itself, which stand at byte `at`, taken as '0'. */
-int vlmp_packed_header_hash(const unsigned char *bytes, size_t length, size_t at,
-                            char hex[VLMP_SHA256_HEX], vlmp_error *err);
-
-/* The byte of the first digit of vlmp.header's value; 0 when it is not there exactly once. */
-size_t vlmp_packed_header_hash_at(const unsigned char *bytes, size_t length);

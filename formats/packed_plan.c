@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "formats/packed_layout.h"
+#include "src/base/utf8.h"
 #include "src/model/names.h"
 
 static int grow(void **list, size_t *capacity, size_t count, size_t size, vlmp_error *err)
@@ -26,14 +27,30 @@ static int add_tensor(vlmp_packed_plan *plan, const vlmp_tensor *tensor, vlmp_er
     return status;
 }
 
+/* A file's name becomes a tensor's, which every reader of the format must accept. */
+static int check_file_name(const vlmp_packed_plan *plan, const char *name, vlmp_error *err)
+{
+    size_t length = strlen(name);
+    const char *fault = NULL;
+    if (vlmp_utf8_check(name, length) != length) fault = "is not UTF-8";
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) fault = "has a control character";
+    if (fault == NULL) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s/%s: the file's name %s and cannot be stored in a packed file; rename or "
+                     "remove the file",
+                     plan->source->path, name, fault);
+}
+
 static int add_file(vlmp_packed_plan *plan, const char *name, vlmp_error *err)
 {
+    VLMP_TRY(check_file_name(plan, name, err));
     char full[512];
     int length = snprintf(full, sizeof full, "%s%s", VLMP_PACKED_FILE_PREFIX, name);
     if (length < 0 || (size_t)length >= sizeof full)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the file name '%.80s…' is too long; rename it",
                          plan->source->path, name);
-    vlmp_tensor tensor = {.dtype = VLMP_U8, .rank = 1, .source_name = name, .file = name};
+    vlmp_tensor tensor = {.dtype = VLMP_U8, .rank = 1, .file = name};
     tensor.data = (const unsigned char *)plan->source->file(plan->source, name, &tensor.bytes);
     tensor.shape[0] = (int64_t)tensor.bytes;
     tensor.name = vlmp_arena_copy(&plan->arena, full, (size_t)length);

@@ -136,25 +136,6 @@ static int check_version(const vlmp_packed *p, vlmp_error *err)
     return status;
 }
 
-/* One flipped bit anywhere in the header is found here, before any of it is believed. */
-static int check_header_hash(const vlmp_packed *p, vlmp_error *err)
-{
-    const unsigned char *bytes = p->file.map.data;
-    size_t length = p->file.data_start, at = vlmp_packed_header_hash_at(bytes, length);
-    if (at == 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: no readable 'vlmp.header' hash in the header; the file is damaged, "
-                         "copy it again",
-                         p->base.path);
-    char hex[VLMP_SHA256_HEX];
-    VLMP_TRY(vlmp_packed_header_hash(bytes, length, at, hex, err));
-    if (memcmp(hex, bytes + at, 64) == 0) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: bytes 0 … %zu: the header does not match its hash; the file is damaged, "
-                     "copy it again",
-                     p->base.path, length - 1);
-}
-
 static int read_file_list(vlmp_packed *p, vlmp_error *err)
 {
     size_t prefix = strlen(VLMP_PACKED_FILE_PREFIX), count = 1;
@@ -187,7 +168,7 @@ static int read_file_list(vlmp_packed *p, vlmp_error *err)
 static int read_all(vlmp_packed *p, vlmp_error *err)
 {
     VLMP_TRY(check_version(p, err));
-    VLMP_TRY(check_header_hash(p, err));
+    VLMP_TRY(vlmp_st_check_header(&p->file, err));
     VLMP_TRY(read_file_list(p, err));
     VLMP_TRY(note_json(p, "vlmp.tensors", &p->tensor_list, err));
     VLMP_TRY(vlmp_packed_read_tensors(p, err));

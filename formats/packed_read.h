@@ -4,6 +4,7 @@
 #include "formats/packed_layout.h"
 #include "formats/safetensors.h"
 #include "formats/source_files.h"
+#include "formats/st_hash.h"
 #include "formats/tensor_table.h"
 #include "src/base/json.h"
 

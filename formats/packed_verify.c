@@ -5,45 +5,7 @@
 
 #include "formats/packed_read.h"
 #include "src/base/half.h"
-
-typedef struct {
-    const vlmp_packed *p;
-    vlmp_packed_progress *progress;
-    void *arg;
-    uint64_t done;
-    uint64_t total;
-} check;
-
-static int report(check *c, uint64_t bytes, vlmp_error *err)
-{
-    c->done += bytes;
-    if (c->progress == NULL) return VLMP_OK;
-    int status = c->progress(c->arg, c->done, c->total);
-    if (status == VLMP_OK) return VLMP_OK;
-    return vlmp_fail(err, status, "%s: the check was interrupted at byte %llu", c->p->base.path,
-                     (unsigned long long)c->done);
-}
-
-static int check_hash(check *c, size_t index, vlmp_error *err)
-{
-    const vlmp_safetensors *file = &c->p->file;
-    const vlmp_st_tensor *t = &file->tensors[index];
-    vlmp_tensor tensor = {
-        .name = t->name,
-        .file_offset = file->data_start + t->begin,
-        .data = vlmp_safetensors_data(file, t),
-        .bytes = (size_t)(t->end - t->begin),
-    };
-    char hex[VLMP_SHA256_HEX];
-    VLMP_TRY(vlmp_tensor_sha256(&c->p->base, &tensor, hex, err));
-    if (strcmp(hex, c->p->hashes[index]) == 0) return report(c, tensor.bytes, err);
-    return vlmp_fail(
-        err, VLMP_ERR_INPUT,
-        "%s: tensor '%.200s' at bytes %llu … %llu does not match its SHA-256; the file "
-        "is damaged, copy it again",
-        c->p->base.path, t->name, (unsigned long long)tensor.file_offset,
-        (unsigned long long)(tensor.file_offset + tensor.bytes));
-}
+#include "src/model/finite.h"
 
 static int check_scales(const vlmp_packed *p, const vlmp_packed_linear *linear,
                         const vlmp_tensor *scales, vlmp_error *err)
@@ -99,33 +61,13 @@ static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, 
     return check_padding(p, tensors[2], shape.groups * bits, err);
 }
 
-static int check_digest(const vlmp_packed *p, vlmp_error *err)
-{
-    char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(p->table.count, sizeof *hashes);
-    if (hashes == NULL) return vlmp_fail_memory(err, p->base.path);
-    for (size_t i = 0; i < p->table.count; i++) {
-        const vlmp_st_tensor *t = vlmp_safetensors_find(&p->file, p->table.tensors[i].name);
-        memcpy(hashes[i], p->hashes[t - p->file.tensors], VLMP_SHA256_HEX);
-    }
-    char hex[VLMP_SHA256_HEX];
-    int status = vlmp_tensor_table_digest(&p->table, hashes, hex, err);
-    free(hashes);
-    VLMP_TRY(status);
-    if (strcmp(hex, p->base.digest) == 0) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: 'vlmp.digest' does not match the tensors' hashes; make the file again",
-                     p->base.path);
-}
-
-int vlmp_packed_verify(const vlmp_source *source, vlmp_packed_progress *progress, void *arg,
+int vlmp_packed_verify(const vlmp_source *source, vlmp_st_progress *progress, void *arg,
                        vlmp_error *err)
 {
     const vlmp_packed *p = vlmp_as_packed(source);
-    check c = {.p = p, .progress = progress, .arg = arg};
-    c.total = p->file.map.length - p->file.data_start;
-    for (size_t i = 0; i < p->file.count; i++)
-        VLMP_TRY(check_hash(&c, i, err));
+    VLMP_TRY(vlmp_st_check_tensors(&p->file, p->hashes, progress, arg, err));
     for (size_t i = 0; i < p->linear_count; i++)
         VLMP_TRY(check_linear(p, &p->linears[i], err));
-    return check_digest(p, err);
+    VLMP_TRY(vlmp_source_check_finite(source, err));
+    return vlmp_st_check_digest(&p->file, p->hashes, &p->table, p->base.digest, err);
 }

@@ -4,16 +4,14 @@
 
 #include "formats/packed_layout.h"
 #include "formats/safetensors_write.h"
+#include "formats/st_header.h"
 #include "formats/tensor_table.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/base/utf8.h"
+#include "src/base/outfile.h"
 #include "src/model/names.h"
 
 #define PIECE       ((size_t)1 << 20) /* bytes moved at a time */
 #define FIXED_PAIRS 8
-
-static const char no_hash[] = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /* A file in the making. */
 typedef struct {
@@ -65,8 +63,8 @@ static int draft_init(draft *d, const vlmp_packed_plan *plan, const vlmp_packed_
         qsort(d->linears, plan->linear_count, sizeof *d->linears, by_computation);
     }
     for (size_t i = 0; i < count; i++)
-        memcpy(d->hashes[i], no_hash, sizeof no_hash);
-    memcpy(d->digest, no_hash, sizeof no_hash);
+        memcpy(d->hashes[i], VLMP_ST_NO_HASH, VLMP_SHA256_HEX);
+    memcpy(d->digest, VLMP_ST_NO_HASH, VLMP_SHA256_HEX);
     return VLMP_OK;
 }
 
@@ -106,28 +104,6 @@ static void put_linears(vlmp_json_writer *w, const draft *d)
     vlmp_json_close(w, '}');
 }
 
-static void put_tensors(vlmp_json_writer *w, const draft *d)
-{
-    vlmp_json_open(w, '{');
-    for (size_t i = 0; i < d->plan->tensor_count; i++) {
-        const vlmp_tensor *tensor = &d->tensors[i];
-        vlmp_json_key(w, tensor->name);
-        vlmp_json_open(w, '{');
-        if (!vlmp_packed_is_file(tensor->name)) {
-            vlmp_json_key(w, "source");
-            vlmp_json_put_string(w, tensor->source_name);
-        }
-        vlmp_json_key(w, "sha256");
-        vlmp_json_put_string(w, d->hashes[i]);
-        if (tensor->unused) {
-            vlmp_json_key(w, "unused");
-            vlmp_json_put_bool(w, true);
-        }
-        vlmp_json_close(w, '}');
-    }
-    vlmp_json_close(w, '}');
-}
-
 /* Bytes that a text takes in a JSON string, without the quotes. */
 static size_t quoted_length(const char *text, size_t length, bool *failed)
 {
@@ -158,7 +134,7 @@ static void put_header(draft *d, vlmp_json_writer lists[3], vlmp_st_pair *pairs)
     pairs[n++] = (vlmp_st_pair){"format", "pt", 2};
     pairs[n++] = (vlmp_st_pair){"vlmp.version", VLMP_PACKED_VERSION, 1};
     pairs[n++] = (vlmp_st_pair){"vlmp.requires", lists[0].out.data, lists[0].out.length};
-    pairs[n++] = (vlmp_st_pair){"vlmp.header", no_hash, 64};
+    pairs[n++] = (vlmp_st_pair){"vlmp.header", VLMP_ST_NO_HASH, 64};
     pairs[n++] = (vlmp_st_pair){"vlmp.digest", d->digest, 64};
     pairs[n++] = (vlmp_st_pair){"vlmp.config", config, length};
     pairs[n++] = (vlmp_st_pair){"vlmp.linears", lists[1].out.data, lists[1].out.length};
@@ -182,6 +158,23 @@ static void put_header(draft *d, vlmp_json_writer lists[3], vlmp_st_pair *pairs)
         d->header.data[i] = (char)((uint64_t)(end - 8) >> 8 * i);
 }
 
+/* What is written must be read again: the reader's own scan is the judge, before any work. */
+static int check_readable(const draft *d, vlmp_error *err)
+{
+    vlmp_error refused = {0};
+    vlmp_safetensors file = {0};
+    file.path = vlmp_arena_copy(&file.arena, "header", strlen("header"));
+    int status;
+    if (file.path == NULL)
+        status = vlmp_fail_memory(&refused, "header of a packed file");
+    else
+        status = vlmp_st_scan_header(&file, d->header.data + 8, d->header.length - 8, &refused);
+    vlmp_safetensors_close(&file);
+    if (status != VLMP_ERR_INPUT) return vlmp_fail_tried(err, &refused);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: cannot be packed, no program would read it: %.700s",
+                     d->plan->source->path, refused.message);
+}
+
 /* d->header from the rest, its own hash included. */
 static int build_header(draft *d, vlmp_error *err)
 {
@@ -191,7 +184,7 @@ static int build_header(draft *d, vlmp_error *err)
     memset(lists, 0, sizeof lists);
     put_requires(&lists[0], d);
     put_linears(&lists[1], d);
-    put_tensors(&lists[2], d);
+    vlmp_st_put_hashes(&lists[2], d->tensors, d->hashes, d->plan->tensor_count);
     vlmp_st_pair *pairs = vlmp_alloc(FIXED_PAIRS + d->entry_count, sizeof *pairs);
     bool failed = pairs == NULL;
     for (int i = 0; i < 3; i++)
@@ -207,19 +200,8 @@ static int build_header(draft *d, vlmp_error *err)
     if (d->header.length - 8 > VLMP_ST_MAX_HEADER)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
                          d->plan->source->path, d->header.length - 8);
-    size_t valid = vlmp_utf8_check(d->header.data + 8, d->header.length - 8);
-    if (valid < d->header.length - 8)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: a name or the metadata is not valid UTF-8 near '%.40s'",
-                         d->plan->source->path, d->header.data + 8 + (valid < 40 ? 0 : valid - 40));
-    char hex[VLMP_SHA256_HEX];
-    unsigned char *bytes = (unsigned char *)d->header.data;
-    size_t at = vlmp_packed_header_hash_at(bytes, d->header.length);
-    if (at == 0)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "the metadata key 'vlmp.header' is reserved");
-    VLMP_TRY(vlmp_packed_header_hash(bytes, d->header.length, at, hex, err));
-    memcpy(d->header.data + at, hex, 64);
-    return VLMP_OK;
+    VLMP_TRY(check_readable(d, err));
+    return vlmp_st_seal_header((unsigned char *)d->header.data, d->header.length, err);
 }
 
 int vlmp_packed_size(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
@@ -256,17 +238,17 @@ static int write_tensor(const draft *d, size_t index, vlmp_outfile *file, unsign
                         vlmp_packed_read_fn *read, void *arg, vlmp_error *err)
 {
     const vlmp_tensor *tensor = &d->tensors[index];
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     int status = VLMP_OK;
     for (size_t at = 0; at < tensor->bytes && status == VLMP_OK; at += PIECE) {
         size_t length = tensor->bytes - at < PIECE ? tensor->bytes - at : PIECE;
         status = get_piece(d, tensor, at, piece, length, read, arg, err);
         if (status != VLMP_OK) break;
-        vlmp_sha256_update(hash, piece, length);
+        vlmp_sha256_update(&hash, piece, length);
         status = vlmp_outfile_write(file, piece, length, err);
     }
-    vlmp_sha256_finish(hash, d->hashes[index]);
+    vlmp_sha256_finish(&hash, d->hashes[index]);
     return status;
 }
 
@@ -275,14 +257,7 @@ static int compute_digest(draft *d, vlmp_error *err)
     size_t count = 0;
     while (count < d->plan->tensor_count && !vlmp_packed_is_file(d->tensors[count].name))
         count++; /* files are last */
-    vlmp_tensor_table table = {.count = count};
-    table.tensors = vlmp_alloc(count, sizeof *table.tensors);
-    if (table.tensors == NULL) return vlmp_fail_memory(err, "list of tensors");
-    if (count > 0) memcpy(table.tensors, d->tensors, count * sizeof *table.tensors);
-    int status = vlmp_tensor_table_index(&table, err);
-    if (status == VLMP_OK) status = vlmp_tensor_table_digest(&table, d->hashes, d->digest, err);
-    vlmp_tensor_table_free(&table);
-    return status;
+    return vlmp_tensors_digest(d->tensors, d->hashes, count, d->digest, err);
 }
 
 /* Over the place that was kept for it: the hashes are known only now. */

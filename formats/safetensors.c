@@ -52,13 +52,15 @@ static int by_offset(const void *a, const void *b)
 
 static int check_size(const vlmp_safetensors *file, const vlmp_st_tensor *t, vlmp_error *err)
 {
-    size_t bytes = vlmp_dtype_size(t->dtype);
-    for (int i = 0; i < t->rank; i++)
-        if (!vlmp_mul_size(bytes, (size_t)t->shape[i], &bytes))
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: header byte %zu: the size of tensor '%.200s' overflows; the "
-                             "file is damaged, download it again",
-                             file->path, t->header_at, t->name);
+    size_t count = 1, bytes;
+    bool good = true;
+    for (int i = 0; i < t->rank && good; i++)
+        good = vlmp_mul_size(count, (size_t)t->shape[i], &count);
+    if (!good || !vlmp_dtype_bytes(t->dtype, count, &bytes))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: header byte %zu: the size of tensor '%.200s' of type %s overflows or "
+                         "is no whole number of bytes; the file is damaged, download it again",
+                         file->path, t->header_at, t->name, vlmp_dtype_name(t->dtype));
     if (t->end - t->begin != bytes)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: header byte %zu: tensor '%.200s' has %llu bytes, its shape and type "
@@ -142,6 +144,29 @@ static int index_names(vlmp_safetensors *file, vlmp_error *err)
     return status;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_metadata(const vlmp_safetensors *file, vlmp_error *err)
+{
+    const char **keys = vlmp_alloc(file->pair_count, sizeof *keys);
+    if (keys == NULL) return vlmp_fail_memory(err, file->path);
+    for (size_t i = 0; i < file->pair_count; i++)
+        keys[i] = file->pairs[i].key;
+    qsort(keys, file->pair_count, sizeof *keys, by_key);
+    int status = VLMP_OK;
+    for (size_t i = 1; i < file->pair_count && status == VLMP_OK; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            status = vlmp_fail(err, VLMP_ERR_INPUT,
+                               "%s: the metadata key '%.200s' appears twice; the file is damaged, "
+                               "download it again",
+                               file->path, keys[i]);
+    free(keys);
+    return status;
+}
+
 static int read_header(vlmp_safetensors *file, vlmp_error *err)
 {
     size_t length;
@@ -150,6 +175,7 @@ static int read_header(vlmp_safetensors *file, vlmp_error *err)
     VLMP_TRY(vlmp_st_scan_header(file, (const char *)file->map.data + 8, length, err));
     if (file->count > 0) qsort(file->tensors, file->count, sizeof *file->tensors, by_offset);
     VLMP_TRY(index_names(file, err));
+    VLMP_TRY(check_metadata(file, err));
     return check_layout(file, err);
 }
 

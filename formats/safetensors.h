@@ -11,10 +11,9 @@
 #include "src/base/memory.h"
 #include "src/model/source.h"
 
-#define VLMP_ST_MAX_HEADER   ((size_t)100000000) /* bytes; the reference implementation's limit */
-#define VLMP_ST_MAX_METADATA ((size_t)32 << 20)  /* bytes of all metadata values */
-#define VLMP_ST_MAX_TENSORS  ((size_t)1000000)
-#define VLMP_ST_MAX_NAME     ((size_t)1024) /* bytes */
+#define VLMP_ST_MAX_HEADER  ((size_t)100000000) /* bytes; the reference implementation's limit */
+#define VLMP_ST_MAX_TENSORS ((size_t)1000000)   /* and metadata keys */
+#define VLMP_ST_MAX_NAME    ((size_t)1024)      /* bytes */
 
 typedef struct {
     const char *name; /* no control characters, never empty */
@@ -27,8 +26,8 @@ typedef struct {
 } vlmp_st_tensor;
 
 typedef struct {
-    const char *key;
-    const char *value; /* NUL-terminated */
+    const char *key;   /* may be empty */
+    const char *value; /* NUL-terminated; may hold NUL and control characters */
     size_t length;     /* of value */
 } vlmp_st_pair;
 

@@ -3,18 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/st_hash.h"
 #include "src/base/json.h"
 
 #define PIECE ((size_t)1 << 20) /* bytes asked from a reader at a time */
 
 int vlmp_st_bytes(const vlmp_tensor *tensor, size_t *bytes, vlmp_error *err)
 {
-    *bytes = vlmp_dtype_size(tensor->dtype);
-    for (int i = 0; i < tensor->rank; i++)
-        if (tensor->shape[i] < 0 || !vlmp_mul_size(*bytes, (size_t)tensor->shape[i], bytes))
-            return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%.200s': its size overflows",
-                             tensor->name);
-    return VLMP_OK;
+    size_t count = 1;
+    bool good = true;
+    for (int i = 0; i < tensor->rank && good; i++)
+        good = tensor->shape[i] >= 0 && vlmp_mul_size(count, (size_t)tensor->shape[i], &count);
+    if (good && vlmp_dtype_bytes(tensor->dtype, count, bytes)) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%.200s': its size overflows", tensor->name);
 }
 
 void vlmp_st_put_header(vlmp_buffer *out, const vlmp_st_pair *pairs, size_t pair_count,
@@ -39,32 +40,22 @@ void vlmp_st_put_header(vlmp_buffer *out, const vlmp_st_pair *pairs, size_t pair
         vlmp_json_put_string(&w, vlmp_dtype_name(tensors[i].dtype));
         vlmp_json_key(&w, "shape");
         vlmp_json_open(&w, '[');
-        int64_t bytes = (int64_t)vlmp_dtype_size(tensors[i].dtype);
+        size_t elements = 1, bytes = 0;
         for (int d = 0; d < tensors[i].rank; d++) {
             vlmp_json_put_int(&w, tensors[i].shape[d]);
-            bytes *= tensors[i].shape[d];
+            elements *= (size_t)tensors[i].shape[d];
         }
+        vlmp_dtype_bytes(tensors[i].dtype, elements, &bytes); /* checked by vlmp_st_bytes */
         vlmp_json_close(&w, ']');
         vlmp_json_key(&w, "data_offsets");
         vlmp_json_open(&w, '[');
         vlmp_json_put_int(&w, begin);
-        vlmp_json_put_int(&w, begin += bytes);
+        vlmp_json_put_int(&w, begin += (int64_t)bytes);
         vlmp_json_close(&w, ']');
         vlmp_json_close(&w, '}');
     }
     vlmp_json_close(&w, '}');
     *out = w.out;
-}
-
-/* The reference implementation's order of types, narrow to wide. */
-static int dtype_rank(vlmp_dtype dtype)
-{
-    static const unsigned char ranks[VLMP_DTYPE_COUNT] = {
-        [VLMP_BOOL] = 0, [VLMP_U8] = 1,   [VLMP_I8] = 2,   [VLMP_F8_E5M2] = 3, [VLMP_F8_E4M3] = 4,
-        [VLMP_I16] = 5,  [VLMP_U16] = 6,  [VLMP_F16] = 7,  [VLMP_BF16] = 8,    [VLMP_I32] = 9,
-        [VLMP_U32] = 10, [VLMP_F32] = 11, [VLMP_F64] = 12, [VLMP_I64] = 13,    [VLMP_U64] = 14,
-    };
-    return ranks[dtype];
 }
 
 typedef struct {
@@ -75,8 +66,8 @@ typedef struct {
 static int by_width(const void *a, const void *b)
 {
     const ordered *x = a, *y = b;
-    int rank = dtype_rank(y->tensor.dtype) - dtype_rank(x->tensor.dtype);
-    return rank != 0 ? rank : strcmp(x->tensor.name, y->tensor.name);
+    int width = (int)y->tensor.dtype - (int)x->tensor.dtype; /* the reference's order */
+    return width != 0 ? width : strcmp(x->tensor.name, y->tensor.name);
 }
 
 static int write_tensor(vlmp_outfile *file, const ordered *item, unsigned char *piece,
@@ -100,23 +91,25 @@ static int write_header(vlmp_outfile *file, const ordered *order, size_t count,
     if (tensors == NULL) return vlmp_fail_memory(err, file->path);
     for (size_t i = 0; i < count; i++)
         tensors[i] = order[i].tensor;
-    vlmp_buffer json = {0};
-    vlmp_st_put_header(&json, pairs, pair_count, tensors, count);
+    vlmp_buffer header = {0};
+    vlmp_buffer_append(&header, "\0\0\0\0\0\0\0\0", 8);
+    vlmp_st_put_header(&header, pairs, pair_count, tensors, count);
     free(tensors);
-    while (json.length % 8 != 0 && !json.failed)
-        vlmp_buffer_text(&json, " ");
-    unsigned char prefix[8];
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (unsigned char)((uint64_t)json.length >> 8 * i);
+    while (header.length % 8 != 0 && !header.failed)
+        vlmp_buffer_text(&header, " ");
     int status = VLMP_OK;
-    if (json.failed)
+    if (header.failed)
         status = vlmp_fail_memory(err, file->path);
-    else if (json.length > VLMP_ST_MAX_HEADER)
+    else if (header.length - 8 > VLMP_ST_MAX_HEADER)
         status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: a header of %zu bytes is too large",
-                           file->path, json.length);
-    if (status == VLMP_OK) status = vlmp_outfile_write(file, prefix, sizeof prefix, err);
-    if (status == VLMP_OK) status = vlmp_outfile_write(file, json.data, json.length, err);
-    vlmp_buffer_free(&json);
+                           file->path, header.length - 8);
+    for (int i = 0; i < 8 && status == VLMP_OK; i++)
+        header.data[i] = (char)((uint64_t)(header.length - 8) >> 8 * i);
+    for (size_t i = 0; i < pair_count && status == VLMP_OK; i++)
+        if (strcmp(pairs[i].key, "vlmp.header") == 0)
+            status = vlmp_st_seal_header((unsigned char *)header.data, header.length, err);
+    if (status == VLMP_OK) status = vlmp_outfile_write(file, header.data, header.length, err);
+    vlmp_buffer_free(&header);
     return status;
 }
 
@@ -136,20 +129,27 @@ static int write_all(vlmp_outfile *file, ordered *order, size_t count, const vlm
     return status;
 }
 
+int vlmp_safetensors_put(vlmp_outfile *file, const vlmp_tensor *tensors, size_t tensor_count,
+                         const vlmp_st_pair *pairs, size_t pair_count, vlmp_st_read_fn *read,
+                         void *arg, vlmp_error *err)
+{
+    ordered *order = vlmp_alloc(tensor_count, sizeof *order);
+    if (order == NULL) return vlmp_fail_memory(err, file->path);
+    for (size_t i = 0; i < tensor_count; i++)
+        order[i] = (ordered){tensors[i], i};
+    int status = write_all(file, order, tensor_count, pairs, pair_count, read, arg, err);
+    free(order);
+    return status == VLMP_OK ? vlmp_outfile_commit(file, err) : status;
+}
+
 int vlmp_safetensors_write(const char *path, bool force, const vlmp_tensor *tensors,
                            size_t tensor_count, const vlmp_st_pair *pairs, size_t pair_count,
                            vlmp_st_read_fn *read, void *arg, vlmp_error *err)
 {
     vlmp_outfile file;
     VLMP_TRY(vlmp_outfile_open(&file, path, force, err));
-    ordered *order = vlmp_alloc(tensor_count, sizeof *order);
-    int status = order == NULL ? vlmp_fail_memory(err, path) : VLMP_OK;
-    for (size_t i = 0; i < tensor_count && status == VLMP_OK; i++)
-        order[i] = (ordered){tensors[i], i};
-    if (status == VLMP_OK)
-        status = write_all(&file, order, tensor_count, pairs, pair_count, read, arg, err);
-    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
+    int status =
+        vlmp_safetensors_put(&file, tensors, tensor_count, pairs, pair_count, read, arg, err);
     vlmp_outfile_abort(&file);
-    free(order);
     return status;
 }

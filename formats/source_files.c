@@ -38,7 +38,8 @@ size_t vlmp_carried_limit(const char *name)
 
 int vlmp_folder_boundary(char *out, size_t capacity, const char *folder, vlmp_error *err)
 {
-    char *real = realpath(folder, NULL);
+    char *real;
+    VLMP_TRY(vlmp_path_resolve(&real, folder, err));
     if (real == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such folder; check the path", folder);
     /* …/models--ORG--NAME/snapshots/COMMIT holds links into …/models--ORG--NAME/blobs. */
@@ -57,7 +58,8 @@ int vlmp_folder_boundary(char *out, size_t capacity, const char *folder, vlmp_er
 
 int vlmp_check_inside(const char *path, const char *inside, vlmp_error *err)
 {
-    char *real = realpath(path, NULL);
+    char *real;
+    VLMP_TRY(vlmp_path_resolve(&real, path, err));
     if (real == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file; is the download complete?", path);
     size_t length = strlen(inside);
@@ -88,7 +90,9 @@ static int map_one(vlmp_source_files *files, size_t *capacity, const char *folde
     char path[PATH_MAX];
     if (!vlmp_path_join(path, sizeof path, folder, name))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s/%s: the path is too long", folder, name);
-    if (vlmp_is_folder(path)) return VLMP_OK;
+    vlmp_path_kind kind;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind == VLMP_PATH_FOLDER) return VLMP_OK;
     VLMP_TRY(vlmp_check_inside(path, inside, err));
     vlmp_source_file entry = {.name = vlmp_arena_copy(arena, name, strlen(name))};
     if (entry.name == NULL) return vlmp_fail_memory(err, path);

@@ -16,23 +16,39 @@ typedef struct {
     size_t at;
     size_t tensor_capacity;
     size_t pair_capacity;
-    size_t metadata_bytes;
     bool metadata_seen;
     vlmp_error *err;
 } scanner;
 
+static int refuse(const scanner *s, size_t at, const char *fmt, va_list args, const char *hint)
+{
+    char what[512];
+    vsnprintf(what, sizeof what, fmt, args);
+    return vlmp_fail(s->err, VLMP_ERR_INPUT, "%s: header byte %zu: %s; %s", s->file->path, at + 8,
+                     what, hint);
+}
+
 __attribute__((format(printf, 3, 4))) static int bad(const scanner *s, size_t at, const char *fmt,
                                                      ...)
 {
-    char what[512];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(what, sizeof what, fmt, args);
+    int status =
+        refuse(s, at, fmt, args, "the file is damaged or not safetensors, download it again");
     va_end(args);
-    return vlmp_fail(s->err, VLMP_ERR_INPUT,
-                     "%s: header byte %zu: %s; the file is damaged or not safetensors, download it "
-                     "again",
-                     s->file->path, at + 8, what);
+    return status;
+}
+
+/* For what the format allows and this program does not. */
+__attribute__((format(printf, 3, 4))) static int unsupported(const scanner *s, size_t at,
+                                                             const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int status =
+        refuse(s, at, fmt, args, "that is not supported, save the tensors in another form");
+    va_end(args);
+    return status;
 }
 
 static void skip_space(scanner *s)
@@ -100,7 +116,6 @@ static int unicode_escape(scanner *s, char *out, size_t *used)
 {
     int code = hex4(s, s->at);
     if (code < 0) return bad(s, s->at, "\\u without four hex digits");
-    if (code == 0) return bad(s, s->at, "\\u0000 in a string");
     s->at += 4;
     uint32_t value = (uint32_t)code;
     if (code >= 0xd800 && code <= 0xdfff) {
@@ -137,14 +152,15 @@ static size_t string_end(const scanner *s, size_t from)
     return s->length;
 }
 
-/* A string of at most max bytes (raw), decoded into the arena. */
+/* A string of at most max bytes (raw), decoded into the arena. It may hold NUL. */
 static int scan_string(scanner *s, size_t max, char **out, size_t *out_length)
 {
     VLMP_TRY(expect(s, '"'));
     size_t start = s->at, end = string_end(s, start);
     if (end >= s->length) return bad(s, start, "a string that does not end");
     if (end - start > max)
-        return bad(s, start, "a string of %zu bytes, more than the limit of %zu", end - start, max);
+        return unsupported(s, start, "a name of %zu bytes, more than the limit of %zu", end - start,
+                           max);
     char *text = vlmp_arena_alloc(&s->file->arena, end - start + 1, 1);
     if (text == NULL) return vlmp_fail_memory(s->err, s->file->path);
     size_t used = 0;
@@ -167,10 +183,10 @@ static int scan_name(scanner *s, char **out)
 {
     size_t at = s->at, length;
     VLMP_TRY(scan_string(s, VLMP_ST_MAX_NAME, out, &length));
-    if (length == 0) return bad(s, at, "an empty name");
+    if (length == 0) return unsupported(s, at, "an empty name");
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)(*out)[i] < 0x20 || (*out)[i] == 0x7f)
-            return bad(s, at, "a control character in a name");
+            return unsupported(s, at, "a control character in a name");
     return VLMP_OK;
 }
 
@@ -182,7 +198,8 @@ static int scan_integer(scanner *s, uint64_t *out)
     uint64_t value = 0;
     while (s->at < s->length && s->text[s->at] >= '0' && s->text[s->at] <= '9') {
         uint64_t digit = (uint64_t)(s->text[s->at++] - '0');
-        if (value > (INT64_MAX - digit) / 10) return bad(s, at, "an integer of 2^63 or more");
+        if (value > (INT64_MAX - digit) / 10)
+            return unsupported(s, at, "an integer of 2^63 or more");
         value = value * 10 + digit;
     }
     char next = s->at < s->length ? s->text[s->at] : ' ';
@@ -193,8 +210,8 @@ static int scan_integer(scanner *s, uint64_t *out)
     return VLMP_OK;
 }
 
-/* [ a, b, … ] of at most max integers. */
-static int scan_integers(scanner *s, uint64_t *out, int max, int *count, const char *what)
+/* [ a, b, … ]: the first max in out, how many there are in *count. */
+static int scan_integers(scanner *s, uint64_t *out, int max, int *count)
 {
     VLMP_TRY(expect(s, '['));
     *count = 0;
@@ -203,8 +220,10 @@ static int scan_integers(scanner *s, uint64_t *out, int max, int *count, const c
         return VLMP_OK;
     }
     for (;;) {
-        if (*count == max) return bad(s, s->at, "more than %d numbers in '%s'", max, what);
-        VLMP_TRY(scan_integer(s, &out[(*count)++]));
+        uint64_t value = 0;
+        VLMP_TRY(scan_integer(s, &value));
+        if (*count < max) out[*count] = value;
+        *count += 1; /* a header has fewer than 2^31 bytes */
         if (peek(s) != ',') break;
         s->at++;
     }
@@ -234,14 +253,19 @@ static int scan_member(scanner *s, vlmp_st_tensor *tensor, unsigned *seen)
     int which = 0;
     while (which < 3 && strcmp(key, members[which]) != 0)
         which++;
-    if (which == 3) return bad(s, at, "tensor '%.200s' has an unknown member", tensor->name);
+    if (which == 3)
+        return unsupported(s, at, "tensor '%.200s' has an unknown member '%.40s'", tensor->name,
+                           key);
     if (*seen & 1u << which) return bad(s, at, "tensor '%.200s' has '%s' twice", tensor->name, key);
     *seen |= 1u << which;
     if (which == 0) return scan_dtype(s, tensor);
     uint64_t numbers[VLMP_MAX_RANK];
     int count;
-    VLMP_TRY(scan_integers(s, numbers, which == 1 ? VLMP_MAX_RANK : 2, &count, key));
+    VLMP_TRY(scan_integers(s, numbers, VLMP_MAX_RANK, &count));
     if (which == 1) {
+        if (count > VLMP_MAX_RANK)
+            return unsupported(s, at, "tensor '%.200s' has rank %d, more than %d", tensor->name,
+                               count, VLMP_MAX_RANK);
         tensor->rank = count;
         for (int i = 0; i < count; i++)
             tensor->shape[i] = (int64_t)numbers[i];
@@ -256,7 +280,7 @@ static int scan_member(scanner *s, vlmp_st_tensor *tensor, unsigned *seen)
 static int scan_tensor(scanner *s, const char *name, size_t header_at)
 {
     if (s->file->count == VLMP_ST_MAX_TENSORS)
-        return bad(s, header_at, "more than %zu tensors", VLMP_ST_MAX_TENSORS);
+        return unsupported(s, header_at, "more than %zu tensors", VLMP_ST_MAX_TENSORS);
     if (s->file->count == s->tensor_capacity) {
         size_t capacity = s->tensor_capacity == 0 ? 256 : s->tensor_capacity * 2;
         void *grown = realloc(s->file->tensors, capacity * sizeof *s->file->tensors);
@@ -296,17 +320,13 @@ static int scan_pair(scanner *s)
     }
     char *key, *value;
     size_t at = s->at, length;
-    VLMP_TRY(scan_name(s, &key));
-    for (size_t i = 0; i < s->file->pair_count && i < 4096; i++)
-        if (strcmp(s->file->pairs[i].key, key) == 0)
-            return bad(s, at, "the metadata key '%.200s' appears twice", key);
-    if (s->file->pair_count == 4096) return bad(s, at, "more than 4096 metadata keys");
+    VLMP_TRY(scan_string(s, s->length, &key, &length));
+    if (strlen(key) < length) return unsupported(s, at, "\\u0000 in a metadata key");
+    if (s->file->pair_count == VLMP_ST_MAX_TENSORS)
+        return unsupported(s, at, "more than %zu metadata keys", VLMP_ST_MAX_TENSORS);
     VLMP_TRY(expect(s, ':'));
     if (peek(s) != '"') return bad(s, s->at, "metadata '%.200s' is not a string", key);
-    VLMP_TRY(scan_string(s, VLMP_ST_MAX_METADATA, &value, &length));
-    s->metadata_bytes += length;
-    if (s->metadata_bytes > VLMP_ST_MAX_METADATA)
-        return bad(s, at, "more than %zu bytes of metadata", VLMP_ST_MAX_METADATA);
+    VLMP_TRY(scan_string(s, s->length, &value, &length));
     s->file->pairs[s->file->pair_count++] = (vlmp_st_pair){key, value, length};
     return VLMP_OK;
 }

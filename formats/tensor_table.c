@@ -65,22 +65,17 @@ const vlmp_tensor *vlmp_tensor_table_find(const vlmp_tensor_table *table, const 
     return NULL;
 }
 
-int vlmp_tensor_sha256(const vlmp_source *source, const vlmp_tensor *tensor,
-                       char hex[VLMP_SHA256_HEX], vlmp_error *err)
+void vlmp_map_sha256(const vlmp_map *map, size_t offset, size_t bytes, char hex[VLMP_SHA256_HEX])
 {
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     const size_t piece = (size_t)8 << 20;
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "a hash");
-    for (size_t at = 0; at < tensor->bytes; at += piece) {
-        vlmp_tensor part = *tensor;
-        part.data += at;
-        part.file_offset += at;
-        part.bytes = tensor->bytes - at < piece ? tensor->bytes - at : piece;
-        vlmp_sha256_update(hash, part.data, part.bytes);
-        source->release(source, &part);
+    for (size_t at = 0; at < bytes; at += piece) {
+        size_t length = bytes - at < piece ? bytes - at : piece;
+        vlmp_sha256_update(&hash, map->data + offset + at, length);
+        vlmp_map_release(map, offset + at, length);
     }
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+    vlmp_sha256_finish(&hash, hex);
 }
 
 int vlmp_tensor_table_digest(const vlmp_tensor_table *table, char (*hashes)[VLMP_SHA256_HEX],
@@ -97,5 +92,17 @@ int vlmp_tensor_table_digest(const vlmp_tensor_table *table, char (*hashes)[VLMP
     int status = text.failed ? vlmp_fail_memory(err, "list of tensors") : VLMP_OK;
     if (status == VLMP_OK) vlmp_sha256_hex(text.data, text.length, hex);
     vlmp_buffer_free(&text);
+    return status;
+}
+
+int vlmp_tensors_digest(const vlmp_tensor *tensors, char (*hashes)[VLMP_SHA256_HEX], size_t count,
+                        char hex[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    vlmp_tensor_table table = {.tensors = vlmp_alloc(count, sizeof *tensors), .count = count};
+    if (table.tensors == NULL) return vlmp_fail_memory(err, "list of tensors");
+    if (count > 0) memcpy(table.tensors, tensors, count * sizeof *tensors);
+    int status = vlmp_tensor_table_index(&table, err);
+    if (status == VLMP_OK) status = vlmp_tensor_table_digest(&table, hashes, hex, err);
+    vlmp_tensor_table_free(&table);
     return status;
 }

@@ -51,7 +51,7 @@ static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
         add_to(out, tensor->name, 0, tensor->bytes, true);
         return;
     }
-    add_to(out, tensor->name, tensor->bytes / vlmp_dtype_size(tensor->dtype), tensor->bytes, false);
+    add_to(out, tensor->name, vlmp_dtype_count(tensor->dtype, tensor->bytes), tensor->bytes, false);
 }
 
 void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #if defined(__x86_64__)
 #    include <cpuid.h>
 #endif
@@ -89,40 +90,105 @@ static void describe(vlmp_blas *blas)
              blas->get_corename());
 }
 
-static void *open_library(vlmp_blas *blas)
+static bool room_for(size_t bytes)
 {
-    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        void *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        snprintf(blas->library, sizeof blas->library, "%s", names[i]);
-        if (handle != NULL) return handle;
-    }
-    return NULL;
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room != MAP_FAILED) munmap(room, bytes);
+    return room != MAP_FAILED;
 }
 
-int vlmp_blas_open(vlmp_blas **out, vlmp_error *err)
+/* What the dynamic linker says when it has no memory; it gives no number. */
+static bool lacks_memory(const char *text)
 {
-    *out = NULL;
+    static const char *const signs[] = {"emory", "cannot create", "cannot map", "to map segment"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (strstr(text, signs[i]) != NULL) return true;
+    return false;
+}
+
+/* OpenBLAS and what it brings take 40 MB; the start-up code of libgfortran and libquadmath does not
+ * look whether it got its memory. */
+#define LIBRARY_BYTES ((size_t)64 << 20)
+
+static int open_library(vlmp_blas *blas, void **handle, vlmp_error *err)
+{
+    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
+    char reason[256] = "";
+    if (!room_for(LIBRARY_BYTES)) return vlmp_fail_memory(err, names[0]);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        snprintf(blas->library, sizeof blas->library, "%s", names[i]);
+        if (*handle != NULL) return VLMP_OK;
+        const char *text = dlerror();
+        if (text == NULL || lacks_memory(text)) return vlmp_fail_memory(err, blas->library);
+        if (i == 0) snprintf(reason, sizeof reason, "%s", text);
+    }
+    return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                     "cannot open libopenblas.so.0 (%s); install OpenBLAS (Debian: "
+                     "libopenblas0-pthread)",
+                     reason);
+}
+
+/* What a call of OpenBLAS may map for its work, 32 << 22 bytes in every build that we know. */
+#define WORK_BYTES ((size_t)128 << 20)
+
+/* A caller that finds no work memory makes OpenBLAS map it and, where that fails, try again for
+ * ever. So it is taken here, after a look whether there is room, and given back: the library keeps
+ * what it has mapped. */
+static int reserve_work(const vlmp_blas *blas, int callers, vlmp_error *err)
+{
+    void **taken = vlmp_calloc((size_t)callers, sizeof *taken);
+    int count = 0, status = VLMP_OK;
+    if (taken == NULL) return vlmp_fail_memory(err, "BLAS table");
+    for (int i = 0; i < callers && status == VLMP_OK; i++) {
+        if (!room_for(WORK_BYTES))
+            status = vlmp_fail(err, VLMP_ERR_SYSTEM,
+                               "out of memory: OpenBLAS needs %zu MB of address space for each of "
+                               "%d threads; raise the limit (ulimit -v) or give fewer --threads",
+                               WORK_BYTES >> 20, callers);
+        else if (blas->memory_alloc != NULL)
+            taken[count++] = blas->memory_alloc(0);
+    }
+    while (count > 0)
+        blas->memory_free(taken[--count]);
+    free(taken);
+    return status;
+}
+
+/* Symbols that not every build shows. */
+static void bind_memory(vlmp_blas *blas, void *handle)
+{
+    void *alloc = dlsym(handle, "blas_memory_alloc"), *release = dlsym(handle, "blas_memory_free");
+    if (alloc == NULL || release == NULL) return;
+    memcpy(&blas->memory_alloc, &alloc, sizeof alloc);
+    memcpy(&blas->memory_free, &release, sizeof release);
+}
+
+static int open_with(vlmp_blas *blas, int callers, vlmp_error *err)
+{
     const char *core = fastest_core();
-    if (core != NULL) setenv("OPENBLAS_CORETYPE", core, 0);
-    setenv("OPENBLAS_NUM_THREADS", "1", 1);
-    vlmp_blas *blas = vlmp_calloc(1, sizeof *blas);
-    if (blas == NULL) return vlmp_fail_memory(err, "BLAS table");
+    /* Without them the library would choose other kernels, and so other bits. */
+    if ((core != NULL && setenv("OPENBLAS_CORETYPE", core, 0) != 0) ||
+        setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0)
+        return vlmp_fail_memory(err, "environment of BLAS");
     /* The handle is never closed: unloading OpenBLAS under live threads is not safe, and opening
      * it again gives the same one. */
-    void *handle = open_library(blas);
-    int status = VLMP_OK;
-    if (handle == NULL)
-        status = vlmp_fail(err, VLMP_ERR_SYSTEM,
-                           "cannot open libopenblas.so.0 (%s); install OpenBLAS (Debian: "
-                           "libopenblas0-pthread)",
-                           dlerror());
-    if (status == VLMP_OK) status = bind_symbols(blas, handle, err);
-    if (status == VLMP_OK) {
-        blas->set_num_threads(1);
-        describe(blas);
-        status = vlmp_blas_check(blas, err);
-    }
+    void *handle;
+    VLMP_TRY(open_library(blas, &handle, err));
+    VLMP_TRY(bind_symbols(blas, handle, err));
+    bind_memory(blas, handle);
+    blas->set_num_threads(1);
+    describe(blas);
+    VLMP_TRY(reserve_work(blas, callers, err));
+    return vlmp_blas_check(blas, err);
+}
+
+int vlmp_blas_open(vlmp_blas **out, int callers, vlmp_error *err)
+{
+    *out = NULL;
+    vlmp_blas *blas = vlmp_calloc(1, sizeof *blas);
+    if (blas == NULL) return vlmp_fail_memory(err, "BLAS table");
+    int status = open_with(blas, callers, err);
     if (status != VLMP_OK) {
         vlmp_blas_close(blas);
         return status;

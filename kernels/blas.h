@@ -10,11 +10,12 @@
 typedef struct vlmp_blas vlmp_blas;
 
 /* Opens libopenblas with the kernels that suit this processor (OPENBLAS_CORETYPE, which stands when
- * the user has set it), one thread, and checks a few products and factorisations. Wrong results
- * or a missing library are VLMP_ERR_SYSTEM. Sets OPENBLAS_NUM_THREADS and, when unset,
+ * the user has set it), one thread, takes the work memory of as many callers at once (128 MB of
+ * address space each), and checks a few products and factorisations. Wrong results, a missing
+ * library, too little memory are VLMP_ERR_SYSTEM. Sets OPENBLAS_NUM_THREADS and, when unset,
  * OPENBLAS_CORETYPE in the environment, so call it before other threads read that. The library
  * stays loaded; free with vlmp_blas_close (NULL is allowed). */
-int vlmp_blas_open(vlmp_blas **blas, vlmp_error *err);
+int vlmp_blas_open(vlmp_blas **blas, int callers, vlmp_error *err);
 void vlmp_blas_close(vlmp_blas *blas);
 
 /* "OpenBLAS 0.3.21 Cooperlake": version and core, part of the identity of results. */

@@ -30,6 +30,8 @@ struct vlmp_blas {
     void (*set_num_threads)(int threads);
     char *(*get_corename)(void);
     char *(*get_config)(void);
+    void *(*memory_alloc)(int position); /* of work memory, NULL in builds that hide them */
+    void (*memory_free)(void *memory);
     char library[64];
     char describe[128];
 };

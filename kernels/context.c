@@ -22,7 +22,7 @@ static int open_cpu(struct context *context, const char *level, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "this processor has no kernels of level '%s'; the best it has is '%s'",
                          level, vlmp_cpu_find_kernels(NULL)->name);
-    VLMP_TRY(vlmp_blas_open(&context->blas, err));
+    VLMP_TRY(vlmp_blas_open(&context->blas, vlmp_pool_threads(context->ctx.pool), err));
     context->ctx.blas = context->blas;
     context->ctx.kernels = kernels;
     context->ctx.ops = &vlmp_ops_cpu;

@@ -6,7 +6,9 @@ LLaVA-NeXT plans. Needs Pillow, torchvision and transformers; the versions are w
 
 Pixels are stored as SHA-256 of the bytes (height, width and channel order of the manifest line), as the
 comparison is for equality. Every picture that is not a file comes from pattern(), which the tests have
-in C."""
+in C. files.txt has for each file its size, its pixels with alpha dropped (a path given to transformers) and
+on white (a picture object given), and 1 where it is a variant of damaged_pictures.py that Pillow reads;
+refused.txt has those that it refuses."""
 import hashlib
 import io
 import json
@@ -24,12 +26,15 @@ import transformers
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
+from transformers.image_transforms import convert_to_rgb
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from damaged_pictures import damaged
 
 warnings.simplefilter("ignore")
 OUT = sys.argv[1]
@@ -150,8 +155,79 @@ def without_adobe(data):
     return data[:at] + data[at + 2 + struct.unpack(">H", data[at + 2:at + 4])[0]:]
 
 
+def before_data(data, *pieces):
+    at = data.index(b"IDAT") - 4
+    return data[:at] + b"".join(pieces) + data[at:]
+
+
+def transparent_files():
+    f, u16 = {}, lambda *v: struct.pack(f">{len(v)}H", *v)
+    for depth, values in (1, (0, 1)), (2, (1, 85)), (4, (5, 0x55)), (8, (80, 0x150)), (16, (0, 77, 300)):
+        for value in values:  # those below 16 bits that no sample can have match what the sample becomes
+            f[f"gray{depth}-clear{value}.png"] = before_data(png(16, 9, 0, depth), chunk(b"tRNS", u16(value)))
+    base = png(16, 9, 2, 8)
+    first = tuple(np.array(Image.open(io.BytesIO(base)))[3, 5].tolist())
+    f["color8-clear.png"] = before_data(base, chunk(b"tRNS", u16(*first)))
+    f["color8-clear-high.png"] = before_data(base, chunk(b"tRNS", u16(*(v + 0x700 for v in first))))
+    f["color16-clear.png"] = before_data(png(16, 9, 2, 16), chunk(b"tRNS", u16(1, 2, 3)))
+    f["color8-clear-interlaced.png"] = before_data(png(16, 9, 2, 8, 1), chunk(b"tRNS", u16(1, 2, 3)))
+    for depth, alpha in (1, [0]), (2, [0, 9, 255, 128]), (4, [255, 0]), (8, list(range(256))):
+        f[f"palette{depth}-clear.png"] = before_data(png(16, 9, 3, depth), chunk(b"tRNS", bytes(alpha)))
+    f["palette8-clear-interlaced.png"] = before_data(png(16, 9, 3, 8, 1), chunk(b"tRNS", bytes(range(200))))
+    f["palette-clear-beyond.png"] = before_data(png(16, 9, 3, 8, entries=9), chunk(b"tRNS", bytes(range(100))))
+    f["alpha-and-clear.png"] = before_data(png(16, 9, 6, 8), chunk(b"tRNS", u16(1, 2, 3)))
+    f["clear-twice.png"] = before_data(png(16, 9, 0, 8), chunk(b"tRNS", u16(80)), chunk(b"tRNS", u16(81)))
+    f["alpha-exif6.png"] = before_data(png(7, 4, 6, 8), chunk(b"eXIf", orientation("<", 6)))
+    ramp = np.zeros((256, 256, 4), np.uint8)  # every colour under every alpha
+    ramp[..., 3], ramp[..., :3] = np.arange(256)[:, None], np.arange(256)[None, :, None]
+    out = io.BytesIO()
+    Image.fromarray(ramp).save(out, "PNG", optimize=True)
+    f["alpha-ramp.png"] = out.getvalue()
+    return f
+
+
+def webp(seed=1, size=(37, 29), alpha=False, **options):
+    a = pattern(*size, 2, seed)
+    if alpha:
+        a = np.dstack([a, noise(size[0] * size[1], seed + 7).reshape(size[1], size[0])])
+    out = io.BytesIO()
+    Image.fromarray(a).save(out, "WEBP", **options)
+    return out.getvalue()
+
+
+def riff(kind, *pieces):
+    data = b"".join(pieces)
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def webp_offset(flags):
+    """An animation whose first frame covers a part of the canvas."""
+    def u24(*values):
+        return b"".join(struct.pack("<I", v)[:3] for v in values)
+    frames = [riff(b"ANMF", u24(4, 3, 36, 28, 100), b"\0", webp(seed, lossless=True)[12:]) for seed in (1, 2)]
+    return riff(b"RIFF", b"WEBP", riff(b"VP8X", bytes([flags, 0, 0, 0]), u24(59, 49)),
+                riff(b"ANIM", bytes([10, 20, 30, 255, 0, 0])), *frames)
+
+
+def webp_files():
+    exif = b"Exif\0\0" + orientation("<", 6)
+    more = [Image.fromarray(pattern(37, 29, 2, 9))]
+    return {
+        "lossy.webp": webp(quality=70), "lossy-odd.webp": webp(size=(13, 7), quality=30),
+        "lossy-sharp.webp": webp(quality=50, use_sharp_yuv=True, method=6), "lossy-1x1.webp": webp(size=(1, 1)),
+        "lossless.webp": webp(lossless=True), "lossless-1x1.webp": webp(size=(1, 1), lossless=True),
+        "lossy-alpha.webp": webp(alpha=True, quality=70), "lossless-alpha.webp": webp(alpha=True, lossless=True),
+        "lossless-alpha-exact.webp": webp(alpha=True, lossless=True, exact=True),
+        "exif6.webp": webp(quality=70, exif=exif), "xmp8.webp": webp(lossless=True, xmp=xmp(8)),
+        "profile.webp": webp(lossless=True, icc_profile=b"not a profile"),
+        "animated.webp": webp(lossless=True, save_all=True, append_images=more),
+        "animated-offset.webp": webp_offset(0x02), "animated-offset-alpha.webp": webp_offset(0x12),
+        "animated-alpha.webp": webp(alpha=True, quality=60, save_all=True, append_images=more),
+    }
+
+
 def files():
-    f = {}
+    f = {**transparent_files(), **webp_files()}
     kinds = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8), (4, 16),
              (6, 8), (6, 16)]
     for i, (color, depth) in enumerate(kinds):
@@ -212,13 +288,26 @@ def files():
     return f
 
 
+def row(name, data, is_damaged):
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    dropped, white = np.array(image.convert("RGB")), convert_to_rgb(image, return_numpy=True)
+    return name, dropped.shape[1], dropped.shape[0], sha(dropped), sha(white), is_damaged
+
+
 def make_files():
-    rows = []
-    for name, data in sorted(files().items()):
-        a = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    whole = files()
+    rows, refused = [row(name, data, 0) for name, data in sorted(whole.items())], []
+    for name, data in whole.items():
         put(name, data)
-        rows.append((name, a.shape[1], a.shape[0], sha(a)))
+    names = "wide.png", "422.jpg", "420-restart.jpg", "gray-progressive.jpg", "lossy.webp", "lossless.webp"
+    for name, data in damaged({name: whole[name] for name in names}):
+        put(name, data)
+        try:
+            rows.append(row(name, data, 1))
+        except Exception:
+            refused.append((name,))
     lines("files.txt", rows)
+    lines("refused.txt", refused)
 
 
 # --- resampling ---------------------------------------------------------------------------------

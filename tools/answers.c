@@ -14,10 +14,12 @@ int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_seq
 {
     vlmp_ids ids = {0};
     vlmp_buffer text = {0};
-    vlmp_generation generation = {.max_new_tokens = max_new_tokens};
+    int room = reader->model->config.text.max_positions - prompt->length;
+    vlmp_generation generation = {.max_new_tokens = room < max_new_tokens ? room : max_new_tokens,
+                                  .stop = &reader->stop};
     *answer = NULL;
-    int status = vlmp_generate(session, reader->model, prompt, prompt->length, &generation,
-                               collect, &ids, stats, err);
+    int status = vlmp_generate(session, reader->model, prompt, prompt->length, &generation, collect,
+                               &ids, stats, err);
     if (status == VLMP_OK)
         status = vlmp_tokenizer_decode(reader->tokenizer, ids.data, ids.count, true, &text, err);
     if (status == VLMP_OK) {

@@ -7,6 +7,7 @@
 #include "src/base/memory.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 #define F16_MAX 65504.0
 
@@ -127,7 +128,8 @@ static void write_left_out(const vlmp_candidate *candidates, size_t count, vlmp_
 }
 
 int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t count,
-                    vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err)
+                    const vlmp_picture_reading *pictures, vlmp_calibration *calibration,
+                    const vlmp_model *model, vlmp_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         a->states[candidates[i].state]++;
@@ -156,6 +158,8 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
     put_count(&w, "answer_tokens", a->answer_tokens);
     put_count(&w, "longest", a->longest);
     write_left_out(candidates, count, &w);
+    vlmp_json_key(&w, "pictures");
+    vlmp_picture_remarks_write(&w, pictures);
     write_layers(a, calibration, &w);
     vlmp_json_close(&w, '}');
     if (w.out.failed) {
@@ -167,7 +171,8 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
 }
 
 int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char *output,
-                     const vlmp_calibration *calibration, vlmp_error *err)
+                     const vlmp_picture_reading *pictures, const vlmp_calibration *calibration,
+                     vlmp_error *err)
 {
     (void)err;
     if (args->json) {
@@ -188,6 +193,9 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
             "tokens    %lld of pictures, %lld of text (%lld of answers); longest sample %d\n",
             (long long)a->picture_tokens, (long long)a->text_tokens, (long long)a->answer_tokens,
             a->longest);
+    char odd[512];
+    vlmp_picture_summary(pictures, odd, sizeof odd);
+    if (odd[0] != '\0') fprintf(stderr, "pictures  %s\n", odd);
     if (a->stand_ins > 0)
         fprintf(stderr, "answers   %zu are the model's own, because the data has none\n",
                 a->stand_ins);
@@ -203,6 +211,6 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
     fprintf(
         stderr, "range     largest activation at %s leaves a factor of %.0f to the fp16 limit%s\n",
         a->headroom_site, a->headroom, a->headroom < 4 ? ": too little for fp16 inference" : "");
-    fprintf(stderr, "%s written, peak memory %s\n", output, memory);
+    vlmp_show_line(stderr, "%s written, peak memory %s", output, memory);
     return VLMP_OK;
 }

@@ -16,17 +16,17 @@ typedef enum {
 /* A record of the data set on its way into the calibration. */
 typedef struct {
     vlmp_candidate_state state;
-    int line;               /* in the data file, or the entry's number */
-    int tokens;             /* where the answer is missing: of the prompt, and the most that a
-                             * stand-in may add */
-    bool stood_in;          /* the model's own answer was taken */
-    bool end_differs;       /* the chat template puts text between the answer and its end token */
-    bool changed;           /* differs from an earlier one in white space alone */
-    float aspect;           /* width/height of the first picture; 0: none */
-    uint32_t answer_length; /* bytes, of all answers */
-    uint64_t first_word;    /* vlmp_first_word of the first question */
+    int line;                    /* in the data file, or the entry's number */
+    int tokens;                  /* where the answer is missing: of the prompt, and the most that a
+                                  * stand-in may add */
+    bool stood_in;               /* the model's own answer was taken */
+    bool end_differs;            /* the chat template puts text between answer and end token */
+    bool changed;                /* differs from an earlier one in white space alone */
+    float aspect;                /* width/height of the first picture; 0: none */
+    uint32_t answer_length;      /* bytes, of all answers */
+    uint64_t first_word;         /* vlmp_first_word of the first question */
     uint64_t exact[2], loose[2]; /* the first 128 bits of vlmp_sample_ids */
-    char *reason; /* why it is broken */
+    char *reason;                /* why it is broken */
 } vlmp_candidate;
 
 /* All but the first of each identity; the first of those that only white space tells apart stays
@@ -48,6 +48,8 @@ typedef struct {
 
 /* Counts, and fills calibration->audit (JSON). */
 int vlmp_audit_make(vlmp_audit *audit, const vlmp_candidate *candidates, size_t count,
-                    vlmp_calibration *calibration, const vlmp_model *model, vlmp_error *err);
+                    const vlmp_picture_reading *pictures, vlmp_calibration *calibration,
+                    const vlmp_model *model, vlmp_error *err);
 int vlmp_audit_print(const vlmp_audit *audit, const vlmp_cli_args *args, const char *output,
-                     const vlmp_calibration *calibration, vlmp_error *err);
+                     const vlmp_picture_reading *pictures, const vlmp_calibration *calibration,
+                     vlmp_error *err);

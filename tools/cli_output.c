@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -5,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/base/table.h"
+#include "tools/abnormal_end.h"
 #include "tools/cli.h"
 #include "tools/cli_common.h"
 #include "tools/interrupt.h"
@@ -113,8 +115,9 @@ static void print_message(const vlmp_cli_command *command, const char *kind, con
     bool coloured = vlmp_terminal_colour(STDERR_FILENO);
     /* A live progress line may stand there. */
     if (vlmp_terminal_live(STDERR_FILENO)) fputs("\r\033[K", stderr);
-    fprintf(stderr, "%s: %s%s:%s %s\n", command->name, coloured ? colour : "", kind,
-            coloured ? "\033[0m" : "", message);
+    fprintf(stderr, "%s: %s%s:%s ", command->name, coloured ? colour : "", kind,
+            coloured ? "\033[0m" : "");
+    vlmp_show_line(stderr, "%s", message);
 }
 
 int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err)
@@ -125,10 +128,23 @@ int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err)
                      "--device cpu");
 }
 
+/* A closed stream would lend its number to the next file that is opened, and results or messages
+ * would then be printed into that. */
+static int check_streams(vlmp_error *err)
+{
+    int nothing = fcntl(STDERR_FILENO, F_GETFD) < 0 ? open("/dev/null", O_WRONLY) : -1;
+    if (nothing >= 0 && nothing != STDERR_FILENO) dup2(nothing, STDERR_FILENO);
+    if (fcntl(STDOUT_FILENO, F_GETFD) >= 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                     "standard output is closed; give it a file, or /dev/null");
+}
+
 bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args)
 {
     vlmp_error err = {0};
+    vlmp_abnormal_end_watch(command->name);
     int status = vlmp_cli_parse(command, argc, argv, args, &err);
+    if (status == VLMP_OK) status = check_streams(&err);
     bool done = true;
     if (status == VLMP_OK && args->help) {
         vlmp_buffer text = {0};
@@ -161,6 +177,7 @@ int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int st
     if (status != VLMP_OK && message[0] != '\0')
         print_message(command, "error", "\033[1;31m", message);
     vlmp_cli_free(args);
+    vlmp_abnormal_end_stop();
     return status;
 }
 

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
 
 #include "formats/open.h"
 #include "formats/packed.h"
-#include "src/base/file.h"
+#include "src/model/finite.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
@@ -22,6 +22,27 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
     if (strcmp(engine->source->kind, "packed") == 0)
         VLMP_TRY(vlmp_packed_verify(engine->source, NULL, NULL, err));
     return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)
+{
+    for (size_t i = 0; i < engine->source->count(engine->source); i++) {
+        const vlmp_tensor *tensor = engine->source->at(engine->source, i);
+        struct stat info;
+        if (stat(tensor->file, &info) != 0)
+            return vlmp_fail_errno(err, "%s: is gone while in use", tensor->file);
+        if ((uint64_t)info.st_size < tensor->file_offset + tensor->bytes)
+            return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                             "%s: became shorter while in use; leave it as it is and run again",
+                             tensor->file);
+    }
+    return VLMP_OK;
+}
+
+int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err)
+{
+    if (strcmp(engine->source->kind, "packed") == 0) return VLMP_OK;
+    return vlmp_source_check_finite(engine->source, err);
 }
 
 void vlmp_engine_close(vlmp_engine *engine)
@@ -39,12 +60,6 @@ void vlmp_engine_free(vlmp_engine *engine)
     *engine = (vlmp_engine){0};
 }
 
-int vlmp_output_is_free(const char *path, bool force, vlmp_error *err)
-{
-    if (force || !vlmp_file_exists(path)) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
-}
-
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
 {
     const char *temporary = getenv("TMPDIR");
@@ -60,13 +75,6 @@ void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
         snprintf(out, VLMP_PATH_MAX, "/");
     else
         snprintf(out, VLMP_PATH_MAX, "%.*s", (int)(slash - output), output);
-}
-
-double vlmp_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 size_t vlmp_peak_memory(void)

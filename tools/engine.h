@@ -17,21 +17,23 @@ int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error
 /* path: a folder, a packed file or a hub name. A packed file's hashes are checked first. */
 int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 
+/* VLMP_ERR_SYSTEM when a file of the model has become shorter since it was opened: what is cut from
+ * its last page reads as zeros, and makes no fault. Asked before results are given out. */
+int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err);
+
+/* A folder's weights that the model reads: NaN or infinity is VLMP_ERR_INPUT, said before hours of
+ * work. A packed file's were checked with its hashes. */
+int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err);
+
 /* Closes the model alone, so that another can be opened. */
 void vlmp_engine_close(vlmp_engine *engine);
 void vlmp_engine_free(vlmp_engine *engine);
-
-/* VLMP_ERR_USAGE when path exists and force is not set: said before hours of work, not after. */
-int vlmp_output_is_free(const char *path, bool force, vlmp_error *err);
 
 #define VLMP_PATH_MAX 4200
 
 /* The folder that spilled activations go to when nothing else is said: that of the output, whose
  * disk is meant for files of this size; without an output $TMPDIR, else /tmp. */
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output);
-
-/* Seconds of a clock that never goes back. */
-double vlmp_seconds(void);
 
 /* The most memory that this process had resident, mapped pages included. Bytes. */
 size_t vlmp_peak_memory(void);

@@ -7,6 +7,7 @@
 #include "src/base/memory.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/stand_in.h"
 
 static int leave_out(vlmp_eval_data *data, vlmp_progress *progress, int line, const char *reason,
                      vlmp_error *err)
@@ -44,8 +45,8 @@ static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t
     out->conversation = sample.turn_count > 1;
     vlmp_sequence sequence = {0};
     status = vlmp_sample_sequence(reader, &sample, out->answered ? sample.answers[0] : NULL,
-                                  &sequence, err);
-    out->tokens = sequence.length;
+                                  data->pictures, &sequence, err);
+    out->tokens = sequence.length + (out->answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
     out->end_differs = sequence.end_differs;
     vlmp_sequence_free(&sequence);
     if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &out->ids, err);
@@ -63,23 +64,24 @@ static void take(vlmp_eval_data *data, size_t record, const struct looked_at *se
 }
 
 static int too_long(vlmp_eval_data *data, vlmp_progress *progress, const struct looked_at *seen,
-                    int context, vlmp_error *err)
+                    vlmp_error *err)
 {
     char reason[512];
-    snprintf(reason, sizeof reason, "%s: %d tokens, more than the model's context of %d",
-             seen->where, seen->tokens, context);
-    data->too_long++;
-    return leave_out(data, progress, seen->line, reason, err);
+    snprintf(reason, sizeof reason, "%s: %d tokens, more than the context of %d", seen->where,
+             seen->tokens, data->context);
+    VLMP_TRY(leave_out(data, progress, seen->line, reason, err));
+    if (data->too_long++ == 0)
+        data->first_too_long = data->left_out[data->left_out_count - 1].reason;
+    return VLMP_OK;
 }
 
-int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_t most,
-                          int64_t allowed, const vlmp_cli_args *args, vlmp_error *err)
+int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader,
+                          const vlmp_cli_args *args, vlmp_error *err)
 {
     size_t count = vlmp_dataset_count(data->data);
-    int context = reader->model->config.text.max_positions;
-    vlmp_broken broken = {.allowed = allowed};
+    vlmp_broken broken = {.allowed = data->allowed};
     vlmp_progress line;
-    if (most > 0 && most < count) count = most;
+    if (data->most > 0 && data->most < count) count = data->most;
     data->records = vlmp_alloc(count, sizeof *data->records);
     data->ids = vlmp_alloc(count, sizeof *data->ids);
     int status =
@@ -93,8 +95,8 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_
         if (status == VLMP_OK && found != VLMP_OK) {
             status = vlmp_let_through(&broken, &fault, err);
             if (status == VLMP_OK) status = leave_out(data, &line, seen.line, fault.message, err);
-        } else if (status == VLMP_OK && seen.tokens > context) {
-            status = too_long(data, &line, &seen, context, err);
+        } else if (status == VLMP_OK && seen.tokens > data->context) {
+            status = too_long(data, &line, &seen, err);
         } else if (status == VLMP_OK) {
             take(data, i, &seen);
         }
@@ -102,8 +104,9 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader, size_
     }
     vlmp_progress_end(&line);
     if (status == VLMP_OK && data->count == 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: no usable sample of %zu; the first: %s",
-                           vlmp_dataset_path(data->data), count, data->left_out[0].reason);
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s, and none of the %zu samples can be used; take other ones",
+                           data->left_out[0].reason, count);
     return status;
 }
 
@@ -134,17 +137,16 @@ int vlmp_eval_sequence(const vlmp_eval_data *data, size_t i, const vlmp_reader *
     VLMP_TRY(vlmp_eval_sample(data, i, &sample, err));
     const char *answer = NULL;
     if (answered) answer = sample.answer_count > 0 ? sample.answers[0] : data->stand_ins[i];
-    int status = vlmp_sample_sequence(reader, &sample, answer, out, err);
+    int status = vlmp_sample_sequence(reader, &sample, answer, data->pictures, out, err);
     vlmp_sample_free(&sample);
     return status;
 }
 
-int vlmp_eval_data_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX], vlmp_error *err)
+void vlmp_eval_data_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return vlmp_fail_memory(err, "digest");
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (size_t i = 0; i < data->count; i++)
-        vlmp_sha256_update(hash, data->ids[i].exact, sizeof data->ids[i].exact);
-    vlmp_sha256_finish(hash, hex);
-    return VLMP_OK;
+        vlmp_sha256_update(&hash, data->ids[i].exact, sizeof data->ids[i].exact);
+    vlmp_sha256_finish(&hash, hex);
 }

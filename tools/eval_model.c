@@ -27,32 +27,42 @@ static void name_sample(const vlmp_eval_job *job, size_t i, vlmp_error *err)
     vlmp_sample_free(&sample);
 }
 
-/* The sequences of all samples, tokenized by the engine's model, and the hash of their tokens. */
+/* What is longer than all models of the run can read was left out before; this one counts in
+ * another way, and leaving out more would make unequal pairs. */
+static int check_fits(const vlmp_eval_job *job, const vlmp_reader *reader, int tokens,
+                      vlmp_error *err)
+{
+    int context = reader->model->config.text.max_positions;
+    if (tokens <= context) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%d tokens, more than the context of %s, which is %d; take this sample out of "
+                     "the data",
+                     tokens, job->path, context);
+}
+
+/* The sequences of all samples, tokenized by the engine's model, and the hash of their tokens. What
+ * is scored is what the reference, if there is one, has scored. */
 static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
                           vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    const vlmp_config *config = &reader->model->config;
-    int status = vlmp_sequence_store_create(out, (int)job->data->count, config->vision.image_size,
-                                            job->work_folder, err);
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (status == VLMP_OK && hash == NULL) status = vlmp_fail_memory(err, "a hash");
+    int status = vlmp_sequence_store_create(
+        out, (int)job->data->count, reader->model->config.vision.image_size, job->work_folder, err);
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {
-        vlmp_sequence sequence;
+        vlmp_sequence sequence = {0};
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
             status = vlmp_eval_sequence(job->data, i, reader, true, &sequence, err);
-        if (status != VLMP_OK) break;
-        vlmp_tokens_digest_add(hash, &sequence);
-        if (sequence.length > config->text.max_positions)
-            status = vlmp_fail(err, VLMP_ERR_INPUT,
-                               "%d tokens, more than the context of %d that %s has; leave the "
-                               "sample out",
-                               sequence.length, config->text.max_positions, job->path);
+        if (status == VLMP_OK) status = check_fits(job, reader, sequence.length, err);
+        if (status == VLMP_OK && job->reference != NULL)
+            status = vlmp_reference_check_sample(job->reference, (int)i, &sequence, job->path, err);
         name_sample(job, i, err);
+        if (status == VLMP_OK) vlmp_tokens_digest_add(&hash, &sequence);
         if (status == VLMP_OK) status = vlmp_sequence_store_add(out, &sequence, err);
         vlmp_sequence_free(&sequence);
     }
-    if (hash != NULL) vlmp_sha256_finish(hash, tokens);
+    vlmp_sha256_finish(&hash, tokens);
     return status;
 }
 
@@ -79,6 +89,7 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
                         .preprocess = &reader->preprocess,
                         .fetch = vlmp_sequence_fetch,
                         .fetch_arg = sequences,
+                        .data = vlmp_dataset_path(job->data->data),
                         .work_folder = job->work_folder,
                         .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_layer,
@@ -91,35 +102,27 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
     return status;
 }
 
-/* Answers must be scored at the same tokens, or a comparison means nothing. */
-static int check_tokens(const vlmp_eval_job *job, const char *digest, vlmp_error *err)
-{
-    if (job->reference == NULL) return VLMP_OK;
-    if (strcmp(digest, job->reference->tokens_digest) == 0) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: its tokens of these samples differ from those of the reference %s "
-                     "(another tokenizer, template or data); KL and ratios need the same",
-                     job->path, job->reference->name);
-}
-
 static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                 vlmp_token_scores *scores, vlmp_error *err)
+                 int vocab, vlmp_token_scores *scores, vlmp_error *err)
 {
     vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
     char tokens[VLMP_SHA256_HEX] = "";
     vlmp_hidden hidden = {.states.fd = -1};
     vlmp_loaded loaded = {0};
     vlmp_linear head;
-    const vlmp_reference *reference = job->reference;
+    const vlmp_reference *r = job->reference;
     int status = make_sequences(job, reader, &sequences, tokens, err);
-    if (status == VLMP_OK) status = check_tokens(job, tokens, err);
+    if (status == VLMP_OK && r != NULL)
+        status = vlmp_reference_check_all(r, sequences.count, tokens, job->path, err);
     if (status == VLMP_OK) status = collect_states(job, engine, reader, &sequences, &hidden, err);
     vlmp_sequence_store_free(&sequences);
     if (status == VLMP_OK) status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
-    if (status == VLMP_OK)
-        status = vlmp_score_tokens(engine->ctx, &hidden, &head,
-                                   reference != NULL ? &reference->hidden : NULL,
-                                   reference != NULL ? &reference->head : NULL, scores, err);
+    if (status == VLMP_OK) {
+        vlmp_scored model = {&hidden, &head}, reference;
+        if (r != NULL) reference = (vlmp_scored){&r->hidden, &r->head};
+        status = vlmp_score_tokens(engine->ctx, &model, r != NULL ? &reference : NULL, vocab,
+                                   scores, err);
+    }
     vlmp_unload(&loaded);
     vlmp_hidden_free(&hidden);
     return status;
@@ -131,8 +134,10 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
 {
     vlmp_session *session;
     vlmp_progress line;
+    size_t cut = 0; /* answers that the context ended */
+    int context = reader->model->config.text.max_positions;
     double *first = vlmp_alloc(job->data->count, sizeof *first), quantiles[3];
-    double prefill_tokens = 0, prefill_seconds = 0, decode_tokens = 0, decode_seconds = 0;
+    double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
     if (first == NULL) return vlmp_fail_memory(err, "times");
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
@@ -143,6 +148,7 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
             status = vlmp_eval_sequence(job->data, i, reader, false, &prompt, err);
+        if (status == VLMP_OK) status = check_fits(job, reader, prompt.length + 1, err);
         if (status == VLMP_OK)
             status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
                                  err);
@@ -151,7 +157,9 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         first[i] = 1e3 * stats.first_seconds;
         prefill_tokens += stats.prompt_tokens;
         prefill_seconds += stats.first_seconds;
-        decode_tokens += stats.new_tokens > 1 ? stats.new_tokens - 1 : 0;
+        decode_steps += stats.steps;
+        cut += stats.new_tokens < job->max_new_tokens &&
+               stats.prompt_tokens + stats.new_tokens >= context;
         decode_seconds += stats.decode_seconds;
         vlmp_progress_update(&line, (double)(i + 1), NULL);
     }
@@ -160,9 +168,12 @@ static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         vlmp_percentiles(quantiles, first, job->data->count);
         result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
         result->speed.prefill_tps = prefill_seconds > 0 ? prefill_tokens / prefill_seconds : NAN;
-        result->speed.decode_tps = decode_seconds > 0 ? decode_tokens / decode_seconds : NAN;
+        result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
         result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
     }
+    if (status == VLMP_OK && cut > 0)
+        status = vlmp_result_note(
+            result, err, "%zu answers were cut where the context of %d tokens ends", cut, context);
     vlmp_session_free(session);
     free(first);
     return status;
@@ -195,16 +206,39 @@ static int read_references(void *arg, size_t index, char *const **answers, size_
     return VLMP_OK;
 }
 
+/* Compares the model with the reference before anything is computed. *vocab: the rows of the head
+ * that are scored. */
+static int check_reference(const vlmp_eval_job *job, const vlmp_engine *engine,
+                           const vlmp_reader *reader, int *vocab, vlmp_eval_result *result,
+                           vlmp_error *err)
+{
+    vlmp_side side;
+    vlmp_side_of(&side, reader);
+    *vocab = side.vocabulary;
+    const vlmp_reference *r = job->reference;
+    if (r == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_side_check(&side, job->path, &r->side, r->where, vocab, err));
+    if (side.vocabulary != r->side.vocabulary)
+        return vlmp_result_note(result, err,
+                                "its vocabulary has %d rows and the reference's %d; the rows from "
+                                "%d on are padding that no token uses: ppl, kl, ratios and top1 "
+                                "are over the common %d",
+                                side.vocabulary, r->side.vocabulary, *vocab, *vocab);
+    return vlmp_eval_check_origin(job, engine->source, result, err);
+}
+
 static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
                     vlmp_eval_result *result, vlmp_error *err)
 {
+    int vocab;
+    VLMP_TRY(check_reference(job, engine, reader, &vocab, result, err));
     vlmp_token_scores scores = {0};
     bool scored = (job->metrics & (VLMP_METRIC_PPL | VLMP_METRIC_KL)) != 0;
     bool answered =
         (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
     char **answers = vlmp_calloc(job->data->count, sizeof *answers);
     int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
-    if (status == VLMP_OK && scored) status = score(job, engine, reader, &scores, err);
+    if (status == VLMP_OK && scored) status = score(job, engine, reader, vocab, &scores, err);
     if (status == VLMP_OK && answered) status = generate(job, engine, reader, answers, result, err);
     if (status == VLMP_OK) {
         struct references references = {.data = job->data};
@@ -231,13 +265,17 @@ static int note_data(const vlmp_eval_job *job, vlmp_eval_result *result, vlmp_er
     const vlmp_eval_data *data = job->data;
     size_t broken = data->left_out_count - data->too_long;
     unsigned answered = VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED;
+    result->left_out = (int64_t)data->left_out_count;
     if (broken > 0)
-        VLMP_TRY(vlmp_result_note(result, err, "%zu broken samples were left out (--skip-broken)",
-                                  broken));
+        VLMP_TRY(vlmp_result_note(result, err,
+                                  "%zu of %zu samples are broken and left out (--skip-broken)",
+                                  broken, data->count + data->left_out_count));
     if (data->too_long > 0)
         VLMP_TRY(vlmp_result_note(result, err,
-                                  "%zu samples were left out: longer than the model's context",
-                                  data->too_long));
+                                  "%zu of %zu samples are longer than the context of %d tokens and "
+                                  "left out (the first: %s)",
+                                  data->too_long, data->count + data->left_out_count, data->context,
+                                  data->first_too_long));
     if (data->end_differs > 0)
         VLMP_TRY(
             vlmp_result_note(result, err,
@@ -267,7 +305,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     result->metrics = job->metrics;
     result->speed.device = "cpu";
     int status = vlmp_reader_open(&reader, &engine->model, err);
-    reader.date = job->date;
+    reader.date = job->data->date;
     if (status == VLMP_OK) status = vlmp_eval_provenance(job, engine->source, result, err);
     if (status == VLMP_OK) {
         fill_sizes(engine, result);
@@ -278,7 +316,12 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
         status = vlmp_result_note(
             result, err,
             "computed with int8 activations in all quantized linears (--fast-activations)");
+    char odd[512];
+    vlmp_picture_summary(job->pictures, odd, sizeof odd);
+    if (status == VLMP_OK && odd[0] != '\0')
+        status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;
@@ -324,20 +367,25 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
 {
     vlmp_reader reader = {0};
     vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
-    *out = (vlmp_reference){.name = strdup(job->path), .hidden.states.fd = -1};
+    *out = (vlmp_reference){.name = strdup(job->path), .where = job->path, .hidden.states.fd = -1};
+    if (out->name == NULL) return vlmp_fail_memory(err, job->path);
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
-    int status = vlmp_reader_open(&reader, &engine->model, err);
-    reader.date = job->date;
+    int status = vlmp_engine_check_weights(engine, err);
+    if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
+    reader.date = job->data->date;
+    if (status == VLMP_OK) vlmp_side_of(&out->side, &reader);
     if (status == VLMP_OK)
         status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);
+    if (job->pictures->transparent > 0)
+        snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
     if (status == VLMP_OK)
         status = collect_states(job, engine, &reader, &sequences, &out->hidden, err);
     vlmp_sequence_store_free(&sequences);
     if (status == VLMP_OK && job->data->stand_ins != NULL) status = copy_stand_ins(job, out, err);
     if (status == VLMP_OK) status = copy_head(engine, out, err);
-    if (status == VLMP_OK)
-        status = engine->source->digest_now(engine->source, out->model_digest, err);
-    if (status == VLMP_OK) status = vlmp_eval_data_digest(job->data, out->data_digest, err);
+    if (status == VLMP_OK) status = vlmp_eval_origin(&out->model, engine->source, err);
+    vlmp_eval_data_digest(job->data, out->data_digest);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
     return status;

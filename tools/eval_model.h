@@ -8,16 +8,16 @@
 
 typedef struct {
     const vlmp_cli_args *args;
-    const char *path;         /* of the model */
+    const char *path; /* of the model */
     const vlmp_eval_data *data;
     unsigned metrics;
     int max_new_tokens;
     bool fast_activations;
     bool allow_overlap;
     const vlmp_reference *reference; /* NULL: none */
+    vlmp_picture_reading *pictures;
     const char *work_folder;
     const char *date_text; /* --date; NULL: not given */
-    const struct tm *date; /* the same */
 } vlmp_eval_job;
 
 /* Fills result (initialised). */

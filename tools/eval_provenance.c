@@ -20,6 +20,31 @@ static int parse_note(cJSON **out, const vlmp_source *source, const char *key, v
     return vlmp_json_parse(out, text, length, source->path, err);
 }
 
+int vlmp_calibration_alpha(const vlmp_source *source, char out[8], vlmp_error *err)
+{
+    cJSON *provenance = NULL;
+    const char *alpha = "";
+    out[0] = '\0';
+    if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    int status = parse_note(&provenance, source, "vlmp.provenance", err);
+    if (status == VLMP_OK)
+        status = vlmp_json_string(provenance, "calibration_alpha", "", &alpha, source->path, err);
+    if (status == VLMP_OK) snprintf(out, 8, "%s", alpha);
+    cJSON_Delete(provenance);
+    return status;
+}
+
+static int note_alpha(const vlmp_eval_job *job, const vlmp_source *source, vlmp_eval_result *result,
+                      vlmp_error *err)
+{
+    char alpha[8];
+    VLMP_TRY(vlmp_calibration_alpha(source, alpha, err));
+    if (alpha[0] == '\0' || strcmp(alpha, job->pictures->alpha) == 0) return VLMP_OK;
+    return vlmp_result_note(result, err,
+                            "calibrated on transparent pictures with --alpha %s, evaluated with %s",
+                            alpha, job->pictures->alpha);
+}
+
 static int compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -53,8 +78,8 @@ static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance,
     size_t exact_count, loose_count, changed = 0, first = 0;
     const vlmp_eval_data *data = job->data;
     if (job->allow_overlap) return VLMP_OK;
-    int status = sorted_ids(vlmp_json_get(provenance, "calibration_samples"), &exact, &exact_count,
-                            err);
+    int status =
+        sorted_ids(vlmp_json_get(provenance, "calibration_samples"), &exact, &exact_count, err);
     if (status == VLMP_OK)
         status = sorted_ids(vlmp_json_get(provenance, "calibration_samples_loose"), &loose,
                             &loose_count, err);
@@ -99,6 +124,7 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
                     *activations = vlmp_json_get(item, "activations");
         if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) continue;
         result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
+        result->unguarded += cJSON_IsTrue(vlmp_json_get(item, "unguarded"));
         bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
         result->kept_rtn += kept_rtn;
         if (kept_rtn) continue;
@@ -122,29 +148,78 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
 }
 
 /* OUT.run.json is written beside the file by vlm-quantize; its absence is no fault. */
-static void read_run_file(const vlmp_source *source, vlmp_eval_result *result)
+static int read_run_file(const vlmp_source *source, vlmp_eval_result *result, vlmp_error *err)
 {
     char path[4200];
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *run;
     snprintf(path, sizeof path, "%s.run.json", source->path);
-    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &ignored) != VLMP_OK) return;
+    if (vlmp_json_load(&run, path, MAX_RUN_FILE, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
     vlmp_json_double(run, "seconds", result->quantize_seconds, &result->quantize_seconds, path,
-                     &ignored);
+                     &refused);
     cJSON_Delete(run);
+    return VLMP_OK;
+}
+
+int vlmp_eval_origin(vlmp_identity *out, vlmp_source *source, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_identity_of(out, source, err));
+    if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    cJSON *provenance;
+    VLMP_TRY(parse_note(&provenance, source, "vlmp.provenance", err));
+    const cJSON *made_from = vlmp_json_get(provenance, "source");
+    if (cJSON_IsString(made_from) && strlen(made_from->valuestring) == VLMP_SHA256_HEX - 1)
+        memcpy(out->tensors, made_from->valuestring, VLMP_SHA256_HEX);
+    cJSON_Delete(provenance);
+    return VLMP_OK;
+}
+
+int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
+                           vlmp_error *err)
+{
+    const vlmp_reference *r = job->reference;
+    vlmp_identity origin;
+    /* Two folders of one call are two models that the user wants compared; hashing every byte of
+     * them would say what their names say. */
+    if (!r->saved && strcmp(source->kind, "packed") != 0) return VLMP_OK;
+    VLMP_TRY(vlmp_eval_origin(&origin, source, err));
+    const char *what = vlmp_identity_difference(&origin, &r->model);
+    if (what == NULL) return VLMP_OK;
+    if (!r->saved)
+        return vlmp_result_note(result, err,
+                                "not made from the reference as it is now (%s differ%s): figures "
+                                "are about more than quantization",
+                                what, strcmp(what, "weights") == 0 ? "" : "s");
+    if (strcmp(origin.tensors, r->model.tensors) != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: made with another model, %s (weights %.12s…), than %s (%.12s…); save "
+                         "this one's, or give --reference MODEL to compare two models",
+                         r->where, r->name, r->model.tensors, job->path, origin.tensors);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: its %s differs from the one that %s was made with; make the reference "
+                     "again with --save-reference",
+                     job->path, what, r->where);
 }
 
 int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
                          vlmp_error *err)
 {
     cJSON *provenance = NULL, *decisions = NULL;
-    result->fallbacks = result->kept_rtn = 0;
+    result->fallbacks = result->kept_rtn = result->unguarded = 0;
     if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
     int status = parse_note(&provenance, source, "vlmp.provenance", err);
     if (status == VLMP_OK) status = parse_note(&decisions, source, "vlmp.decisions", err);
-    if (status == VLMP_OK && provenance != NULL) status = check_overlap(job, provenance, result, err);
+    if (status == VLMP_OK && provenance != NULL)
+        status = check_overlap(job, provenance, result, err);
     if (status == VLMP_OK && decisions != NULL) status = describe(decisions, result, err);
-    if (status == VLMP_OK) read_run_file(source, result);
+    if (status == VLMP_OK && result->unguarded > 0)
+        status = vlmp_result_note(result, err,
+                                  "%lld linears are unguarded: no samples were held out to judge "
+                                  "them against round to nearest",
+                                  (long long)result->unguarded);
+    if (status == VLMP_OK) status = note_alpha(job, source, result, err);
+    if (status == VLMP_OK) status = read_run_file(source, result, err);
     cJSON_Delete(provenance);
     cJSON_Delete(decisions);
     return status;

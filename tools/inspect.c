@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "formats/safetensors.h"
+#include "formats/tensor_file.h"
 #include "src/base/file.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "tools/terminal.h"
 
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
 {
@@ -44,31 +48,55 @@ int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_err
 
 void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length)
 {
-    vlmp_error ignored = {0};
+    vlmp_error refused = {0};
     cJSON *tree;
-    if (vlmp_json_parse(&tree, text, length, "metadata", &ignored) == VLMP_OK)
+    int status = vlmp_json_parse(&tree, text, length, "metadata", &refused);
+    w->out.failed |= status == VLMP_ERR_SYSTEM;
+    if (status == VLMP_OK)
         vlmp_json_put_tree(w, tree);
     else
         vlmp_json_put_bytes(w, text, length);
     cJSON_Delete(tree);
 }
 
-bool vlmp_is_other_file(const char *path)
+struct kind {
+    const char *key; /* metadata that says it; NULL: none of ours */
+    const char *name, *title, *hint;
+};
+
+static const struct kind *kind_of(const vlmp_safetensors *file)
 {
-    vlmp_error ignored = {0};
-    vlmp_safetensors file;
-    if (vlmp_is_folder(path) || vlmp_safetensors_open(&file, path, &ignored) != VLMP_OK)
-        return false;
-    /* Any of these, so that one damaged key does not make a packed file something else. */
-    static const char *const keys[] = {"vlmp.version", "vlmp.header", "vlmp.tensors"};
-    bool other = true;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
-    vlmp_safetensors_close(&file);
-    return other;
+    static const struct kind kinds[] = {
+        {VLMP_CALIBRATION_KEY, "calibration", "calibration file", "run vlm-calibrate again"},
+        {VLMP_REFERENCE_KEY, "reference", "saved reference", "make it again with --save-reference"},
+        {NULL, "safetensors", "safetensors file, not a packed model", NULL}};
+    const struct kind *kind = kinds;
+    while (kind->key != NULL && vlmp_safetensors_metadata(file, kind->key, NULL) == NULL)
+        kind++;
+    return kind;
 }
 
-static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
+int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err)
+{
+    vlmp_error refused = {0};
+    vlmp_safetensors file;
+    vlmp_path_kind kind;
+    *other = false;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    if (kind != VLMP_PATH_FILE) return VLMP_OK;
+    if (vlmp_safetensors_open(&file, path, &refused) != VLMP_OK)
+        return vlmp_fail_tried(err, &refused);
+    /* Any of these, so that one damaged key does not make a packed file something else. */
+    static const char *const keys[] = {"vlmp.version", "vlmp.header", "vlmp.tensors"};
+    *other = true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        *other &= vlmp_safetensors_metadata(&file, keys[i], NULL) == NULL;
+    *other |= kind_of(&file)->key != NULL;
+    vlmp_safetensors_close(&file);
+    return VLMP_OK;
+}
+
+static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool verified)
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
@@ -76,7 +104,11 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
     vlmp_json_key(w, "path");
     vlmp_json_put_string(w, file->path);
     vlmp_json_key(w, "kind");
-    vlmp_json_put_string(w, "safetensors");
+    vlmp_json_put_string(w, kind_of(file)->name);
+    vlmp_json_key(w, "digest");
+    vlmp_json_put_string(w, vlmp_safetensors_metadata(file, "vlmp.digest", NULL));
+    vlmp_json_key(w, "verified");
+    vlmp_json_put_bool(w, verified && kind_of(file)->key != NULL);
     vlmp_json_key(w, "metadata");
     vlmp_json_open(w, '{');
     for (size_t i = 0; i < file->pair_count; i++) {
@@ -108,15 +140,21 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file)
     vlmp_json_close(w, '}');
 }
 
-static int print_file(const vlmp_safetensors *file, vlmp_error *err)
+static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *err)
 {
     vlmp_column columns[] = {
         {"tensor", false, 0}, {"type", false, 0}, {"shape", true, 0}, {"bytes", true, 0}};
-    printf("%s: safetensors file, not a packed model; it carries no hashes\n", file->path);
+    vlmp_show_line(stdout, "%s: %s", file->path, kind_of(file)->title);
+    const char *digest = vlmp_safetensors_metadata(file, "vlmp.digest", NULL);
+    if (digest != NULL) vlmp_show_line(stdout, "digest %s", digest);
+    if (verified)
+        puts(kind_of(file)->key != NULL
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound (the file carries no hashes)");
     for (size_t i = 0; i < file->pair_count; i++)
-        printf("metadata %s: %zu bytes%s%.60s\n", file->pairs[i].key, file->pairs[i].length,
-               file->pairs[i].length <= 60 ? ", " : "",
-               file->pairs[i].length <= 60 ? file->pairs[i].value : "");
+        vlmp_show_line(stdout, "metadata %s: %zu bytes%s%.60s", file->pairs[i].key,
+                       file->pairs[i].length, file->pairs[i].length <= 60 ? ", " : "",
+                       file->pairs[i].length <= 60 ? file->pairs[i].value : "");
     putchar('\n');
     vlmp_rows rows = {.columns = 4};
     bool good = true;
@@ -133,16 +171,38 @@ static int print_file(const vlmp_safetensors *file, vlmp_error *err)
     return vlmp_rows_print(&rows, columns, !good, err);
 }
 
-int vlmp_inspect_other(const char *path, bool json, vlmp_error *err)
+int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total)
+{
+    (void)total;
+    vlmp_progress_update(arg, (double)done, NULL);
+    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
+}
+
+static int verify_file(const vlmp_safetensors *file, const vlmp_cli_args *args, vlmp_error *err)
+{
+    const struct kind *kind = kind_of(file);
+    if (kind->key == NULL) return VLMP_OK; /* its structure is sound: it was opened */
+    vlmp_tensor_file *hashed;
+    VLMP_TRY(vlmp_tensor_file_open(&hashed, file->path, kind->key, kind->hint, err));
+    vlmp_progress progress;
+    vlmp_progress_begin(&progress, args, "checking bytes",
+                        (double)(file->map.length - file->data_start));
+    int status = vlmp_tensor_file_verify(hashed, vlmp_verify_progress, &progress, err);
+    vlmp_progress_end(&progress);
+    vlmp_tensor_file_close(hashed);
+    return status;
+}
+
+int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify, vlmp_error *err)
 {
     vlmp_safetensors file;
     VLMP_TRY(vlmp_safetensors_open(&file, path, err));
-    int status = VLMP_OK;
-    if (!json) {
-        status = print_file(&file, err);
-    } else {
+    int status = verify ? verify_file(&file, args, err) : VLMP_OK;
+    if (status == VLMP_OK && !args->json) {
+        status = print_file(&file, verify, err);
+    } else if (status == VLMP_OK) {
         vlmp_json_writer w = {.indent = 1};
-        put_file(&w, &file);
+        put_file(&w, &file, verify);
         if (w.out.failed)
             status = vlmp_fail_memory(err, "listing");
         else

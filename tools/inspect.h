@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/base/memory.h"
 #include "src/base/table.h"
+#include "tools/cli.h"
 
 /* Rows of text cells that belong to an arena. Initialise with {.columns = n}. */
 typedef struct {
@@ -26,9 +27,15 @@ int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_err
 /* "64×96", "scalar". */
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank);
 
-/* A JSON text as a value of w; as a string where it is not valid. */
+/* A JSON text as a value of w; as a string where it is not valid. Want of memory sets out.failed.
+ */
 void vlmp_put_json_text(vlmp_json_writer *w, const char *text, size_t length);
 
-/* A regular safetensors file that is no packed model: a calibration, a saved reference. */
-bool vlmp_is_other_file(const char *path);
-int vlmp_inspect_other(const char *path, bool json, vlmp_error *err);
+/* Whether path is a safetensors file that is no packed model: a calibration, a saved reference. */
+int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err);
+
+/* verify: every hash that the file carries is checked. */
+int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify, vlmp_error *err);
+
+/* A vlmp_st_progress: arg is a vlmp_progress; stops when interrupted. */
+int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total);

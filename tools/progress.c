@@ -3,18 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "src/base/clock.h"
 #include "src/base/table.h"
 #include "tools/terminal.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void vlmp_format_seconds(char *out, size_t capacity, double seconds)
 {
@@ -51,7 +44,7 @@ void vlmp_progress_begin(vlmp_progress *p, const vlmp_cli_args *args, const char
     *p = (vlmp_progress){.label = label, .total = total, .quiet = args->quiet};
     p->live = vlmp_terminal_live(STDERR_FILENO);
     p->colour = vlmp_terminal_colour(STDERR_FILENO);
-    p->started = now();
+    p->started = vlmp_seconds();
     p->last = p->started;
 }
 
@@ -82,19 +75,21 @@ void vlmp_progress_update(vlmp_progress *p, double done, const char *detail)
 {
     p->done = done;
     if (p->quiet) return;
-    double t = now();
+    double t = vlmp_seconds();
     if (t - p->last < (p->live ? 0.1 : 10.0)) return;
     p->last = t;
     char line[512];
     vlmp_progress_format(line, sizeof line, p, t - p->started, detail);
     if (!p->live) {
-        fprintf(stderr, "%s\n", line);
+        vlmp_show_line(stderr, "%s", line);
         return;
     }
     /* One cell less than the terminal: a full line would wrap on some. */
     line[vlmp_text_cut(line, vlmp_terminal_width(STDERR_FILENO) - 1)] = '\0';
     clear_line(p);
-    fprintf(stderr, "%s%s%s", p->colour ? "\033[36m" : "", line, p->colour ? "\033[0m" : "");
+    fputs(p->colour ? "\033[36m" : "", stderr);
+    vlmp_show(stderr, VLMP_ESCAPE_LINE, line, strlen(line));
+    fputs(p->colour ? "\033[0m" : "", stderr);
     fflush(stderr);
     p->shown = true;
 }
@@ -103,11 +98,12 @@ void vlmp_progress_say(vlmp_progress *p, const char *fmt, ...)
 {
     if (p->quiet) return;
     clear_line(p);
+    char line[1024];
     va_list list;
     va_start(list, fmt);
-    vfprintf(stderr, fmt, list);
+    vsnprintf(line, sizeof line, fmt, list);
     va_end(list);
-    fputc('\n', stderr);
+    vlmp_show_line(stderr, "%s", line);
 }
 
 void vlmp_progress_end(vlmp_progress *p)
@@ -115,6 +111,6 @@ void vlmp_progress_end(vlmp_progress *p)
     if (p->quiet) return;
     clear_line(p);
     char time[24];
-    vlmp_format_seconds(time, sizeof time, now() - p->started);
+    vlmp_format_seconds(time, sizeof time, vlmp_seconds() - p->started);
     fprintf(stderr, "%s: %.0f in %s\n", p->label, p->done, time);
 }

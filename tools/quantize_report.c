@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "formats/journal_sink.h"
-#include "src/base/file.h"
+#include "src/base/outfile.h"
 #include "src/base/table.h"
 #include "src/quant/record.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 #define RESERVE_PER_LINEAR                                                \
     360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
@@ -62,7 +63,8 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
 }
 
 /* The plan is what a dry run is for: there it goes to stdout. */
-static void print_lines(const struct plan_line *lines, int count, double total, bool dry_run)
+static int print_lines(const struct plan_line *lines, int count, double total, double work,
+                       bool dry_run, vlmp_error *err)
 {
     vlmp_column columns[] = {{.header = "component"},
                              {.header = "scheme"},
@@ -92,14 +94,25 @@ static void print_lines(const struct plan_line *lines, int count, double total, 
     char size[32];
     vlmp_format_bytes(size, sizeof size, total);
     vlmp_buffer_printf(&out, "packed file: %.0f bytes (%s)\n", total, size);
-    fputs(out.data, dry_run ? stdout : stderr);
+    vlmp_format_bytes(size, sizeof size, work);
+    if (work > 0) vlmp_buffer_printf(&out, "beside it until the run ends: up to %s\n", size);
+    bool failed = text == NULL || cells == NULL || out.failed;
+    if (!failed) fputs(out.data, dry_run ? stdout : stderr);
     vlmp_buffer_free(&out);
     free(text);
     free(cells);
+    return failed ? vlmp_fail_memory(err, "plan") : VLMP_OK;
+}
+
+static void put_flag(vlmp_json_writer *w, const char *key, bool value)
+{
+    if (!value) return;
+    vlmp_json_key(w, key);
+    vlmp_json_put_bool(w, true);
 }
 
 static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
-                      vlmp_error *err)
+                      uint64_t work, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -107,8 +120,14 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
     vlmp_json_put_int(&w, 1);
     vlmp_json_key(&w, "bytes");
     vlmp_json_put_int(&w, (int64_t)total);
+    if (work > 0) {
+        vlmp_json_key(&w, "work_bytes");
+        vlmp_json_put_int(&w, (int64_t)work);
+    }
     vlmp_json_key(&w, "group_fallbacks");
     vlmp_json_put_int(&w, plan->group_fallbacks);
+    vlmp_json_key(&w, "auto_channels");
+    vlmp_json_put_int(&w, plan->auto_channels);
     vlmp_json_key(&w, "linears");
     vlmp_json_open(&w, '[');
     for (int i = 0; i < plan->count; i++) {
@@ -127,6 +146,8 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
             vlmp_json_put_bool(&w, entry->scheme.symmetric);
             vlmp_json_key(&w, "activations");
             vlmp_json_put_string(&w, entry->scheme.int8_activations ? "int8" : "float");
+            put_flag(&w, "group_fallback", entry->group_fallback);
+            put_flag(&w, "auto_channel", entry->auto_channel);
         }
         vlmp_json_key(&w, "bytes");
         vlmp_json_put_int(&w, (int64_t)entry->bytes);
@@ -142,7 +163,7 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
 
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
                              const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             vlmp_error *err)
+                             uint64_t work, vlmp_error *err)
 {
     vlmp_packed_entry entries[] = {
         {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
@@ -150,13 +171,40 @@ int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *
         {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR}};
     uint64_t total;
     VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
-    if (args->json && dry_run) return print_json(linears, plan, total, err);
+    if (args->json && dry_run) return print_json(linears, plan, total, work, err);
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
-    print_lines(lines, plan_lines(lines, linears, plan), (double)total, dry_run);
+    int status = print_lines(lines, plan_lines(lines, linears, plan), (double)total, (double)work,
+                             dry_run, err);
     free(lines);
-    return VLMP_OK;
+    return status;
+}
+
+int vlmp_quantize_check_groups(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                               const vlmp_linear_info *linears, const vlmp_plan *plan,
+                               int64_t allowed, vlmp_error *err)
+{
+    const vlmp_linear_info *fallen = NULL, *channel = NULL;
+    for (int i = plan->count - 1; i >= 0; i--) {
+        if (plan->entries[i].group_fallback) fallen = &linears[i];
+        if (plan->entries[i].auto_channel) channel = &linears[i];
+    }
+    if (channel != NULL)
+        vlmp_cli_warn(command, args,
+                      "no group of 128, 64 or 32 divides the inputs of %d linears (first: %s, %d "
+                      "inputs): they get one scale per channel",
+                      plan->auto_channels, channel->name, channel->k);
+    if (fallen == NULL) return VLMP_OK;
+    vlmp_cli_warn(command, args,
+                  "the group asked for does not divide the inputs of %d linears (first: %s, %d "
+                  "inputs): they fall back to a smaller one or to one scale per channel",
+                  plan->group_fallbacks, fallen->name, fallen->k);
+    if (plan->group_fallbacks <= allowed) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_GATE,
+                     "%d linears fall back to another group (first: %s); take a group that divides "
+                     "them, or accept them with --allow-fallbacks %d",
+                     plan->group_fallbacks, fallen->name, plan->group_fallbacks);
 }
 
 void vlmp_quantize_head(vlmp_buffer *out)
@@ -182,23 +230,35 @@ void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
     percent(rtn, r->held_rtn_error);
     if (r->damping > 0) snprintf(damping, sizeof damping, "%.3g", r->damping);
     vlmp_format_seconds(time, sizeof time, r->seconds);
-    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s", r->name, scheme, error, held,
-                       rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
-                       r->fallback ? "  FALLBACK" : "");
+    vlmp_buffer_printf(out, "%-30s %-22s %10s %10s %10s %8s %7s%s%s%s", r->name, scheme, error,
+                       held, rtn, damping, time, r->kept_rtn ? "  round to nearest was better" : "",
+                       r->unguarded ? "  unguarded" : "", r->fallback ? "  FALLBACK" : "");
+}
+
+int vlmp_quantize_count(vlmp_quantize_summary *summary, const cJSON *linears, vlmp_error *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, linears)
+    {
+        vlmp_linear_result r;
+        VLMP_TRY(vlmp_record_read(&r, item, "decisions", err));
+        summary->linears++;
+        summary->kept_rtn += r.kept_rtn;
+        summary->unguarded += r.unguarded;
+        if (r.fallback && summary->fallbacks++ == 0)
+            memcpy(summary->first_fallback, r.name, sizeof r.name);
+    }
+    return VLMP_OK;
 }
 
 static int collect_step(vlmp_quantize_summary *s, const cJSON *record, vlmp_packed_plan *packed,
                         vlmp_json_writer *decisions, vlmp_error *err)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, vlmp_json_get(record, "linears"))
+    const cJSON *item, *linears = vlmp_json_get(record, "linears");
+    VLMP_TRY(vlmp_quantize_count(s, linears, err));
+    cJSON_ArrayForEach(item, linears)
     {
-        vlmp_linear_result r;
-        VLMP_TRY(vlmp_record_read(&r, item, "journal", err));
         vlmp_json_put_tree(decisions, item);
-        s->linears++;
-        s->kept_rtn += r.kept_rtn;
-        if (r.fallback && s->fallbacks++ == 0) memcpy(s->first_fallback, r.name, sizeof r.name);
     }
     cJSON_ArrayForEach(item, vlmp_json_get(record, "replaced"))
     {
@@ -214,8 +274,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     vlmp_json_open(decisions, '[');
     const char *step;
     for (size_t i = 0; (step = vlmp_journal_sink_step(sink, i)) != NULL; i++) {
-        const char *text = sink->record(sink, step);
+        const char *text;
         cJSON *record;
+        VLMP_TRY(sink->record(sink, step, &text, err));
         VLMP_TRY(vlmp_json_parse(&record, text, strlen(text), "journal", err));
         int status = collect_step(summary, record, packed, decisions, err);
         cJSON_Delete(record);
@@ -225,8 +286,9 @@ int vlmp_quantize_collect(vlmp_quantize_summary *summary, vlmp_sink *sink, vlmp_
     return VLMP_OK;
 }
 
-int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char *digest,
-                       const vlmp_quantize_summary *summary, double seconds, vlmp_error *err)
+int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, const char *output,
+                       const char *digest, const vlmp_quantize_summary *summary, bool again,
+                       double seconds, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -242,6 +304,10 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_json_put_int(&w, summary->fallbacks);
     vlmp_json_key(&w, "kept_rtn");
     vlmp_json_put_int(&w, summary->kept_rtn);
+    vlmp_json_key(&w, "unguarded");
+    vlmp_json_put_int(&w, summary->unguarded);
+    vlmp_json_key(&w, "auto_channels");
+    vlmp_json_put_int(&w, summary->auto_channels);
     vlmp_json_key(&w, "threads");
     vlmp_json_put_int(&w, args->threads);
     vlmp_json_key(&w, "seconds");
@@ -251,17 +317,24 @@ int vlmp_quantize_done(const vlmp_cli_args *args, const char *output, const char
     vlmp_json_close(&w, '}');
     char path[4200];
     snprintf(path, sizeof path, "%s.run.json", output);
-    int status = w.out.failed ? vlmp_fail_memory(err, path)
-                              : vlmp_file_write(path, w.out.data, w.out.length, true, err);
+    vlmp_error fault = {0};
+    vlmp_path_kind there = VLMP_PATH_ABSENT;
+    int status = w.out.failed ? vlmp_fail_memory(err, path) : VLMP_OK;
+    if (status == VLMP_OK && again) status = vlmp_path_look(&there, path, err);
+    if (status == VLMP_OK && there == VLMP_PATH_ABSENT &&
+        vlmp_file_write(path, w.out.data, w.out.length, true, &fault) != VLMP_OK)
+        vlmp_cli_warn(cli, args, "%s; the packed file is complete", fault.message);
     if (status == VLMP_OK && args->json) puts(w.out.data);
     vlmp_buffer_free(&w.out);
     if (status != VLMP_OK || args->quiet) return status;
     char time[16], memory[32];
     vlmp_format_seconds(time, sizeof time, seconds);
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
-    fprintf(stderr,
-            "%s: %d linears quantized (%d fallbacks, %d kept as round to nearest) in %s, peak "
-            "memory %s\n",
-            output, summary->linears, summary->fallbacks, summary->kept_rtn, time, memory);
+    vlmp_show_line(stderr,
+                   "%s: %d linears %s (%d fallbacks, %d kept as round to nearest, %d unguarded) in "
+                   "%s, peak memory %s",
+                   output, summary->linears,
+                   again ? "quantized already, by an earlier run" : "quantized", summary->fallbacks,
+                   summary->kept_rtn, summary->unguarded, time, memory);
     return VLMP_OK;
 }

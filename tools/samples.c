@@ -3,18 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/image_file.h"
 #include "src/base/file.h"
 #include "src/calib/calibration.h"
 
 #define MAX_PICTURE_BYTES ((size_t)1 << 30)
 
-int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count, vlmp_error *err)
+int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count,
+                       vlmp_picture_reading *reading, vlmp_error *err)
 {
     *out = (vlmp_pictures){.images = vlmp_calloc((size_t)count, sizeof *out->images)};
     if (out->images == NULL) return vlmp_fail_memory(err, "pictures");
     for (int i = 0; i < count; i++) {
-        int status = vlmp_image_load(&out->images[i], paths[i], NULL, err);
+        int status = vlmp_picture_read(&out->images[i], paths[i], reading, err);
         if (status != VLMP_OK) {
             vlmp_pictures_free(out);
             return status;
@@ -68,7 +68,8 @@ int vlmp_sample_identity(const vlmp_sample *sample, vlmp_sample_ids *ids, vlmp_e
     if (status == VLMP_OK) {
         vlmp_sample_id(bytes, count, texts, text_count, false, ids->exact);
         vlmp_sample_id(bytes, count, texts, text_count, true, ids->loose);
-        if (ids->exact[0] == '\0' || ids->loose[0] == '\0') status = vlmp_fail_memory(err, "a hash");
+        if (ids->exact[0] == '\0' || ids->loose[0] == '\0')
+            status = vlmp_fail_memory(err, "a hash");
     }
     for (size_t i = 0; files != NULL && i < count; i++)
         free(files[i]);
@@ -91,15 +92,16 @@ int vlmp_sample_read(const vlmp_reader *reader, const vlmp_sample *sample,
                               .image_names = sample->images,
                               .where = sample->where};
     int status = vlmp_reader_sequence(reader, &question, out, NULL, err);
+    out->line = sample->line;
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
     return status;
 }
 
 int vlmp_sample_sequence(const vlmp_reader *reader, const vlmp_sample *sample, const char *answer,
-                         vlmp_sequence *out, vlmp_error *err)
+                         vlmp_picture_reading *reading, vlmp_sequence *out, vlmp_error *err)
 {
     vlmp_pictures pictures;
-    int status = vlmp_pictures_load(&pictures, sample->images, sample->image_count, err);
+    int status = vlmp_pictures_load(&pictures, sample->images, sample->image_count, reading, err);
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample->where);
     VLMP_TRY(status);
     status = vlmp_sample_read(reader, sample, &pictures, answer, out, err);

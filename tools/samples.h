@@ -6,6 +6,7 @@
 #include "src/base/sha256.h"
 #include "src/model/reader.h"
 #include "src/model/sample.h"
+#include "tools/pictures.h"
 
 /* The pictures of one sample. */
 typedef struct {
@@ -13,7 +14,8 @@ typedef struct {
     vlmp_image *images; /* [count] */
 } vlmp_pictures;
 
-int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count, vlmp_error *err);
+int vlmp_pictures_load(vlmp_pictures *out, char *const *paths, int count,
+                       vlmp_picture_reading *reading, vlmp_error *err);
 void vlmp_pictures_free(vlmp_pictures *pictures);
 
 typedef struct {
@@ -31,7 +33,7 @@ int vlmp_sample_read(const vlmp_reader *reader, const vlmp_sample *sample,
 
 /* The same, pictures included. */
 int vlmp_sample_sequence(const vlmp_reader *reader, const vlmp_sample *sample, const char *answer,
-                         vlmp_sequence *out, vlmp_error *err);
+                         vlmp_picture_reading *reading, vlmp_sequence *out, vlmp_error *err);
 
 /* How many broken samples there were, and how many may be. */
 typedef struct {

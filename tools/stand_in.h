@@ -8,4 +8,5 @@
 
 /* Free *answer. */
 int vlmp_stand_in_answer(vlmp_session *session, const vlmp_reader *reader,
-                         const vlmp_sample *sample, char **answer, vlmp_error *err);
+                         const vlmp_sample *sample, vlmp_picture_reading *reading, char **answer,
+                         vlmp_error *err);

@@ -7,6 +7,7 @@
 
 #include "formats/dataset.h"
 #include "formats/tensor_file.h"
+#include "src/base/outfile.h"
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
@@ -16,6 +17,7 @@
 #include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
 #include "tools/stand_in.h"
@@ -24,11 +26,13 @@ struct options {
     const char *data, *output, *image_root, *date;
     int64_t samples, max_tokens, skip_broken;
     bool keep_noise, force;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile output; /* open from the start: a second run to the same name is refused */
     vlmp_engine engine;
     vlmp_reader reader;
     struct tm date;
@@ -83,7 +87,7 @@ static void shorten(uint64_t out[2], const char id[VLMP_SHA256_HEX])
 
 /* Readable, not noise, which shape, how long. Where the answer is missing, the longest that can
  * stand in counts. */
-static int inspect_sample(const struct command *c, size_t index, vlmp_candidate *candidate,
+static int inspect_sample(struct command *c, size_t index, vlmp_candidate *candidate,
                           vlmp_error *err)
 {
     vlmp_sample sample;
@@ -93,7 +97,8 @@ static int inspect_sample(const struct command *c, size_t index, vlmp_candidate 
     int status = vlmp_dataset_sample(c->data, index, &sample, err);
     candidate->line = sample.line;
     VLMP_TRY(status);
-    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, err);
+    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, &c->opt.pictures,
+                                err);
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample.where);
     if (status == VLMP_OK) status = refuse_noise(c, &sample, &pictures, err);
     bool answered = sample.answer_count > 0;
@@ -140,6 +145,15 @@ static int inspect_all(struct command *c, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* The way of showing transparency is part of the samples only where there is some. */
+static void remember_alpha(struct command *c, const vlmp_sample *sample)
+{
+    for (int i = 0; i < sample->image_count; i++)
+        if (vlmp_picture_is_transparent(&c->opt.pictures, sample->images[i]))
+            snprintf(c->calibration.alpha, sizeof c->calibration.alpha, "%s",
+                     c->opt.pictures.alpha);
+}
+
 /* Sample `index` of the data, tokenized with its answer, or with the model's own where it has none.
  */
 static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_error *err)
@@ -156,11 +170,12 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
         status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
                                      &c->reader.preprocess, err);
     if (status == VLMP_OK && candidate->stood_in)
-        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &stand_in, err);
+        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures,
+                                      &stand_in, err);
     if (status == VLMP_OK)
         status = vlmp_sample_sequence(&c->reader, &sample,
-                                      candidate->stood_in ? stand_in : sample.answers[0], &sequence,
-                                      err);
+                                      candidate->stood_in ? stand_in : sample.answers[0],
+                                      &c->opt.pictures, &sequence, err);
     if (status == VLMP_OK) {
         candidate->tokens = sequence.length;
         candidate->end_differs = sequence.end_differs;
@@ -168,6 +183,7 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
         out->line = sample.line;
         memcpy(out->id, ids.exact, sizeof out->id);
         memcpy(out->loose_id, ids.loose, sizeof out->loose_id);
+        remember_alpha(c, &sample);
         status = vlmp_sequence_store_add(&c->chosen, &sequence, err);
     }
     if (status == VLMP_OK)
@@ -270,6 +286,7 @@ static int measure(struct command *c, vlmp_error *err)
                         .preprocess = &c->reader.preprocess,
                         .fetch = vlmp_sequence_fetch,
                         .fetch_arg = &c->chosen,
+                        .data = c->opt.data,
                         .work_folder = folder,
                         .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
                         .progress = on_progress,
@@ -310,15 +327,17 @@ static int write_file(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.output, c->opt.force, VLMP_CALIBRATION_KEY, metadata,
-                                        tensors, count, read_pixels, &c->chosen, err);
+        status = vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count,
+                                        read_pixels, &c->chosen, err);
     vlmp_arena_free(&arena);
     return status;
 }
 
 static int run(struct command *c, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    const char *inputs[] = {c->args->positionals[0], c->opt.data};
+    VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 2, err));
+    VLMP_TRY(vlmp_outfile_open(&c->output, c->opt.output, c->opt.force, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
@@ -331,22 +350,27 @@ static int run(struct command *c, vlmp_error *err)
     c->candidates = vlmp_calloc(c->count, sizeof *c->candidates);
     if (c->candidates == NULL) return vlmp_fail_memory(err, "samples");
     VLMP_TRY(inspect_all(c, err));
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(choose(c, err));
     vlmp_session_free(
         c->session); /* its weights must not stay resident while activations are measured */
     c->session = NULL;
-    c->calibration.image_size = c->engine.model.config.vision.image_size;
-    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->calibration.model_digest, err));
+    vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
+    VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
-    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->calibration, &c->engine.model,
-                             err));
+    VLMP_TRY(vlmp_engine_check_files(&c->engine, err));
+    VLMP_TRY(vlmp_audit_make(&c->audit, c->candidates, c->count, &c->opt.pictures, &c->calibration,
+                             &c->engine.model, err));
     VLMP_TRY(write_file(c, err));
-    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->calibration, err);
+    return vlmp_audit_print(&c->audit, c->args, c->opt.output, &c->opt.pictures, &c->calibration,
+                            err);
 }
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128}, .chosen = VLMP_NO_SEQUENCES};
+    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .output = {.fd = -1},
+                        .chosen = VLMP_NO_SEQUENCES};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -390,6 +414,7 @@ int main(int argc, char **argv)
         {.name = "keep-noise",
          .help = "take pictures that look like random noise, too (scanned pages)",
          .flag = &o->keep_noise},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "force", .help = "replace an existing output", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
@@ -409,8 +434,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; c.candidates != NULL && i < c.count; i++)
         free(c.candidates[i].reason);
     free(c.candidates);
+    vlmp_outfile_abort(&c.output);
     vlmp_session_free(c.session);
     vlmp_calibration_free(&c.calibration);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_dataset_close(c.data);
     vlmp_sequence_store_free(&c.chosen);
     vlmp_reader_close(&c.reader);

@@ -6,14 +6,15 @@
 #include "formats/tensor_file.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/outfile.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
-#include "tools/eval_model.h"
+#include "tools/eval_survey.h"
 #include "tools/interrupt.h"
-#include "tools/stand_in.h"
+#include "tools/outputs.h"
 
 struct options {
     const char *data, *image_root, *reference, *save_reference, *date, *metrics, *report, *junit,
@@ -21,27 +22,45 @@ struct options {
     int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
+    vlmp_picture_reading pictures;
 };
 
 struct command {
     const vlmp_cli_args *args;
     struct options opt;
+    vlmp_outfile saved; /* the reference; open from the start */
     vlmp_engine engine;
     vlmp_eval_data data;
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
     struct tm date;
-    bool has_reference;
+    bool has_reference, saved_reference;
     vlmp_gate *gates;
     vlmp_eval_result *results;
 };
+
+/* Inputs are data, reference and models. */
+static int keep_inputs(const struct command *c, const char *const *outputs, size_t count,
+                       vlmp_error *err)
+{
+    size_t models = c->args->positional_count;
+    const char **inputs = vlmp_calloc(models + 2, sizeof *inputs);
+    if (inputs == NULL) return vlmp_fail_memory(err, "inputs");
+    for (size_t i = 0; i < models; i++)
+        inputs[i] = c->args->positionals[i];
+    inputs[models] = c->opt.data;
+    inputs[models + 1] = c->opt.reference;
+    int status = vlmp_outputs_apart(outputs, count, inputs, models + 2, err);
+    free(inputs);
+    return status;
+}
 
 /* Everything that can be refused before work is. */
 static int check_options(struct command *c, vlmp_error *err)
 {
     struct options *o = &c->opt;
-    VLMP_TRY(vlmp_date_parse(o->date, &c->date, &c->job.date, err));
+    VLMP_TRY(vlmp_date_parse(o->date, &c->date, &c->data.date, err));
     c->job.date_text = o->date;
     c->has_reference = o->reference != NULL;
     unsigned metrics = VLMP_METRIC_ALL;
@@ -59,75 +78,87 @@ static int check_options(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_gate_parse(&c->gates[i], o->gates.items[i], err));
         VLMP_TRY(vlmp_gate_check(&c->gates[i], metrics, c->has_reference, err));
     }
-    const char *outputs[] = {o->save_reference, o->report, o->junit, o->summary};
+    const char *outputs[] = {o->report, o->junit, o->summary, o->save_reference};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
-        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_is_free(outputs[i], o->force, err));
+        if (outputs[i] != NULL) VLMP_TRY(vlmp_output_check(outputs[i], o->force, err));
+    VLMP_TRY(keep_inputs(c, outputs, sizeof outputs / sizeof *outputs, err));
+    if (o->save_reference != NULL)
+        VLMP_TRY(vlmp_outfile_open(&c->saved, o->save_reference, o->force, err));
     c->job.metrics = metrics;
     return VLMP_OK;
-}
-
-/* Every sample that will be scored, through the eyes of the first model that reads them; where the
- * data has no answers, that model's own stand in. */
-static int read_data(struct command *c, const char *model, bool make_stand_ins, vlmp_error *err)
-{
-    vlmp_eval_data *data = &c->data;
-    vlmp_reader reader = {0};
-    vlmp_session *session = NULL;
-    VLMP_TRY(vlmp_engine_open(&c->engine, model, err));
-    int status = vlmp_reader_open(&reader, &c->engine.model, err);
-    reader.date = c->job.date;
-    if (status == VLMP_OK)
-        status = vlmp_eval_data_survey(data, &reader, (size_t)c->opt.samples, c->opt.skip_broken,
-                                       c->args, err);
-    make_stand_ins = make_stand_ins && data->lacks_answers;
-    if (status == VLMP_OK && make_stand_ins) {
-        data->stand_ins = vlmp_calloc(data->count, sizeof *data->stand_ins);
-        if (data->stand_ins == NULL) status = vlmp_fail_memory(err, "stand-in answers");
-    }
-    if (status == VLMP_OK && make_stand_ins)
-        status =
-            vlmp_session_create(&session, c->engine.ctx, &c->engine.model, &reader.preprocess, err);
-    for (size_t i = 0; make_stand_ins && i < data->count && status == VLMP_OK; i++) {
-        vlmp_sample sample;
-        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK) status = vlmp_eval_sample(data, i, &sample, err);
-        if (status != VLMP_OK) break;
-        if (sample.answer_count == 0)
-            status = vlmp_stand_in_answer(session, &reader, &sample, &data->stand_ins[i], err);
-        vlmp_sample_free(&sample);
-    }
-    vlmp_session_free(session);
-    vlmp_reader_close(&reader);
-    vlmp_engine_close(&c->engine);
-    return status;
 }
 
 static int load_reference(struct command *c, vlmp_error *err)
 {
     vlmp_tensor_file *file;
     const char *path = c->opt.reference;
+    if (c->opt.save_reference != NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--save-reference saves a model's run; %s is one already", path);
     VLMP_TRY(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY,
-                                   "make one with --save-reference", err));
-    int status = vlmp_reference_import(&c->reference, vlmp_tensor_file_find, file,
-                                       vlmp_tensor_file_metadata(file), path, c->work, err);
+                                   "make it again with --save-reference", err));
+    int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
+    if (status == VLMP_OK)
+        status =
+            vlmp_reference_import(&c->reference, vlmp_tensor_file_find, vlmp_tensor_file_release,
+                                  file, vlmp_tensor_file_metadata(file), path, c->work, err);
     vlmp_tensor_file_close(file);
-    char digest[VLMP_SHA256_HEX];
-    if (status == VLMP_OK) status = vlmp_eval_data_digest(&c->data, digest, err);
-    if (status == VLMP_OK && strcmp(digest, c->reference.data_digest) != 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: made on other data than %s (%zu samples); give the data and "
-                           "--samples it was made with, or the reference model itself",
-                           path, c->opt.data, c->data.count);
-    if (status == VLMP_OK && c->data.lacks_answers && c->reference.stand_ins == NULL)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: lacks the answers that stood in where the data has none; make it "
-                           "again with --save-reference",
-                           path);
-    if (status == VLMP_OK) { /* the answers that the reference was made with */
-        c->data.stand_ins = c->reference.stand_ins;
-        c->reference.stand_ins = NULL;
-    }
+    const char *alpha = c->reference.alpha;
+    if (status == VLMP_OK && alpha[0] != '\0' && strcmp(alpha, c->opt.pictures.alpha) != 0)
+        status =
+            vlmp_fail(err, VLMP_ERR_INPUT,
+                      "%s: made with --alpha %s on transparent pictures, this run has %s; give "
+                      "the same",
+                      path, alpha, c->opt.pictures.alpha);
+    c->saved_reference = status == VLMP_OK;
     return status;
+}
+
+/* A saved reference is of this data, and brings the answers that stood in. */
+static int take_stand_ins(struct command *c, vlmp_error *err)
+{
+    const char *path = c->opt.reference;
+    char digest[VLMP_SHA256_HEX];
+    vlmp_eval_data_digest(&c->data, digest);
+    if (strcmp(digest, c->reference.data_digest) != 0 ||
+        (size_t)c->reference.hidden.samples != c->data.count)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: made on other data than %s (%zu samples within the context of %d "
+                         "tokens); give the data and --samples it was made with, or the reference "
+                         "model itself",
+                         path, c->opt.data, c->data.count, c->data.context);
+    if (c->data.lacks_answers && c->reference.stand_ins == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: lacks the answers that stood in where the data has none; make it "
+                         "again with --save-reference",
+                         path);
+    c->data.stand_ins = c->reference.stand_ins;
+    c->reference.stand_ins = NULL;
+    return VLMP_OK;
+}
+
+/* Looks at all models before any of them works: whether they can be compared, and which samples
+ * fit the shortest context. */
+static int survey(struct command *c, vlmp_error *err)
+{
+    const char *path = c->opt.reference;
+    vlmp_side reference = c->reference.side, side;
+    int context = reference.context, common;
+    if (path != NULL && !c->saved_reference) {
+        VLMP_TRY(vlmp_eval_look(&c->engine, path, &reference, err));
+        context = reference.context;
+    }
+    for (size_t i = 0; i < c->args->positional_count; i++) {
+        const char *name = c->args->positionals[i];
+        VLMP_TRY(vlmp_eval_look(&c->engine, name, &side, err));
+        if (path != NULL) VLMP_TRY(vlmp_side_check(&side, name, &reference, path, &common, err));
+        if (context == 0 || side.context < context) context = side.context;
+    }
+    const char *counter = path != NULL && !c->saved_reference ? path : c->args->positionals[0];
+    c->data.context = context;
+    VLMP_TRY(vlmp_eval_look_at_data(&c->engine, counter, &c->data, c->args, err));
+    if (!c->saved_reference) return VLMP_OK;
+    return take_stand_ins(c, err);
 }
 
 static int save_reference(struct command *c, vlmp_error *err)
@@ -138,9 +169,8 @@ static int save_reference(struct command *c, vlmp_error *err)
     const char *metadata;
     int status = vlmp_reference_export(&c->reference, &arena, &tensors, &count, &metadata, err);
     if (status == VLMP_OK)
-        status = vlmp_tensor_file_write(c->opt.save_reference, c->opt.force, VLMP_REFERENCE_KEY,
-                                        metadata, tensors, count, vlmp_reference_read,
-                                        &c->reference, err);
+        status = vlmp_tensor_file_write(&c->saved, VLMP_REFERENCE_KEY, metadata, tensors, count,
+                                        vlmp_reference_read, &c->reference, err);
     vlmp_arena_free(&arena);
     return status;
 }
@@ -148,14 +178,10 @@ static int save_reference(struct command *c, vlmp_error *err)
 static int prepare_reference(struct command *c, vlmp_error *err)
 {
     const char *path = c->opt.reference;
-    if (path != NULL && vlmp_tensor_file_is(path, VLMP_REFERENCE_KEY)) {
-        if (c->opt.save_reference != NULL)
-            return vlmp_fail(err, VLMP_ERR_USAGE,
-                             "--save-reference saves a model's run; %s is one already", path);
-        VLMP_TRY(read_data(c, c->args->positionals[0], false, err));
-        VLMP_TRY(load_reference(c, err));
-    } else {
-        VLMP_TRY(read_data(c, path != NULL ? path : c->args->positionals[0], true, err));
+    if (!c->saved_reference) {
+        const char *answering = path != NULL ? path : c->args->positionals[0];
+        if (c->data.lacks_answers)
+            VLMP_TRY(vlmp_eval_stand_ins(&c->engine, answering, &c->data, err));
         if (path == NULL) return VLMP_OK;
         vlmp_eval_job job = c->job;
         job.path = path;
@@ -226,6 +252,9 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
+    c->data.pictures = &c->opt.pictures;
+    c->data.most = (size_t)c->opt.samples;
+    c->data.allowed = c->opt.skip_broken;
     c->job.args = c->args;
     c->job.data = &c->data;
     c->job.max_new_tokens = (int)c->opt.max_new_tokens;
@@ -233,6 +262,12 @@ static int run(struct command *c, vlmp_error *err)
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
     c->job.work_folder = c->work;
+    c->job.pictures = &c->opt.pictures;
+    bool saved = false;
+    if (c->opt.reference != NULL)
+        VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
+    if (saved) VLMP_TRY(load_reference(c, err));
+    VLMP_TRY(survey(c, err));
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
     c->results = vlmp_calloc(count, sizeof *c->results);
@@ -256,7 +291,8 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48}};
+    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT},
+                        .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -309,6 +345,7 @@ int main(int argc, char **argv)
         {.name = "allow-overlap",
          .help = "score samples that the file was calibrated on",
          .flag = &o->allow_overlap},
+        VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "gate",
          .value = "EXPR",
          .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"; may be repeated",
@@ -343,7 +380,9 @@ int main(int argc, char **argv)
         vlmp_result_free(&c.results[i]);
     free(c.results);
     free(c.gates);
+    vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
+    vlmp_outfile_abort(&c.saved);
     vlmp_eval_data_free(&c.data);
     vlmp_engine_free(&c.engine);
     return vlmp_cli_finish(&command, &args, status, &err);

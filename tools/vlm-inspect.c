@@ -6,11 +6,13 @@
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
+#include "src/model/finite.h"
 #include "src/model/names.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/terminal.h"
 
 struct options {
     bool verify, summary;
@@ -124,18 +126,23 @@ static int print_notes(const vlmp_source *source, vlmp_error *err)
 static int print_text(const vlmp_source *source, const struct options *o, vlmp_error *err)
 {
     bool packed = strcmp(source->kind, "packed") == 0;
-    printf("%s: %s\n", source->path, packed ? "packed model, version 1" : "model folder");
-    if (source->digest != NULL) printf("digest %s\n", source->digest);
+    vlmp_show_line(stdout, "%s: %s", source->path,
+                   packed ? "packed model, version 1" : "model folder");
+    if (source->digest != NULL) vlmp_show_line(stdout, "digest %s", source->digest);
     if (o->verify)
-        puts(packed ? "verified: every hash matches"
-                    : "verified: the structure is sound (a folder carries no hashes)");
+        puts(packed
+                 ? "verified: every hash matches"
+                 : "verified: the structure is sound, all weights are finite (a folder carries no "
+                   "hashes)");
     putchar('\n');
     VLMP_TRY(print_sizes(source, err));
     if (packed) VLMP_TRY(print_notes(source, err));
-    printf("\nfiles:");
+    fputs("\nfiles:", stdout);
     const char *name;
-    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++)
-        printf(" %s", name);
+    for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++) {
+        putchar(' ');
+        vlmp_show(stdout, VLMP_ESCAPE_LINE, name, strlen(name));
+    }
     putchar('\n');
     if (o->summary) return VLMP_OK;
     putchar('\n');
@@ -263,23 +270,19 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     return status;
 }
 
-static int on_progress(void *arg, uint64_t done, uint64_t total)
-{
-    (void)total;
-    vlmp_progress_update(arg, (double)done, NULL);
-    return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
-}
-
 static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *err)
 {
     char digest[65];
-    if (strcmp(source->kind, "packed") != 0) return source->digest_now(source, digest, err);
+    if (strcmp(source->kind, "packed") != 0) {
+        VLMP_TRY(source->digest_now(source, digest, err));
+        return vlmp_source_check_finite(source, err);
+    }
     uint64_t bytes = 0;
     for (size_t i = 0; i < source->count(source); i++)
         bytes += source->at(source, i)->bytes;
     vlmp_progress progress;
     vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
-    int status = vlmp_packed_verify(source, on_progress, &progress, err);
+    int status = vlmp_packed_verify(source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
 }
@@ -288,7 +291,9 @@ static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_erro
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
-    if (vlmp_is_other_file(path)) return vlmp_inspect_other(path, args->json, err);
+    bool other;
+    VLMP_TRY(vlmp_is_other_file(&other, path, err));
+    if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_model_source_open(&source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)

@@ -9,14 +9,19 @@
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "formats/tensor_file.h"
+#include "src/base/clock.h"
 #include "src/base/file.h"
+#include "src/base/outfile.h"
+#include "src/quant/boundary.h"
 #include "src/quant/driver.h"
 #include "src/quant/fold.h"
 #include "src/quant/record.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
+#include "tools/quantize_finished.h"
 #include "tools/quantize_report.h"
 
 struct options {
@@ -35,13 +40,17 @@ struct command {
     int linear_count;
     vlmp_plan plan;
     vlmp_packed_plan packed;
-    char source_digest[VLMP_SHA256_HEX], calib_digest[VLMP_SHA256_HEX];
+    vlmp_identity identity;
+    char calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
-    char work[VLMP_PATH_MAX];    /* folder of spilled activations and journal */
-    char journal[VLMP_PATH_MAX]; /* path */
+    char work[VLMP_PATH_MAX];     /* folder of spilled activations and the two below */
+    char journal[VLMP_PATH_MAX];  /* path */
+    char boundary[VLMP_PATH_MAX]; /* see vlmp_quantize_job */
     vlmp_sink *sink;
     vlmp_progress progress;
     double started;
+    bool spoiled;  /* blocks were computed from a file that changed: the journal is of no use */
+    bool finished; /* the packed file is in its place */
 };
 
 static int choose_recipe(struct command *c, vlmp_error *err)
@@ -133,16 +142,32 @@ static int load_calibration(struct command *c, vlmp_error *err)
     vlmp_tensor_file *file;
     VLMP_TRY(vlmp_tensor_file_open(&file, c->opt.calib, VLMP_CALIBRATION_KEY,
                                    "make a calibration file with vlm-calibrate", err));
-    int status = vlmp_calibration_import(&c->calibration, &c->engine.model, vlmp_tensor_file_find,
-                                         file, vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK && strcmp(c->calibration.model_digest, c->source_digest) != 0)
-        status = vlmp_fail(err, VLMP_ERR_INPUT,
-                           "%s: made with another model (weights %.12s…, this model has %.12s…); "
-                           "run vlm-calibrate on this one",
-                           c->opt.calib, c->calibration.model_digest, c->source_digest);
-    vlmp_tensor_file_digest(file, c->calib_digest);
+    int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
+    if (status == VLMP_OK)
+        status = vlmp_calibration_import(&c->calibration, &c->engine.model,
+                                         c->opt.dry_run ? NULL : &c->identity, /* reads weights */
+                                         vlmp_tensor_file_find, file,
+                                         vlmp_tensor_file_metadata(file), c->opt.calib, err);
+    if (status == VLMP_OK) vlmp_tensor_file_sha256(file, c->calib_digest);
     vlmp_tensor_file_close(file);
-    return status;
+    if (status != VLMP_OK) return status;
+    return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
+}
+
+/* Bytes beside the output while it runs; 0 when that depends on a calibration file not given. */
+static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
+{
+    *work = 0;
+    if (c->plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
+    VLMP_TRY(load_calibration(c, err));
+    vlmp_quantize_job job = {.sweep = {.model = &c->engine.model},
+                             .linears = c->linears,
+                             .linear_count = c->linear_count,
+                             .plan = &c->plan,
+                             .calibration = &c->calibration,
+                             .sequential = c->opt.sequential};
+    *work = vlmp_quantize_work_bytes(&job);
+    return VLMP_OK;
 }
 
 /* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
@@ -153,7 +178,7 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_key(w, "tool");
     vlmp_json_put_string(w, "vlmpack " VLMP_VERSION);
     vlmp_json_key(w, "source");
-    vlmp_json_put_string(w, c->source_digest);
+    vlmp_json_put_string(w, c->identity.tensors);
     vlmp_json_key(w, "calibration");
     vlmp_json_put_string(w, computed ? c->calib_digest : NULL);
     vlmp_json_key(w, "calibration_samples");
@@ -166,6 +191,10 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     for (size_t i = 0; i < c->calibration.count; i++)
         vlmp_json_put_string(w, c->calibration.samples[i].loose_id);
     vlmp_json_close(w, ']');
+    if (c->calibration.alpha[0] != '\0') {
+        vlmp_json_key(w, "calibration_alpha");
+        vlmp_json_put_string(w, c->calibration.alpha);
+    }
     vlmp_json_key(w, "sequential");
     vlmp_json_put_bool(w, c->opt.sequential);
     vlmp_json_key(w, "kernels");
@@ -173,7 +202,7 @@ static void write_provenance(const struct command *c, vlmp_json_writer *w)
     vlmp_json_close(w, '}');
 }
 
-/* c->journal and c->work: beside the output, or in --work. */
+/* c->work, c->journal and c->boundary: beside the output, or in --work. */
 static void place_work(struct command *c)
 {
     const char *name = strrchr(c->opt.output, '/');
@@ -183,7 +212,9 @@ static void place_work(struct command *c)
     else
         vlmp_work_folder(c->work, c->opt.output);
     vlmp_path_join(c->journal, sizeof c->journal - sizeof ".journal", c->work, name);
+    strcpy(c->boundary, c->journal);
     strcat(c->journal, ".journal");
+    strcat(c->boundary, ".border");
 }
 
 static int open_sink(struct command *c, vlmp_error *err)
@@ -191,11 +222,11 @@ static int open_sink(struct command *c, vlmp_error *err)
     vlmp_buffer identity = {0};
     vlmp_json_writer recipe = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
-    vlmp_buffer_printf(
-        &identity,
-        "tool: vlmpack %s\nmodel: %s\ncalibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
-        VLMP_VERSION, c->source_digest, c->calib_digest, recipe.out.data, c->opt.sequential,
-        vlmp_ctx_describe(c->engine.ctx));
+    vlmp_buffer_printf(&identity, "tool: vlmpack %s\n", VLMP_VERSION);
+    vlmp_identity_lines(&c->identity, &identity);
+    vlmp_buffer_printf(&identity, "calibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
+                       c->calib_digest, recipe.out.data, c->opt.sequential,
+                       vlmp_ctx_describe(c->engine.ctx));
     vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
                              : c->opt.force ? VLMP_JOURNAL_REPLACE
                                             : VLMP_JOURNAL_NEW;
@@ -212,8 +243,14 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     struct command *c = arg;
     vlmp_buffer line = {0};
     vlmp_quantize_row(&line, result);
-    vlmp_progress_say(&c->progress, "%s", line.data);
+    if (!line.failed) vlmp_progress_say(&c->progress, "%s", line.data);
     vlmp_buffer_free(&line);
+}
+
+static void on_notice(void *arg, const char *text)
+{
+    struct command *c = arg;
+    vlmp_progress_say(&c->progress, "%s", text);
 }
 
 static void on_progress(void *arg, const char *stage, int done, int total)
@@ -235,7 +272,7 @@ static int quantize(struct command *c, vlmp_error *err)
                         model->vision.layers + model->text.layers);
     vlmp_buffer head = {0};
     vlmp_quantize_head(&head);
-    vlmp_progress_say(&c->progress, "%s", head.data);
+    if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
     vlmp_buffer_free(&head);
     vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
                                        .model = model,
@@ -252,8 +289,10 @@ static int quantize(struct command *c, vlmp_error *err)
                              .sequential = c->opt.sequential,
                              .gptq = vlmp_gptq_defaults(),
                              .sink = c->sink,
+                             .boundary = c->boundary,
                              .on_linear = on_linear,
-                             .on_linear_arg = c};
+                             .on_notice = on_notice,
+                             .arg = c};
     int status = vlmp_quantize(&job, err);
     vlmp_progress_end(&c->progress);
     return status;
@@ -261,7 +300,7 @@ static int quantize(struct command *c, vlmp_error *err)
 
 static int finish(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {0};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
     vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
     int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
     if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
@@ -287,8 +326,32 @@ static int finish(struct command *c, vlmp_error *err)
     vlmp_buffer_free(&recipe.out);
     vlmp_buffer_free(&provenance.out);
     if (status != VLMP_OK) return status;
-    return vlmp_quantize_done(c->args, c->opt.output, digest, &summary, vlmp_seconds() - c->started,
-                              err);
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, false,
+                              vlmp_seconds() - c->started, err);
+}
+
+/* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
+static int finish_again(struct command *c, vlmp_error *err)
+{
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
+    char digest[VLMP_SHA256_HEX];
+    vlmp_json_writer recipe = {0}, provenance = {0};
+    vlmp_recipe_write(&c->recipe, &recipe);
+    write_provenance(c, &provenance);
+    int status = recipe.out.failed || provenance.out.failed
+                     ? vlmp_fail_memory(err, "metadata")
+                     : vlmp_quantize_check_finished(c->opt.output, &c->identity, recipe.out.data,
+                                                    provenance.out.data, &summary, digest, err);
+    vlmp_buffer_free(&recipe.out);
+    vlmp_buffer_free(&provenance.out);
+    VLMP_TRY(status);
+    vlmp_path_kind there;
+    VLMP_TRY(vlmp_path_look(&there, c->journal, err));
+    if (there != VLMP_PATH_ABSENT) VLMP_TRY(open_sink(c, err));
+    c->finished = true;
+    return vlmp_quantize_done(c->cli, c->args, c->opt.output, digest, &summary, true,
+                              vlmp_seconds() - c->started, err);
 }
 
 static int run(struct command *c, vlmp_error *err)
@@ -302,33 +365,50 @@ static int run(struct command *c, vlmp_error *err)
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
     VLMP_TRY(make_plan(c, err));
-    VLMP_TRY(
-        vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run, err));
-    if (c->opt.dry_run) return VLMP_OK;
+    uint64_t work = 0;
+    if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
+    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
+                                      work, err));
+    if (c->opt.dry_run)
+        return vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan, INT64_MAX, err);
     if (c->plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
-    VLMP_TRY(vlmp_output_is_free(c->opt.output, c->opt.force, err));
+    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
+                                        c->opt.allow_fallbacks, err));
+    vlmp_path_kind there;
+    VLMP_TRY(vlmp_path_look(&there, c->opt.output, err));
+    bool again = c->opt.resume && !c->opt.force && there == VLMP_PATH_FILE;
+    if (!again) VLMP_TRY(vlmp_output_check(c->opt.output, c->opt.force, err));
+    const char *inputs[] = {c->args->positionals[0], c->opt.calib, c->opt.recipe};
+    VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 3, err));
     if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
-    VLMP_TRY(c->engine.source->digest_now(c->engine.source, c->source_digest, err));
+    VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
+    VLMP_TRY(vlmp_identity_of(&c->identity, c->engine.source, err));
     VLMP_TRY(load_calibration(c, err));
     place_work(c);
+    if (again) return finish_again(c, err);
     VLMP_TRY(open_sink(c, err));
     int status = quantize(c, err);
     if (status == VLMP_ERR_INTERRUPTED)
         snprintf(err->message, sizeof err->message,
                  "interrupted; what is done is saved, the same command with --resume continues");
     VLMP_TRY(status);
-    return finish(c, err);
+    c->spoiled = vlmp_engine_check_files(&c->engine, err) != VLMP_OK;
+    return c->spoiled ? err->code : finish(c, err);
 }
 
 static void clean(struct command *c, bool done)
 {
+    if (done && c->sink != NULL) {
+        /* The journal last: while it is there, a run that is resumed removes what is left. */
+        vlmp_boundary_remove(c->boundary);
+        unlink(c->journal);
+    }
     vlmp_journal_sink_close(c->sink);
-    if (done && c->sink != NULL) unlink(c->journal);
     vlmp_calibration_free(&c->calibration);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);
@@ -386,7 +466,7 @@ int main(int argc, char **argv)
         {.name = "resume", .help = "continue an interrupted run", .flag = &o->resume},
         {.name = "work",
          .value = "DIR",
-         .help = "folder for the journal and spilled activations (default: beside OUT)",
+         .help = "folder for the journal and for activations (default: beside OUT)",
          .string = &o->work},
         {.name = "no-sequential",
          .help = "statistics on the original model's inputs",
@@ -413,7 +493,8 @@ int main(int argc, char **argv)
     vlmp_interrupt_install();
     vlmp_error err = {0};
     int status = run(&c, &err);
-    /* Neither a finished run nor one whose input is bad can go on. */
-    clean(&c, status == VLMP_OK || status == VLMP_ERR_INPUT);
+    /* Neither a finished run nor one whose input is bad can go on. What an earlier run has done is
+     * not thrown away for that. */
+    clean(&c, c.finished || c.spoiled || (status == VLMP_ERR_INPUT && !o->resume));
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -1,7 +1,9 @@
 /* vlm-run: answers a prompt about pictures, from a model folder or a packed file. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/dataset.h"
 #include "src/base/json.h"
@@ -9,9 +11,11 @@
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
+#include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
+#include "tools/terminal.h"
 
 struct options {
     vlmp_cli_list images;
@@ -19,6 +23,7 @@ struct options {
     int64_t max_new_tokens;
     double temperature;
     bool print_prompt, fast_activations;
+    vlmp_picture_reading pictures;
 };
 
 struct stream {
@@ -28,6 +33,17 @@ struct stream {
     vlmp_error *err;
     int status;
 };
+
+/* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
+ */
+static void print_answer(const struct stream *s, size_t from)
+{
+    if (s->out.length == from) return;
+    if (isatty(STDOUT_FILENO))
+        vlmp_show(stdout, VLMP_ESCAPE_TEXT, s->out.data + from, s->out.length - from);
+    else
+        fwrite(s->out.data + from, 1, s->out.length - from, stdout);
+}
 
 static bool on_token(void *arg, int32_t token)
 {
@@ -41,7 +57,7 @@ static bool on_token(void *arg, int32_t token)
         s->out.length -= blank;
     }
     if (s->print && s->out.length > before) {
-        fwrite(s->out.data + before, 1, s->out.length - before, stdout);
+        print_answer(s, before);
         fflush(stdout);
     }
     return true;
@@ -61,11 +77,12 @@ static int print_json(const struct stream *s, const vlmp_generation_stats *stats
     vlmp_json_put_int(&w, stats->prompt_tokens);
     vlmp_json_key(&w, "new_tokens");
     vlmp_json_put_int(&w, stats->new_tokens);
+    vlmp_json_key(&w, "decode_steps");
+    vlmp_json_put_int(&w, stats->steps);
     vlmp_json_key(&w, "ttft_ms");
     vlmp_json_put_double(&w, 1e3 * stats->first_seconds);
     vlmp_json_key(&w, "decode_tps");
-    vlmp_json_put_double(
-        &w, stats->decode_seconds > 0 ? (stats->new_tokens - 1) / stats->decode_seconds : 0);
+    vlmp_json_put_double(&w, stats->steps > 0 ? stats->steps / stats->decode_seconds : NAN);
     vlmp_json_key(&w, "peak_rss_bytes");
     vlmp_json_put_int(&w, (int64_t)vlmp_peak_memory());
     vlmp_json_close(&w, '}');
@@ -81,8 +98,7 @@ static void print_speed(const vlmp_generation_stats *stats)
     vlmp_format_bytes(memory, sizeof memory, (double)vlmp_peak_memory());
     fprintf(stderr, "first token %.0f ms (%d prompt tokens), ", 1e3 * stats->first_seconds,
             stats->prompt_tokens);
-    if (stats->new_tokens > 1 && stats->decode_seconds > 0)
-        fprintf(stderr, "%.1f tokens/s, ", (stats->new_tokens - 1) / stats->decode_seconds);
+    if (stats->steps > 0) fprintf(stderr, "%.1f tokens/s, ", stats->steps / stats->decode_seconds);
     fprintf(stderr, "peak memory %s\n", memory);
 }
 
@@ -94,7 +110,8 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     vlmp_generation_stats stats = {0};
     vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
                                   .temperature = o->temperature,
-                                  .seed = (uint64_t)args->seed};
+                                  .seed = (uint64_t)args->seed,
+                                  .stop = &reader->stop};
     int status =
         vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
     if (status == VLMP_OK)
@@ -108,7 +125,7 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     if (status == VLMP_OK && args->json) {
         status = print_json(&stream, &stats, err);
     } else if (status == VLMP_OK) {
-        fwrite(stream.out.data + before, 1, stream.out.length - before, stdout);
+        print_answer(&stream, before);
         putchar('\n');
         fflush(stdout);
         if (!args->quiet) print_speed(&stats);
@@ -131,7 +148,24 @@ static const struct tm *today(struct tm *storage)
     return localtime_r(&now, storage);
 }
 
-static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
+/* What is worth saying about the pictures of the question. */
+static int print_warnings(const vlmp_cli_command *command, const vlmp_cli_args *args,
+                          const vlmp_picture_reading *pictures, const vlmp_source *source,
+                          vlmp_error *err)
+{
+    char alpha[8];
+    VLMP_TRY(vlmp_calibration_alpha(source, alpha, err));
+    for (size_t i = 0; i < pictures->count; i++)
+        if (pictures->remarks[i].warning != NULL)
+            vlmp_cli_warn(command, args, "%s: %s", pictures->remarks[i].path,
+                          pictures->remarks[i].warning);
+    if (pictures->transparent > 0 && alpha[0] != '\0' && strcmp(alpha, pictures->alpha) != 0)
+        vlmp_cli_warn(command, args, "%s was calibrated on transparent pictures with --alpha %s",
+                      source->path, alpha);
+    return VLMP_OK;
+}
+
+static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine,
                vlmp_reader *reader, vlmp_error *err)
 {
     VLMP_TRY(vlmp_engine_start(engine, args, err));
@@ -142,16 +176,17 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     VLMP_TRY(vlmp_date_parse(o->date, &date, &reader->date, err));
     if (reader->date == NULL) reader->date = today(&date);
     vlmp_pictures pictures = {0};
-    char **paths = vlmp_alloc(o->images.count, sizeof *paths);
+    char **paths = vlmp_calloc(o->images.count, sizeof *paths);
     const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
-    if (paths == NULL || parts == NULL) return vlmp_fail_memory(err, "pictures");
-    for (size_t i = 0; i < o->images.count; i++)
-        paths[i] = strdup(o->images.items[i]);
-    int status = VLMP_OK;
+    int status = paths != NULL && parts != NULL ? VLMP_OK : vlmp_fail_memory(err, "pictures");
+    for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
+        if ((paths[i] = strdup(o->images.items[i])) == NULL)
+            status = vlmp_fail_memory(err, o->images.items[i]);
     for (size_t i = 0; i < o->images.count && status == VLMP_OK; i++)
         status = vlmp_check_picture_name(o->images.items[i], "--image", err);
-    if (status == VLMP_OK) status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, err);
-    parts[o->images.count] = o->prompt;
+    if (status == VLMP_OK)
+        status = vlmp_pictures_load(&pictures, paths, (int)o->images.count, &o->pictures, err);
+    if (parts != NULL) parts[o->images.count] = o->prompt;
     vlmp_chat_message turn = {"user", parts, o->images.count + 1};
     vlmp_question question = {.turns = &turn,
                               .turn_count = 1,
@@ -161,12 +196,16 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
     vlmp_sequence sequence = {0};
     vlmp_prompt text = {0};
     if (status == VLMP_OK) status = vlmp_reader_sequence(reader, &question, &sequence, &text, err);
-    if (status == VLMP_OK && o->print_prompt) fprintf(stderr, "%s\n", text.text);
+    if (status == VLMP_OK && o->print_prompt) {
+        vlmp_show(stderr, VLMP_ESCAPE_TEXT, text.text, strlen(text.text));
+        fputc('\n', stderr);
+    }
     if (status == VLMP_OK) status = answer(args, o, engine, reader, &sequence, err);
+    if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_prompt_free(&text);
     vlmp_sequence_free(&sequence);
     vlmp_pictures_free(&pictures);
-    for (size_t i = 0; i < o->images.count; i++)
+    for (size_t i = 0; paths != NULL && i < o->images.count; i++)
         free(paths[i]);
     free(paths);
     free(parts);
@@ -175,11 +214,11 @@ static int run(const vlmp_cli_args *args, const struct options *o, vlmp_engine *
 
 int main(int argc, char **argv)
 {
-    struct options o = {.max_new_tokens = 128};
+    struct options o = {.max_new_tokens = 128, .pictures = VLMP_PICTURE_READING_DEFAULT};
     const vlmp_cli_option options[] = {
         {.name = "image",
          .value = "P",
-         .help = "a picture (PNG or JPEG); may be given more than once",
+         .help = "a picture (PNG, JPEG or WebP); may be given more than once",
          .list = &o.images},
         {.name = "prompt",
          .value = "T",
@@ -209,6 +248,7 @@ int main(int argc, char **argv)
         {.name = "print-prompt",
          .help = "show the prompt as the chat template renders it",
          .flag = &o.print_prompt},
+        VLMP_PICTURE_OPTIONS(&o.pictures),
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-run",
@@ -225,6 +265,9 @@ int main(int argc, char **argv)
     vlmp_engine engine = {0};
     vlmp_reader reader = {0};
     int status = run(&args, &o, &engine, &reader, &err);
+    if (status == VLMP_OK)
+        status = print_warnings(&command, &args, &o.pictures, engine.source, &err);
+    vlmp_picture_reading_free(&o.pictures);
     vlmp_reader_close(&reader);
     vlmp_engine_free(&engine);
     return vlmp_cli_finish(&command, &args, status, &err);

@@ -3,16 +3,34 @@
 #include <string.h>
 
 #include "src/base/half.h"
+#include "src/base/memory.h"
 
 static const struct {
     const char *name;
-    size_t size;
+    unsigned bits;
 } types[VLMP_DTYPE_COUNT] = {
-    [VLMP_U8] = {"U8", 1},     [VLMP_I8] = {"I8", 1},           [VLMP_BOOL] = {"BOOL", 1},
-    [VLMP_I16] = {"I16", 2},   [VLMP_U16] = {"U16", 2},         [VLMP_F16] = {"F16", 2},
-    [VLMP_BF16] = {"BF16", 2}, [VLMP_I32] = {"I32", 4},         [VLMP_U32] = {"U32", 4},
-    [VLMP_F32] = {"F32", 4},   [VLMP_F64] = {"F64", 8},         [VLMP_I64] = {"I64", 8},
-    [VLMP_U64] = {"U64", 8},   [VLMP_F8_E5M2] = {"F8_E5M2", 1}, [VLMP_F8_E4M3] = {"F8_E4M3", 1},
+    [VLMP_BOOL] = {"BOOL", 8},
+    [VLMP_F4] = {"F4", 4},
+    [VLMP_F6_E2M3] = {"F6_E2M3", 6},
+    [VLMP_F6_E3M2] = {"F6_E3M2", 6},
+    [VLMP_U8] = {"U8", 8},
+    [VLMP_I8] = {"I8", 8},
+    [VLMP_F8_E5M2] = {"F8_E5M2", 8},
+    [VLMP_F8_E4M3] = {"F8_E4M3", 8},
+    [VLMP_F8_E8M0] = {"F8_E8M0", 8},
+    [VLMP_F8_E4M3FNUZ] = {"F8_E4M3FNUZ", 8},
+    [VLMP_F8_E5M2FNUZ] = {"F8_E5M2FNUZ", 8},
+    [VLMP_I16] = {"I16", 16},
+    [VLMP_U16] = {"U16", 16},
+    [VLMP_F16] = {"F16", 16},
+    [VLMP_BF16] = {"BF16", 16},
+    [VLMP_I32] = {"I32", 32},
+    [VLMP_U32] = {"U32", 32},
+    [VLMP_F32] = {"F32", 32},
+    [VLMP_C64] = {"C64", 64},
+    [VLMP_F64] = {"F64", 64},
+    [VLMP_I64] = {"I64", 64},
+    [VLMP_U64] = {"U64", 64},
 };
 
 const char *vlmp_dtype_name(vlmp_dtype dtype)
@@ -22,7 +40,23 @@ const char *vlmp_dtype_name(vlmp_dtype dtype)
 
 size_t vlmp_dtype_size(vlmp_dtype dtype)
 {
-    return types[dtype].size;
+    return (types[dtype].bits + 7) / 8;
+}
+
+bool vlmp_dtype_bytes(vlmp_dtype dtype, size_t count, size_t *bytes)
+{
+    unsigned bits = types[dtype].bits;
+    if (bits % 8 == 0) return vlmp_mul_size(count, bits / 8, bytes);
+    size_t whole;
+    if (!vlmp_mul_size(count, bits, &whole) || whole % 8 != 0) return false;
+    *bytes = whole / 8;
+    return true;
+}
+
+size_t vlmp_dtype_count(vlmp_dtype dtype, size_t bytes)
+{
+    unsigned bits = types[dtype].bits;
+    return bits % 8 == 0 ? bytes / (bits / 8) : bytes / bits * 8 + bytes % bits * 8 / bits;
 }
 
 vlmp_dtype vlmp_dtype_from_name(const char *name)

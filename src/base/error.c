@@ -29,6 +29,12 @@ int vlmp_fail_errno(vlmp_error *err, const char *fmt, ...)
     return VLMP_ERR_SYSTEM;
 }
 
+int vlmp_fail_tried(vlmp_error *err, const vlmp_error *tried)
+{
+    if (tried->code != VLMP_ERR_SYSTEM) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s", tried->message);
+}
+
 int vlmp_fail_memory(vlmp_error *err, const char *what)
 {
     return vlmp_fail(err, VLMP_ERR_SYSTEM, "out of memory: %s", what);

@@ -31,6 +31,10 @@ __attribute__((format(printf, 2, 3))) int vlmp_fail_errno(vlmp_error *err, const
 /* VLMP_ERR_SYSTEM, out of memory; what says for which thing. */
 int vlmp_fail_memory(vlmp_error *err, const char *what);
 
+/* After an attempt whose refusal is no fault: passes on that the environment failed (*tried holds
+ * VLMP_ERR_SYSTEM), else returns VLMP_OK. */
+int vlmp_fail_tried(vlmp_error *err, const vlmp_error *tried);
+
 /* Puts a place in front of the message, unless it begins with it. */
 void vlmp_error_at(vlmp_error *err, const char *where);
 

@@ -1,10 +1,7 @@
 #include "src/base/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +11,26 @@
 
 #include "src/base/memory.h"
 
+/* Why path cannot be looked at. *absent, and no error: there is nothing. */
+static int look_failed(bool *absent, const char *path, vlmp_error *err)
+{
+    *absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+    if (*absent) return VLMP_OK;
+    if (errno == EACCES) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+    if (errno == ELOOP) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: links that go in circles", path);
+    if (errno == ENOMEM) return vlmp_fail_memory(err, path);
+    return vlmp_fail_errno(err, "%s: cannot open", path);
+}
+
 int vlmp_file_open(int *fd, size_t *length, const char *path, vlmp_error *err)
 {
     /* Non-blocking, so that a FIFO is refused and not waited for. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
-        if (errno == ENOENT || errno == ENOTDIR)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
-        if (errno == EACCES)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no permission to read", path);
+        bool absent;
         if (errno == ENXIO) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a regular file", path);
-        return vlmp_fail_errno(err, "%s: cannot open", path);
+        VLMP_TRY(look_failed(&absent, path, err));
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file", path);
     }
     struct stat info;
     if (fstat(*fd, &info) != 0) {
@@ -55,6 +61,21 @@ int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const c
     return VLMP_OK;
 }
 
+int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err)
+{
+    char *out = bytes;
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = read(fd, out + done, length - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
+        if (got == 0)
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: became shorter while being read", path);
+        done += (size_t)got;
+    }
+    return VLMP_OK;
+}
+
 int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err)
 {
     *out = NULL;
@@ -67,7 +88,7 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     } else if ((*out = vlmp_alloc(*length + 1, 1)) == NULL) {
         status = vlmp_fail_memory(err, path);
     } else {
-        status = vlmp_file_read_at(fd, *out, *length, 0, path, err);
+        status = vlmp_read_all(fd, *out, *length, path, err);
         (*out)[*length] = '\0';
     }
     close(fd);
@@ -78,15 +99,21 @@ int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_byte
     return status;
 }
 
-bool vlmp_file_exists(const char *path)
-{
-    return access(path, F_OK) == 0;
-}
-
-bool vlmp_is_folder(const char *path)
+int vlmp_path_look(vlmp_path_kind *kind, const char *path, vlmp_error *err)
 {
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    bool absent = stat(path, &info) != 0;
+    *kind = VLMP_PATH_ABSENT;
+    if (absent) return look_failed(&absent, path, err);
+    *kind = S_ISDIR(info.st_mode) ? VLMP_PATH_FOLDER : VLMP_PATH_FILE;
+    return VLMP_OK;
+}
+
+int vlmp_path_resolve(char **out, const char *path, vlmp_error *err)
+{
+    bool absent;
+    *out = realpath(path, NULL);
+    return *out != NULL ? VLMP_OK : look_failed(&absent, path, err);
 }
 
 bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *name)
@@ -103,7 +130,8 @@ int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err)
     if (map->length > 0) {
         void *data = mmap(NULL, map->length, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
-            int status = vlmp_fail_errno(err, "%s: cannot map", path);
+            int status = errno == ENOMEM ? vlmp_fail_memory(err, path)
+                                         : vlmp_fail_errno(err, "%s: cannot map", path);
             close(fd);
             *map = (vlmp_map){0};
             return status;
@@ -135,110 +163,4 @@ void vlmp_map_release(const vlmp_map *map, size_t offset, size_t length)
     if (first < start) first = start;
     if (last > end) last = end;
     madvise((void *)first, last - first, MADV_DONTNEED);
-}
-
-/* Removes the temporary files beside path of processes that were killed before they could. */
-static void remove_orphans(const char *path)
-{
-    char folder[4096], full[4400];
-    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-    size_t length = strlen(name);
-    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path + 1) : 2,
-             slash != NULL ? path : "./");
-    DIR *entries = length <= NAME_MAX ? opendir(folder) : NULL;
-    if (entries == NULL) return;
-    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;) {
-        const char *rest = entry->d_name + length;
-        if (strncmp(entry->d_name, name, length) != 0 || strncmp(rest, ".tmp-", 5) != 0) continue;
-        char *end;
-        long process = strtol(rest + 5, &end, 10);
-        if (*end != '\0' || process <= 0 || kill((pid_t)process, 0) == 0 || errno != ESRCH)
-            continue;
-        snprintf(full, sizeof full, "%s%s", folder, entry->d_name);
-        unlink(full);
-    }
-    closedir(entries);
-}
-
-int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_error *err)
-{
-    *file = (vlmp_outfile){.fd = -1};
-    if (strlen(path) >= sizeof file->path)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "%.80s…: the path is too long", path);
-    if (!force && vlmp_file_exists(path))
-        return vlmp_fail(err, VLMP_ERR_USAGE, "%s: exists; --force replaces it", path);
-    remove_orphans(path);
-    snprintf(file->path, sizeof file->path, "%s", path);
-    snprintf(file->temporary, sizeof file->temporary, "%s.tmp-%ld", path, (long)getpid());
-    file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file->fd < 0) return vlmp_fail_errno(err, "%s: cannot create", file->temporary);
-    return VLMP_OK;
-}
-
-int vlmp_write_all(int fd, const void *bytes, size_t length, const char *path, vlmp_error *err)
-{
-    const char *from = bytes;
-    while (length > 0) {
-        ssize_t put = write(fd, from, length);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return vlmp_fail_errno(err, "%s: cannot write", path);
-        from += put;
-        length -= (size_t)put;
-    }
-    return VLMP_OK;
-}
-
-int vlmp_outfile_write(vlmp_outfile *file, const void *bytes, size_t length, vlmp_error *err)
-{
-    VLMP_TRY(vlmp_write_all(file->fd, bytes, length, file->path, err));
-    file->written += length;
-    return VLMP_OK;
-}
-
-/* Makes a rename inside path's folder durable. File systems that cannot flush a folder say so. */
-static int sync_folder(const char *path, vlmp_error *err)
-{
-    char folder[4096];
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
-    memcpy(folder, slash == NULL ? "." : path, length);
-    folder[length] = '\0';
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return vlmp_fail_errno(err, "%s: cannot open", folder);
-    int status = VLMP_OK;
-    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-        status = vlmp_fail_errno(err, "%s: cannot flush", folder);
-    close(fd);
-    return status;
-}
-
-int vlmp_outfile_commit(vlmp_outfile *file, vlmp_error *err)
-{
-    int status = VLMP_OK;
-    if (fsync(file->fd) != 0) status = vlmp_fail_errno(err, "%s: cannot flush", file->path);
-    if (close(file->fd) != 0 && status == VLMP_OK)
-        status = vlmp_fail_errno(err, "%s: cannot close", file->path);
-    file->fd = -1;
-    if (status == VLMP_OK && rename(file->temporary, file->path) != 0)
-        status = vlmp_fail_errno(err, "%s: cannot rename into place", file->path);
-    if (status != VLMP_OK) unlink(file->temporary);
-    file->temporary[0] = '\0';
-    return status == VLMP_OK ? sync_folder(file->path, err) : status;
-}
-
-void vlmp_outfile_abort(vlmp_outfile *file)
-{
-    if (file->fd >= 0) close(file->fd);
-    if (file->temporary[0] != '\0') unlink(file->temporary);
-    *file = (vlmp_outfile){.fd = -1};
-}
-
-int vlmp_file_write(const char *path, const void *bytes, size_t length, bool force, vlmp_error *err)
-{
-    vlmp_outfile file;
-    VLMP_TRY(vlmp_outfile_open(&file, path, force, err));
-    int status = vlmp_outfile_write(&file, bytes, length, err);
-    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
-    vlmp_outfile_abort(&file);
-    return status;
 }

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/base/file.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 
 /* A record: head (below), name, payload. Integers are little-endian.
  *
@@ -54,16 +54,14 @@ static uint64_t get_le(const unsigned char *in, int bytes)
     return value;
 }
 
-/* false: out of memory. */
-static bool head_hash(const unsigned char *head, const char *name, size_t length,
+static void head_hash(const unsigned char *head, const char *name, size_t length,
                       char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return false;
-    vlmp_sha256_update(hash, head, HEAD - 64);
-    vlmp_sha256_update(hash, name, length);
-    vlmp_sha256_finish(hash, hex);
-    return true;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, head, HEAD - 64);
+    vlmp_sha256_update(&hash, name, length);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 static int add_record(vlmp_journal *j, vlmp_journal_record record, vlmp_error *err)
@@ -86,14 +84,13 @@ typedef struct {
     size_t length;
 } payload;
 
-static bool payload_hash(const payload *from, char hex[VLMP_SHA256_HEX])
+static void payload_hash(const payload *from, char hex[VLMP_SHA256_HEX])
 {
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return false;
-    vlmp_sha256_update(hash, from->head, from->head_length);
-    vlmp_sha256_update(hash, from->bytes, from->length);
-    vlmp_sha256_finish(hash, hex);
-    return true;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, from->head, from->head_length);
+    vlmp_sha256_update(&hash, from->bytes, from->length);
+    vlmp_sha256_finish(&hash, hex);
 }
 
 /* The head of a record into head; its name and hash into record. */
@@ -107,8 +104,8 @@ static int make_head(vlmp_journal *j, const char *name, const payload *from,
     record->offset = j->end + HEAD + name_length;
     record->length = (uint64_t)from->head_length + from->length;
     record->name = vlmp_arena_copy(&j->arena, name, name_length);
-    if (record->name == NULL || !payload_hash(from, record->sha256))
-        return vlmp_fail_memory(err, j->path);
+    if (record->name == NULL) return vlmp_fail_memory(err, j->path);
+    payload_hash(from, record->sha256);
     put_le(head, MAGIC, 4);
     put_le(head + 4, record->kind, 4);
     put_le(head + 8, name_length, 4);
@@ -116,7 +113,7 @@ static int make_head(vlmp_journal *j, const char *name, const payload *from,
     put_le(head + 16, record->length, 8);
     memcpy(head + 24, record->sha256, 64);
     char hex[VLMP_SHA256_HEX];
-    if (!head_hash(head, name, name_length, hex)) return vlmp_fail_memory(err, j->path);
+    head_hash(head, name, name_length, hex);
     memcpy(head + 88, hex, 64);
     return VLMP_OK;
 }
@@ -138,18 +135,22 @@ static int write_record(vlmp_journal *j, uint32_t kind, const char *name, payloa
     return VLMP_OK;
 }
 
-/* pread until all is there; *got is less at the end of the file. */
-static int read_at(const vlmp_journal *j, uint64_t offset, void *out, size_t length, size_t *got,
+/* Bytes that are there: the file's length is known when it is opened, and the file is locked. */
+static int read_at(const vlmp_journal *j, uint64_t offset, void *out, size_t length,
                    vlmp_error *err)
 {
-    *got = 0;
-    while (*got < length) {
-        ssize_t n =
-            pread(j->fd, (char *)out + *got, length - *got, (off_t)(offset + (uint64_t)*got));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return vlmp_fail_errno(err, "%s: cannot read", j->path);
-        if (n == 0) break;
-        *got += (size_t)n;
+    char *to = out;
+    while (length > 0) {
+        ssize_t got = pread(j->fd, to, length, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", j->path);
+        if (got == 0)
+            return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                             "%s: became shorter while in use; let no other program change it",
+                             j->path);
+        to += got;
+        length -= (size_t)got;
+        offset += (uint64_t)got;
     }
     return VLMP_OK;
 }
@@ -160,15 +161,16 @@ static int payload_intact(const vlmp_journal *j, const vlmp_journal_record *reco
 {
     const size_t piece = (size_t)1 << 20;
     unsigned char *buffer = vlmp_alloc(piece, 1);
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    int status = buffer == NULL || hash == NULL ? vlmp_fail_memory(err, j->path) : VLMP_OK;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    int status = buffer == NULL ? vlmp_fail_memory(err, j->path) : VLMP_OK;
     for (uint64_t at = 0; at < record->length && status == VLMP_OK; at += piece) {
-        size_t got, want = record->length - at < piece ? (size_t)(record->length - at) : piece;
-        status = read_at(j, record->offset + at, buffer, want, &got, err);
-        if (status == VLMP_OK) vlmp_sha256_update(hash, buffer, got);
+        size_t want = record->length - at < piece ? (size_t)(record->length - at) : piece;
+        status = read_at(j, record->offset + at, buffer, want, err);
+        if (status == VLMP_OK) vlmp_sha256_update(&hash, buffer, want);
     }
-    char hex[VLMP_SHA256_HEX] = "";
-    if (hash != NULL) vlmp_sha256_finish(hash, hex);
+    char hex[VLMP_SHA256_HEX];
+    vlmp_sha256_finish(&hash, hex);
     free(buffer);
     *intact = memcmp(hex, record->sha256, 64) == 0;
     return status;
@@ -180,15 +182,15 @@ static int scan_record(vlmp_journal *j, uint64_t offset, uint64_t file_bytes,
 {
     unsigned char head[HEAD];
     char name[VLMP_JOURNAL_MAX_NAME + 1], hex[VLMP_SHA256_HEX];
-    size_t got;
     *intact = false;
-    VLMP_TRY(read_at(j, offset, head, HEAD, &got, err));
-    if (got < HEAD || get_le(head, 4) != MAGIC || get_le(head + 12, 4) != 0) return VLMP_OK;
+    if (file_bytes - offset < HEAD) return VLMP_OK;
+    VLMP_TRY(read_at(j, offset, head, HEAD, err));
+    if (get_le(head, 4) != MAGIC || get_le(head + 12, 4) != 0) return VLMP_OK;
     size_t name_length = (size_t)get_le(head + 8, 4);
-    if (name_length > VLMP_JOURNAL_MAX_NAME) return VLMP_OK;
-    VLMP_TRY(read_at(j, offset + HEAD, name, name_length, &got, err));
-    if (got < name_length) return VLMP_OK;
-    if (!head_hash(head, name, name_length, hex)) return vlmp_fail_memory(err, j->path);
+    if (name_length > VLMP_JOURNAL_MAX_NAME || file_bytes - offset - HEAD < name_length)
+        return VLMP_OK;
+    VLMP_TRY(read_at(j, offset + HEAD, name, name_length, err));
+    head_hash(head, name, name_length, hex);
     if (memcmp(hex, head + 88, 64) != 0) return VLMP_OK;
     record->kind = (uint32_t)get_le(head + 4, 4);
     record->offset = offset + HEAD + name_length;
@@ -227,8 +229,7 @@ static int check_identity(const vlmp_journal *j, const vlmp_journal_record *reco
                          j->path);
     char *have = vlmp_calloc((size_t)record->length + 1, 1);
     if (have == NULL) return vlmp_fail_memory(err, j->path);
-    size_t got;
-    int status = read_at(j, record->offset, have, (size_t)record->length, &got, err);
+    int status = read_at(j, record->offset, have, (size_t)record->length, err);
     if (status == VLMP_OK && strcmp(have, identity) != 0)
         status = other_identity(j, have, identity, err);
     free(have);
@@ -269,10 +270,10 @@ static int recover(vlmp_journal *j, uint64_t file_bytes, const char *identity, b
 static int check_magic(const vlmp_journal *j, uint64_t file_bytes, vlmp_error *err)
 {
     unsigned char magic[4], have[4];
-    size_t got;
+    size_t length = file_bytes < 4 ? (size_t)file_bytes : 4;
     put_le(magic, MAGIC, 4);
-    VLMP_TRY(read_at(j, 0, have, file_bytes < 4 ? (size_t)file_bytes : 4, &got, err));
-    if (memcmp(have, magic, got) == 0) return VLMP_OK;
+    VLMP_TRY(read_at(j, 0, have, length, err));
+    if (memcmp(have, magic, length) == 0) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: byte 0: not a journal of this program; choose another --work folder",
                      j->path);
@@ -287,9 +288,14 @@ static int start(vlmp_journal *j, const char *identity, vlmp_error *err)
 
 static int open_file(vlmp_journal *j, const char *identity, vlmp_journal_mode mode, vlmp_error *err)
 {
-    j->fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    j->fd = open(j->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (j->fd < 0 && errno == ELOOP)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s: is a link, which is not followed; remove it",
+                         j->path);
     if (j->fd < 0) return vlmp_fail_errno(err, "%s: cannot open", j->path);
-    if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
+    bool locked = flock(j->fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) return vlmp_fail_errno(err, "%s: cannot lock", j->path);
+    if (!locked)
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
                          "%s: another run is using it; wait for it or choose another --work folder",
                          j->path);
@@ -381,9 +387,5 @@ int vlmp_journal_read(const vlmp_journal *journal, const vlmp_journal_record *re
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: record '%s' has %llu bytes, not %llu",
                          journal->path, record->name, (unsigned long long)record->length,
                          (unsigned long long)(offset + length));
-    size_t got;
-    VLMP_TRY(read_at(journal, record->offset + offset, out, length, &got, err));
-    if (got == length) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_SYSTEM,
-                     "%s: became shorter while in use; start over with --force", journal->path);
+    return read_at(journal, record->offset + offset, out, length, err);
 }

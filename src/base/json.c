@@ -5,12 +5,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/escape.h"
 #include "src/base/file.h"
 #include "src/base/utf8.h"
 
-/* Why one scan before cJSON: cJSON keeps duplicate keys, cuts strings at NUL and reports no place.
- * Duplicate keys are then found on the tree, with a sort. */
-static int scan_depth_and_nul(const char *text, size_t length, const char *where, vlmp_error *err)
+static size_t digits_from(const char *text, size_t length, size_t at)
+{
+    size_t end = at;
+    while (end < length && text[end] >= '0' && text[end] <= '9')
+        end++;
+    return end - at;
+}
+
+/* Length of the number that begins at text; 0 when it has not JSON's form: a leading zero, a point
+ * without digits on both sides, an exponent without digits. */
+static size_t number_length(const char *text, size_t length)
+{
+    size_t at = text[0] == '-', count = digits_from(text, length, at);
+    if (count == 0 || (text[at] == '0' && count > 1)) return 0;
+    at += count;
+    if (at < length && text[at] == '.') {
+        if ((count = digits_from(text, length, at + 1)) == 0) return 0;
+        at += 1 + count;
+    }
+    if (at < length && (text[at] == 'e' || text[at] == 'E')) {
+        at++;
+        if (at < length && (text[at] == '+' || text[at] == '-')) at++;
+        if ((count = digits_from(text, length, at)) == 0) return 0;
+        at += count;
+    }
+    return at;
+}
+
+/* Why one scan before cJSON: cJSON keeps duplicate keys, cuts strings at NUL, reads numbers that
+ * are none, and reports no place. Duplicate keys are then found on the tree, with a sort. */
+static int scan_text(const char *text, size_t length, const char *where, vlmp_error *err)
 {
     int depth = 0;
     bool in_string = false;
@@ -35,6 +64,12 @@ static int scan_depth_and_nul(const char *text, size_t length, const char *where
                                  i, VLMP_JSON_DEPTH);
         } else if (c == '}' || c == ']') {
             depth--;
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            size_t digits = number_length(text + i, length - i);
+            if (digits == 0)
+                return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not a number of JSON's form",
+                                 where, i);
+            i += digits - 1;
         }
     }
     return VLMP_OK;
@@ -71,16 +106,31 @@ static int check_tree(const cJSON *node, const char *where, vlmp_error *err)
     return status;
 }
 
+/* cJSON says the same for text that is not JSON and for want of memory. Only this tells them apart;
+ * it belongs to the call of vlmp_json_parse that is under way in the thread. */
+static _Thread_local bool no_memory;
+
+static void *noted_malloc(size_t size)
+{
+    void *memory = malloc(size);
+    no_memory |= memory == NULL;
+    return memory;
+}
+
 int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *where,
                     vlmp_error *err)
 {
     *out = NULL;
-    VLMP_TRY(scan_depth_and_nul(text, length, where, err));
+    VLMP_TRY(scan_text(text, length, where, err));
     size_t valid = vlmp_utf8_check(text, length);
     if (valid < length)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid UTF-8", where, valid);
     const char *end = NULL;
+    cJSON_Hooks hooks = {noted_malloc, free};
+    cJSON_InitHooks(&hooks);
+    no_memory = false;
     cJSON *tree = cJSON_ParseWithLengthOpts(text, length, &end, 0);
+    if (tree == NULL && no_memory) return vlmp_fail_memory(err, where);
     if (tree == NULL) {
         size_t at = end != NULL ? (size_t)(end - text) : 0;
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not valid JSON", where, at);
@@ -208,19 +258,27 @@ void vlmp_json_close(vlmp_json_writer *w, char bracket)
     vlmp_buffer_append(&w->out, &bracket, 1);
 }
 
+/* What cannot be seen is written as \u…, which reads back as it was; a byte that is not UTF-8 as
+ * U+FFFD, for there is no other way. */
 static void quote(vlmp_buffer *out, const char *text, size_t length)
 {
     vlmp_buffer_append(out, "\"", 1);
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
-            vlmp_buffer_printf(out, "\\%c", c);
-        else if (c == '\n')
+    for (size_t i = 0, n; i < length; i += n) {
+        const unsigned char *p = (const unsigned char *)text + i;
+        n = vlmp_utf8_length(p, length - i);
+        uint32_t code = n > 0 ? vlmp_utf8_code(p, n) : 0xfffd;
+        if (code == '"' || code == '\\')
+            vlmp_buffer_printf(out, "\\%c", (int)code);
+        else if (code == '\n')
             vlmp_buffer_text(out, "\\n");
-        else if (c < 0x20 || c == 0x7f)
-            vlmp_buffer_printf(out, "\\u%04x", c);
+        else if (code > 0xffff && vlmp_is_hidden(code))
+            vlmp_buffer_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10),
+                               0xdc00 + (code & 0x3ff));
+        else if (n == 0 || vlmp_is_hidden(code))
+            vlmp_buffer_printf(out, "\\u%04x", code);
         else
-            vlmp_buffer_append(out, &text[i], 1);
+            vlmp_buffer_append(out, p, n);
+        if (n == 0) n = 1;
     }
     vlmp_buffer_append(out, "\"", 1);
 }

@@ -1,49 +1,36 @@
 #include "src/base/sha256.h"
 
-#include <openssl/evp.h>
+/* The interface that OpenSSL 3 recommends starts the library lazily and allocates for each hash;
+ * all of that may fail, in the middle of anything. This one does the same rounds and cannot. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <assert.h>
+#include <openssl/sha.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-struct vlmp_sha256 {
-    EVP_MD_CTX *context;
-};
+static_assert(sizeof(SHA256_CTX) <= sizeof(vlmp_sha256), "the state fits");
 
-vlmp_sha256 *vlmp_sha256_start(void)
+void vlmp_sha256_start(vlmp_sha256 *hash)
 {
-    vlmp_sha256 *hash = malloc(sizeof *hash);
-    if (hash == NULL) return NULL;
-    hash->context = EVP_MD_CTX_new();
-    if (hash->context == NULL || EVP_DigestInit_ex(hash->context, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(hash->context);
-        free(hash);
-        return NULL;
-    }
-    return hash;
+    SHA256_Init((SHA256_CTX *)hash->state);
 }
 
 void vlmp_sha256_update(vlmp_sha256 *hash, const void *bytes, size_t length)
 {
-    EVP_DigestUpdate(hash->context, bytes, length);
-}
-
-static void to_hex(const unsigned char digest[VLMP_SHA256_BYTES], char hex[VLMP_SHA256_HEX])
-{
-    for (int i = 0; i < VLMP_SHA256_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    SHA256_Update((SHA256_CTX *)hash->state, bytes, length);
 }
 
 void vlmp_sha256_finish(vlmp_sha256 *hash, char hex[VLMP_SHA256_HEX])
 {
     unsigned char digest[VLMP_SHA256_BYTES];
-    EVP_DigestFinal_ex(hash->context, digest, NULL);
-    to_hex(digest, hex);
-    EVP_MD_CTX_free(hash->context);
-    free(hash);
+    SHA256_Final(digest, (SHA256_CTX *)hash->state);
+    for (int i = 0; i < VLMP_SHA256_BYTES; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
 void vlmp_sha256_hex(const void *bytes, size_t length, char hex[VLMP_SHA256_HEX])
 {
-    unsigned char digest[VLMP_SHA256_BYTES];
-    EVP_Digest(bytes, length, digest, NULL, EVP_sha256(), NULL);
-    to_hex(digest, hex);
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    vlmp_sha256_update(&hash, bytes, length);
+    vlmp_sha256_finish(&hash, hex);
 }

@@ -3,18 +3,16 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* Width of the character at text; its bytes go to *step. */
+#include "src/base/escape.h"
+#include "src/base/utf8.h"
+
+/* Width of the character at text as it is shown; its bytes go to *step. */
 static int next_width(const char *text, size_t length, size_t *step)
 {
-    utf8proc_int32_t code;
-    utf8proc_ssize_t used =
-        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &code);
-    if (used <= 0) {
-        *step = 1;
-        return 1;
-    }
-    *step = (size_t)used;
-    return utf8proc_charwidth(code);
+    char shown[VLMP_VISIBLE_BYTES];
+    size_t bytes = vlmp_visible(shown, text, length, step);
+    if (memcmp(shown, text, *step) != 0) return (int)bytes; /* made visible: ASCII */
+    return utf8proc_charwidth((utf8proc_int32_t)vlmp_utf8_code((const unsigned char *)text, *step));
 }
 
 int vlmp_text_width(const char *text)
@@ -73,7 +71,7 @@ void vlmp_table_row(vlmp_buffer *out, const vlmp_column *columns, size_t count,
         int fill = columns[c].width - vlmp_text_width(text);
         if (c > 0) vlmp_buffer_text(out, "  ");
         if (columns[c].right) repeat(out, " ", fill);
-        vlmp_buffer_text(out, text);
+        vlmp_escape(out, VLMP_ESCAPE_LINE, text, strlen(text));
         if (!columns[c].right) repeat(out, " ", fill);
     }
     end_line(out);

@@ -12,8 +12,8 @@ typedef struct {
     int width;  /* at least, in terminal cells; vlmp_table_fit raises it */
 } vlmp_column;
 
-/* Terminal cells of a UTF-8 text: 0 for combining marks, 2 for wide characters, 1 for each byte
- * that is not valid UTF-8. */
+/* Terminal cells of a text as src/base/escape.h shows it: 0 for combining marks, 2 for wide
+ * characters, 4 for "\xff". */
 int vlmp_text_width(const char *text);
 
 /* Bytes of the longest prefix of text that takes at most width cells. */
@@ -23,7 +23,7 @@ size_t vlmp_text_cut(const char *text, int width);
  * empty. */
 void vlmp_table_fit(vlmp_column *columns, size_t count, const char *const *cells, size_t rows);
 
-/* One line of count cells. A cell wider than its column pushes the rest to the right. */
+/* One line of count cells, escaped. A cell wider than its column pushes the rest to the right. */
 void vlmp_table_row(vlmp_buffer *out, const vlmp_column *columns, size_t count,
                     const char *const *cells);
 

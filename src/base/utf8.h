@@ -1,7 +1,8 @@
-/* UTF-8 validity. */
+/* UTF-8: validity, code points. */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Bytes of the sequence at p (1 … 4) when it is well formed, else 0: overlong forms, surrogates and
  * values above U+10FFFF are not (Unicode 15, table 3-7). left > 0 bytes may be read. */
@@ -16,6 +17,16 @@ static inline size_t vlmp_utf8_length(const unsigned char *p, size_t left)
     for (size_t i = 2; i < n; i++)
         if (p[i] < 0x80 || p[i] > 0xbf) return 0;
     return n;
+}
+
+/* The code point of the well-formed sequence of n bytes at p. */
+static inline uint32_t vlmp_utf8_code(const unsigned char *p, size_t n)
+{
+    if (n == 1) return p[0];
+    uint32_t code = p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | (p[i] & 0x3fu);
+    return code;
 }
 
 /* The first byte that is not part of valid UTF-8; length when all is valid. */

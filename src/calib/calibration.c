@@ -1,10 +1,29 @@
 #include "src/calib/calibration.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/memory.h"
+
+#define VERSION 2 /* of the metadata; 1 carried no hashes */
+
+static const char *const size_names[VLMP_CALIB_SIZES] = {
+    "image_size",   "vocabulary",  "vision_layers", "vision_width",
+    "vision_inner", "text_layers", "text_width",    "text_inner"};
+
+void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model)
+{
+    sizes[VLMP_CALIB_IMAGE_SIZE] = model->config.vision.image_size;
+    sizes[VLMP_CALIB_VOCABULARY] = model->config.text.vocab;
+    sizes[VLMP_CALIB_VISION_LAYERS] = model->vision.layers;
+    sizes[VLMP_CALIB_VISION_WIDTH] = model->vision.shape.dim;
+    sizes[VLMP_CALIB_VISION_INNER] = model->vision.shape.intermediate;
+    sizes[VLMP_CALIB_TEXT_LAYERS] = model->text.layers;
+    sizes[VLMP_CALIB_TEXT_WIDTH] = model->text.shape.dim;
+    sizes[VLMP_CALIB_TEXT_INNER] = model->text.shape.intermediate;
+}
 
 void vlmp_calibration_free(vlmp_calibration *calibration)
 {
@@ -33,18 +52,17 @@ static void hash_loosely(vlmp_sha256 *hash, const char *text)
 void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,
                     size_t text_count, bool loose, char id[VLMP_SHA256_HEX])
 {
-    id[0] = '\0';
-    vlmp_sha256 *hash = vlmp_sha256_start();
-    if (hash == NULL) return;
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
     for (size_t i = 0; i < picture_count; i++)
-        vlmp_sha256_update(hash, pictures[i].bytes, pictures[i].length);
+        vlmp_sha256_update(&hash, pictures[i].bytes, pictures[i].length);
     for (size_t i = 0; i < text_count; i++) {
         if (loose)
-            hash_loosely(hash, texts[i]);
+            hash_loosely(&hash, texts[i]);
         else
-            vlmp_sha256_update(hash, texts[i], strlen(texts[i]) + 1);
+            vlmp_sha256_update(&hash, texts[i], strlen(texts[i]) + 1);
     }
-    vlmp_sha256_finish(hash, id);
+    vlmp_sha256_finish(&hash, id);
 }
 
 /* Integers of one sample, in "samples.table". */
@@ -85,6 +103,7 @@ static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
 
 static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
 {
+    const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
     size_t tokens = 0, tiles = 0, pictures = 0, answers = 0;
     for (size_t i = 0; i < c->count; i++) {
         tokens += (size_t)c->samples[i].sequence.length;
@@ -101,7 +120,7 @@ static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_er
     int64_t shapes[5][4] = {{(int64_t)c->count, COLUMNS},
                             {(int64_t)pictures, PLAN_COLUMNS},
                             {(int64_t)tokens},
-                            {(int64_t)tiles, c->image_size, c->image_size, 3},
+                            {(int64_t)tiles, side, side, 3},
                             {(int64_t)answers, SPAN_COLUMNS}};
     VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
     VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
@@ -145,17 +164,45 @@ static int export_statistics(const vlmp_calibration *c, struct exporter *e, vlmp
     return VLMP_OK;
 }
 
+/* Over the samples' identities, and over their tokens. */
+static void digest_samples(const vlmp_calibration *c, char data[VLMP_SHA256_HEX],
+                           char tokens[VLMP_SHA256_HEX])
+{
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    for (size_t i = 0; i < c->count; i++)
+        vlmp_sha256_update(&hash, c->samples[i].id, sizeof c->samples[i].id);
+    vlmp_sha256_finish(&hash, data);
+    vlmp_sha256_start(&hash);
+    for (size_t i = 0; i < c->count; i++)
+        vlmp_tokens_digest_add(&hash, &c->samples[i].sequence);
+    vlmp_sha256_finish(&hash, tokens);
+}
+
 static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const char **out,
                            vlmp_error *err)
 {
+    char data[VLMP_SHA256_HEX], tokens[VLMP_SHA256_HEX];
+    digest_samples(c, data, tokens);
     vlmp_json_writer w = {0};
     vlmp_json_open(&w, '{');
     vlmp_json_key(&w, "version");
-    vlmp_json_put_int(&w, 1);
+    vlmp_json_put_int(&w, VERSION);
     vlmp_json_key(&w, "model");
-    vlmp_json_put_string(&w, c->model_digest);
-    vlmp_json_key(&w, "image_size");
-    vlmp_json_put_int(&w, c->image_size);
+    vlmp_identity_write(&c->model, &w);
+    vlmp_json_key(&w, "sizes");
+    vlmp_json_open(&w, '{');
+    for (int i = 0; i < VLMP_CALIB_SIZES; i++) {
+        vlmp_json_key(&w, size_names[i]);
+        vlmp_json_put_int(&w, c->sizes[i]);
+    }
+    vlmp_json_close(&w, '}');
+    vlmp_json_key(&w, "alpha");
+    vlmp_json_put_string(&w, c->alpha);
+    vlmp_json_key(&w, "data");
+    vlmp_json_put_string(&w, data);
+    vlmp_json_key(&w, "tokens");
+    vlmp_json_put_string(&w, tokens);
     vlmp_json_key(&w, "samples");
     vlmp_json_open(&w, '[');
     for (size_t i = 0; i < c->count; i++)
@@ -240,7 +287,7 @@ static int copy_bytes(void **out, const void *data, size_t *offset, size_t bytes
 static int check_contents(const struct importer *in, const vlmp_model *model,
                           const vlmp_sequence *s, size_t index)
 {
-    int pictures = 0, tokens = 0, tiles = 0;
+    int64_t pictures = 0, tokens = 0, tiles = 0;
     for (int i = 0; i < s->length; i++) {
         if (s->ids[i] < 0 || s->ids[i] >= model->config.text.vocab)
             return vlmp_fail(in->err, VLMP_ERR_INPUT,
@@ -274,22 +321,22 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
 
 static int import_samples(vlmp_calibration *c, const struct importer *in, const vlmp_model *model)
 {
+    const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
     const vlmp_tensor *table, *plans, *ids, *pixels, *spans;
     VLMP_TRY(
         need(in, "samples.table", VLMP_I32, 2, (int64_t[]){(int64_t)c->count, COLUMNS}, &table));
     VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
     VLMP_TRY(need(in, "samples.answers", VLMP_I32, 2, (int64_t[]){-1, SPAN_COLUMNS}, &spans));
     VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
-    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4,
-                  (int64_t[]){-1, c->image_size, c->image_size, 3}, &pixels));
+    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4, (int64_t[]){-1, side, side, 3}, &pixels));
     size_t plan_at = 0, id_at = 0, pixel_at = 0, span_at = 0;
-    size_t tile_bytes = 3 * (size_t)c->image_size * (size_t)c->image_size;
+    size_t tile_bytes = 3 * (size_t)side * (size_t)side;
     for (size_t i = 0; i < c->count; i++) {
         int32_t row[COLUMNS];
         memcpy(row, table->data + i * sizeof row, sizeof row);
         VLMP_TRY(check_sample(in, model, row, i));
         vlmp_sequence *s = &c->samples[i].sequence;
-        c->samples[i].line = row[COLUMN_LINE];
+        c->samples[i].line = c->samples[i].sequence.line = row[COLUMN_LINE];
         s->length = row[COLUMN_LENGTH];
         s->answer_count = row[COLUMN_ANSWERS];
         s->border_moved = row[COLUMN_BORDER] != 0;
@@ -314,6 +361,35 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
         s->answers = copy;
         VLMP_TRY(check_contents(in, model, s, i));
     }
+    if (id_at == ids->bytes && pixel_at == pixels->bytes && plan_at == plans->bytes &&
+        span_at == spans->bytes)
+        return VLMP_OK;
+    return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                     "%s: more data is stored than its samples need; calibrate again", in->where);
+}
+
+/* Magnitudes are finite and not negative, no mean is above its maximum, and where no token was
+ * counted there is none. */
+static int check_statistics(const struct importer *in, const vlmp_site_statistics *s)
+{
+    for (size_t kind = 0; kind < VLMP_TOKEN_KINDS; kind++) {
+        if (s->count[kind] < 0)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                             "%s: 'statistics.%s.count' is negative; calibrate again", in->where,
+                             s->name);
+        for (size_t j = 0; j < (size_t)s->dim; j++) {
+            size_t at = kind * (size_t)s->dim + j;
+            float mean = s->mean_abs[at], max = s->max_abs[at];
+            /* A mean of equal values may be rounded up by a unit in the last place. */
+            bool good = mean >= 0 && max >= 0 && isfinite(max) &&
+                        mean <= nextafterf(max, INFINITY) && (s->count[kind] > 0 || max == 0);
+            if (!good)
+                return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                                 "%s: the statistics of %s, channel %zu, are no magnitudes (mean "
+                                 "%g, largest %g); calibrate again",
+                                 in->where, s->name, j, (double)mean, (double)max);
+        }
+    }
     return VLMP_OK;
 }
 
@@ -335,6 +411,60 @@ static int import_statistics(vlmp_calibration *c, const struct importer *in,
         snprintf(name, sizeof name, "statistics.%s.count", s->name);
         VLMP_TRY(need(in, name, VLMP_I64, 1, shape, &tensor));
         memcpy(s->count, tensor->data, tensor->bytes);
+        VLMP_TRY(check_statistics(in, s));
+    }
+    return VLMP_OK;
+}
+
+static int import_sizes(vlmp_calibration *c, const cJSON *root, const struct importer *in,
+                        const vlmp_model *model)
+{
+    int wanted[VLMP_CALIB_SIZES];
+    vlmp_calibration_sizes(wanted, model);
+    const cJSON *sizes = vlmp_json_get(root, "sizes");
+    for (int i = 0; i < VLMP_CALIB_SIZES; i++) {
+        int64_t value;
+        VLMP_TRY(vlmp_json_int(sizes, size_names[i], 0, 0, INT32_MAX, &value, in->where, in->err));
+        c->sizes[i] = (int)value;
+        if (c->sizes[i] == wanted[i]) continue;
+        return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                         "%s: made with another model: its %s is %lld, this model's %d; run "
+                         "vlm-calibrate on this one",
+                         in->where, size_names[i], (long long)value, wanted[i]);
+    }
+    return VLMP_OK;
+}
+
+static int import_identity(vlmp_calibration *c, const cJSON *root, const struct importer *in,
+                           const vlmp_identity *wanted)
+{
+    VLMP_TRY(vlmp_identity_read(&c->model, vlmp_json_get(root, "model"), in->where, in->err));
+    const char *what = wanted != NULL ? vlmp_identity_difference(&c->model, wanted) : NULL;
+    if (what == NULL) return VLMP_OK;
+    if (strcmp(c->model.tensors, wanted->tensors) != 0)
+        return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                         "%s: made with another model (weights %.12s…, this model has %.12s…); "
+                         "run vlm-calibrate on this one",
+                         in->where, c->model.tensors, wanted->tensors);
+    return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                     "%s: the model's %s differs from the one calibrated with; run vlm-calibrate "
+                     "again, or take that file back",
+                     in->where, what);
+}
+
+static int import_ids(vlmp_calibration *c, const cJSON *samples, const struct importer *in)
+{
+    c->count = (size_t)cJSON_GetArraySize(samples);
+    if (!cJSON_IsArray(samples) || c->count == 0)
+        return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples; calibrate again", in->where);
+    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
+    if (c->samples == NULL) return vlmp_fail_memory(in->err, in->where);
+    size_t i = 0;
+    for (const cJSON *item = samples->child; item != NULL; item = item->next, i++) {
+        if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no identity", in->where,
+                             i);
+        memcpy(c->samples[i].id, item->valuestring, VLMP_SHA256_HEX);
     }
     return VLMP_OK;
 }
@@ -352,52 +482,57 @@ static int import_loose_ids(vlmp_calibration *c, const cJSON *list, const struct
 }
 
 static int import_metadata(vlmp_calibration *c, const cJSON *root, const struct importer *in,
-                           const vlmp_model *model)
+                           const vlmp_model *model, const vlmp_identity *identity)
 {
-    const char *where = in->where, *digest, *audit;
-    int64_t version, image_size;
-    VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, where, in->err));
-    VLMP_TRY(vlmp_json_int(root, "image_size", 0, 0, 1 << 14, &image_size, where, in->err));
-    VLMP_TRY(vlmp_json_string(root, "model", "", &digest, where, in->err));
-    VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, where, in->err));
-    if (version != 1)
+    const char *alpha, *audit;
+    int64_t version;
+    VLMP_TRY(vlmp_json_int(root, "version", 0, 0, 1 << 20, &version, in->where, in->err));
+    if (version != VERSION)
         return vlmp_fail(in->err, VLMP_ERR_INPUT,
-                         "%s: calibration version %lld; this program reads 1", where,
-                         (long long)version);
-    if (image_size != model->config.vision.image_size)
-        return vlmp_fail(
-            in->err, VLMP_ERR_INPUT,
-            "%s: its pictures have %lld pixels a side, the model's have %d; calibrate this model",
-            where, (long long)image_size, model->config.vision.image_size);
-    snprintf(c->model_digest, sizeof c->model_digest, "%s", digest);
-    c->image_size = (int)image_size;
+                         "%s: calibration version %lld, this program reads %d; run vlm-calibrate "
+                         "again",
+                         in->where, (long long)version, VERSION);
+    VLMP_TRY(import_sizes(c, root, in, model));
+    VLMP_TRY(import_identity(c, root, in, identity));
+    VLMP_TRY(vlmp_json_string(root, "alpha", "", &alpha, in->where, in->err));
+    snprintf(c->alpha, sizeof c->alpha, "%s", alpha);
+    VLMP_TRY(vlmp_json_string(root, "audit", "{}", &audit, in->where, in->err));
     c->audit = strdup(audit);
-    const cJSON *samples = vlmp_json_get(root, "samples");
-    c->count = (size_t)cJSON_GetArraySize(samples);
-    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
-    if (c->audit == NULL || c->samples == NULL) return vlmp_fail_memory(in->err, where);
-    size_t i = 0;
-    for (const cJSON *item = samples != NULL ? samples->child : NULL; item != NULL;
-         item = item->next, i++) {
-        if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)
-            return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has no identity", where, i);
-        memcpy(c->samples[i].id, item->valuestring, VLMP_SHA256_HEX);
-    }
-    if (c->count == 0) return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples", where);
+    if (c->audit == NULL) return vlmp_fail_memory(in->err, in->where);
+    VLMP_TRY(import_ids(c, vlmp_json_get(root, "samples"), in));
     return import_loose_ids(c, vlmp_json_get(root, "loose"), in);
 }
 
-int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model, vlmp_find_fn *find,
-                            void *arg, const char *metadata, const char *where, vlmp_error *err)
+/* The stored hashes of data and tokens against the samples. */
+static int check_digests(const vlmp_calibration *c, const cJSON *root, const struct importer *in)
+{
+    char digests[2][VLMP_SHA256_HEX];
+    static const char *const keys[] = {"data", "tokens"};
+    digest_samples(c, digests[0], digests[1]);
+    for (int i = 0; i < 2; i++) {
+        const char *stored;
+        VLMP_TRY(vlmp_json_string(root, keys[i], "", &stored, in->where, in->err));
+        if (strcmp(stored, digests[i]) != 0)
+            return vlmp_fail(in->err, VLMP_ERR_INPUT,
+                             "%s: its samples do not match its hash of the %s; calibrate again",
+                             in->where, keys[i]);
+    }
+    return VLMP_OK;
+}
+
+int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model,
+                            const vlmp_identity *identity, vlmp_find_fn *find, void *arg,
+                            const char *metadata, const char *where, vlmp_error *err)
 {
     *out = (vlmp_calibration){0};
     const struct importer in = {.find = find, .arg = arg, .where = where, .err = err};
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, metadata, strlen(metadata), where, err));
-    int status = import_metadata(out, root, &in, model);
-    cJSON_Delete(root);
+    int status = import_metadata(out, root, &in, model, identity);
     if (status == VLMP_OK) status = import_samples(out, &in, model);
+    if (status == VLMP_OK) status = check_digests(out, root, &in);
     if (status == VLMP_OK) status = import_statistics(out, &in, model);
+    cJSON_Delete(root);
     if (status != VLMP_OK) vlmp_calibration_free(out);
     return status;
 }

@@ -5,25 +5,44 @@
 #include "src/base/json.h"
 #include "src/base/sha256.h"
 #include "src/calib/statistics.h"
+#include "src/model/identity.h"
 
-/* Every HOLD_OUT-th chosen sample is kept from the quantization methods: they are judged on it. */
+/* Every HOLD_OUT-th chosen sample is kept from the quantization methods, which are judged on it:
+ * src/quant/holdout.h. */
 #define VLMP_HOLD_OUT 8
 
 typedef struct {
     char id[VLMP_SHA256_HEX];       /* vlmp_sample_id */
     char loose_id[VLMP_SHA256_HEX]; /* the same, loose */
-    int line;                 /* in the data file */
+    int line;                       /* in the data file */
     vlmp_sequence sequence;
 } vlmp_calib_sample;
 
+/* Sizes of the model that samples and statistics depend on; a file of other sizes is refused. */
+enum {
+    VLMP_CALIB_IMAGE_SIZE, /* pixels a side of a tile */
+    VLMP_CALIB_VOCABULARY,
+    VLMP_CALIB_VISION_LAYERS,
+    VLMP_CALIB_VISION_WIDTH,
+    VLMP_CALIB_VISION_INNER, /* width of the MLP's inside */
+    VLMP_CALIB_TEXT_LAYERS,
+    VLMP_CALIB_TEXT_WIDTH,
+    VLMP_CALIB_TEXT_INNER,
+    VLMP_CALIB_SIZES
+};
+
 typedef struct {
-    char model_digest[VLMP_SHA256_HEX];
-    int image_size;
+    vlmp_identity model;
+    int sizes[VLMP_CALIB_SIZES];
+    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
     size_t count;
     vlmp_calib_sample *samples;
     vlmp_statistics statistics;
     char *audit; /* a JSON document */
 } vlmp_calibration;
+
+/* sizes of a calibration of this model. */
+void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model);
 
 void vlmp_calibration_free(vlmp_calibration *calibration);
 
@@ -47,7 +66,9 @@ int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *are
                             vlmp_error *err);
 
 /* The inverse. find gives a tensor by name or NULL; everything is copied. The model decides which
- * sites and which sizes must be there. */
+ * sites and which sizes must be there; a file that was made with another one is VLMP_ERR_INPUT
+ * naming what differs. identity: the model's; NULL: not compared. */
 typedef const vlmp_tensor *vlmp_find_fn(void *arg, const char *name);
-int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model, vlmp_find_fn *find,
-                            void *arg, const char *metadata, const char *where, vlmp_error *err);
+int vlmp_calibration_import(vlmp_calibration *out, const vlmp_model *model,
+                            const vlmp_identity *identity, vlmp_find_fn *find, void *arg,
+                            const char *metadata, const char *where, vlmp_error *err);

@@ -47,8 +47,8 @@ static int pass(captions *c, bool second, vlmp_error *err)
         if (count == 0) c->without = i + 1;
         if (count == 0) continue;
         vlmp_caption caption;
-        status = vlmp_caption_build(&caption, &c->vocabulary, input->hypotheses[i], answers, count,
-                                    err);
+        status =
+            vlmp_caption_build(&caption, &c->vocabulary, input->hypotheses[i], answers, count, err);
         if (status == VLMP_OK && !second) status = vlmp_cider_add(&c->cider, &caption, err);
         if (status == VLMP_OK && second) {
             vlmp_bleu_count(&c->bleu[i], &caption);

@@ -83,8 +83,8 @@ const vlmp_ngram *vlmp_sentence_find(const vlmp_sentence *sentence, const vlmp_n
 
 /* Splits at white space, the no-break spaces that the tokenizer puts inside some tokens included:
  * the reference scorer splits its tokens again that way. */
-static int split(vlmp_vocabulary *v, const char *text, size_t length, uint32_t *words, size_t *count,
-                 vlmp_error *err)
+static int split(vlmp_vocabulary *v, const char *text, size_t length, uint32_t *words,
+                 size_t *count, vlmp_error *err)
 {
     size_t n = 0, start = 0, at = 0;
     while (at <= length) {

@@ -26,6 +26,7 @@ typedef struct {
 
 static const field fields[] = {
     COUNT("samples", samples),
+    COUNT("left_out", left_out),
     COUNT("tokens", tokens),
     NUMBER("ppl", ppl, VLMP_METRIC_PPL, false),
     INTERVAL("ppl_ci95", ppl_ci95, VLMP_METRIC_PPL, false),
@@ -64,6 +65,7 @@ static const field fields[] = {
     NUMBER("quantize_seconds", quantize_seconds, 0, false),
     COUNT("fallbacks", fallbacks),
     COUNT("kept_rtn", kept_rtn),
+    COUNT("unguarded", unguarded),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };

@@ -3,11 +3,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/base/escape.h"
 #include "src/base/table.h"
 #include "src/eval/gates.h"
 #include "src/eval/report_cells.h"
 
 enum { SUMMARY_MOST = 900 << 10 }; /* bytes: services cut job summaries at 1 MiB */
+
+static void text_line(vlmp_buffer *out, const char *what, const char *name, const char *text)
+{
+    vlmp_buffer_printf(out, "%s: ", what);
+    vlmp_escape(out, VLMP_ESCAPE_LINE, name, strlen(name));
+    vlmp_buffer_text(out, ": ");
+    vlmp_escape(out, VLMP_ESCAPE_LINE, text, strlen(text));
+    vlmp_buffer_text(out, "\n");
+}
 
 void vlmp_report_text(vlmp_buffer *out, const vlmp_eval_result *results, size_t count)
 {
@@ -25,23 +35,18 @@ void vlmp_report_text(vlmp_buffer *out, const vlmp_eval_result *results, size_t 
         const vlmp_eval_result *r = &results[i];
         const char *name = vlmp_report_name(r->model);
         for (size_t n = 0; n < r->note_count; n++)
-            vlmp_buffer_printf(out, "note: %s: %s\n", name, r->notes[n]);
+            text_line(out, "note", name, r->notes[n]);
         for (size_t g = 0; g < r->gate_count; g++) {
             char text[256];
             vlmp_report_gate(text, sizeof text, &r->gates[g]);
-            vlmp_buffer_printf(out, "gate %s: %s: %s\n", r->gates[g].pass ? "passed" : "FAILED",
-                               name, text);
+            text_line(out, r->gates[g].pass ? "gate passed" : "gate FAILED", name, text);
         }
     }
 }
 
-/* "|" would end the cell, a line break the row. */
 static void markdown_cell(vlmp_buffer *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (strchr("|\\`*_<[", *text) != NULL) vlmp_buffer_text(out, "\\");
-        vlmp_buffer_append(out, *text == '\n' || *text == '\r' ? " " : text, 1);
-    }
+    vlmp_escape(out, VLMP_ESCAPE_MARKDOWN, text, strlen(text));
 }
 
 static void markdown_table(vlmp_buffer *out, const vlmp_eval_result *results, size_t count)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/escape.h"
 #include "src/eval/gates.h"
 
 const char *vlmp_report_name(const char *path)
@@ -20,21 +21,7 @@ const char *vlmp_report_name(const char *path)
 
 void vlmp_report_escape(vlmp_buffer *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        const char *entity = c == '&'    ? "&amp;"
-                             : c == '<'  ? "&lt;"
-                             : c == '>'  ? "&gt;"
-                             : c == '"'  ? "&quot;"
-                             : c == '\'' ? "&#39;"
-                                         : NULL;
-        if (entity != NULL)
-            vlmp_buffer_text(out, entity);
-        else if (c < 0x20 && c != '\n' && c != '\t')
-            vlmp_buffer_text(out, "?");
-        else
-            vlmp_buffer_append(out, text, 1);
-    }
+    vlmp_escape(out, VLMP_ESCAPE_XML, text, strlen(text));
 }
 
 void vlmp_report_gate(char *out, size_t capacity, const vlmp_gate_outcome *gate)

@@ -26,7 +26,7 @@ bool vlmp_report_cells_build(vlmp_report_cells *out, const vlmp_eval_result *res
 /* Last part of a path. */
 const char *vlmp_report_name(const char *path);
 
-/* text with & < > " ' as entities; control characters, which XML forbids, as "?". */
+/* text as XML and HTML may hold it; see src/base/escape.h. */
 void vlmp_report_escape(vlmp_buffer *out, const char *text);
 
 /* "kl.mean<=0.02 (0.0131)" and how many gates failed over all results. */

@@ -11,6 +11,7 @@ void vlmp_result_init(vlmp_eval_result *r)
 {
     const vlmp_interval unknown = {NAN, NAN};
     *r = (vlmp_eval_result){.samples = -1,
+                            .left_out = -1,
                             .tokens = -1,
                             .ppl = NAN,
                             .ppl_ci95 = unknown,
@@ -27,7 +28,8 @@ void vlmp_result_init(vlmp_eval_result *r)
                             .bits_per_weight_quantized = NAN,
                             .quantize_seconds = NAN,
                             .fallbacks = -1,
-                            .kept_rtn = -1};
+                            .kept_rtn = -1,
+                            .unguarded = -1};
     for (int i = 0; i < 4; i++) {
         r->bleu[i] = NAN;
         r->bleu_ci95[i] = unknown;
@@ -185,6 +187,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     put_text(w, "reference", r->reference);
     put_text(w, "method", r->method);
     put_count(w, "samples", r->samples);
+    put_count(w, "left_out", r->left_out);
     put_count(w, "tokens", r->tokens);
     if (r->metrics & VLMP_METRIC_PPL) {
         put_number(w, "ppl", r->ppl);
@@ -211,6 +214,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     put_number(w, "quantize_seconds", r->quantize_seconds);
     put_count(w, "fallbacks", r->fallbacks);
     put_count(w, "kept_rtn", r->kept_rtn);
+    put_count(w, "unguarded", r->unguarded);
     vlmp_json_key(w, "notes");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < r->note_count; i++)

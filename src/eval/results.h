@@ -40,7 +40,8 @@ typedef struct {
     const char *method;    /* "gptq W4g128"; NULL: the model is not quantized */
     unsigned metrics;      /* VLMP_METRIC_…: those not asked for are left out */
     int64_t samples;
-    int64_t tokens; /* answer tokens scored, end-of-sequence included */
+    int64_t left_out; /* samples: broken, or longer than the context */
+    int64_t tokens;   /* answer tokens scored, end-of-sequence included */
 
     double ppl;
     vlmp_interval ppl_ci95;
@@ -64,7 +65,7 @@ typedef struct {
     } memory;
     double bits_per_weight, bits_per_weight_quantized;
     double quantize_seconds;
-    int64_t fallbacks, kept_rtn;
+    int64_t fallbacks, kept_rtn, unguarded;
 
     const char **notes;
     size_t note_count;

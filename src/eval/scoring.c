@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/model/finite.h"
 
 #define CHUNK 32 /* tokens whose logits are held at once */
 
@@ -50,8 +51,7 @@ static int pick_answers(const vlmp_sweep *sweep, const vlmp_sequence *sequence, 
         sweep->ctx->ops->rms_norm(sweep->ctx, normed, from, tokens, h->dim, norm,
                                   sweep->model->text.shape.norm_eps);
         VLMP_TRY(vlmp_activations_put(&h->states, (size_t)at, (size_t)tokens, normed, err));
-        memcpy(h->targets + at, sequence->ids + answer.from,
-               (size_t)tokens * sizeof *h->targets);
+        memcpy(h->targets + at, sequence->ids + answer.from, (size_t)tokens * sizeof *h->targets);
         at += tokens;
     }
     return VLMP_OK;
@@ -64,8 +64,8 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     size_t dim = (size_t)h->dim;
     float *scratch = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch);
     float *normed = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *normed);
-    int status = scratch != NULL && normed != NULL ? VLMP_OK
-                                                   : vlmp_fail_memory(err, "hidden states");
+    int status =
+        scratch != NULL && normed != NULL ? VLMP_OK : vlmp_fail_memory(err, "hidden states");
     for (int b = 0; b < batches->count && status == VLMP_OK; b++) {
         const vlmp_batch *batch = &batches->batches[b];
         float *rows;
@@ -77,9 +77,9 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
             vlmp_sequence held;
             status = vlmp_sweep_sequence(sweep, sequences, index, false, &held, &sequence, err);
             if (status == VLMP_OK)
-                status = pick_answers(sweep, sequence,
-                                      rows + (size_t)batch->segments[s].first_row * dim, norm,
-                                      normed, h, h->first[index], err);
+                status =
+                    pick_answers(sweep, sequence, rows + (size_t)batch->segments[s].first_row * dim,
+                                 norm, normed, h, h->first[index], err);
             vlmp_sequence_free(&held);
         }
     }
@@ -119,6 +119,7 @@ static double log_sum_exp(const float *logits, int vocab, int *best)
 
 struct token_score {
     double nll, reference_nll, kl;
+    float bad, reference_bad; /* a logit that is NaN or infinite; else 0 */
     bool top1;
 };
 
@@ -126,9 +127,16 @@ struct chunk {
     struct token_score scores[CHUNK];
     const int32_t *targets; /* of the chunk's tokens */
     const float *logits;
-    const float *reference; /* NULL: none */
-    int vocab;
+    const float *reference;          /* NULL: none */
+    size_t stride, reference_stride; /* logits a token */
+    int vocab;                       /* of them that count */
 };
+
+static float not_finite(const float *logits, int vocab)
+{
+    size_t at = vlmp_first_not_finite(logits, (size_t)vocab);
+    return at < (size_t)vocab ? logits[at] : 0;
+}
 
 static void score_one(void *arg, int task, int thread)
 {
@@ -136,12 +144,14 @@ static void score_one(void *arg, int task, int thread)
     struct chunk *c = arg;
     struct token_score *score = &c->scores[task];
     int best, reference_best;
-    const float *q = c->logits + (size_t)task * (size_t)c->vocab;
+    const float *q = c->logits + (size_t)task * c->stride;
     double lse = log_sum_exp(q, c->vocab, &best);
-    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]]};
+    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]],
+                                  .bad = not_finite(q, c->vocab)};
     if (c->reference == NULL) return;
-    const float *p = c->reference + (size_t)task * (size_t)c->vocab;
+    const float *p = c->reference + (size_t)task * c->reference_stride;
     double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
+    score->reference_bad = not_finite(p, c->vocab);
     for (int i = 0; i < c->vocab; i++) {
         double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
         score->kl += exp(log_p) * (log_p - log_q);
@@ -158,40 +168,49 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
         for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
             VLMP_TRY(vlmp_scores_sample(out, err));
         const struct token_score *s = &chunk->scores[i];
+        float bad = s->bad != 0 ? s->bad : s->reference_bad;
+        if (bad != 0)
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "text.head%s gives %s for sample %d of %d; the weights are damaged, or "
+                "what they compute exceeds F32",
+                s->bad != 0 ? "" : " of the reference",
+                isnan(bad) ? "infinity (and from it NaN)" : "infinity", *sample, hidden->samples);
         VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
     }
     return VLMP_OK;
 }
 
-int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
-                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
-                      vlmp_token_scores *out, vlmp_error *err)
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
+                      int vocab, vlmp_token_scores *out, vlmp_error *err)
 {
-    size_t row = (size_t)head->n * sizeof(float);
-    float *logits = vlmp_alloc(CHUNK, row), *states;
-    float *reference_logits = reference != NULL ? vlmp_alloc(CHUNK, row) : NULL;
+    const vlmp_hidden *hidden = model->hidden;
+    struct chunk chunk = {.stride = (size_t)model->head->n, .vocab = vocab};
+    if (reference != NULL) chunk.reference_stride = (size_t)reference->head->n;
+    float *logits = vlmp_alloc(CHUNK * chunk.stride, sizeof *logits), *states;
+    float *reference_logits =
+        reference != NULL ? vlmp_alloc(CHUNK * chunk.reference_stride, sizeof *logits) : NULL;
     float *scratch = vlmp_alloc(CHUNK, (size_t)hidden->dim * sizeof *scratch);
     int status = VLMP_OK, sample = 0;
     out->has_reference = reference != NULL;
     if (logits == NULL || scratch == NULL || (reference != NULL && reference_logits == NULL))
         status = vlmp_fail_memory(err, "logits");
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
+    chunk.logits = logits;
+    chunk.reference = reference_logits;
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
-        status = vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states,
-                                      err);
+        status =
+            vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states, err);
         if (status != VLMP_OK) break;
-        ctx->ops->linear(ctx, logits, states, rows, head);
+        ctx->ops->linear(ctx, logits, states, rows, model->head);
         if (reference != NULL)
-            status = vlmp_activations_get(&reference->states, (size_t)at, (size_t)rows, scratch,
-                                          &states, err);
+            status = vlmp_activations_get(&reference->hidden->states, (size_t)at, (size_t)rows,
+                                          scratch, &states, err);
         if (status != VLMP_OK) break;
         if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits, states, rows, reference_head);
-        struct chunk chunk = {.targets = hidden->targets + at,
-                              .logits = logits,
-                              .reference = reference_logits,
-                              .vocab = head->n};
+            ctx->ops->linear(ctx, reference_logits, states, rows, reference->head);
+        chunk.targets = hidden->targets + at;
         vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
         status = append(out, hidden, &chunk, at, rows, &sample, err);
     }

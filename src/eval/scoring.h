@@ -10,7 +10,7 @@ typedef struct {
     int *first; /* [samples + 1]: tokens of sample i are first[i] … first[i + 1] − 1 */
     int tokens;
     int dim;
-    int32_t *targets; /* [tokens]: the answer's ids */
+    int32_t *targets;        /* [tokens]: the answer's ids */
     vlmp_activations states; /* [tokens][dim] */
 } vlmp_hidden;
 
@@ -21,8 +21,15 @@ void vlmp_hidden_free(vlmp_hidden *hidden);
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err);
 
-/* Appends the tokens of all samples to out. head: vocab × dim. reference and its head may be NULL
- * (out->has_reference is set accordingly); else its tokens are the same. */
-int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_hidden *hidden, const vlmp_linear *head,
-                      const vlmp_hidden *reference, const vlmp_linear *reference_head,
-                      vlmp_token_scores *out, vlmp_error *err);
+/* One side of a comparison: hidden states and the head over them, vocabulary × dim. */
+typedef struct {
+    const vlmp_hidden *hidden;
+    const vlmp_linear *head;
+} vlmp_scored;
+
+/* Appends the tokens of all samples to out. Probabilities are over the first `vocab` rows of the
+ * heads. reference NULL: none (out->has_reference is set accordingly); else both are over the same
+ * tokens (vlmp_reference_check) and have at least vocab rows, which hold every target. A logit that
+ * is NaN or infinite is VLMP_ERR_INPUT and names the sample. */
+int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
+                      int vocab, vlmp_token_scores *out, vlmp_error *err);

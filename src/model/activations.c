@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/base/file.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 
 int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t memory_limit,
                             const char *folder, vlmp_error *err)
@@ -77,4 +79,42 @@ int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, con
         done += (size_t)put;
     }
     return VLMP_OK;
+}
+
+/* Rows that a megabyte holds: what save and load move at a time. */
+static size_t piece_rows(const vlmp_activations *a)
+{
+    size_t rows = ((size_t)1 << 20) / ((size_t)a->dim * sizeof(float));
+    return rows > 0 ? rows : 1;
+}
+
+int vlmp_activations_save(const vlmp_activations *a, int fd, const char *path, vlmp_sha256 *hash,
+                          vlmp_error *err)
+{
+    size_t piece = piece_rows(a), row_bytes = (size_t)a->dim * sizeof(float);
+    float *scratch = vlmp_alloc(piece, row_bytes);
+    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, path);
+    for (size_t at = 0, rows; at < a->rows && status == VLMP_OK; at += rows) {
+        float *values;
+        rows = a->rows - at < piece ? a->rows - at : piece;
+        status = vlmp_activations_get(a, at, rows, scratch, &values, err);
+        if (status == VLMP_OK) status = vlmp_write_all(fd, values, rows * row_bytes, path, err);
+        if (status == VLMP_OK) vlmp_sha256_update(hash, values, rows * row_bytes);
+    }
+    free(scratch);
+    return status;
+}
+
+int vlmp_activations_load(vlmp_activations *a, int fd, const char *path, vlmp_error *err)
+{
+    size_t piece = piece_rows(a), row_bytes = (size_t)a->dim * sizeof(float);
+    float *scratch = vlmp_alloc(piece, row_bytes);
+    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, path);
+    for (size_t at = 0, rows; at < a->rows && status == VLMP_OK; at += rows) {
+        rows = a->rows - at < piece ? a->rows - at : piece;
+        status = vlmp_read_all(fd, scratch, rows * row_bytes, path, err);
+        if (status == VLMP_OK) status = vlmp_activations_put(a, at, rows, scratch, err);
+    }
+    free(scratch);
+    return status;
 }

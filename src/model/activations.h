@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "src/base/error.h"
+#include "src/base/sha256.h"
 
 typedef struct {
     size_t rows;
@@ -14,7 +15,8 @@ typedef struct {
     int fd;        /* −1 when in memory */
 } vlmp_activations;
 
-/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast. */
+/* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast.
+ */
 #define VLMP_ACTIVATIONS_IN_MEMORY ((size_t)16 << 20)
 
 /* folder: where a spill file goes. */
@@ -33,3 +35,10 @@ int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, con
 /* length bytes of the values from byte `offset` on, for a writer. */
 int vlmp_activations_read(const vlmp_activations *a, uint64_t offset, void *out, size_t length,
                           vlmp_error *err);
+
+/* All rows in order, to where fd stands; path is for messages, hash gets every byte. */
+int vlmp_activations_save(const vlmp_activations *a, int fd, const char *path, vlmp_sha256 *hash,
+                          vlmp_error *err);
+
+/* All rows from where fd stands. A file that ends before is VLMP_ERR_INPUT. */
+int vlmp_activations_load(vlmp_activations *a, int fd, const char *path, vlmp_error *err);

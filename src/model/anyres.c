@@ -29,6 +29,22 @@ static int best_resolution(int height, int width, const int (*pinpoints)[2], int
     return best;
 }
 
+int vlmp_anyres_check(const int (*pinpoints)[2], int count, int tile, const char *where,
+                      vlmp_error *err)
+{
+    for (int i = 0; i < count; i++) {
+        int64_t tiles = (int64_t)(pinpoints[i][0] / tile) * (pinpoints[i][1] / tile);
+        if (tiles > VLMP_MAX_TILES)
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "%s: entry %d of 'image_grid_pinpoints', [%d, %d], makes %lld tiles of "
+                "%d x %d pixels, more than the limit of %d",
+                where, i, pinpoints[i][0], pinpoints[i][1], (long long)tiles, tile, tile,
+                VLMP_MAX_TILES);
+    }
+    return VLMP_OK;
+}
+
 int vlmp_anyres_choose(vlmp_anyres_plan *plan, int height, int width, const int (*pinpoints)[2],
                        int pinpoint_count, int tile, vlmp_error *err)
 {

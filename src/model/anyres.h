@@ -5,6 +5,7 @@
 #include "src/base/error.h"
 
 #define VLMP_MAX_PINPOINTS 64
+#define VLMP_MAX_TILES     1024 /* of one picture; published models have at most 36 */
 
 /* How a picture is cut up. Tiles are square, tile pixels each side. */
 typedef struct {
@@ -14,9 +15,14 @@ typedef struct {
     int top, left;                     /* where the picture lies on the black canvas */
 } vlmp_anyres_plan;
 
+/* VLMP_ERR_INPUT when one of the resolutions has more than VLMP_MAX_TILES tiles of this side. where
+ * names the file. */
+int vlmp_anyres_check(const int (*pinpoints)[2], int count, int tile, const char *where,
+                      vlmp_error *err);
+
 /* Plans a picture of height × width pixels (EXIF applied, ≥ 1) over the resolutions of
  * image_grid_pinpoints: {height, width}, multiples of tile. None, or a chosen one that is no
- * multiple: VLMP_ERR_INPUT. */
+ * multiple: VLMP_ERR_INPUT. The resolutions have passed vlmp_anyres_check. */
 int vlmp_anyres_choose(vlmp_anyres_plan *plan, int height, int width, const int (*pinpoints)[2],
                        int pinpoint_count, int tile, vlmp_error *err);
 

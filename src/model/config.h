@@ -10,7 +10,6 @@
 #include "src/model/anyres.h"
 
 #define VLMP_MAX_FEATURE_LAYERS 8
-#define VLMP_MAX_EOS            8
 #define VLMP_MAX_LAYERS         1024 /* no plausible model has more */
 
 typedef enum { VLMP_ROPE_DEFAULT, VLMP_ROPE_LINEAR, VLMP_ROPE_LLAMA3 } vlmp_rope_kind;
@@ -78,9 +77,6 @@ typedef struct vlmp_config {
     vlmp_projector_config projector;
     vlmp_text_config text;
     int32_t image_token;
-    int32_t
-        eos[VLMP_MAX_EOS]; /* ids that end an answer: generation_config.json, else config.json */
-    int eos_count;
     bool has_newline; /* a learned row after each row of picture features (LLaVA-NeXT) */
     /* Height, width of the resolutions that a picture may be tiled to; none in LLaVA-1.5. */
     int pinpoints[VLMP_MAX_PINPOINTS][2];
@@ -90,10 +86,6 @@ typedef struct vlmp_config {
 /* Picks the family by "model_type" and reads the whole configuration. where names the file. */
 int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const char *where,
                      vlmp_error *err);
-
-/* End-of-answer ids of generation_config.json replace those of config.json. */
-int vlmp_config_read_generation(vlmp_config *config, const char *json, size_t length,
-                                const char *where, vlmp_error *err);
 
 /* For families: the parts that several share, with transformers' class defaults. object may be NULL
  * (the section is missing). */

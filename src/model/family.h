@@ -20,6 +20,7 @@ typedef struct {
 typedef struct vlmp_family {
     const char *name;
     const char *model_type; /* in config.json */
+    const char *architectures[2];
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
     /* How checkpoints name tensors. */
     vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);

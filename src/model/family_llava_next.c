@@ -26,7 +26,8 @@ static int read_config(vlmp_config *config, const cJSON *root, const char *where
                              "%s: entry %d of 'image_grid_pinpoints', [%d, %d], is no multiple of "
                              "the tower's image_size %d",
                              where, i, config->pinpoints[i][0], config->pinpoints[i][1], side);
-    return VLMP_OK;
+    const vlmp_config *done = config; /* const, as the parameter is */
+    return vlmp_anyres_check(done->pinpoints, done->pinpoint_count, side, where, err);
 }
 
 static int map_side(const vlmp_config *config)
@@ -80,6 +81,7 @@ static void pack(const vlmp_config *config, const vlmp_image_plan *plan, const f
 const vlmp_family vlmp_family_llava_next = {
     .name = "LLaVA-NeXT",
     .model_type = "llava_next",
+    .architectures = {"LlavaNextForConditionalGeneration", "LlavaNextModel"},
     .read_config = read_config,
     .canonical_name = vlmp_llava_name,
     .plan_image = plan_image,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/half.h"
+#include "src/model/finite.h"
 #include "src/model/model.h"
 
 void vlmp_unload(vlmp_loaded *loaded)
@@ -30,50 +31,13 @@ static int remember(vlmp_loaded *loaded, const vlmp_source *source, const vlmp_t
     return VLMP_OK;
 }
 
-/* An exponent of all ones is a NaN or an infinity. The first such element, or count. */
-static size_t first_not_finite(const vlmp_tensor *tensor, size_t count)
-{
-    bool wide = tensor->dtype == VLMP_F32;
-    uint32_t exponent = wide ? 0x7f800000u : tensor->dtype == VLMP_BF16 ? 0x7f80u : 0x7c00u;
-    const size_t step = 4096; /* elements tested without a branch, so that the loop vectorizes */
-    for (size_t from = 0; from < count; from += step) {
-        size_t to = from + step < count ? from + step : count;
-        unsigned bad = 0;
-        if (wide) {
-            for (size_t i = from; i < to; i++) {
-                uint32_t bits;
-                memcpy(&bits, tensor->data + 4 * i, sizeof bits);
-                bad |= (bits & exponent) == exponent;
-            }
-        } else {
-            for (size_t i = from; i < to; i++) {
-                uint16_t bits;
-                memcpy(&bits, tensor->data + 2 * i, sizeof bits);
-                bad |= (bits & exponent) == exponent;
-            }
-        }
-        for (size_t i = from; bad && i < to; i++) {
-            uint32_t bits = 0;
-            memcpy(&bits, tensor->data + (wide ? 4 : 2) * i, wide ? 4 : 2);
-            if ((bits & exponent) == exponent) return i;
-        }
-    }
-    return count;
-}
-
 static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
                 const int64_t *shape, const vlmp_tensor **out, vlmp_error *err)
 {
     VLMP_TRY(vlmp_source_need(source, name, rank, shape, out, err));
+    if (loaded->shapes_only) return VLMP_OK;
     VLMP_TRY(remember(loaded, source, *out, err));
-    size_t count = (*out)->bytes / vlmp_dtype_size((*out)->dtype);
-    size_t bad = first_not_finite(*out, count);
-    if (bad < count)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: tensor '%s' has a NaN or infinite weight at element %zu; the file is "
-                         "damaged or the training diverged",
-                         (*out)->file, (*out)->source_name, bad);
-    return VLMP_OK;
+    return vlmp_tensor_check_finite(*out, err);
 }
 
 int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
@@ -81,6 +45,8 @@ int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *na
 {
     const vlmp_tensor *tensor;
     VLMP_TRY(need(loaded, source, name, rank, shape, &tensor, err));
+    *out = NULL;
+    if (loaded->shapes_only) return VLMP_OK;
     size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
     float *copy = vlmp_arena_alloc(&loaded->arena, count, sizeof *copy);
     if (copy == NULL) return vlmp_fail_memory(err, name);
@@ -258,9 +224,8 @@ int vlmp_load_text_head(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linea
                             text->vocab, text->hidden, false, out, err);
 }
 
-int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
 {
-    *out = (vlmp_resident){0};
     vlmp_loaded *loaded = &out->loaded;
     out->vision =
         vlmp_arena_alloc(&loaded->arena, (size_t)model->vision.layers, sizeof *out->vision);
@@ -275,6 +240,20 @@ int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
         VLMP_TRY(vlmp_load_block(loaded, model, &model->text, i, &out->text[i], err));
     VLMP_TRY(vlmp_load_text_norm(loaded, model, &out->norm, err));
     return vlmp_load_text_head(loaded, model, &out->head, err);
+}
+
+int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+{
+    *out = (vlmp_resident){0};
+    return load_all(out, model, err);
+}
+
+int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err)
+{
+    vlmp_resident nothing = {.loaded.shapes_only = true};
+    int status = load_all(&nothing, model, err);
+    vlmp_resident_free(&nothing);
+    return status;
 }
 
 void vlmp_resident_free(vlmp_resident *resident)

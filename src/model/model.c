@@ -1,5 +1,6 @@
 #include "src/model/model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +9,13 @@
 
 static int open_rest(vlmp_model *model, vlmp_error *err)
 {
-    size_t length;
     vlmp_source *source = model->source;
-    const char *generation = source->file(source, "generation_config.json", &length);
-    if (generation != NULL)
-        VLMP_TRY(vlmp_config_read_generation(&model->config, generation, length,
-                                             "generation_config.json", err));
-    const vlmp_text_config *text = &model->config.text;
-    /* The files decide: a stored head is used even where config.json ties it (the reference does so
-     * when the two differ), and where there is none the table is the head. */
-    model->config.text.tied = source->find(source, "text.head.weight") == NULL &&
-                              source->scheme(source, "text.head") == NULL;
+    vlmp_text_config *text = &model->config.text;
+    VLMP_TRY(vlmp_stop_tokens_read(&model->stop, source, text->vocab, err));
+    VLMP_TRY(vlmp_check_head(source, text->tied, err));
+    /* A head that is stored again is used as it is stored: one of the two may be quantized. */
+    text->tied = source->find(source, "text.head.weight") == NULL &&
+                 source->scheme(source, "text.head") == NULL;
     model->inv_freq = vlmp_alloc((size_t)text->head_dim / 2, sizeof *model->inv_freq);
     if (model->inv_freq == NULL) return vlmp_fail_memory(err, "RoPE frequencies");
     vlmp_rope_frequencies(&text->rope, text->head_dim, model->inv_freq);
@@ -70,12 +67,27 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
     model->patches = side * side;
     model->tile_rows = model->patches + (vision->has_class ? 1 : 0);
     model->tile_tokens = vlmp_tile_tokens(&model->config);
-    return VLMP_OK;
+    return vlmp_check_tensors(model, err);
+}
+
+int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,
+                               const char *data, int line, vlmp_error *err)
+{
+    char sample[1024] = "";
+    if (line > 0 && data != NULL)
+        snprintf(sample, sizeof sample, " for %.900s:%d", data, line);
+    else if (line > 0)
+        snprintf(sample, sizeof sample, " for the sample of line %d", line);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: %s gives %s%s; its weights are damaged, or what they compute exceeds F32",
+                     model->source->path, place,
+                     isnan(value) ? "infinity (and from it NaN)" : "infinity", sample);
 }
 
 void vlmp_model_close(vlmp_model *model)
 {
     free(model->inv_freq);
+    vlmp_stop_tokens_free(&model->stop);
     *model = (vlmp_model){0};
 }
 

@@ -5,6 +5,7 @@
 #include "src/model/block.h"
 #include "src/model/config.h"
 #include "src/model/source.h"
+#include "src/model/stop_tokens.h"
 
 #define VLMP_NAME_MAX 96
 
@@ -20,18 +21,32 @@ typedef struct vlmp_model {
     vlmp_config config;
     vlmp_stack vision;
     vlmp_stack text;
-    int patches;     /* of a tile */
-    int tile_rows;   /* rows of a tile in the tower: patches and the class row */
-    int tile_tokens; /* rows of a tile that the projector sees */
-    float *inv_freq;  /* [head_dim/2] */
+    int patches;           /* of a tile */
+    int tile_rows;         /* rows of a tile in the tower: patches and the class row */
+    int tile_tokens;       /* rows of a tile that the projector sees */
+    float *inv_freq;       /* [head_dim/2] */
+    vlmp_stop_tokens stop; /* that the configuration names; none: see vlmp_reader */
     /* Set after opening: int8 activations in all quantized linears, whatever their scheme says.
      * Faster, less exact. */
     bool fast_activations;
 } vlmp_model;
 
-/* Reads the configuration. The source must outlive the model. */
+/* Reads the configuration and holds it against the tensors. The source must outlive the model. On
+ * failure, too, vlmp_model_close is the caller's. */
 int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err);
 void vlmp_model_close(vlmp_model *model);
+
+/* VLMP_ERR_INPUT: place ("text.layers.2") gives value, which is NaN or infinite, for the sample of
+ * a line (0: not known) of a data file (NULL: not known). */
+int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,
+                               const char *data, int line, vlmp_error *err);
+
+/* Parts of the above. What the configuration says and what is stored must be one model: a head is
+ * stored or tied, a tied one that is stored again equals the table; no tensor is missing, has
+ * another shape, or is one that the configuration has no use for; the picture token is in the
+ * vocabulary. All else is VLMP_ERR_INPUT. */
+int vlmp_check_head(const vlmp_source *source, bool tied, vlmp_error *err);
+int vlmp_check_tensors(const vlmp_model *model, vlmp_error *err);
 
 /* Weights that were loaded together, with the F32 copies they need. */
 typedef struct {
@@ -41,6 +56,7 @@ typedef struct {
     int tensor_count;
     int tensor_capacity;
     bool fast_activations; /* of the model; for linears loaded from here on */
+    bool shapes_only;      /* nothing is read: what must be there is looked for */
 } vlmp_loaded;
 
 void vlmp_unload(vlmp_loaded *loaded); /* frees the copies, releases the pages */
@@ -101,6 +117,9 @@ typedef struct vlmp_resident {
 } vlmp_resident;
 
 int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err);
+
+/* Whether all of these are there with the right types and shapes, by their headers alone. */
+int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err);
 void vlmp_resident_free(vlmp_resident *resident);
 
 /* pixels [tiles][3][image_size][image_size], normalized → x[tiles·tile_rows][vision hidden].

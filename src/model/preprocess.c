@@ -10,6 +10,10 @@
 /* A canvas that a picture is padded or resized to may have this many pixels. */
 #define MAX_CANVAS_PIXELS ((int64_t)1 << 28)
 
+/* The base and the grid of a LLaVA-NeXT processor, and all tiles together: computed for every
+ * picture, however small it is. Published models have at most 6 million. */
+#define MAX_GRID_PIXELS ((int64_t)1 << 26)
+
 typedef struct {
     int height, width;
 } extent;
@@ -192,13 +196,29 @@ static int cut_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_any
     return status;
 }
 
+void vlmp_preprocess_base(const vlmp_preprocess *pre, int *height, int *width, int *side)
+{
+    const vlmp_resize_size *s = &pre->size;
+    *height = s->height != 0 ? s->height : s->shortest_edge;
+    *width = s->height != 0 ? s->width : s->shortest_edge;
+    *side = pre->crop_height != 0 ? pre->crop_height : *height;
+}
+
+/* Sizes that come from the processor alone. */
+static int check_grid(const char *what, int64_t height, int64_t width, vlmp_error *err)
+{
+    if (height * width <= MAX_GRID_PIXELS) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "image processor: %s of %lld x %lld pixels, more than the limit of %lld", what,
+                     (long long)width, (long long)height, (long long)MAX_GRID_PIXELS);
+}
+
 static int anyres_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
                         const char *name, vlmp_error *err)
 {
-    const vlmp_resize_size *s = &pre->size;
-    extent base_size = s->height != 0 ? (extent){s->height, s->width}
-                                      : (extent){s->shortest_edge, s->shortest_edge};
-    int side = pre->crop_height != 0 ? pre->crop_height : base_size.height;
+    extent base_size;
+    int side;
+    vlmp_preprocess_base(pre, &base_size.height, &base_size.width, &side);
     extent size = tile_size(pre, base_size.height, base_size.width);
     extent of_piece = tile_size(pre, side, side);
     if (size.height != of_piece.height || size.width != of_piece.width)
@@ -209,7 +229,13 @@ static int anyres_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_
     vlmp_anyres_plan plan;
     VLMP_TRY(vlmp_anyres_choose(&plan, image->height, image->width, pre->pinpoints,
                                 pre->pinpoint_count, side, err));
-    VLMP_TRY(alloc_tiles(out, 1 + plan.tile_rows * plan.tile_cols, size, image, name, err));
+    int count = 1 + plan.tile_rows * plan.tile_cols;
+    VLMP_TRY(check_grid("'size' makes a base", base_size.height, base_size.width, err));
+    VLMP_TRY(check_grid("'image_grid_pinpoints' has a grid", plan.canvas_height, plan.canvas_width,
+                        err));
+    VLMP_TRY(check_grid("'size' and 'crop_size' make tiles", (int64_t)size.height * count,
+                        size.width, err));
+    VLMP_TRY(alloc_tiles(out, count, size, image, name, err));
     vlmp_image base, canvas = {0};
     VLMP_TRY(vlmp_resize(&base, image, base_size.width, base_size.height, NULL, pre->resample,
                          pre->precision, err));

@@ -46,6 +46,10 @@ typedef struct vlmp_preprocess {
     int pinpoint_count;
 } vlmp_preprocess;
 
+/* LLAVA_NEXT: the size of the base picture and the side of the tiles that the grid is cut into,
+ * before both are resized and cropped to what the tower reads. */
+void vlmp_preprocess_base(const vlmp_preprocess *pre, int *height, int *width, int *side);
+
 /* From the text of preprocessor_config.json, or of processor_config.json, whose member
  * "image_processor" is taken. where names the file. What this code does not do is VLMP_ERR_INPUT
  * and named. */

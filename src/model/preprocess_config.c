@@ -225,7 +225,10 @@ static int refuse_unknown(const cJSON *o, const vlmp_preprocess *out, const char
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: 'image_mean' or 'image_std' of channel %d is out of range", where,
                              i);
-    return VLMP_OK;
+    if (out->kind != VLMP_PROCESSOR_LLAVA_NEXT) return VLMP_OK;
+    int height, width, side;
+    vlmp_preprocess_base(out, &height, &width, &side);
+    return vlmp_anyres_check(out->pinpoints, out->pinpoint_count, side, where, err);
 }
 
 static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *where, vlmp_error *err)

@@ -23,6 +23,9 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
         what = "image_grid_pinpoints";
     else if (settings->patch_size != 0 && settings->patch_size != config->vision.patch_size)
         what = "patch_size";
+    else if (settings->num_additional_image_tokens >= 0 &&
+             settings->num_additional_image_tokens != (config->vision.has_class ? 1 : 0))
+        what = "num_additional_image_tokens (a CLIP tower has 1, the class row)";
     else if (settings->select != VLMP_SELECT_ABSENT && settings->select != select)
         what = "vision_feature_select_strategy";
     if (what == NULL) return VLMP_OK;
@@ -30,6 +33,26 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
                      "%s: the picture processor's configuration and config.json disagree about %s; "
                      "take both from one checkpoint",
                      reader->model->source->path, what);
+}
+
+/* A copy: the reader's, who may have to ask the tokenizer. */
+static int find_stop(vlmp_reader *reader, vlmp_error *err)
+{
+    const vlmp_stop_tokens *from = &reader->model->stop;
+    int32_t named = -1;
+    if (from->count == 0) vlmp_tokenizer_named(reader->tokenizer, "eos_token", &named);
+    if (from->count == 0 && named < 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: nothing says which token ends an answer; give 'eos_token_id' in "
+                         "generation_config.json or 'eos_token' in tokenizer_config.json",
+                         reader->model->source->path);
+    int count = from->count > 0 ? from->count : 1;
+    reader->stop.ids = vlmp_alloc((size_t)count, sizeof *reader->stop.ids);
+    if (reader->stop.ids == NULL) return vlmp_fail_memory(err, "ends of answers");
+    for (int i = 0; i < count; i++)
+        reader->stop.ids[i] = from->count > 0 ? from->ids[i] : named;
+    reader->stop.count = count;
+    return VLMP_OK;
 }
 
 int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *err)
@@ -45,6 +68,7 @@ int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *e
                            "%s: tokenizer.json has ids up to %d, the embedding table has %d rows",
                            model->source->path, vlmp_tokenizer_size(reader->tokenizer) - 1,
                            model->config.text.vocab);
+    if (status == VLMP_OK) status = find_stop(reader, err);
     if (status != VLMP_OK) vlmp_reader_close(reader);
     return status;
 }
@@ -53,6 +77,7 @@ void vlmp_reader_close(vlmp_reader *reader)
 {
     vlmp_tokenizer_free(reader->tokenizer);
     vlmp_chat_template_free(reader->chat);
+    vlmp_stop_tokens_free(&reader->stop);
     *reader = (vlmp_reader){0};
 }
 

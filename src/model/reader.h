@@ -14,6 +14,7 @@ typedef struct {
     vlmp_chat_template *chat;
     vlmp_preprocess preprocess;
     const struct tm *date; /* set after opening: what strftime_now shows; NULL: nothing does */
+    vlmp_stop_tokens stop; /* the model's, or where it names none, the tokenizer's eos_token */
 } vlmp_reader;
 
 /* Reads tokenizer, chat template and picture processor from the model's source. */

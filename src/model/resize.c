@@ -248,30 +248,32 @@ static int copy_window(vlmp_image *out, const vlmp_image *in, const vlmp_rect *r
     return VLMP_OK;
 }
 
-/* For each of m outputs the source sample at the centre, -1 when outside. The reference adds the
- * step up instead of multiplying, so its rounding errors accumulate; do the same. */
-static int *nearest_table(int n, int m)
+/* For count of m outputs, from begin on, the source sample at the centre, -1 when outside. The
+ * reference adds the step up instead of multiplying, so its rounding errors accumulate; do the
+ * same.
+ */
+static int *nearest_table(int n, int m, int begin, int count)
 {
-    int *table = vlmp_alloc((size_t)m, sizeof *table);
+    int *table = vlmp_alloc((size_t)count, sizeof *table);
     double step = (double)(float)n / m;
     double position = step * 0.5;
-    for (int i = 0; table != NULL && i < m; i++, position += step)
-        table[i] = position < n ? (int)position : -1;
+    for (int i = 0; table != NULL && i < begin + count; i++, position += step)
+        if (i >= begin) table[i - begin] = position < n ? (int)position : -1;
     return table;
 }
 
 static int nearest(vlmp_image *out, const vlmp_image *in, int width, int height, const vlmp_rect *r,
                    vlmp_error *err)
 {
-    int *columns = nearest_table(in->width, width);
-    int *rows = nearest_table(in->height, height);
+    int *columns = nearest_table(in->width, width, r->x, r->width);
+    int *rows = nearest_table(in->height, height, r->y, r->height);
     int status = columns == NULL || rows == NULL ? vlmp_fail_memory(err, "resize tables")
                                                  : image_alloc(out, r->width, r->height, err);
     for (int y = 0; status == VLMP_OK && y < r->height; y++) {
-        int row = rows[r->y + y];
+        int row = rows[y];
         uint8_t *to = out->pixels + (size_t)y * (size_t)r->width * 3;
         for (int x = 0; x < r->width; x++, to += 3) {
-            int column = columns[r->x + x];
+            int column = columns[x];
             memset(to, 0, 3);
             if (row >= 0 && column >= 0)
                 memcpy(to, in->pixels + ((size_t)row * (size_t)in->width + (size_t)column) * 3, 3);

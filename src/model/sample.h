@@ -16,8 +16,8 @@ typedef struct {
     int turn_count;     /* of the conversation before the last answer: the last is a user's */
     vlmp_chat_message *turns; /* every assistant's turn among them is an answer, and scored */
     int answer_count;         /* to the last turn; 0: none known */
-    char **answers;   /* the first is scored; all are references for BLEU and CIDEr */
-    vlmp_arena arena; /* owns everything above */
+    char **answers;           /* the first is scored; all are references for BLEU and CIDEr */
+    vlmp_arena arena;         /* owns everything above */
 } vlmp_sample;
 
 /* Harmless on {0} and after a failure. */

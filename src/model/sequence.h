@@ -12,6 +12,7 @@ typedef struct {
 } vlmp_span;
 
 typedef struct {
+    int line;           /* in the data file, from 1, for messages; 0: not known */
     int length;         /* tokens, one row each */
     int32_t *ids;       /* [length]; rows of pictures hold the image token */
     int answer_count;   /* 0: a prompt to be continued */

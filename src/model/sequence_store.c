@@ -7,8 +7,7 @@
 
 #include "src/base/file.h"
 #include "src/base/memory.h"
-
-#define FILE_NAME "tokenized samples"
+#include "src/base/outfile.h"
 
 int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, int image_size,
                                const char *folder, vlmp_error *err)
@@ -18,12 +17,14 @@ int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, int ima
     store->tile_bytes = 3 * (size_t)image_size * (size_t)image_size;
     store->heads = vlmp_calloc((size_t)capacity, sizeof *store->heads);
     store->offsets = vlmp_alloc((size_t)capacity, sizeof *store->offsets);
-    if (store->heads == NULL || store->offsets == NULL) return vlmp_fail_memory(err, FILE_NAME);
-    char path[4200];
-    snprintf(path, sizeof path, "%s/samples-XXXXXX", folder);
-    store->fd = mkstemp(path);
-    if (store->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the work file", path);
-    unlink(path);
+    size_t length = strlen(folder) + sizeof "/samples-XXXXXX";
+    store->path = malloc(length);
+    if (store->heads == NULL || store->offsets == NULL || store->path == NULL)
+        return vlmp_fail_memory(err, "tokenized samples");
+    snprintf(store->path, length, "%s/samples-XXXXXX", folder);
+    store->fd = mkstemp(store->path);
+    if (store->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the work file", store->path);
+    unlink(store->path);
     return VLMP_OK;
 }
 
@@ -33,6 +34,7 @@ void vlmp_sequence_store_free(vlmp_sequence_store *store)
         vlmp_sequence_free(&store->heads[i]);
     free(store->heads);
     free(store->offsets);
+    free(store->path);
     if (store->fd >= 0) close(store->fd);
     *store = VLMP_NO_SEQUENCES;
 }
@@ -45,10 +47,10 @@ struct parts {
 
 static struct parts parts_of(const vlmp_sequence_store *store, vlmp_sequence *s)
 {
-    return (struct parts){
-        .data = {(void **)&s->ids, (void **)&s->plans, (void **)&s->pixels},
-        .bytes = {(size_t)s->length * sizeof *s->ids, (size_t)s->image_count * sizeof *s->plans,
-                  (size_t)s->tiles * store->tile_bytes}};
+    return (struct parts){.data = {(void **)&s->ids, (void **)&s->plans, (void **)&s->pixels},
+                          .bytes = {(size_t)s->length * sizeof *s->ids,
+                                    (size_t)s->image_count * sizeof *s->plans,
+                                    (size_t)s->tiles * store->tile_bytes}};
 }
 
 int vlmp_sequence_store_add(vlmp_sequence_store *store, vlmp_sequence *sequence, vlmp_error *err)
@@ -58,7 +60,7 @@ int vlmp_sequence_store_add(vlmp_sequence_store *store, vlmp_sequence *sequence,
     int status = VLMP_OK;
     for (int i = 0; i < 3; i++) {
         if (status == VLMP_OK && parts.bytes[i] > 0)
-            status = vlmp_write_all(store->fd, *parts.data[i], parts.bytes[i], FILE_NAME, err);
+            status = vlmp_write_all(store->fd, *parts.data[i], parts.bytes[i], store->path, err);
         store->end += parts.bytes[i];
         free(*parts.data[i]);
         *parts.data[i] = NULL;
@@ -80,10 +82,10 @@ int vlmp_sequence_fetch(void *arg, int index, bool pixels, vlmp_sequence *out, v
     for (int i = 0; i < 3 && status == VLMP_OK; i++) {
         if (i == 2 && !pixels) break;
         *parts.data[i] = vlmp_alloc(parts.bytes[i], 1);
-        if (*parts.data[i] == NULL) status = vlmp_fail_memory(err, FILE_NAME);
+        if (*parts.data[i] == NULL) status = vlmp_fail_memory(err, "tokenized samples");
         if (status == VLMP_OK)
             status =
-                vlmp_file_read_at(store->fd, *parts.data[i], parts.bytes[i], at, FILE_NAME, err);
+                vlmp_file_read_at(store->fd, *parts.data[i], parts.bytes[i], at, store->path, err);
         at += parts.bytes[i];
     }
     if (status == VLMP_OK && head->answer_count > 0) {
@@ -92,7 +94,7 @@ int vlmp_sequence_fetch(void *arg, int index, bool pixels, vlmp_sequence *out, v
         if (out->answers != NULL)
             memcpy(out->answers, head->answers, bytes);
         else
-            status = vlmp_fail_memory(err, FILE_NAME);
+            status = vlmp_fail_memory(err, "tokenized samples");
     }
     if (status != VLMP_OK) vlmp_sequence_free(out);
     return status;
@@ -108,9 +110,10 @@ int vlmp_sequence_store_pixels(const vlmp_sequence_store *store, uint64_t offset
         uint64_t from = offset - passed;
         passed += parts.bytes[2];
         if (passed <= offset) continue;
-        size_t take = parts.bytes[2] - (size_t)from < length ? parts.bytes[2] - (size_t)from : length;
+        size_t take =
+            parts.bytes[2] - (size_t)from < length ? parts.bytes[2] - (size_t)from : length;
         uint64_t at = store->offsets[i] + parts.bytes[0] + parts.bytes[1] + from;
-        VLMP_TRY(vlmp_file_read_at(store->fd, to, take, at, FILE_NAME, err));
+        VLMP_TRY(vlmp_file_read_at(store->fd, to, take, at, store->path, err));
         to += take, offset += take, length -= take;
     }
     return VLMP_OK;

@@ -14,12 +14,13 @@ typedef struct {
     int count, capacity;
     vlmp_sequence *heads; /* [count] sizes and answers; ids, plans and pixels are NULL */
     uint64_t *offsets;    /* [count] in the file */
+    char *path;           /* which the file had, for messages */
 } vlmp_sequence_store;
 
 #define VLMP_NO_SEQUENCES \
-    (vlmp_sequence_store)  \
-    {                      \
-        .fd = -1           \
+    (vlmp_sequence_store) \
+    {                     \
+        .fd = -1          \
     }
 
 /* folder: where the work file goes. */

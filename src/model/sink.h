@@ -14,8 +14,16 @@ struct vlmp_sink {
      * returns. record: a JSON object with what was decided; given back after a restart. */
     int (*commit)(vlmp_sink *self, const char *step, const char *record, vlmp_error *err);
 
-    /* The record of a finished step, or NULL. Valid until the next put. */
-    const char *(*record)(vlmp_sink *self, const char *step);
+    /* The record of a finished step: *record is NULL when the step is not finished, and otherwise
+     * valid until record or noted is called again. A record that cannot be read is an error. */
+    int (*record)(vlmp_sink *self, const char *step, const char **record, vlmp_error *err);
+
+    /* Keeps a short text under a name, beside the steps; durable when this returns. A later one of
+     * the same name replaces it. */
+    int (*note)(vlmp_sink *self, const char *name, const char *text, vlmp_error *err);
+
+    /* The latest note of this name, as record gives a step's. */
+    int (*noted)(vlmp_sink *self, const char *name, const char **text, vlmp_error *err);
 
     /* A tensor that was put: data is copied to memory that the caller frees with free(out->data)
      * cast; VLMP_ERR_INPUT when there is none of this name. */

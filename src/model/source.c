@@ -1,6 +1,7 @@
 #include "src/model/source.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void shape_text(char *out, size_t capacity, int rank, const int64_t *shape)
 {
@@ -9,6 +10,17 @@ static void shape_text(char *out, size_t capacity, int rank, const int64_t *shap
     for (int i = 0; i < rank && used < capacity; i++)
         used += (size_t)snprintf(out + used, capacity - used, "%s%lld", i ? " × " : "",
                                  (long long)shape[i]);
+}
+
+bool vlmp_tensor_part(vlmp_tensor *part, const vlmp_tensor *tensor, size_t at)
+{
+    const size_t most = (size_t)8 << 20;
+    if (at >= tensor->bytes) return false;
+    *part = *tensor;
+    part->data += at;
+    part->file_offset += at;
+    part->bytes = tensor->bytes - at < most ? tensor->bytes - at : most;
+    return true;
 }
 
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,

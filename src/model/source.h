@@ -65,6 +65,11 @@ struct vlmp_source {
     void (*close)(vlmp_source *self); /* frees self */
 };
 
+/* Some megabytes of a tensor from byte `at` on, so that a pass over it that releases each part
+ * keeps no more resident: for (at = 0; vlmp_tensor_part(&part, tensor, at); at += part.bytes).
+ * False behind the end. Elements are not cut. */
+bool vlmp_tensor_part(vlmp_tensor *part, const vlmp_tensor *tensor, size_t at);
+
 /* Finds a tensor of a float type with exactly this shape; absent, another type or shape is
  * VLMP_ERR_INPUT with file, name, offset and both shapes. shape has rank entries. */
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,

@@ -1,9 +1,11 @@
 #include "src/model/sweep.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/model/finite.h"
 
 static int check_interrupt(const vlmp_sweep *sweep, vlmp_error *err)
 {
@@ -14,6 +16,38 @@ static int check_interrupt(const vlmp_sweep *sweep, vlmp_error *err)
 static void report(const vlmp_sweep *sweep, const char *stage, int done, int total)
 {
     if (sweep->progress != NULL) sweep->progress(sweep->progress_arg, stage, done, total);
+}
+
+/* The sequence that row `row` of a batch belongs to; NULL: not known. */
+static const vlmp_sequence *sequence_of(const vlmp_sweep *sweep, bool tiles,
+                                        const vlmp_batch *batch, int row)
+{
+    int index = batch->first, sequence = 0;
+    if (sweep->sequences == NULL) return NULL;
+    for (int s = 1; s < batch->segment_count && batch->segments[s].first_row <= row; s++)
+        index++;
+    if (!tiles) return &sweep->sequences[index];
+    while (index >= sweep->sequences[sequence].tiles)
+        index -= sweep->sequences[sequence++].tiles;
+    return &sweep->sequences[sequence];
+}
+
+int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
+                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+{
+    size_t count = (size_t)batch->rows * (size_t)dim, at = vlmp_first_not_finite(rows, count);
+    if (at == count) return VLMP_OK;
+    const vlmp_sequence *sequence = sequence_of(sweep, tiles, batch, (int)(at / (size_t)dim));
+    return vlmp_model_fail_not_finite(sweep->model, place, rows[at], sweep->data,
+                                      sequence != NULL ? sequence->line : 0, err);
+}
+
+int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+{
+    char place[VLMP_NAME_MAX];
+    snprintf(place, sizeof place, "%s.layers.%d", stack->prefix, layer);
+    return vlmp_sweep_check(sweep, place, stack == &sweep->model->vision, batch, rows, dim, err);
 }
 
 struct block_tap {
@@ -46,6 +80,8 @@ static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_bloc
         run->rows = batch->rows;
         tap->batch = batch;
         vlmp_block_forward(run, block, rows, tap->tap != NULL ? forward_tap : NULL, tap);
+        VLMP_TRY(vlmp_sweep_check_layer(sweep, tap->stack, tap->layer, batch, rows, run->shape->dim,
+                                        err));
         VLMP_TRY(vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err));
     }
     return VLMP_OK;
@@ -127,6 +163,9 @@ int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int 
 {
     vlmp_activations pixels = {.fd = -1}, features = {.fd = -1};
     vlmp_batches tiles = {0};
+    vlmp_sweep named = *sweep;
+    named.sequences = sequences;
+    sweep = &named;
     *x = (vlmp_activations){.fd = -1};
     *batches = (vlmp_batches){0};
     int status = vlmp_sweep_vision_input(sweep, sequences, count, &pixels, &tiles, err);

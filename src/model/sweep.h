@@ -24,10 +24,12 @@ typedef struct {
     const vlmp_preprocess *preprocess; /* normalization of pixels */
     vlmp_fetch_fn *fetch; /* where sequences come without ids or pixels; NULL: they have all */
     void *fetch_arg;
-    const vlmp_resident *resident;     /* NULL: weights are loaded and dropped block by block */
+    const vlmp_resident *resident; /* NULL: weights are loaded and dropped block by block */
     int break_at; /* sequences from here on get batches of their own; 0: no break */
-    const char *work_folder;           /* for spilled activations */
-    size_t memory_limit;               /* bytes of a store kept in memory */
+    const vlmp_sequence *sequences; /* that run, and the file they are of: for messages; both */
+    const char *data;               /* may be NULL */
+    const char *work_folder;        /* for spilled activations */
+    size_t memory_limit;            /* bytes of a store kept in memory */
     vlmp_progress_fn *progress;
     void *progress_arg;
     const volatile sig_atomic_t *interrupted; /* NULL or: stop with VLMP_ERR_INTERRUPTED when set */
@@ -42,6 +44,13 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 /* Sees every site's input, batch after batch. */
 typedef void vlmp_sweep_tap_fn(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
                                const vlmp_batch *batch, const float *input, int dim);
+
+/* The batches of the two inputs below, which make them themselves: one segment a tile, and one a
+ * sequence. No tiles give none. */
+int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                              vlmp_batches *batches, vlmp_error *err);
+int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_batches *batches, vlmp_error *err);
 
 /* Tiles of all sequences into the tower's input: x[tiles·tile_rows][vision hidden], and the batches
  * (one segment a tile). Both are the caller's to free. */
@@ -74,6 +83,14 @@ int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_bat
 int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                      vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
+
+/* rows[batch->rows][dim] that a place ("text.layers.2", "projector") has computed for a batch of
+ * tiles or of sequences: NaN or infinity is VLMP_ERR_INPUT and names place and sample. */
+int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
+                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
+/* The same of a stack's layer. */
+int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
 
 /* Everything from pixels and ids to the last text block's output, in one call. */
 int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,

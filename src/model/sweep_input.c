@@ -61,9 +61,9 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 struct tile_cursor {
     const vlmp_sweep *sweep;
     const vlmp_sequence *sequences;
-    int sequence;         /* the next one to open */
-    int tile;             /* the next one of the open sequence */
-    vlmp_sequence held;   /* of the open sequence, when it was fetched */
+    int sequence;          /* the next one to open */
+    int tile;              /* the next one of the open sequence */
+    vlmp_sequence held;    /* of the open sequence, when it was fetched */
     const uint8_t *pixels; /* of the open sequence; NULL before the first */
 };
 
@@ -77,8 +77,8 @@ static int next_tile(struct tile_cursor *c, size_t tile_bytes, const uint8_t **o
             c->sequence++;
             continue;
         }
-        VLMP_TRY(vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open,
-                                     err));
+        VLMP_TRY(
+            vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open, err));
         c->pixels = open->pixels;
         c->tile = 0;
     }
@@ -108,10 +108,29 @@ static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
         if (status != VLMP_OK) break;
         vlmp_vision_embed(sweep->ctx, model, input, b.pixels, batch->segment_count, b.patches,
                           b.projected, b.x);
-        status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
+        status = vlmp_sweep_check(sweep, "vision.embed", true, batch, b.x,
+                                  model->config.vision.hidden, err);
+        if (status == VLMP_OK)
+            status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
     }
     vlmp_sequence_free(&cursor.held);
     free_tile_buffers(&b);
+    return status;
+}
+
+int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                              vlmp_batches *batches, vlmp_error *err)
+{
+    int tiles = count_tiles(sequences, count);
+    *batches = (vlmp_batches){0};
+    if (tiles == 0) return VLMP_OK;
+    int *lengths = vlmp_alloc((size_t)tiles, sizeof *lengths);
+    if (lengths == NULL) return vlmp_fail_memory(err, "tile lengths");
+    for (int i = 0; i < tiles; i++)
+        lengths[i] = sweep->model->tile_rows;
+    int break_at = sweep->break_at > 0 ? count_tiles(sequences, sweep->break_at) : tiles;
+    int status = vlmp_batches_create(batches, lengths, tiles, break_at, err);
+    free(lengths);
     return status;
 }
 
@@ -119,20 +138,11 @@ int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequen
                             vlmp_activations *x, vlmp_batches *batches, vlmp_error *err)
 {
     const vlmp_model *model = sweep->model;
-    int tiles = count_tiles(sequences, count);
-    *batches = (vlmp_batches){0};
     *x = (vlmp_activations){.fd = -1};
-    if (tiles == 0) return VLMP_OK;
-    int *lengths = vlmp_alloc((size_t)tiles, sizeof *lengths);
-    if (lengths == NULL) return vlmp_fail_memory(err, "tile lengths");
-    for (int i = 0; i < tiles; i++)
-        lengths[i] = model->tile_rows;
-    int break_at = sweep->break_at > 0 ? count_tiles(sequences, sweep->break_at) : tiles;
-    int status = vlmp_batches_create(batches, lengths, tiles, break_at, err);
-    free(lengths);
-    if (status == VLMP_OK)
-        status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
-                                         sweep->memory_limit, sweep->work_folder, err);
+    int status = vlmp_sweep_vision_batches(sweep, sequences, count, batches, err);
+    if (status != VLMP_OK || batches->count == 0) return status;
+    status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
+                                     sweep->memory_limit, sweep->work_folder, err);
     vlmp_loaded loaded = {0};
     vlmp_vision_input input;
     if (sweep->resident != NULL)
@@ -271,10 +281,27 @@ static int embed_sequences(const vlmp_sweep *sweep, const vlmp_sequence *sequenc
             feature_row += (size_t)sequence->tiles * (size_t)sweep->model->tile_tokens;
             vlmp_sequence_free(&held);
         }
+        /* Rows of the table are finite as its weights are. */
+        if (status == VLMP_OK)
+            status = vlmp_sweep_check(sweep, "projector", false, batch, rows, (int)hidden, err);
         if (status == VLMP_OK)
             status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err);
     }
     free(rows);
+    return status;
+}
+
+int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_batches *batches, vlmp_error *err)
+{
+    *batches = (vlmp_batches){0};
+    int *lengths = vlmp_alloc((size_t)count, sizeof *lengths);
+    if (lengths == NULL) return vlmp_fail_memory(err, "sequence lengths");
+    for (int i = 0; i < count; i++)
+        lengths[i] = sequences[i].length;
+    int break_at = sweep->break_at > 0 ? sweep->break_at : count;
+    int status = vlmp_batches_create(batches, lengths, count, break_at, err);
+    free(lengths);
     return status;
 }
 
@@ -284,14 +311,7 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
 {
     const vlmp_model *model = sweep->model;
     *x = (vlmp_activations){.fd = -1};
-    *batches = (vlmp_batches){0};
-    int *lengths = vlmp_alloc((size_t)count, sizeof *lengths);
-    if (lengths == NULL) return vlmp_fail_memory(err, "sequence lengths");
-    for (int i = 0; i < count; i++)
-        lengths[i] = sequences[i].length;
-    int break_at = sweep->break_at > 0 ? sweep->break_at : count;
-    int status = vlmp_batches_create(batches, lengths, count, break_at, err);
-    free(lengths);
+    int status = vlmp_sweep_text_batches(sweep, sequences, count, batches, err);
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.text.hidden,
                                          sweep->memory_limit, sweep->work_folder, err);

@@ -105,9 +105,9 @@ static int read_named(vlmp_tokenizer *t, const char *name, const char *text, vlm
     if (id >= 0) {
         if (vlmp_piece_map_find(&t->added_map, text, strlen(text)) < 0) {
             cJSON *flags = cJSON_CreateObject();
-            if (flags == NULL) return vlmp_fail_memory(err, t->where);
-            cJSON_AddBoolToObject(flags, "special", true);
-            int status = put_added(t, text, id, flags, err);
+            int status = flags != NULL && cJSON_AddBoolToObject(flags, "special", true) != NULL
+                             ? put_added(t, text, id, flags, err)
+                             : vlmp_fail_memory(err, t->where);
             cJSON_Delete(flags);
             VLMP_TRY(status);
         }

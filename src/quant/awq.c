@@ -246,6 +246,7 @@ static int try_all(struct search *s, float *scales, vlmp_awq_report *report, vlm
         s->trial[c] = scales[c] = 1.0f;
     VLMP_TRY(trial_loss(s, &report->identity_error, err));
     report->error = report->identity_error;
+    report->identity = true;
     for (int variant = 0; variant < 2; variant++)
         for (int step = 1 - variant; step <= s->options->steps - variant; step++) {
             /* exponent 1 has no weight term, exponent 0 without it is the identity */
@@ -254,6 +255,7 @@ static int try_all(struct search *s, float *scales, vlmp_awq_report *report, vlm
             VLMP_TRY(trial_loss(s, &loss, err));
             if (!(loss < report->error)) continue;
             report->error = loss;
+            report->identity = false;
             report->exponent = exponent;
             report->weight_term = variant == 1;
             memcpy(scales, s->trial, (size_t)k * sizeof *scales);

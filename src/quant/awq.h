@@ -30,15 +30,16 @@ typedef struct {
 
 typedef struct {
     vlmp_search search; /* of the group scales, in the loss and in the result */
-    int steps;          /* exponents tried: 1/steps … 1, with and without the weight term */
-    int rows;           /* of each linear, evenly spaced, that the loss is taken on */
-    int refits;         /* sweeps of the closed-form refit of group scales in the result */
+    int steps; /* exponents tried: 1/steps … 1 without, 0 … 1 − 1/steps with the weight term */
+    int rows;  /* of each linear, evenly spaced, that the loss is taken on */
+    int refits; /* sweeps of the closed-form refit of group scales in the result */
 } vlmp_awq_options;
 
 typedef struct {
     double identity_error; /* loss without scaling, on the rows taken */
     double error;          /* of the scales chosen */
-    double exponent;       /* 0: identity */
+    bool identity;         /* nothing beat scales of 1 */
+    double exponent;       /* of those chosen, from 0 (the weight term alone) to 1 */
     bool weight_term;
 } vlmp_awq_report;
 

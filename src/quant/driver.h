@@ -8,8 +8,9 @@
 #include "src/quant/gptq.h"
 #include "src/quant/plan.h"
 
-/* What was decided about one linear. Errors are relative: tr(D·H·Dᵀ)/tr(W·H·Wᵀ) with D = Q(W) − W;
- * NaN where there were no statistics. */
+/* What was decided about one linear. Errors are Σ |W·x₀ − Q(W)·x|² over Σ |W·x|², x₀ the original
+ * model's inputs where the method aims at its outputs, else the inputs x that the quantized linears
+ * before give; NaN where there were no statistics. */
 typedef struct {
     char name[VLMP_NAME_MAX];
     vlmp_method method; /* as stored: RTN where the guard kept it */
@@ -21,12 +22,14 @@ typedef struct {
     double damping;        /* of H; 0 when not used */
     double correction; /* step towards the original model's outputs; 0: its weights are the aim */
     bool kept_rtn;     /* the guard preferred round to nearest */
+    bool unguarded;    /* chosen by statistics, with no samples held out to judge it on */
     bool fallback;     /* the method failed (H did not factor), or the group did not divide */
     bool folded;       /* AWQ moved a scale into what precedes the site */
     double seconds;    /* not part of the result */
 } vlmp_linear_result;
 
 typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);
+typedef void vlmp_on_notice(void *arg, const char *text);
 
 typedef struct {
     vlmp_sweep sweep;
@@ -37,9 +40,23 @@ typedef struct {
     bool sequential;                     /* statistics on already quantized inputs */
     vlmp_gptq_options gptq;
     vlmp_sink *sink;
-    vlmp_on_linear *on_linear; /* may be NULL */
-    void *on_linear_arg;
+    const char *boundary; /* path in front of "-0" and "-1": activations at block borders */
+    vlmp_on_linear *on_linear;
+    vlmp_on_notice
+        *on_notice; /* one line for the user: where a resumed run goes on, what was lost */
+    void *arg;      /* of both */
 } vlmp_quantize_job;
+
+/* Whether the calibration has inputs for every linear that needs them: none for the tower or the
+ * projector is VLMP_ERR_INPUT. where: the calibration's file. vlmp_quantize takes it for granted.
+ */
+int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
+                        const vlmp_calibration *calibration, const char *where, vlmp_error *err);
+
+/* Bytes that a run keeps beside its output until it ends, at most: the quantized linears in the
+ * sink, activations at two block borders. Needs model, linears, plan, calibration and sequential.
+ */
+uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job);
 
 /* Results of all steps lie in the sink's records, see record.h. */
 int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err);

@@ -44,8 +44,7 @@ static void collect(void *arg, vlmp_site site, const vlmp_batch *batch, const fl
     struct site_data *data = &c->sites[site];
     if (data->moments.gram == NULL) return;
     bool seen = batch < c->batches->batches + c->batches->break_batch;
-    c->ctx->ops->gram(c->ctx, seen ? data->moments.gram : data->moments.held, input, batch->rows,
-                      dim);
+    vlmp_moments_add(&data->moments, c->ctx, seen, input, batch->rows);
     if (!seen) return;
     for (int r = 0; r < batch->rows; r++)
         for (int j = 0; j < dim; j++)
@@ -66,7 +65,7 @@ static void block_tap(void *arg, vlmp_site site, const float *input, int rows, i
 }
 
 /* One pass of the original block over x, whose result is dropped. */
-static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack,
+static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
                 const vlmp_block *block, const vlmp_activations *x, vlmp_error *err)
 {
     const vlmp_block_shape *shape = &stack->shape;
@@ -101,6 +100,7 @@ static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stac
                               .rows = batch->rows};
         struct batch_tap tap = {.collect = c, .batch = batch};
         vlmp_block_forward(&run, block, rows, block_tap, &tap);
+        status = vlmp_sweep_check_layer(&job->sweep, stack, layer, batch, rows, shape->dim, err);
     }
     free(rows);
     free(scratch);
@@ -137,36 +137,28 @@ int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_l
     return 2;
 }
 
-/* The linear whose rows a site's scale is folded into: v before o, up before a gated down. */
-static int linear_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
-                         vlmp_site site)
-{
-    const vlmp_linear *before = site == VLMP_SITE_ATTN_OUT ? &block->v : &block->up;
-    for (int i = 0; i < count; i++)
-        if (linears[i].linear == before) return i;
-    return -1;
-}
-
-/* A site takes scales when all its linears are AWQ's in one format, and what precedes it can take
- * their inverse: a norm, or a linear that is quantized anyway. What an activation precedes (fc2)
- * cannot. */
+/* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and
+ * what precedes it can take their inverse: a norm, or a linear that is quantized anyway. What an
+ * activation precedes (fc2) cannot. */
 static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
                      const vlmp_block_linear *linears, int count, vlmp_site site)
 {
-    const vlmp_scheme *first = NULL;
+    const vlmp_plan_entry *first = NULL;
     for (int i = 0; i < count; i++) {
         if (linears[i].info->site != site) continue;
-        const vlmp_scheme *scheme = &linears[i].entry->scheme;
-        if (!is_awq(linears[i].entry->method)) return false;
-        if (first != NULL && (first->bits != scheme->bits || first->group != scheme->group ||
-                              first->symmetric != scheme->symmetric))
+        const vlmp_plan_entry *entry = linears[i].entry;
+        if (!is_awq(entry->method)) return false;
+        if (first != NULL &&
+            (first->method != entry->method || first->scheme.bits != entry->scheme.bits ||
+             first->scheme.group != entry->scheme.group ||
+             first->scheme.symmetric != entry->scheme.symmetric))
             return false;
-        first = scheme;
+        first = entry;
     }
     if (first == NULL) return false;
     if (site == VLMP_SITE_ATTN_IN || site == VLMP_SITE_MLP_IN) return true;
     if (site == VLMP_SITE_MLP_OUT && !shape->gated) return false;
-    return linears[linear_before(block, linears, count, site)].entry->method != VLMP_METHOD_KEEP;
+    return linears[vlmp_fold_before(block, linears, count, site)].entry->method != VLMP_METHOD_KEEP;
 }
 
 /* F32 copy of a linear's weights, made once. */
@@ -190,6 +182,7 @@ static int helps(bool *out, vlmp_ctx *ctx, const struct site_data *data,
 {
     vlmp_guard_linear judged[VLMP_BLOCK_LINEARS];
     vlmp_quantized q[VLMP_BLOCK_LINEARS] = {0};
+    const vlmp_guard_tokens tokens = {data->moments.held, NULL, NULL};
     int k = data->moments.k, n = 0, status = VLMP_OK;
     size_t values = (size_t)k * (size_t)k;
     float *gram = vlmp_alloc(values, sizeof *gram);
@@ -214,8 +207,7 @@ static int helps(bool *out, vlmp_ctx *ctx, const struct site_data *data,
         n++;
     }
     vlmp_guard_result result = {0};
-    if (status == VLMP_OK)
-        status = vlmp_guard(&result, ctx, judged, n, data->moments.held, scales, err);
+    if (status == VLMP_OK) status = vlmp_guard(&result, ctx, judged, n, &tokens, scales, err);
     *out = !result.keep_rtn;
     for (int i = 0; i < n; i++)
         vlmp_quantized_free(&q[i]);
@@ -258,7 +250,7 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
                          .shared_count = shape->kv_heads * shape->head_dim};
     if (status == VLMP_OK)
         status = vlmp_awq_search(scales, ctx, &awq, scheme, &options, &report, err);
-    bool use = report.exponent > 0;
+    bool use = !report.identity;
     if (status == VLMP_OK && use && data->moments.held != NULL)
         status = helps(&use, ctx, data, &options, linears, count, site, fold->weights, scales, err);
     if (status == VLMP_OK && use) {
@@ -274,6 +266,8 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
 static int fold_norm(vlmp_fold *fold, int which, const float **weight, const float **bias, int dim,
                      const float *scales, vlmp_error *err)
 {
+    fold->was_norm[which] = *weight;
+    fold->was_norm_bias[which] = *bias;
     fold->norm[which] = vlmp_alloc((size_t)dim, sizeof(float));
     if (*bias != NULL) fold->norm_bias[which] = vlmp_alloc((size_t)dim, sizeof(float));
     if (fold->norm[which] == NULL || (*bias != NULL && fold->norm_bias[which] == NULL))
@@ -287,23 +281,26 @@ static int fold_norm(vlmp_fold *fold, int which, const float **weight, const flo
     return VLMP_OK;
 }
 
+int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row)
+{
+    int repeat = site == VLMP_SITE_ATTN_OUT ? shape->heads / shape->kv_heads : 1;
+    return repeat == 1 ? row
+                       : row / shape->head_dim * repeat * shape->head_dim + row % shape->head_dim;
+}
+
 /* Rows of the linear before the site divided by the scales of the channels they produce. */
 static int fold_rows(vlmp_fold *fold, const vlmp_block_shape *shape,
                      const vlmp_block_linear *linears, int before, vlmp_site site,
                      const float *scales, vlmp_error *err)
 {
     vlmp_linear *linear = linears[before].linear;
-    int repeat = site == VLMP_SITE_ATTN_OUT ? shape->heads / shape->kv_heads : 1;
     VLMP_TRY(own_weights(fold, linears, before, err));
     if (linear->bias != NULL) {
         fold->bias[before] = vlmp_alloc((size_t)linear->n, sizeof(float));
         if (fold->bias[before] == NULL) return vlmp_fail_memory(err, linears[before].info->name);
     }
     for (int r = 0; r < linear->n; r++) {
-        /* Row r is dimension r % head_dim of a value head; its first reader has the shared scale.
-         */
-        int channel =
-            repeat == 1 ? r : r / shape->head_dim * repeat * shape->head_dim + r % shape->head_dim;
+        int channel = vlmp_fold_channel(shape, site, r);
         float *row = fold->weights[before] + (size_t)r * (size_t)linear->k;
         for (int j = 0; j < linear->k; j++)
             row[j] /= scales[channel];
@@ -332,7 +329,7 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
                 fold_norm(fold, 1, &block->norm2, &block->norm2_bias, shape->dim, scales, err));
         else
             VLMP_TRY(fold_rows(fold, shape, linears,
-                               linear_before(block, linears, count, (vlmp_site)site),
+                               vlmp_fold_before(block, linears, count, (vlmp_site)site),
                                (vlmp_site)site, scales, err));
     }
     return VLMP_OK;
@@ -355,7 +352,8 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
         if (status == VLMP_OK && c.sites[site].sum_abs == NULL)
             status = vlmp_fail_memory(err, "AWQ statistics");
     }
-    if (status == VLMP_OK && any) status = look(&c, job, stack, block, x, err);
+    if (status == VLMP_OK && any)
+        status = look(&c, job, stack, linears[0].info->layer, block, x, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++)
         if (c.sites[site].moments.gram != NULL)
             status = search_site(fold, job->sweep.ctx, &stack->shape, &c.sites[site], linears,
@@ -368,20 +366,43 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
     return status;
 }
 
-void vlmp_fold_revert(vlmp_fold *fold, const vlmp_block_linear *linears, int count, vlmp_site site)
+int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
+                     vlmp_site site)
 {
-    int which = site == VLMP_SITE_ATTN_IN ? 0 : 1, k = 0;
-    float *scales = fold->scales[site];
-    for (int i = 0; i < count; i++) {
-        if (linears[i].info->site != site) continue;
-        k = linears[i].info->k;
-        for (size_t at = 0; at < (size_t)linears[i].info->n * (size_t)k; at++)
-            fold->weights[i][at] /= scales[at % (size_t)k];
+    const vlmp_linear *before = site == VLMP_SITE_ATTN_OUT  ? &block->v
+                                : site == VLMP_SITE_MLP_OUT ? &block->up
+                                                            : NULL;
+    for (int i = 0; i < count; i++)
+        if (linears[i].linear == before) return i;
+    return -1;
+}
+
+void vlmp_fold_plain(const vlmp_fold *fold, const vlmp_block_shape *shape, const vlmp_block *block,
+                     const vlmp_block_linear *linears, int count, int index, float *out)
+{
+    const vlmp_linear *from = &linears[index].source;
+    size_t k = (size_t)from->k;
+    vlmp_to_f32(out, from->weight, from->dtype, (size_t)from->n * k);
+    for (int site = 0; site < VLMP_SITES; site++) {
+        const float *scales = fold->scales[site];
+        if (scales == NULL || vlmp_fold_before(block, linears, count, (vlmp_site)site) != index)
+            continue;
+        for (int r = 0; r < from->n; r++)
+            for (size_t j = 0; j < k; j++)
+                out[(size_t)r * k + j] /= scales[vlmp_fold_channel(shape, (vlmp_site)site, r)];
     }
-    for (int j = 0; j < k; j++) {
-        fold->norm[which][j] *= scales[j];
-        if (fold->norm_bias[which] != NULL) fold->norm_bias[which][j] *= scales[j];
-    }
-    free(scales);
+}
+
+void vlmp_fold_revert(vlmp_fold *fold, vlmp_block *block, const vlmp_block_linear *linears,
+                      int count, vlmp_site site)
+{
+    int before = vlmp_fold_before(block, linears, count, site);
+    if (before >= 0)
+        linears[before].linear->bias = linears[before].source.bias;
+    else if (site == VLMP_SITE_ATTN_IN)
+        block->norm1 = fold->was_norm[0], block->norm1_bias = fold->was_norm_bias[0];
+    else
+        block->norm2 = fold->was_norm[1], block->norm2_bias = fold->was_norm_bias[1];
+    free(fold->scales[site]);
     fold->scales[site] = NULL;
 }

@@ -12,6 +12,7 @@ typedef struct {
     const vlmp_linear_info *info;
     const vlmp_plan_entry *entry;
     vlmp_linear *linear; /* in the block */
+    vlmp_linear source;  /* as it was loaded */
 } vlmp_block_linear;
 
 typedef struct {
@@ -20,6 +21,7 @@ typedef struct {
         *weights[VLMP_BLOCK_LINEARS]; /* F32 weights of linears that changed; NULL: the source's */
     float *bias[VLMP_BLOCK_LINEARS];  /* F32 biases that changed; NULL */
     float *norm[2], *norm_bias[2];    /* norms that changed; NULL */
+    const float *was_norm[2], *was_norm_bias[2]; /* what they were */
 } vlmp_fold;
 
 /* Changes block. x: the block's inputs, left as they are. */
@@ -34,6 +36,23 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
 int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_linear_info *info,
                       vlmp_method method);
 
-/* Takes the scales of a norm's site back: norm and weights are as they were, to rounding. */
-void vlmp_fold_revert(vlmp_fold *fold, const vlmp_block_linear *linears, int count, vlmp_site site);
+/* The linear whose rows carry the inverse of a site's scales (v for o, up for down), by index; −1
+ * for sites behind a norm. */
+int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
+                     vlmp_site site);
+
+/* The channel of the site, among those that share its scale the first, that a row of that linear
+ * produces. */
+int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row);
+
+/* out [n][k]: the weights of a linear without the scales of its own site, but with those that its
+ * rows carry. */
+void vlmp_fold_plain(const vlmp_fold *fold, const vlmp_block_shape *shape, const vlmp_block *block,
+                     const vlmp_block_linear *linears, int count, int index, float *out);
+
+/* Takes the scales of a site back, as if none had been found: the norm before it or the bias of the
+ * linear before it is what it was. The linears of the site and the rows of the one before it are
+ * the caller's to replace. */
+void vlmp_fold_revert(vlmp_fold *fold, vlmp_block *block, const vlmp_block_linear *linears,
+                      int count, vlmp_site site);
 void vlmp_fold_free(vlmp_fold *fold);

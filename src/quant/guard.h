@@ -10,20 +10,26 @@ typedef struct {
     const char *name;
     const float *w;          /* [n][k] original weights */
     const vlmp_quantized *q; /* the method's, of w·scales */
-    const float *cross; /* [n][k] Σ (y − W·x)·xᵀ over the held-back tokens; NULL: y = W·x */
 } vlmp_guard_linear;
 
+/* The tokens to judge on, by moments of their inputs x before scales are folded. */
 typedef struct {
-    double method_error; /* summed over the group: change of Σ |y − ŵ·x|² against W, estimated from
-                            VLMP_GUARD_ROWS rows of each linear */
+    const float *gram; /* [k][k] Σ x·xᵀ */
+    /* The wanted outputs are W·x₀: [k][k] Σ (x₀ − x)·xᵀ and Σ (x₀ − x)·(x₀ − x)ᵀ; both NULL: x₀
+     * = x. */
+    const float *cross, *shift;
+} vlmp_guard_tokens;
+
+typedef struct {
+    double method_error; /* Σ |W·x₀ − ŵ·x|² of the group, estimated from VLMP_GUARD_ROWS rows of
+                            each linear */
     double rtn_error;
     bool keep_rtn; /* rounding to nearest is strictly better */
 } vlmp_guard_result;
 
-/* gram [k][k] = Σ x·xᵀ over held-back tokens, x before scales are folded; scales [k] of AWQ or
- * NULL. All linears share k. */
+/* scales [k] of AWQ or NULL. All linears share k. */
 int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear *linears,
-               int count, const float *gram, const float *scales, vlmp_error *err);
+               int count, const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err);
 
 /* Rows of a linear that an error is taken on: evenly spaced, then scaled up to all rows. Methods
  * differ from rounding by a factor; so many rows estimate it to a few percent. */
@@ -31,7 +37,7 @@ int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear
 
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
-                     const float *gram, const float *scales, vlmp_error *err);
+                     const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err);
 
 /* Σ |w·x|² of w [n][k], estimated from as many rows: what errors are relative to. */
 int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,

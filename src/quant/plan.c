@@ -26,6 +26,14 @@ int vlmp_plan_group(int k, int asked, bool *fallback)
     return 0;
 }
 
+/* Whether any group divides k inputs. */
+static bool divides(int k)
+{
+    for (size_t i = 0; i < sizeof group_sizes / sizeof *group_sizes; i++)
+        if (k % group_sizes[i] == 0) return true;
+    return false;
+}
+
 /* N of "text.layers.N.…"; −1 for other names. */
 static int text_layer(const char *name)
 {
@@ -93,8 +101,11 @@ static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
         !vlmp_add_size(entry->bytes, entry->zeros_bytes, &entry->bytes))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a linear of %d × %d is too large", linear->name,
                          linear->n, linear->k);
+    entry->auto_channel =
+        scheme->group == VLMP_GROUP_AUTO && entry->scheme.group == 0 && !divides(linear->k);
     plan->quantized++;
     plan->group_fallbacks += entry->group_fallback;
+    plan->auto_channels += entry->auto_channel;
     plan->needs_calibration |= vlmp_method_needs_calibration(scheme->method);
     return VLMP_OK;
 }

@@ -20,6 +20,7 @@ typedef struct {
     vlmp_scheme scheme;  /* group resolved; 0 per channel, also where the group is all of k */
     int rule;            /* index in the recipe; −1 where no rule decided (unused, embedding) */
     bool group_fallback; /* the group asked for does not divide k */
+    bool auto_channel;   /* no group divides k, so that "auto" is per channel: no fallback */
     size_t codes_bytes, scales_bytes, zeros_bytes;
     size_t bytes; /* of the tensors of the weight, kept or quantized */
 } vlmp_plan_entry;
@@ -29,6 +30,7 @@ typedef struct {
     int count;
     int quantized;       /* linears */
     int group_fallbacks; /* entries with group_fallback */
+    int auto_channels;   /* entries with auto_channel */
     bool needs_calibration;
     size_t bytes; /* of all entries, unused ones included */
 } vlmp_plan;

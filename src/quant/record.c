@@ -12,6 +12,14 @@ void vlmp_step_name(char out[VLMP_NAME_MAX], const char *prefix, int layer)
         snprintf(out, VLMP_NAME_MAX, "%s.%d", prefix, layer);
 }
 
+int vlmp_step_is_done(const vlmp_quantize_job *job, const char *step, bool *done, vlmp_error *err)
+{
+    const char *record;
+    VLMP_TRY(job->sink->record(job->sink, step, &record, err));
+    *done = record != NULL;
+    return VLMP_OK;
+}
+
 static void put(vlmp_json_writer *w, const char *key, double value)
 {
     vlmp_json_key(w, key);
@@ -41,7 +49,10 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     const struct {
         const char *key;
         bool value;
-    } flags[] = {{"kept_rtn", r->kept_rtn}, {"fallback", r->fallback}, {"folded", r->folded}};
+    } flags[] = {{"kept_rtn", r->kept_rtn},
+                 {"unguarded", r->unguarded},
+                 {"fallback", r->fallback},
+                 {"folded", r->folded}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (!flags[i].value) continue;
         vlmp_json_key(w, flags[i].key);
@@ -69,6 +80,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_double(object, "damping", 0, &r->damping, where, err));
     VLMP_TRY(vlmp_json_double(object, "correction", 0, &r->correction, where, err));
     VLMP_TRY(vlmp_json_bool(object, "kept_rtn", false, &r->kept_rtn, where, err));
+    VLMP_TRY(vlmp_json_bool(object, "unguarded", false, &r->unguarded, where, err));
     VLMP_TRY(vlmp_json_bool(object, "fallback", false, &r->fallback, where, err));
     VLMP_TRY(vlmp_json_bool(object, "folded", false, &r->folded, where, err));
     r->method = vlmp_method_from_name(method);
@@ -94,7 +106,7 @@ int vlmp_commit_results(const vlmp_quantize_job *job, const char *step,
     vlmp_json_open(&w, '[');
     for (int i = 0; i < count; i++) {
         vlmp_record_write(&w, &results[i]);
-        if (job->on_linear != NULL) job->on_linear(job->on_linear_arg, &results[i]);
+        job->on_linear(job->arg, &results[i]);
     }
     vlmp_json_close(&w, ']');
     vlmp_json_key(&w, "replaced");

@@ -14,6 +14,9 @@ int vlmp_record_read(vlmp_linear_result *result, const cJSON *object, const char
 /* Step names: "vision.3", "projector", "text.embed", "text.7", "text.head". */
 void vlmp_step_name(char out[VLMP_NAME_MAX], const char *prefix, int layer);
 
+/* Whether the sink has the step already. */
+int vlmp_step_is_done(const vlmp_quantize_job *job, const char *step, bool *done, vlmp_error *err);
+
 /* Ends a step: its record is the results and the names of tensors that it replaced (NULL-terminated
  * list or NULL). */
 int vlmp_commit_results(const vlmp_quantize_job *job, const char *step,

@@ -1,5 +1,6 @@
 #include "src/quant/site.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,94 +13,6 @@
 #include "src/quant/guard.h"
 #include "src/quant/linalg.h"
 #include "src/quant/rtn.h"
-
-int vlmp_moments_create(vlmp_moments *moments, int k, bool held, bool cross, vlmp_error *err)
-{
-    size_t values = (size_t)k * (size_t)k;
-    *moments = (vlmp_moments){.k = k, .gram = vlmp_calloc(values, sizeof(float))};
-    if (held) moments->held = vlmp_calloc(values, sizeof(float));
-    if (cross) moments->cross = vlmp_calloc(values, sizeof(float));
-    if (cross && held) moments->held_cross = vlmp_calloc(values, sizeof(float));
-    if (moments->gram != NULL && (!held || moments->held != NULL) &&
-        (!cross || (moments->cross != NULL && (!held || moments->held_cross != NULL))))
-        return VLMP_OK;
-    vlmp_moments_free(moments);
-    return vlmp_fail_memory(err, "second moments of a site's inputs");
-}
-
-void vlmp_moments_free(vlmp_moments *moments)
-{
-    free(moments->gram);
-    free(moments->held);
-    free(moments->cross);
-    free(moments->held_cross);
-    *moments = (vlmp_moments){0};
-}
-
-void vlmp_packed_arrays_free(vlmp_packed_arrays *packed)
-{
-    free(packed->codes);
-    free(packed->scales);
-    free(packed->zeros);
-    *packed = (vlmp_packed_arrays){0};
-}
-
-void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
-                            const vlmp_packed_arrays *packed)
-{
-    linear->weight = NULL;
-    linear->bits = scheme->bits;
-    linear->group = scheme->group == 0 ? linear->k : scheme->group;
-    linear->codes = packed->codes;
-    linear->scales = packed->scales;
-    linear->zeros = packed->zeros;
-    linear->int8_activations = scheme->int8_activations;
-}
-
-int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
-                    const vlmp_packed_arrays *packed, vlmp_error *err)
-{
-    int groups = scheme->group == 0 ? 1 : k / scheme->group;
-    const struct {
-        const char *part;
-        vlmp_dtype dtype;
-        int64_t columns;
-        const void *data;
-    } parts[] = {
-        {"codes", VLMP_U8, (int64_t)vlmp_codes_row_bytes(k, scheme->bits), packed->codes},
-        {"scales", scheme->group == 0 ? VLMP_F32 : VLMP_F16, groups, packed->scales},
-        {"zeros", VLMP_U8, (int64_t)vlmp_codes_row_bytes(groups, scheme->bits), packed->zeros},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (parts[i].data == NULL) continue;
-        char full[VLMP_NAME_MAX + 16];
-        snprintf(full, sizeof full, "%s.%s", name, parts[i].part);
-        vlmp_tensor tensor = {.name = full,
-                              .dtype = parts[i].dtype,
-                              .rank = 2,
-                              .shape = {n, parts[i].columns},
-                              .data = parts[i].data,
-                              .bytes = (size_t)n * (size_t)parts[i].columns *
-                                       vlmp_dtype_size(parts[i].dtype)};
-        VLMP_TRY(sink->put(sink, &tensor, err));
-    }
-    return VLMP_OK;
-}
-
-static int pack(vlmp_packed_arrays *packed, const vlmp_quantized *q, const vlmp_scheme *scheme,
-                vlmp_error *err)
-{
-    size_t codes, scales, zeros;
-    if (!vlmp_packed_bytes(q->n, q->k, scheme, &codes, &scales, &zeros))
-        return vlmp_fail_memory(err, "packed codes");
-    packed->codes = vlmp_alloc(codes, 1);
-    packed->scales = vlmp_alloc(scales, 1);
-    packed->zeros = zeros > 0 ? vlmp_alloc(zeros, 1) : NULL;
-    if (packed->codes == NULL || packed->scales == NULL || (zeros > 0 && packed->zeros == NULL))
-        return vlmp_fail_memory(err, "packed codes");
-    vlmp_pack(q, packed->codes, packed->scales, packed->zeros);
-    return VLMP_OK;
-}
 
 /* What one linear of a group goes through. */
 struct work {
@@ -117,6 +30,12 @@ static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const fl
     float *out = vlmp_alloc((size_t)n * (size_t)k, sizeof *out);
     if (out != NULL) ctx->ops->gemm(ctx, false, false, n, k, k, 1.0f, w, k, cross, k, 0.0f, out, k);
     return out;
+}
+
+/* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
+static bool aims_at_outputs(const struct work *work)
+{
+    return work->target->entry->method == VLMP_METHOD_AWQ_GPTQ && work->moments->cross != NULL;
 }
 
 static int run_gptq(struct work *work, const float *target, vlmp_error *err)
@@ -173,106 +92,80 @@ static int run_method(struct work *work, vlmp_error *err)
                                  target->info->name, err);
     case VLMP_METHOD_GPTQ:
     case VLMP_METHOD_AWQ_GPTQ:
-        if (work->moments->held_cross != NULL) return run_gptq_to_outputs(work, err);
+        if (aims_at_outputs(work) && work->moments->held != NULL)
+            return run_gptq_to_outputs(work, err);
         return run_gptq(work, target->w, err);
     default:
         return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
     }
 }
 
-/* Round to nearest of the unscaled weights (scales NULL: of the weights as they are). */
-static int plain_rounding(struct work *work, const float *scales, vlmp_error *err)
+static double relative(double error, double energy)
 {
-    const vlmp_target *target = work->target;
-    size_t k = (size_t)target->info->k, values = (size_t)target->info->n * k;
-    float *w = vlmp_alloc(values, sizeof *w);
-    if (w == NULL) return vlmp_fail_memory(err, target->info->name);
-    for (size_t i = 0; i < values; i++)
-        w[i] = scales != NULL ? target->w[i] / scales[i % k] : target->w[i];
-    int status = vlmp_rtn(&work->q, w, work->job->sweep.ctx->pool, target->info->name, err);
-    free(w);
-    work->result->method = VLMP_METHOD_RTN;
-    work->result->kept_rtn = true;
-    return status;
+    return error / (energy > 0 ? energy : 1);
 }
 
-/* w/scales of every linear of the group, and the held-out moments of the unscaled inputs. */
-struct judgement {
-    float *weights[VLMP_BLOCK_LINEARS];
-    float *gram;
-    vlmp_guard_linear linears[VLMP_BLOCK_LINEARS];
-};
-
-static void free_judgement(struct judgement *j, int count)
+/* On the samples seen. w [n][k] and moments: both with AWQ's scales, or both without. */
+static int seen_error(struct work *work, const float *w, vlmp_error *err)
 {
-    for (int i = 0; i < count; i++)
-        free(j->weights[i]);
-    free(j->gram);
-}
-
-static int prepare_judgement(struct judgement *j, const vlmp_target_group *group,
-                             const struct work *works, vlmp_error *err)
-{
-    size_t k = (size_t)group->moments->k;
-    j->gram = vlmp_alloc(k * k, sizeof *j->gram);
-    if (j->gram == NULL) return vlmp_fail_memory(err, "held-out moments");
-    for (size_t i = 0; i < k * k; i++)
-        j->gram[i] = group->moments->held[i] *
-                     (group->scales != NULL ? group->scales[i / k] * group->scales[i % k] : 1);
-    for (int t = 0; t < group->count; t++) {
-        const vlmp_target *target = &group->targets[t];
-        size_t values = (size_t)target->info->n * k;
-        j->weights[t] = vlmp_alloc(values, sizeof(float));
-        if (j->weights[t] == NULL) return vlmp_fail_memory(err, target->info->name);
-        for (size_t i = 0; i < values; i++)
-            j->weights[t][i] =
-                group->scales != NULL ? target->w[i] / group->scales[i % k] : target->w[i];
-        j->linears[t] =
-            (vlmp_guard_linear){.name = target->info->name, .w = j->weights[t], .q = &works[t].q};
-    }
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    const vlmp_linear_info *info = work->target->info;
+    const vlmp_moments *moments = work->moments;
+    double error, energy;
+    vlmp_guard_linear judged = {.name = info->name, .w = w, .q = &work->q};
+    vlmp_guard_tokens tokens = {moments->gram, NULL, NULL};
+    if (aims_at_outputs(work)) tokens.cross = moments->cross, tokens.shift = moments->shift;
+    VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, &tokens, NULL, err));
+    VLMP_TRY(vlmp_guard_energy(&energy, ctx, w, info->n, info->k, moments->gram, err));
+    work->result->error = relative(error, energy);
     return VLMP_OK;
 }
 
-/* Never worse than round to nearest on samples that the method did not see. */
+/* Round to nearest of the weights without the site's scales, in the method's place. */
+static int keep_nearest(struct work *work, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    vlmp_linear_result *result = work->result;
+    result->method = VLMP_METHOD_RTN;
+    result->kept_rtn = true;
+    result->folded = false;
+    result->damping = result->correction = 0;
+    VLMP_TRY(
+        vlmp_rtn(&work->q, target->plain, work->job->sweep.ctx->pool, target->info->name, err));
+    return seen_error(work, target->plain, err);
+}
+
+/* Never worse than round to nearest on samples that the method did not see. Leaves the moments
+ * without scales. */
 static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, struct work *works,
                  bool *reverted, vlmp_error *err)
 {
-    struct judgement j = {0};
-    vlmp_guard_result verdict = {0};
-    double weight = 0;
-    int status = prepare_judgement(&j, group, works, err);
-    if (status == VLMP_OK)
-        status = vlmp_guard(&verdict, job->sweep.ctx, j.linears, group->count, j.gram,
-                            group->scales, err);
-    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+    vlmp_ctx *ctx = job->sweep.ctx;
+    vlmp_moments *moments = group->moments;
+    vlmp_guard_linear linears[VLMP_BLOCK_LINEARS];
+    vlmp_guard_result verdict;
+    double energy = 0;
+    if (group->scales != NULL) vlmp_moments_unscale(moments, group->scales);
+    vlmp_guard_tokens tokens = {moments->held, NULL, NULL};
+    if (aims_at_outputs(&works[0]))
+        tokens.cross = moments->held_cross, tokens.shift = moments->held_shift;
+    for (int t = 0; t < group->count; t++) {
+        const vlmp_target *target = &group->targets[t];
         double one;
-        status = vlmp_guard_energy(&one, job->sweep.ctx, j.weights[t], group->targets[t].info->n,
-                                   group->moments->k, j.gram, err);
-        weight += one;
+        linears[t] =
+            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
+        VLMP_TRY(vlmp_guard_energy(&one, ctx, target->plain, target->info->n, moments->k,
+                                   moments->held, err));
+        energy += one;
     }
-    bool keep = verdict.keep_rtn && (group->scales == NULL || group->can_revert);
-    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+    VLMP_TRY(vlmp_guard(&verdict, ctx, linears, group->count, &tokens, group->scales, err));
+    for (int t = 0; t < group->count; t++) {
         works[t].result->held_error =
-            (keep ? verdict.rtn_error : verdict.method_error) / (weight > 0 ? weight : 1);
-        works[t].result->held_rtn_error = verdict.rtn_error / (weight > 0 ? weight : 1);
-        if (keep) status = plain_rounding(&works[t], group->scales, err);
+            relative(verdict.keep_rtn ? verdict.rtn_error : verdict.method_error, energy);
+        works[t].result->held_rtn_error = relative(verdict.rtn_error, energy);
+        if (verdict.keep_rtn) VLMP_TRY(keep_nearest(&works[t], err));
     }
-    *reverted = keep && group->scales != NULL;
-    free_judgement(&j, group->count);
-    return status;
-}
-
-/* tr(D·H·Dᵀ)/tr(W·H·Wᵀ) on the samples seen. */
-static int seen_error(struct work *work, vlmp_error *err)
-{
-    vlmp_ctx *ctx = work->job->sweep.ctx;
-    const vlmp_target *target = work->target;
-    double error, weight;
-    vlmp_guard_linear judged = {.name = target->info->name, .w = target->w, .q = &work->q};
-    VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, work->moments->gram, NULL, err));
-    VLMP_TRY(vlmp_guard_energy(&weight, ctx, target->w, target->info->n, target->info->k,
-                               work->moments->gram, err));
-    work->result->error = error / (weight > 0 ? weight : 1);
+    *reverted = verdict.keep_rtn && group->scales != NULL;
     return VLMP_OK;
 }
 
@@ -298,27 +191,25 @@ static void start_result(vlmp_linear_result *result, const vlmp_target *target, 
 }
 
 static int quantize_all(const vlmp_quantize_job *job, const vlmp_target_group *group,
-                        struct work *works, bool *reverted, vlmp_error *err)
+                        struct work *works, vlmp_error *err)
 {
     const vlmp_target *first = &group->targets[0];
-    bool searched = group->moments != NULL && vlmp_method_needs_calibration(first->entry->method);
+    const vlmp_scheme *scheme = &first->entry->scheme;
     vlmp_hessian hessian = {0};
-    int status = VLMP_OK;
-    if (searched && first->entry->method != VLMP_METHOD_AWQ)
-        status = vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, first->info->k,
-                                     first->entry->scheme.group == 0 ? first->info->k
-                                                                     : first->entry->scheme.group,
-                                     vlmp_gptq_damping(), err);
+    int k = first->info->k, status = VLMP_OK;
+    if (first->entry->method == VLMP_METHOD_GPTQ || first->entry->method == VLMP_METHOD_AWQ_GPTQ)
+        status =
+            vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
+                                scheme->group == 0 ? k : scheme->group, vlmp_gptq_damping(), err);
     for (int t = 0; t < group->count && status == VLMP_OK; t++) {
         double start = now();
         works[t].hessian = &hessian;
         status = run_method(&works[t], err);
-        if (status == VLMP_OK && group->moments != NULL) status = seen_error(&works[t], err);
+        if (status == VLMP_OK && group->moments != NULL)
+            status = seen_error(&works[t], group->targets[t].w, err);
         works[t].result->seconds = now() - start;
     }
     vlmp_hessian_free(&hessian);
-    if (status == VLMP_OK && searched && group->moments->held != NULL)
-        status = judge(job, group, works, reverted, err);
     return status;
 }
 
@@ -327,6 +218,8 @@ int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *g
                         vlmp_error *err)
 {
     struct work works[VLMP_BLOCK_LINEARS] = {0};
+    bool searched = vlmp_method_needs_calibration(group->targets[0].entry->method);
+    assert(!searched || group->moments != NULL);
     *reverted = false;
     for (int t = 0; t < group->count; t++) {
         start_result(&results[t], &group->targets[t], group->scales != NULL);
@@ -335,11 +228,15 @@ int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *g
                                  .moments = group->moments,
                                  .result = &results[t]};
     }
-    int status = quantize_all(job, group, works, reverted, err);
+    int status = quantize_all(job, group, works, err);
+    if (status == VLMP_OK && searched && group->moments->held != NULL)
+        status = judge(job, group, works, reverted, err);
     for (int t = 0; t < group->count; t++) {
-        if (*reverted) results[t].folded = false;
+        results[t].unguarded =
+            searched && group->moments->held == NULL && results[t].method != VLMP_METHOD_RTN;
         if (status == VLMP_OK)
-            status = pack(&packed[t], &works[t].q, &group->targets[t].entry->scheme, err);
+            status = vlmp_packed_arrays_fill(&packed[t], &works[t].q,
+                                             &group->targets[t].entry->scheme, err);
         vlmp_quantized_free(&works[t].q);
     }
     return status;

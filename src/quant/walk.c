@@ -9,13 +9,14 @@ static float *batch_scratch(const vlmp_walk *walk, const vlmp_activations *store
     return vlmp_alloc((size_t)walk->batches->max_rows * (size_t)store->dim, sizeof(float));
 }
 
-int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack *stack,
+int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                      vlmp_error *err)
 {
     const vlmp_block_shape *shape = &stack->shape;
     *walk = (vlmp_walk){.sweep = sweep,
                         .stack = stack,
+                        .layer = layer,
                         .batches = batches,
                         .block = block,
                         .x = x,
@@ -79,7 +80,7 @@ static float *place(const vlmp_activations *store, const vlmp_batch *batch, floa
     return store->memory != NULL ? store->memory + batch->first_row * (size_t)store->dim : scratch;
 }
 
-int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err)
+static int advance(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
     vlmp_block_run run = run_of(walk, batch);
@@ -112,6 +113,19 @@ int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input
     }
 }
 
+/* Moments of what is not finite would make weights of it, so each site's input is looked at. */
+static int check(const vlmp_walk *walk, int index, const float *rows, int dim, vlmp_error *err)
+{
+    return vlmp_sweep_check_layer(walk->sweep, walk->stack, walk->layer,
+                                  &walk->batches->batches[index], rows, dim, err);
+}
+
+int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err)
+{
+    VLMP_TRY(advance(walk, index, site, input, err));
+    return check(walk, index, *input, vlmp_site_dim(&walk->stack->shape, site), err);
+}
+
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
@@ -120,5 +134,6 @@ int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
     VLMP_TRY(get(walk->x, batch, walk->scratch_x, &x, err));
     VLMP_TRY(get(&walk->m, batch, walk->scratch_m, &m, err));
     vlmp_block_add_mlp(&run, walk->block, m, x);
+    VLMP_TRY(check(walk, index, x, walk->stack->shape.dim, err));
     return put(walk->x, batch, x, err);
 }

@@ -8,6 +8,7 @@
 typedef struct {
     const vlmp_sweep *sweep;
     const vlmp_stack *stack;
+    int layer;
     const vlmp_batches *batches;
     const vlmp_block *block; /* its linears may change between steps */
     vlmp_activations *x;     /* the block's input, in the end its output */
@@ -18,13 +19,15 @@ typedef struct {
     float *scratch_x, *scratch_a, *scratch_m; /* one batch each, when spilled */
 } vlmp_walk;
 
-int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack *stack,
+int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                      vlmp_error *err);
 void vlmp_walk_free(vlmp_walk *walk);
 
 /* Batch `index` to its input of `site`. *input [rows][site dim] is valid until the next call. Sites
- * are reached in order, each batch once per site. */
+ * are reached in order, each batch once per site; attn_out and mlp_out may be reached again after
+ * the linears before them have changed. NaN or infinity there, or in the output, is VLMP_ERR_INPUT.
+ */
 int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err);
 
 /* Batch `index` through the last linear: x holds the block's output. */

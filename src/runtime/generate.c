@@ -1,7 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "src/base/clock.h"
 #include "src/base/memory.h"
 #include "src/runtime/session.h"
 
@@ -22,20 +22,6 @@ int32_t vlmp_sample_token(const float *logits, int vocab, double temperature, vl
     return best; /* rounding left a sliver */
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static bool ends(const vlmp_config *config, int32_t token)
-{
-    for (int i = 0; i < config->eos_count; i++)
-        if (config->eos[i] == token) return true;
-    return false;
-}
-
 int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_sequence *sequence,
                   int prompt_length, const vlmp_generation *options, vlmp_token_fn *on_token,
                   void *arg, vlmp_generation_stats *stats, vlmp_error *err)
@@ -45,21 +31,22 @@ int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_seq
     float *logits = vlmp_alloc((size_t)vocab, sizeof *logits);
     if (logits == NULL) return vlmp_fail_memory(err, "logits");
     vlmp_rng rng = {options->seed};
-    double start = now(), first = 0;
+    double start = vlmp_seconds(), first = 0;
     int status = vlmp_session_prefill(session, sequence, prompt_length, options->max_new_tokens,
                                       logits, err);
     while (status == VLMP_OK && stats->new_tokens < options->max_new_tokens) {
         int32_t token = vlmp_sample_token(logits, vocab, options->temperature, &rng);
         if (first == 0) {
-            first = now();
+            first = vlmp_seconds();
             stats->first_seconds = first - start;
         }
-        if (ends(&model->config, token)) break;
+        if (options->stop != NULL && vlmp_stop_tokens_has(options->stop, token)) break;
         stats->new_tokens++;
         if (!on_token(arg, token) || stats->new_tokens == options->max_new_tokens) break;
         status = vlmp_session_step(session, token, logits, err);
+        stats->steps++;
     }
-    if (first > 0) stats->decode_seconds = now() - first;
+    if (first > 0) stats->decode_seconds = vlmp_seconds() - first;
     free(logits);
     return status;
 }

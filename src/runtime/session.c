@@ -1,9 +1,11 @@
 #include "src/runtime/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/model/finite.h"
 
 #define PREFILL_ROWS 512 /* of the prompt at a time: bounds the working memory */
 
@@ -19,6 +21,7 @@ struct vlmp_session {
     int32_t *pages; /* of the sequence; pages are taken from the stores in order */
     int capacity;   /* rows the stores have room for */
     int position;   /* rows stored */
+    int line;       /* of the sequence in its data file, for messages */
 };
 
 static void free_stores(vlmp_session *s)
@@ -102,7 +105,7 @@ static int reserve_rows(vlmp_session *s, int rows, vlmp_error *err)
 }
 
 /* rows of x through all blocks, appended to the stores. */
-static void run_blocks(vlmp_session *s, float *x, int rows)
+static int run_blocks(vlmp_session *s, float *x, int rows, vlmp_error *err)
 {
     const vlmp_stack *text = &s->model->text;
     vlmp_segment segment = {.rows = rows, .position = s->position, .pages = s->pages};
@@ -115,15 +118,25 @@ static void run_blocks(vlmp_session *s, float *x, int rows)
     for (int i = 0; i < text->layers; i++) {
         run.kv = s->kv[i];
         vlmp_block_forward(&run, &s->resident.text[i], x, NULL, NULL);
+        size_t count = (size_t)rows * (size_t)text->shape.dim,
+               bad = vlmp_first_not_finite(x, count);
+        if (bad == count) continue;
+        char place[VLMP_NAME_MAX];
+        snprintf(place, sizeof place, "text.layers.%d", i);
+        return vlmp_model_fail_not_finite(s->model, place, x[bad], NULL, s->line, err);
     }
     s->position += rows;
+    return VLMP_OK;
 }
 
-static void compute_logits(vlmp_session *s, const float *row, float *logits)
+static int compute_logits(vlmp_session *s, const float *row, float *logits, vlmp_error *err)
 {
     const vlmp_block_shape *shape = &s->model->text.shape;
     s->ctx->ops->rms_norm(s->ctx, s->last, row, 1, shape->dim, s->resident.norm, shape->norm_eps);
     s->ctx->ops->linear(s->ctx, logits, s->last, 1, &s->resident.head);
+    size_t count = (size_t)s->resident.head.n, bad = vlmp_first_not_finite(logits, count);
+    if (bad == count) return VLMP_OK;
+    return vlmp_model_fail_not_finite(s->model, "text.head", logits[bad], NULL, s->line, err);
 }
 
 static int embed_prompt(vlmp_session *s, const vlmp_sequence *sequence, int length,
@@ -133,6 +146,7 @@ static int embed_prompt(vlmp_session *s, const vlmp_sequence *sequence, int leng
                         .model = s->model,
                         .preprocess = s->preprocess,
                         .resident = &s->resident,
+                        .sequences = sequence,
                         .work_folder = "/tmp",
                         .memory_limit = SIZE_MAX};
     vlmp_sequence prompt = *sequence;
@@ -163,18 +177,18 @@ int vlmp_session_prefill(vlmp_session *s, const vlmp_sequence *sequence, int len
             length, max_new, limit);
     VLMP_TRY(reserve_rows(s, length + max_new, err));
     s->position = 0;
-    vlmp_activations x;
-    VLMP_TRY(embed_prompt(s, sequence, length, &x, err));
+    s->line = sequence->line;
+    vlmp_activations x = {.fd = -1};
     size_t hidden = (size_t)s->model->text.shape.dim;
-    int rows = 0;
-    for (int done = 0; done < length; done += rows) {
+    int rows = 0, status = embed_prompt(s, sequence, length, &x, err);
+    for (int done = 0; done < length && status == VLMP_OK; done += rows) {
         rows = length - done < PREFILL_ROWS ? length - done : PREFILL_ROWS;
         memcpy(s->x, x.memory + (size_t)done * hidden, (size_t)rows * hidden * sizeof *s->x);
-        run_blocks(s, s->x, rows);
+        status = run_blocks(s, s->x, rows, err);
     }
-    compute_logits(s, s->x + (size_t)(rows - 1) * hidden, logits);
     vlmp_activations_free(&x);
-    return VLMP_OK;
+    VLMP_TRY(status);
+    return compute_logits(s, s->x + (size_t)(rows - 1) * hidden, logits, err);
 }
 
 int vlmp_session_step(vlmp_session *s, int32_t token, float *logits, vlmp_error *err)
@@ -183,9 +197,8 @@ int vlmp_session_step(vlmp_session *s, int32_t token, float *logits, vlmp_error 
         return vlmp_fail(err, VLMP_ERR_INPUT, "the key/value store is full at %d tokens",
                          s->position);
     s->ctx->ops->embed(s->ctx, s->x, &token, 1, &s->resident.embed);
-    run_blocks(s, s->x, 1);
-    compute_logits(s, s->x, logits);
-    return VLMP_OK;
+    VLMP_TRY(run_blocks(s, s->x, 1, err));
+    return compute_logits(s, s->x, logits, err);
 }
 
 vlmp_session_memory vlmp_session_memory_used(const vlmp_session *s)

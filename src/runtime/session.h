@@ -18,7 +18,7 @@ void vlmp_session_free(vlmp_session *session);
 
 /* Starts over with the first `length` tokens of a sequence (its prompt, pictures included) and
  * makes room for max_new more. logits[vocab] of the last row. More tokens than the model's
- * positions is VLMP_ERR_INPUT. */
+ * positions is VLMP_ERR_INPUT, as is NaN or infinity of a layer or in logits. */
 int vlmp_session_prefill(vlmp_session *session, const vlmp_sequence *sequence, int length,
                          int max_new, float *logits, vlmp_error *err);
 
@@ -38,13 +38,15 @@ typedef struct {
     int max_new_tokens;
     double temperature;
     uint64_t seed;
+    const vlmp_stop_tokens *stop; /* that end the answer; NULL: none does */
 } vlmp_generation;
 
 typedef struct {
     int prompt_tokens;
     int new_tokens;        /* end-of-sequence not counted */
+    int steps;             /* passes behind the first token, that to end-of-sequence included */
     double first_seconds;  /* prompt and pictures to the first token */
-    double decode_seconds; /* the other tokens */
+    double decode_seconds; /* of the steps */
 } vlmp_generation_stats;
 
 /* Prompt in, tokens out through on_token until an end-of-sequence token (not passed on), the limit,

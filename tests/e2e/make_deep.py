@@ -14,15 +14,43 @@ import struct
 import sys
 
 HEAD_DIM = 64
-SIGNED = bytes(0x3c if byte < 128 else 0xbc for byte in range(256))
 random_bytes = random.Random(1).randbytes
 
 
-def weights(count):
+def weights(count, exponent=0x3c):
+    """BF16 numbers of either sign. The exponent's upper bits: 0x3c for 2^-7 to 2^-5, 0x3d for 2^-5 to
+    2^-3."""
+    signed = bytes(exponent if byte < 128 else exponent + 0x80 for byte in range(256))
     out = bytearray(2 * count)
     out[0::2] = random_bytes(count)
-    out[1::2] = random_bytes(count).translate(SIGNED)
+    out[1::2] = random_bytes(count).translate(signed)
     return bytes(out)
+
+
+def copy_folder(source, target):
+    """All but weights and configuration, which is returned."""
+    os.mkdir(target)
+    for name in os.listdir(source):
+        if name not in ("model.safetensors", "config.json"):
+            shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
+    with open(os.path.join(source, "config.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_model(target, config, tensors):
+    """tensors: name, shape and BF16 bytes of each."""
+    with open(os.path.join(target, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    header, at = {}, 0
+    for name, shape, data in tensors:
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(target, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, data in tensors:
+            file.write(data)
 
 
 def ones(count):
@@ -50,17 +78,10 @@ def text_tensors(layers, hidden, intermediate, vocabulary):
 def main():
     source, target = sys.argv[1:3]
     layers, hidden, intermediate = map(int, sys.argv[3:])
-    os.mkdir(target)
-    for name in os.listdir(source):
-        if name not in ("model.safetensors", "config.json"):
-            shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
-    with open(os.path.join(source, "config.json"), encoding="utf-8") as file:
-        config = json.load(file)
+    config = copy_folder(source, target)
     text = config["text_config"]
     text.update(hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers,
                 num_attention_heads=hidden // HEAD_DIM, num_key_value_heads=hidden // HEAD_DIM)
-    with open(os.path.join(target, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(config, file)
 
     with open(os.path.join(source, "model.safetensors"), "rb") as file:
         length, = struct.unpack("<Q", file.read(8))
@@ -75,16 +96,7 @@ def main():
     tensors.append(("multi_modal_projector.linear_1.weight", [hidden, width], weights(hidden * width)))
     tensors.append(("multi_modal_projector.linear_1.bias", [hidden], weights(hidden)))
     tensors += text_tensors(layers, hidden, intermediate, text["vocab_size"])
-    header, at = {}, 0
-    for name, shape, data in tensors:
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(os.path.join(target, "model.safetensors"), "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for _, _, data in tensors:
-            file.write(data)
+    write_model(target, config, tensors)
 
 
 if __name__ == "__main__":

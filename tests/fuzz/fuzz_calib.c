@@ -22,7 +22,7 @@ static void open_model(void)
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t capacity, unsigned seed)
 {
-    return fuzz_mutate_header(data, size, capacity, seed, 8, NULL);
+    return fuzz_mutate_header(data, size, capacity, seed, 8);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!fuzz_was_read(vlmp_tensor_file_open(&file, path, VLMP_CALIBRATION_KEY, "hint", &err),
                        &err))
         return 0;
-    int status = vlmp_calibration_import(&calibration, &model, vlmp_tensor_file_find, file,
+    int status = vlmp_calibration_import(&calibration, &model, NULL, vlmp_tensor_file_find, file,
                                          vlmp_tensor_file_metadata(file), path, &err);
     vlmp_tensor_file_close(file);
     if (fuzz_was_read(status, &err)) vlmp_calibration_free(&calibration);

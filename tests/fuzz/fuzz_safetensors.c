@@ -4,7 +4,7 @@
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t capacity, unsigned seed)
 {
-    return fuzz_mutate_header(data, size, capacity, seed, 8, NULL);
+    return fuzz_mutate_header(data, size, capacity, seed, 8);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

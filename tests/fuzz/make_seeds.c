@@ -31,9 +31,10 @@ static void write_tensors(const char *path, const char *key, const char *metadat
                           const vlmp_tensor *tensors, size_t count)
 {
     vlmp_error err = {0};
-    need(
-        vlmp_tensor_file_write(path, true, key, metadata, tensors, count, read_nothing, NULL, &err),
-        &err);
+    vlmp_outfile file;
+    need(vlmp_outfile_open(&file, path, true, &err), &err);
+    need(vlmp_tensor_file_write(&file, key, metadata, tensors, count, read_nothing, NULL, &err),
+         &err);
 }
 
 static void write_calibration(const char *path)
@@ -62,15 +63,16 @@ static void write_calibration(const char *path)
     size_t count;
     vlmp_error err = {0};
     char audit[] = "{}";
-    vlmp_calibration c = {.image_size = 16, .count = 2, .samples = samples, .audit = audit};
+    vlmp_calibration c = {.count = 2, .samples = samples, .audit = audit};
     static const char *const texts[2][2] = {{"prompt", "one"}, {"prompt", "two"}};
     for (size_t i = 0; i < 2; i++) {
         vlmp_sample_id(NULL, 0, texts[i], 2, false, samples[i].id);
         vlmp_sample_id(NULL, 0, texts[i], 2, true, samples[i].loose_id);
     }
-    memcpy(c.model_digest, samples[0].id, sizeof c.model_digest);
     need(vlmp_model_source_open(&source, temp_path("model"), &err), &err);
     need(vlmp_model_open(&model, source, &err), &err);
+    vlmp_calibration_sizes(c.sizes, &model);
+    need(vlmp_identity_of(&c.model, source, &err), &err);
     need(model.config.family->plan_image(&model.config, 16, 16, &plan, &err), &err);
     need(vlmp_statistics_create(&c.statistics, &model, &err), &err);
     need(vlmp_calibration_export(&c, &arena, &tensors, &count, &metadata, &err), &err);

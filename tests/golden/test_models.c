@@ -174,7 +174,9 @@ static void read_question(struct fixture *f, int i)
     for (int p = 0; p < q.image_count; p++) {
         names[p] = cJSON_GetArrayItem(images, p)->valuestring;
         snprintf(path, sizeof path, FOLDER "pictures/%s", names[p]);
-        good(vlmp_image_load(&pictures[p], path, NULL, &err), &err);
+        /* as scripts/golden-models.py loads them: convert("RGB") */
+        vlmp_image_options options = {.alpha = VLMP_ALPHA_DROP};
+        good(vlmp_image_load(&pictures[p], path, &options, NULL, &err), &err);
     }
     good(vlmp_reader_sequence(&f->reader, &q, &f->sequences[i], NULL, &err), &err);
     for (int p = 0; p < q.image_count; p++)
@@ -332,8 +334,8 @@ static void run_session(struct fixture *f)
     good(vlmp_session_create(&session, f->ctx, &f->model, &f->reader.preprocess, &err), &err);
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
-        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from, logits,
-                                  &err),
+        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from,
+                                  logits, &err),
              &err);
         for (int t = s->answers[0].from; t < s->length; t++) {
             check_loss(f, i, t, logits);

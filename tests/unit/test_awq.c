@@ -116,7 +116,7 @@ static void finds_outliers_and_lowers_the_loss(void **state)
     vlmp_awq_report report;
     assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
                      VLMP_OK);
-    assert_true(report.exponent > 0.0 && report.error < report.identity_error);
+    assert_true(!report.identity && report.error < report.identity_error);
     for (int i = 0; i < K; i++)
         if (i % 16 != 3) assert_true(scales[i] < scales[3]);
     vlmp_quantized q = quantize_scaled(f, scales), nearest;
@@ -125,8 +125,9 @@ static void finds_outliers_and_lowers_the_loss(void **state)
     double method = loss_of(f, &q, scales), plain = loss_of(f, &nearest, NULL);
     assert_true(method < 0.5 * plain);
     vlmp_guard_result result;
-    vlmp_guard_linear guarded = {"x", f->w, &q, NULL};
-    assert_int_equal(vlmp_guard(&result, f->ctx, &guarded, 1, f->gram, scales, &err), VLMP_OK);
+    const vlmp_guard_linear guarded = {"x", f->w, &q};
+    const vlmp_guard_tokens tokens = {f->gram, NULL, NULL};
+    assert_int_equal(vlmp_guard(&result, f->ctx, &guarded, 1, &tokens, scales, &err), VLMP_OK);
     assert_false(result.keep_rtn);
     assert_true(fabs(result.method_error - method) < 1e-3 * method);
     assert_true(fabs(result.rtn_error - plain) < 1e-3 * plain);
@@ -159,7 +160,7 @@ static void identity_is_in_the_grid(void **state)
     assert_int_equal(vlmp_awq_search(scales, f->ctx, &site, &scheme, &options, &report, &err),
                      VLMP_OK);
     assert_true(report.error <= report.identity_error);
-    if (report.exponent == 0.0 && !report.weight_term)
+    if (report.identity)
         for (int i = 0; i < K; i++)
             assert_true(scales[i] == 1.0f);
     assert_false(report.exponent == 1.0);
@@ -240,7 +241,7 @@ static void codes_are_nearest(void **state)
     vlmp_quantized_free(&refitted);
 }
 
-/* A method that is worse than rounding is refused; a wanted output other than W·x counts. */
+/* A method that is worse than rounding is refused. */
 static void guard_judges(void **state)
 {
     struct fixture *f = *state;
@@ -248,34 +249,91 @@ static void guard_judges(void **state)
     vlmp_error err = {0};
     vlmp_quantized q;
     vlmp_guard_result result;
+    const vlmp_guard_tokens tokens = {f->gram, NULL, NULL};
     assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
     assert_int_equal(vlmp_rtn(&q, f->w, f->pool, "x", &err), VLMP_OK);
-    vlmp_guard_linear linear = {"x", f->w, &q, NULL};
-    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
+    const vlmp_guard_linear linear = {"x", f->w, &q};
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_false(result.keep_rtn); /* equal is not worse */
     assert_true(result.method_error == result.rtn_error);
     for (int i = 0; i < N * K; i += 5)
         q.codes[i] = q.codes[i] < 8 ? q.codes[i] + 2 : q.codes[i] - 2;
-    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_true(result.keep_rtn);
-    /* wanted: exactly what q gives, y − W·x = −(W − ŵ)·x, so cross = −(W − ŵ)·gram */
-    float *cross = vlmp_calloc(N * K, sizeof *cross), got[K];
-    assert_non_null(cross);
-    double square = 0.0;
-    for (int r = 0; r < N; r++) {
-        vlmp_dequantize(&q, r, 1, got);
-        for (int i = 0; i < K; i++)
-            for (int j = 0; j < K; j++)
-                cross[r * K + j] -= (f->w[r * K + i] - got[i]) * f->gram[i * K + j];
-        for (int j = 0; j < K; j++)
-            square -= (double)(f->w[r * K + j] - got[j]) * (double)cross[r * K + j];
-    }
-    linear.cross = cross;
-    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, f->gram, NULL, &err), VLMP_OK);
-    assert_false(result.keep_rtn);
-    assert_true(fabs(result.method_error + square) < 1e-3 * square);
-    free(cross);
     vlmp_quantized_free(&q);
+}
+
+/* Inputs x and the original model's x₀ (x weakened on every third channel), their moments, and
+ * Σ |W·x₀ − ŵ·x|² of two roundings from the tokens themselves. */
+struct shifted {
+    float gram[K * K], cross[K * K], shift[K * K];
+    double error[2];
+};
+
+static void add_token(struct shifted *s, const struct fixture *f, const float *x, const float *x0,
+                      float *const rounded[2])
+{
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++) {
+            s->gram[i * K + j] += x[i] * x[j];
+            s->cross[i * K + j] += (x0[i] - x[i]) * x[j];
+            s->shift[i * K + j] += (x0[i] - x[i]) * (x0[j] - x[j]);
+        }
+    for (int r = 0; r < N; r++)
+        for (int which = 0; which < 2; which++) {
+            double y = 0.0;
+            for (int i = 0; i < K; i++)
+                y += (double)f->w[r * K + i] * (double)x0[i] -
+                     (double)rounded[which][r * K + i] * (double)x[i];
+            s->error[which] += y * y;
+        }
+}
+
+/* What makes up for the inputs is better where the original outputs are the aim, and worse where
+ * W·x is: the guard says so, with the errors that the tokens have. */
+static void guard_judges_original_outputs(void **state)
+{
+    struct fixture *f = *state;
+    fill(f, 1.0);
+    vlmp_error err = {0};
+    struct shifted *s = vlmp_calloc(1, sizeof *s);
+    float *w = vlmp_alloc(N * K, sizeof *w), *rounded[2];
+    vlmp_quantized q[2];
+    assert_true(s != NULL && w != NULL);
+    for (int which = 0; which < 2; which++) { /* plain rounding; that of weights made stronger */
+        rounded[which] = vlmp_alloc(N * K, sizeof **rounded);
+        assert_non_null(rounded[which]);
+        for (int i = 0; i < N * K; i++)
+            w[i] = f->w[i] * (which == 1 && i % K % 3 == 0 ? 1.25f : 1.0f);
+        assert_int_equal(vlmp_quantized_alloc(&q[which], N, K, &scheme, &err), VLMP_OK);
+        assert_int_equal(vlmp_rtn(&q[which], w, f->pool, "x", &err), VLMP_OK);
+        vlmp_dequantize(&q[which], 0, N, rounded[which]);
+    }
+    vlmp_rng rng = {5};
+    for (int t = 0; t < TOKENS; t++) {
+        float x[K], x0[K];
+        for (int i = 0; i < K; i++) {
+            x0[i] = (float)normal(&rng);
+            x[i] = x0[i] * (i % 3 == 0 ? 0.8f : 1.0f);
+        }
+        add_token(s, f, x, x0, rounded);
+    }
+    const vlmp_guard_linear linear = {"x", f->w, &q[1]};
+    vlmp_guard_tokens tokens = {s->gram, s->cross, s->shift};
+    vlmp_guard_result result;
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
+    assert_false(result.keep_rtn);
+    assert_true(fabs(result.method_error - s->error[1]) < 1e-3 * s->error[1]);
+    assert_true(fabs(result.rtn_error - s->error[0]) < 1e-3 * s->error[0]);
+    tokens.cross = tokens.shift = NULL;
+    assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
+    assert_true(result.keep_rtn);
+    for (int which = 0; which < 2; which++) {
+        vlmp_quantized_free(&q[which]);
+        free(rounded[which]);
+    }
+    free(w);
+    free(s);
 }
 
 int main(void)
@@ -287,6 +345,7 @@ int main(void)
         cmocka_unit_test(dead_channels_are_not_scaled_away),
         cmocka_unit_test(codes_are_nearest),
         cmocka_unit_test(guard_judges),
+        cmocka_unit_test(guard_judges_original_outputs),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

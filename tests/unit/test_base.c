@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
@@ -33,8 +34,19 @@ static void half_round_trips(void **state)
 static void json_refuses(void **state)
 {
     (void)state;
-    const char *bad[] = {"{\"a\":1,\"a\":2}",     "{} x",      "[1,]",
-                         "{\"a\":\"\\u0000\"}", "{\"a\":1", ""};
+    const char *bad[] = {"{\"a\":1,\"a\":2}",
+                         "{} x",
+                         "[1,]",
+                         "{\"a\":\"\\u0000\"}",
+                         "{\"a\":1",
+                         "",
+                         "[01]",
+                         "[-007]",
+                         "[1.]",
+                         "[.5]",
+                         "[1e]",
+                         "[-]",
+                         "[1.e2]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vlmp_error err = {0};
         cJSON *tree;

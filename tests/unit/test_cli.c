@@ -184,11 +184,11 @@ static void tables_align_by_cells(void **state)
 {
     (void)state;
     vlmp_column columns[] = {{"név", false, 0}, {"kl", true, 5}};
-    const char *cells[] = {"日本", "1.5", "e\xcc\x81", "10", NULL, "\xff"};
+    const char *cells[] = {"日本", "1.5", "e\xcc\x81", "10", "\x1b", "\xff"};
     vlmp_buffer out = {0};
     vlmp_table_print(&out, columns, 2, cells, 3);
     assert_string_equal(out.data, "név      kl\n────  ─────\n日本    1.5\ne\xcc\x81        10\n"
-                                  "          \xff\n");
+                                  "\\x1b   \\xff\n");
     vlmp_buffer_free(&out);
     assert_int_equal(vlmp_text_cut("日本x", 3), 3);
     assert_int_equal(vlmp_text_cut("ab", 9), 2);

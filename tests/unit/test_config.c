@@ -122,12 +122,210 @@ static void rope_spellings(void **state)
     refused("llava", "", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", "yarn");
 }
 
+/* Where the class wants a value, null is not "absent"; a few members have a meaning for it. */
+static void nulls(void **state)
+{
+    (void)state;
+    static const char *const text[] = {"model_type",        "vocab_size",
+                                       "hidden_size",       "intermediate_size",
+                                       "num_hidden_layers", "num_attention_heads",
+                                       "hidden_act",        "max_position_embeddings",
+                                       "rms_norm_eps",      "tie_word_embeddings",
+                                       "attention_bias",    "mlp_bias",
+                                       "rope_theta"},
+                             *const vision[] = {"model_type",        "hidden_size",
+                                                "intermediate_size", "num_hidden_layers",
+                                                "image_size",        "num_attention_heads",
+                                                "patch_size",        "layer_norm_eps",
+                                                "hidden_act",        "num_channels"},
+                             *const root[] = {"image_token_index",
+                                              "projector_hidden_act",
+                                              "vision_feature_layer",
+                                              "vision_feature_select_strategy",
+                                              "multimodal_projector_bias",
+                                              "tie_word_embeddings",
+                                              "image_token_id",
+                                              "image_seq_length"};
+    char json[200];
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        snprintf(json, sizeof json, "\"%s\":null", text[i]);
+        refused("llava", "", json, text[i]);
+    }
+    for (size_t i = 0; i < sizeof vision / sizeof *vision; i++) {
+        snprintf(json, sizeof json, ",\"vision_config\":{\"%s\":null}", vision[i]);
+        refused("llava", json, "", vision[i]);
+    }
+    for (size_t i = 0; i < sizeof root / sizeof *root; i++) {
+        snprintf(json, sizeof json, ",\"%s\":null", root[i]);
+        refused("llava", json, "", root[i]);
+    }
+    vlmp_config c = good("llava", ",\"vision_config\":null,\"architectures\":null",
+                         "\"head_dim\":null,\"num_key_value_heads\":null,\"rope_scaling\":null,"
+                         "\"rope_parameters\":null,\"eos_token_id\":null");
+    assert_int_equal(c.text.head_dim, 128);
+    assert_int_equal(c.text.kv_heads, 32);
+    assert_int_equal(c.vision.hidden, 1024);
+    refused("llava", "", "\"model_type\":\"mistral\",\"num_key_value_heads\":null",
+            "num_key_value_heads");
+    refused("llava", "", "\"model_type\":\"qwen2\",\"head_dim\":null", "head_dim");
+}
+
+static void impossible_numbers(void **state)
+{
+    (void)state;
+    refused("llava", "", "\"num_attention_heads\":4095,\"num_key_value_heads\":4095",
+            "does not hold");
+    refused("llava", "", "\"hidden_size\":256,\"num_attention_heads\":512", "does not hold");
+    refused("llava", "", "\"hidden_size\":256,\"num_attention_heads\":512,\"head_dim\":64",
+            "does not hold");
+    refused("llava", "",
+            "\"model_type\":\"mistral\",\"hidden_size\":256,\"num_attention_heads\":512,"
+            "\"num_key_value_heads\":512",
+            "does not hold");
+    refused("llava", "", "\"num_key_value_heads\":5", "no multiple of 5");
+    refused("llava", "", "\"num_key_value_heads\":64", "no multiple of 64");
+    refused("llava", "", "\"head_dim\":0", "head_dim");
+    refused("llava", "", "\"head_dim\":33", "odd");
+    static const char *const epsilons[] = {"-1e-5", "0",     "0.0",      "1",
+                                           "1e10",  "1e-30", "\"1e-5\"", "[]"};
+    char json[100];
+    for (size_t i = 0; i < sizeof epsilons / sizeof *epsilons; i++) {
+        snprintf(json, sizeof json, "\"rms_norm_eps\":%s", epsilons[i]);
+        refused("llava", "", json, "rms_norm_eps");
+        snprintf(json, sizeof json, ",\"vision_config\":{\"layer_norm_eps\":%s}", epsilons[i]);
+        refused("llava", json, "", "layer_norm_eps");
+    }
+    /* Only Llama's class wants whole heads where their size is given. */
+    refused("llava", "", "\"num_attention_heads\":30,\"head_dim\":128", "does not hold");
+    vlmp_config c =
+        good("llava", "", "\"model_type\":\"mistral\",\"num_attention_heads\":24,\"head_dim\":128");
+    assert_int_equal(c.text.heads * c.text.head_dim, 3072);
+}
+
+static void feature_layers(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"[]",     "[[-2]]",   "[null]", "[-2,null]",
+                                      "\"-2\"", "[\"-2\"]", "true",   "[true]",
+                                      "1.5",    "{}",       "[{}]",   "25",
+                                      "-26",    "[25]",     "1e300",  "[0,1,2,3,4,5,6,7,8]"};
+    char json[100];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(json, sizeof json, ",\"vision_feature_layer\":%s", bad[i]);
+        refused("llava", json, "", "vision_feature_layer");
+        refused("llava_next", json, "", "vision_feature_layer");
+    }
+    vlmp_config c = good("llava", ",\"vision_feature_layer\":[-2]", "");
+    assert_int_equal(c.vision.feature_count, 1);
+    assert_int_equal(c.vision.feature_layers[0], 23);
+    c = good("llava", ",\"vision_feature_layer\":[-25,24,-2,3]", "");
+    assert_int_equal(c.vision.feature_count, 4);
+    assert_int_equal(c.vision.feature_layers[0], 0);
+    assert_int_equal(c.vision.feature_layers[3], 3);
+    assert_int_equal(c.vision.run_layers, 24);
+}
+
+/* Each would be computed as something else than it is. */
+static void not_understood(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *root, *text, *message;
+    } cases[] = {
+        {",\"mm_vision_tower\":\"openai/clip-vit-large-patch14-336\"", "", "original LLaVA"},
+        {",\"mm_projector_type\":\"mlp2x_gelu\"", "", "original LLaVA"},
+        {",\"architectures\":[\"LlavaLlamaForCausalLM\"]", "", "LlavaLlamaForCausalLM"},
+        {",\"architectures\":[\"LlavaNextForConditionalGeneration\"]", "", "LlavaNext"},
+        {",\"architectures\":\"LlavaForConditionalGeneration\"", "", "not a list"},
+        {",\"quantization_config\":{\"bits\":4}", "", "already quantized"},
+        {",\"compression_config\":{}", "", "already quantized"},
+        {"", "\"quantization_config\":{\"bits\":4}", "already quantized"},
+        {",\"vision_config\":{\"quantization_config\":{}}", "", "already quantized"},
+        {",\"vision_config\":[]", "", "not an object"},
+        {",\"vision_config\":\"clip\"", "", "not an object"},
+        {",\"vision_config\":{\"model_type\":\"siglip_vision_model\"}", "", "siglip"},
+        {",\"vision_config\":{\"num_channels\":1}", "", "num_channels"},
+        {",\"vision_config\":{\"image_size\":[336,336]}", "", "image_size"},
+        {",\"vision_config\":{\"hidden_act\":\"mish\"}", "", "mish"},
+        {",\"projector_hidden_act\":\"linear\"", "", "linear"},
+        {",\"vision_feature_select_strategy\":\"cls\"", "", "cls"},
+        {",\"image_token_index\":-200", "", "-200"},
+        {"", "\"model_type\":\"gemma\"", "gemma"},
+        {"", "\"per_layer_config\":[{}]", "per_layer_config"},
+        {"", "\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
+        {"", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
+        {"", "\"rope_scaling\":{\"mrope_section\":[16,24,24]}", "mrope_section"},
+        {"", "\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1}}", "kind of layer"},
+        {"", "\"layer_types\":[\"sliding_attention\"],\"num_hidden_layers\":1", "contradicts"},
+        {"",
+         "\"model_type\":\"mistral\",\"layer_types\":[\"full_attention\"],\"num_hidden_layers\":1",
+         "contradicts"},
+        {"", "\"tie_word_embeddings\":1", "tie_word_embeddings"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused("llava", cases[i].root, cases[i].text, cases[i].message);
+    static const char original[] =
+        "{\"model_type\":\"llava\",\"hidden_size\":4096,\"num_hidden_layers\":32}";
+    vlmp_config config;
+    vlmp_error err = {0};
+    assert_int_equal(vlmp_config_read(&config, original, sizeof original - 1, "config.json", &err),
+                     VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "original LLaVA"));
+    err = (vlmp_error){0};
+    assert_int_equal(vlmp_config_read(&config, "[1]", 3, "config.json", &err), VLMP_ERR_INPUT);
+}
+
+/* What is needed, what wins over what. */
+static void rope_rules(void **state)
+{
+    (void)state;
+    refused("llava", "", "\"rope_scaling\":\"linear\"", "not an object");
+    refused("llava", "", "\"rope_scaling\":{\"type\":\"linear\"}", "factor");
+    refused("llava", "", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":null}", "factor");
+    refused("llava", "", "\"rope_scaling\":{\"rope_type\":null}", "rope_type");
+    refused("llava", "", "\"rope_parameters\":{\"rope_theta\":null}", "rope_theta");
+    refused("llava", "", "\"rope_theta\":0", "rope_theta");
+    refused("llava", "", "\"rope_theta\":1e300", "rope_theta");
+    refused("llava", "",
+            "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}",
+            "high_freq_factor");
+    vlmp_config c = good("llava", "",
+                         "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4},\"rope_parameters\":"
+                         "{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":77}");
+    assert_true(c.text.rope.factor == 4 && c.text.rope.theta == 10000);
+    c = good("llava", "", "\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":77}");
+    assert_true(c.text.rope.theta == 77);
+    c = good("llava", "", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"default\"}");
+    assert_int_equal(c.text.rope.kind, VLMP_ROPE_DEFAULT);
+    static const char llama3[] = "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,"
+                                 "\"low_freq_factor\":1,\"high_freq_factor\":4}";
+    c = good("llava", "", llama3);
+    assert_true(c.text.rope.original_max_positions == 2048); /* max_position_embeddings */
+    char text[300];
+    snprintf(text, sizeof text, "%s,\"original_max_position_embeddings\":64", llama3);
+    c = good("llava", "", text);
+    assert_true(c.text.rope.original_max_positions == 64);
+}
+
+static void ties(void **state)
+{
+    (void)state;
+    assert_false(good("llava", "", "").text.tied);
+    assert_true(good("llava", ",\"tie_word_embeddings\":true", "").text.tied);
+    assert_true(
+        good("llava", ",\"tie_word_embeddings\":false", "\"tie_word_embeddings\":true").text.tied);
+    assert_true(
+        good("llava", ",\"tie_word_embeddings\":true", "\"tie_word_embeddings\":false").text.tied);
+}
+
 static void next_refuses(void **state)
 {
     (void)state;
     refused("llava_next", ",\"vision_feature_select_strategy\":\"full\"", "", "must be default");
     refused("llava_next", ",\"image_grid_pinpoints\":[[336,700]]", "", "[336, 700]");
     refused("llava_next", ",\"image_grid_pinpoints\":[]", "", "image_grid_pinpoints");
+    refused("llava_next", ",\"image_grid_pinpoints\":[[336,336],[11088,11088]]", "",
+            "1089 tiles of 336 x 336 pixels, more than the limit of 1024");
     refused("llava_onevision", "", "", "llava_onevision");
 }
 
@@ -203,6 +401,9 @@ int main(void)
         cmocka_unit_test(class_defaults), cmocka_unit_test(windows),
         cmocka_unit_test(rope_spellings), cmocka_unit_test(next_refuses),
         cmocka_unit_test(next_packs),     cmocka_unit_test(damaged_plans),
+        cmocka_unit_test(nulls),          cmocka_unit_test(impossible_numbers),
+        cmocka_unit_test(feature_layers), cmocka_unit_test(not_understood),
+        cmocka_unit_test(rope_rules),     cmocka_unit_test(ties),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

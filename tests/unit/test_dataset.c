@@ -12,6 +12,7 @@
 
 #include "formats/dataset.h"
 #include "src/base/file.h"
+#include "src/base/outfile.h"
 
 /* A fresh folder with pictures (empty files: nothing here decodes them) and a link that leads out.
  */
@@ -106,7 +107,7 @@ static void reads_jsonl(void **state)
     assert_int_equal(s.answer_count, 2);
     assert_string_equal(s.image_names[0], "a.png");
     assert_string_equal(s.where, "x.jsonl:1");
-    assert_true(vlmp_file_exists(s.images[0]));
+    assert_int_equal(access(s.images[0], R_OK), 0);
     turn_is(&s, 0, "user", "*|What?");
     vlmp_sample_free(&s);
     s = sample_at(data, 1);
@@ -129,22 +130,27 @@ static void reads_jsonl(void **state)
 }
 
 #define TURN(from, value) "{\"from\":\"" from "\",\"value\":\"" value "\"}"
+#define TWO_EXCHANGES                      \
+    TURN("human", "<image>\\nWhat is it?") \
+    "," TURN("gpt", "A cat.") "," TURN("human", "Sure?") "," TURN("gpt", "Yes.")
+#define GREETING TURN("human", "Hi")
+#define LATE_PICTURES                                              \
+    TURN("system", "Be brief.")                                    \
+    "," TURN("human", "Tell me.") "," TURN("gpt", "No.") "," TURN( \
+        "user", " Is <image> like <image>?\\n") "," TURN("assistant", "It is.")
+#define NO_MARKS    TURN("human", "Both?")
+#define MARK_BEHIND TURN("human", "Describe.\\n<image>\\n")
 
 static void reads_llava(void **state)
 {
     (void)state;
     vlmp_dataset *data;
     vlmp_error err;
-    const char *text =
-        "[{\"id\":\"1\",\"image\":\"a.png\",\"conversations\":[" TURN(
-            "human", "<image>\\nWhat is it?") "," TURN("gpt", "A cat.") "," TURN("human", "Sure?")
-            "," TURN("gpt", "Yes.") "]},\n"
-        "{\"conversations\":[" TURN("human", "Hi") "]},"
-        "{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" TURN("system", "Be brief.") ","
-            TURN("human", "Tell me.") "," TURN("gpt", "No.") "," TURN(
-                "user", " Is <image> like <image>?\\n") "," TURN("assistant", "It is.") "]},"
-        "{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" TURN("human", "Both?") "]},"
-        "{\"image\":\"a.png\",\"conversations\":[" TURN("human", "Describe.\\n<image>\\n") "]}]";
+    const char *text = "[{\"image\":\"a.png\",\"conversations\":[" TWO_EXCHANGES "]},\n"
+                       "{\"conversations\":[" GREETING "]},"
+                       "{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" LATE_PICTURES "]},"
+                       "{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" NO_MARKS "]},"
+                       "{\"image\":\"a.png\",\"conversations\":[" MARK_BEHIND "]}]";
     assert_int_equal(open_text(&data, "x.json", text, NULL, &err), 0);
     assert_int_equal(vlmp_dataset_count(data), 5);
     vlmp_sample s = sample_at(data, 0);
@@ -225,7 +231,7 @@ static void reads_folders(void **state)
     vlmp_sample_free(&s);
     vlmp_dataset_close(data);
     assert_int_equal(vlmp_dataset_open(&data, "none", NULL, &err), VLMP_ERR_INPUT);
-    assert_non_null(strstr(err.message, "without PNG or JPEG"));
+    assert_non_null(strstr(err.message, "without PNG, JPEG or WebP"));
 }
 
 /* A hub cache: pictures are links from a snapshot into the data set's own blobs. */
@@ -309,7 +315,8 @@ static const struct {
      "the answer is empty"},
     {"e.json", "[{\"conversations\":[" TURN("human", "a") "," TURN("gpt", "see <image>") "]}]",
      "entry 1: '<image>' in a turn of the assistant"},
-    {"e.json", "[{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" TURN("human", "<image> a") "]}]",
+    {"e.json",
+     "[{\"image\":[\"a.png\",\"in.png\"],\"conversations\":[" TURN("human", "<image> a") "]}]",
      "1 times '<image>' but 2 pictures"},
     {"e.json",
      "[{\"conversations\":[" TURN("human", "a") "," TURN("gpt", "b") "," TURN("human", "c") "]}]",
@@ -384,8 +391,8 @@ static void long_lines_are_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_jsonl), cmocka_unit_test(reads_llava),
-        cmocka_unit_test(reads_coco),  cmocka_unit_test(reads_folders),
+        cmocka_unit_test(reads_jsonl),       cmocka_unit_test(reads_llava),
+        cmocka_unit_test(reads_coco),        cmocka_unit_test(reads_folders),
         cmocka_unit_test(reads_a_hub_cache), cmocka_unit_test(long_lines_are_not_read),
         cmocka_unit_test(refuses),
     };

@@ -13,25 +13,106 @@ static void read_golden(const char *name, unsigned char **bytes, size_t *length)
     assert_int_equal(vlmp_file_read((char **)bytes, length, path, 1 << 20, &err), VLMP_OK);
 }
 
+static const vlmp_image_options drop = {.alpha = VLMP_ALPHA_DROP}, strict = {.strict = true};
+
+/* Both rules for alpha; what is damaged is refused by a strict reader, and nothing else is. */
 static void check_line(const char *line)
 {
-    char name[64], path[4096], hex[VLMP_SHA256_HEX];
-    int w, h;
-    assert_int_equal(sscanf(line, "%63s %d %d %64s", name, &w, &h, hex), 4);
+    char name[64], path[4096], dropped[VLMP_SHA256_HEX], white[VLMP_SHA256_HEX];
+    int w, h, variant;
+    assert_int_equal(
+        sscanf(line, "%63s %d %d %64s %64s %d", name, &w, &h, dropped, white, &variant), 6);
     snprintf(path, sizeof path, "%s%s", GOLDEN_IMAGES, name);
+    vlmp_image_report report;
+    for (int i = 0; i < 2; i++) {
+        vlmp_image image;
+        vlmp_error err = {0};
+        int status = vlmp_image_load(&image, path, i == 0 ? &drop : NULL, &report, &err);
+        if (status != VLMP_OK) fail_msg("%s", err.message);
+        if (image.width != w || image.height != h)
+            fail_msg("%s: got %d x %d", line, image.width, image.height);
+        assert_golden(image.pixels, (size_t)w * (size_t)h * 3, i == 0 ? dropped : white, line);
+        free(image.pixels);
+    }
+    if (strcmp(dropped, white) != 0 && !report.transparent) fail_msg("%s: not transparent?", line);
+    if (variant == 0 && report.damaged) fail_msg("%s: %s", name, report.warning);
+    if (report.damaged != (report.damaged && report.warning[0] != '\0')) fail_msg("%s", name);
     vlmp_image image;
     vlmp_error err = {0};
-    if (vlmp_image_load(&image, path, NULL, &err) != VLMP_OK) fail_msg("%s", err.message);
-    if (image.width != w || image.height != h)
-        fail_msg("%s: got %d x %d", line, image.width, image.height);
-    assert_golden(image.pixels, (size_t)w * (size_t)h * 3, hex, line);
+    int status = vlmp_image_load(&image, path, &strict, NULL, &err);
+    if (report.damaged ? status != VLMP_ERR_INPUT : status != VLMP_OK)
+        fail_msg("%s: strict gives %d: %s", name, status, err.message);
+    if (report.damaged && strstr(err.message, "--strict-pictures") == NULL)
+        fail_msg("%s: no hint in '%s'", name, err.message);
     free(image.pixels);
 }
 
 static void equals_reference(void **state)
 {
     (void)state;
-    each_golden_line("files.txt", 80, check_line);
+    each_golden_line("files.txt", 160, check_line);
+}
+
+static void check_refused(const char *line)
+{
+    char path[4096];
+    vlmp_image image;
+    vlmp_error err = {0};
+    snprintf(path, sizeof path, "%s%s", GOLDEN_IMAGES, line);
+    if (vlmp_image_load(&image, path, NULL, NULL, &err) != VLMP_ERR_INPUT)
+        fail_msg("%s is read, the reference refuses it", line);
+    assert_null(image.pixels);
+    bool kind = strstr(line, "lossless.jpg") != NULL || strstr(line, "12-bit") != NULL;
+    if ((strstr(err.message, "not supported") != NULL) != kind ||
+        (strstr(err.message, "damaged") != NULL) == kind)
+        fail_msg("%s", err.message);
+}
+
+static void refuses_what_the_reference_refuses(void **state)
+{
+    (void)state;
+    each_golden_line("refused.txt", 35, check_refused);
+}
+
+/* What is out of the ordinary is said, whether it is damage or not. */
+static void says_what_is_odd(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool damaged, transparent;
+        const char *text; /* "": nothing is said */
+    } cases[] = {
+        {"wide.png", false, false, ""},
+        {"color6-8.png", false, true, ""},
+        {"gray2-clear85.png", false, true, ""},
+        {"palette4-clear.png", false, true, ""},
+        {"bad-wide-no-end.png", true, false, "end chunk is missing"},
+        {"bad-wide-text-checksum-after.png", true, false, "wrong checksum"},
+        {"bad-wide-data-checksum.png", true, false, "wrong checksum (byte 33)"},
+        {"bad-wide-sum-missing.png", true, false, "end of the picture's data is missing"},
+        {"bad-422-scan-zeros.jpg", false, false, "Invalid SOS parameters"},
+        {"bad-422-bit.jpg", true, false, "premature end"},
+        {"bad-422-end-early.jpg", true, false, "premature end"},
+        {"bad-422-junk-between.jpg", true, false, "2 extraneous bytes"},
+        {"bad-420-restart-restart-wrong.jpg", true, false, "Corrupt JPEG data"},
+        {"animated.webp", false, false, "an animation of 2 frames"},
+        {"lossless-alpha.webp", false, true, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[4096];
+        vlmp_image image;
+        vlmp_image_report report;
+        vlmp_error err = {0};
+        snprintf(path, sizeof path, "%s%s", GOLDEN_IMAGES, cases[i].name);
+        assert_int_equal(vlmp_image_load(&image, path, NULL, &report, &err), VLMP_OK);
+        free(image.pixels);
+        if (report.damaged != cases[i].damaged || report.transparent != cases[i].transparent ||
+            strstr(report.warning, cases[i].text) == NULL ||
+            (cases[i].text[0] == '\0' && report.warning[0] != '\0'))
+            fail_msg("%s: %d %d '%s'", cases[i].name, report.damaged, report.transparent,
+                     report.warning);
+    }
 }
 
 /* Refused with this text in the message, the name in front and nothing allocated. */
@@ -39,36 +120,54 @@ static void assert_refused(const void *bytes, size_t length, const vlmp_image_li
                            const char *text)
 {
     vlmp_image image = {1, 1, (uint8_t *)1};
+    vlmp_image_options options = {.limits = limits};
     vlmp_error err = {0};
-    assert_int_equal(vlmp_image_decode(&image, bytes, length, "dir/a.pic", limits, &err),
+    assert_int_equal(vlmp_image_decode(&image, bytes, length, "dir/a.pic", &options, NULL, &err),
                      VLMP_ERR_INPUT);
     assert_null(image.pixels);
     if (strstr(err.message, text) == NULL || strncmp(err.message, "dir/a.pic: ", 11) != 0)
         fail_msg("expected '%s' in: %s", text, err.message);
 }
 
-/* No prefix of a picture is taken for a picture, except for a JPEG without its end marker only,
- * whose pixels are all there. */
+/* A prefix of a picture is refused, unless only what follows the pixels is missing: then they are
+ * the whole picture's, and a strict reader refuses it. */
+static void check_prefix(const char *name, const unsigned char *bytes, size_t n,
+                         const vlmp_image *whole)
+{
+    unsigned char *part = malloc(n + 1); /* exact, so that a sanitizer sees overreads */
+    memcpy(part, bytes, n);
+    part = realloc(part, n == 0 ? 1 : n);
+    vlmp_image image;
+    vlmp_error err = {0}, refused = {0};
+    int status = vlmp_image_decode(&image, part, n, "part", NULL, NULL, &err);
+    if (status == VLMP_OK)
+        assert_memory_equal(image.pixels, whole->pixels,
+                            (size_t)whole->width * (size_t)whole->height * 3);
+    else if (status != VLMP_ERR_INPUT)
+        fail_msg("%s cut to %zu bytes: %s", name, n, err.message);
+    free(image.pixels);
+    if (vlmp_image_decode(&image, part, n, "part", &strict, NULL, &refused) != VLMP_ERR_INPUT)
+        fail_msg("%s cut to %zu bytes passed", name, n);
+    free(part);
+}
+
 static void refuses_truncation(void **state)
 {
     (void)state;
     static const char *const names[] = {"color2-8.png", "color3-4-interlaced.png",
                                         "420.jpg",      "444-progressive.jpg",
-                                        "exif6.jpg",    "cmyk.jpg"};
+                                        "exif6.jpg",    "cmyk.jpg",
+                                        "lossy.webp",   "lossless-alpha.webp"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsigned char *bytes;
         size_t length;
+        vlmp_image whole;
+        vlmp_error err = {0};
         read_golden(names[i], &bytes, &length);
-        for (size_t n = 0; n < length; n++) {
-            unsigned char *part = malloc(n + 1); /* exact, so that a sanitizer sees overreads */
-            memcpy(part, bytes, n);
-            part = realloc(part, n == 0 ? 1 : n);
-            vlmp_image image;
-            vlmp_error err = {0};
-            int status = vlmp_image_decode(&image, part, n, "part", NULL, &err);
-            if (status != VLMP_ERR_INPUT) fail_msg("%s cut to %zu bytes passed", names[i], n);
-            free(part);
-        }
+        assert_int_equal(vlmp_image_decode(&whole, bytes, length, "x", NULL, NULL, &err), VLMP_OK);
+        for (size_t n = 0; n < length; n++)
+            check_prefix(names[i], bytes, n, &whole);
+        free(whole.pixels);
         free(bytes);
     }
 }
@@ -82,16 +181,17 @@ static void refuses_damage(void **state)
     for (size_t i = 8; i < length; i++) { /* every byte is under some checksum */
         bytes[i] ^= 0x10;
         vlmp_image image;
-        vlmp_error err = {0};
-        if (vlmp_image_decode(&image, bytes, length, "bad", NULL, &err) != VLMP_ERR_INPUT)
+        vlmp_image_report report;
+        vlmp_error err = {0}, refused = {0};
+        int status = vlmp_image_decode(&image, bytes, length, "bad", NULL, &report, &err);
+        if (status != VLMP_ERR_INPUT && (status != VLMP_OK || !report.damaged))
+            fail_msg("flipped byte %zu: %d %s", i, status, err.message);
+        free(image.pixels);
+        if (vlmp_image_decode(&image, bytes, length, "bad", &strict, NULL, &refused) !=
+            VLMP_ERR_INPUT)
             fail_msg("flipped byte %zu passed", i);
         bytes[i] ^= 0x10;
     }
-    free(bytes);
-    read_golden("420.jpg", &bytes, &length);
-    bytes[length - 40] = 0xff; /* an end marker among the data */
-    bytes[length - 39] = 0xd9;
-    assert_refused(bytes, length, NULL, "damaged JPEG: ");
     free(bytes);
 }
 
@@ -145,7 +245,7 @@ static void refuses_claims(void **state)
     assert_refused(bytes, 33, NULL, "no pixels");
     claim_png(bytes, 5, 5); /* a chunk of 2 GB, which libpng would allocate (found by fuzzing) */
     memcpy(bytes + 33, "\x7a\0\0\x5fzTXtkey\0\0\0\0\0", 16);
-    assert_refused(bytes, 49, NULL, "past the end");
+    assert_refused(bytes, 49, NULL, "a chunk");
     claim_jpeg(bytes, &length, 65500, 65500, 3);
     assert_refused(bytes, length, NULL, "178956970");
     claim_jpeg(bytes, &length, 65535, 65535, 3);
@@ -167,11 +267,14 @@ static void obeys_limits(void **state)
         vlmp_image image;
         vlmp_error err = {0};
         vlmp_image_limits limits = vlmp_image_default_limits;
-        assert_int_equal(vlmp_image_decode(&image, bytes, length, "x", &limits, &err), VLMP_OK);
+        vlmp_image_options options = {.limits = &limits};
+        assert_int_equal(vlmp_image_decode(&image, bytes, length, "x", &options, NULL, &err),
+                         VLMP_OK);
         uint64_t pixels = (uint64_t)image.width * (uint64_t)image.height;
         free(image.pixels);
         limits.max_pixels = pixels;
-        assert_int_equal(vlmp_image_decode(&image, bytes, length, "x", &limits, &err), VLMP_OK);
+        assert_int_equal(vlmp_image_decode(&image, bytes, length, "x", &options, NULL, &err),
+                         VLMP_OK);
         free(image.pixels);
         limits.max_pixels = pixels - 1;
         assert_refused(bytes, length, &limits, "more than the limit");
@@ -184,15 +287,16 @@ static void obeys_limits(void **state)
     vlmp_image image;
     vlmp_error err = {0};
     vlmp_image_limits limits = vlmp_image_default_limits;
+    vlmp_image_options options = {.limits = &limits};
     limits.max_file_bytes = 100;
     snprintf(path, sizeof path, "%s420.jpg", GOLDEN_IMAGES);
-    assert_int_equal(vlmp_image_load(&image, path, &limits, &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_image_load(&image, path, &options, NULL, &err), VLMP_ERR_INPUT);
     err = (vlmp_error){0};
-    assert_int_equal(vlmp_image_load(&image, GOLDEN_IMAGES "absent.png", NULL, &err),
+    assert_int_equal(vlmp_image_load(&image, GOLDEN_IMAGES "absent.png", NULL, NULL, &err),
                      VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "absent.png"));
     err = (vlmp_error){0};
-    assert_int_equal(vlmp_image_load(&image, GOLDEN_IMAGES, NULL, &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_image_load(&image, GOLDEN_IMAGES, NULL, NULL, &err), VLMP_ERR_INPUT);
 }
 
 static void names_other_kinds(void **state)
@@ -204,20 +308,28 @@ static void names_other_kinds(void **state)
         const char *text;
     } kinds[] = {
         {"", 0, "empty"},
-        {"GIF89a", 6, "GIF"},
-        {"RIFF\1\0\0\0WEBPVP8 ", 16, "WebP"},
+        {"GIF89a", 6, "a GIF picture; convert it to PNG"},
+        {"RIFF\1\0\0\0WEBPVP8 ", 16, "damaged or truncated WebP"},
         {"BM\1\2", 4, "BMP"},
         {"II*\0\1", 5, "TIFF"},
+        {"MM\0+", 4, "TIFF"},
         {"\0\0\0\x18"
          "ftypavif",
          12, "AVIF"},
         {"\0\0\0\x18"
          "ftypheic",
          12, "HEIC"},
+        {"\0\0\0\x18"
+         "ftypisom",
+         12, "a video"},
         {"%PDF-1.7", 8, "PDF"},
         {"<svg xmlns", 10, "SVG"},
-        {"version https://git-lfs.github.com/spec/v1", 42, "LFS"},
-        {"hello", 5, "unknown"},
+        {"\xef\xbb\xbf<?xml version=\"1.0\"?>\n<!-- x -->\n<SVG >", 46, "SVG"},
+        {"<?xml version=\"1.0\"?><html>", 27, "HTML"},
+        {"\n<!DOCTYPE html>", 16, "HTML"},
+        {"<?xml version=\"1.0\"?><x>", 24, "XML"},
+        {"version https://git-lfs.github.com/spec/v1", 42, "git lfs pull"},
+        {"hello", 5, "of an unknown kind; pictures must be PNG, JPEG or WebP"},
         {"\x89PNG", 4, "unknown"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -269,7 +381,7 @@ static void counts_scans(void **state)
     vlmp_image image;
     vlmp_error err = {0};
     size_t length = many_scans(bytes, 250);
-    if (vlmp_image_decode(&image, bytes, length, "x", NULL, &err) != VLMP_OK)
+    if (vlmp_image_decode(&image, bytes, length, "x", NULL, NULL, &err) != VLMP_OK)
         fail_msg("%s", err.message);
     for (int i = 0; i < 8 * 8 * 3; i++)
         assert_in_range(image.pixels[i], 0, 255);
@@ -282,7 +394,8 @@ static void counts_scans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_reference), cmocka_unit_test(refuses_truncation),
+        cmocka_unit_test(equals_reference), cmocka_unit_test(refuses_what_the_reference_refuses),
+        cmocka_unit_test(says_what_is_odd), cmocka_unit_test(refuses_truncation),
         cmocka_unit_test(refuses_damage),   cmocka_unit_test(refuses_claims),
         cmocka_unit_test(obeys_limits),     cmocka_unit_test(names_other_kinds),
         cmocka_unit_test(counts_scans),

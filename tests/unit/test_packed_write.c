@@ -42,7 +42,7 @@ static void fill(const vlmp_tensor *tensor, unsigned char *out)
         out[i] = scales ? (i % 2 ? 0x3c : 0) : (unsigned char)(i * 7 + strlen(name));
     for (size_t i = 0; zeros && i < tensor->bytes; i++)
         out[i] &= 0x0f; /* the bits behind three 4-bit zeros must be 0 */
-    for (size_t i = 0; scales && tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4)
+    for (size_t i = 0; tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4) /* scales, norms */
         memcpy(out + i, &(float){0.25f}, 4);
 }
 
@@ -176,6 +176,33 @@ static void keeping_all_keeps_the_digest(void **state)
     model->close(model);
 }
 
+/* A file from elsewhere: its hashes are right, what it holds is not. */
+static void infinity_that_is_kept_is_found(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    uint16_t *last = (uint16_t *)(uintptr_t)(tiny.tensors[tiny.count - 1].data +
+                                             tiny.tensors[tiny.count - 1].bytes - 2);
+    uint16_t kept = *last;
+    *last = 0x7f80;
+    tiny_write(&tiny, "infinite");
+    *last = kept;
+    vlmp_source *model, *packed;
+    vlmp_packed_plan plan;
+    char digest[VLMP_SHA256_HEX];
+    assert_int_equal(vlmp_folder_open(&model, temp_path("infinite"), &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_plan_init(&plan, model, &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_write(&plan, NULL, 0, temp_path("infinite.vlmp"), false, NULL,
+                                       NULL, digest, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_packed_open(&packed, temp_path("infinite.vlmp"), &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_verify(packed, NULL, NULL, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "lm_head.weight"));
+    packed->close(packed);
+    vlmp_packed_plan_free(&plan);
+    model->close(model);
+}
+
 static void impossible_plans_are_refused(void **state)
 {
     (void)state;
@@ -198,6 +225,82 @@ static void impossible_plans_are_refused(void **state)
     }
     vlmp_packed_plan_free(&plan);
     model->close(model);
+}
+
+/* A name that no reader accepts is refused before work, whatever tool made the folder. */
+static void unreadable_names_are_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a\nb.txt", "\x1b[31m.json", "x\x7f.md", "\xff.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[100];
+        snprintf(path, sizeof path, "model/%s", names[i]);
+        temp_write(path, "text", 4);
+        vlmp_source *source = open_model();
+        vlmp_packed_plan plan;
+        vlmp_error err = {0};
+        assert_int_equal(vlmp_packed_plan_init(&plan, source, &err), VLMP_ERR_INPUT);
+        assert_non_null(strstr(err.message, names[i]));
+        vlmp_packed_plan_free(&plan);
+        source->close(source);
+        assert_int_equal(remove(temp_path(path)), 0);
+    }
+    /* Unseen characters that are no controls are kept. */
+    temp_write("model/a\xe2\x80\xae"
+               "b.txt",
+               "text", 4);
+    vlmp_source *source = open_model(), *packed;
+    vlmp_packed_plan plan;
+    vlmp_error err = {0};
+    char digest[VLMP_SHA256_HEX];
+    size_t length;
+    assert_int_equal(vlmp_packed_plan_init(&plan, source, &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_write(&plan, NULL, 0, temp_path("bidi.vlmp"), false, read_fill,
+                                       NULL, digest, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_packed_open(&packed, temp_path("bidi.vlmp"), &err), VLMP_OK);
+    assert_non_null(packed->file(packed,
+                                 "a\xe2\x80\xae"
+                                 "b.txt",
+                                 &length));
+    packed->close(packed);
+    vlmp_packed_plan_free(&plan);
+    source->close(source);
+    assert_int_equal(remove(temp_path("model/a\xe2\x80\xae"
+                                      "b.txt")),
+                     0);
+}
+
+/* What was there when the journal was opened and is gone now is an error, and never "not done". */
+static void unreadable_records_are_errors(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_sink *sink;
+    const char *text;
+    assert_int_equal(
+        vlmp_journal_sink_open(&sink, temp_path("u"), "run: 1\n", VLMP_JOURNAL_NEW, &err), VLMP_OK);
+    assert_int_equal(sink->commit(sink, "text.0", "{}", &err), VLMP_OK);
+    assert_int_equal(sink->note(sink, "text.0", "a note", &err), VLMP_OK);
+    assert_int_equal(sink->note(sink, "text.0", "another", &err), VLMP_OK);
+    assert_int_equal(sink->record(sink, "text.0", &text, &err), VLMP_OK);
+    assert_string_equal(text, "{}");
+    assert_int_equal(sink->noted(sink, "text.0", &text, &err), VLMP_OK);
+    assert_string_equal(text, "another");
+    assert_int_equal(sink->noted(sink, "text.1", &text, &err), VLMP_OK);
+    assert_null(text);
+    assert_null(vlmp_journal_sink_step(sink, 1)); /* a note is no step */
+    for (int bytes = 400; bytes >= 0; bytes -= 400) {
+        assert_int_equal(truncate(temp_path("u"), bytes), 0);
+        text = "";
+        err = (vlmp_error){0};
+        assert_int_equal(sink->record(sink, "text.0", &text, &err), VLMP_ERR_SYSTEM);
+        assert_non_null(strstr(err.message, "became shorter"));
+        assert_null(text);
+        err = (vlmp_error){0};
+        assert_int_equal(sink->noted(sink, "text.0", &text, &err), VLMP_ERR_SYSTEM);
+    }
+    vlmp_journal_sink_close(sink);
 }
 
 static void sink_keeps_and_gives(void **state)
@@ -230,8 +333,11 @@ static void sink_keeps_and_gives(void **state)
         VLMP_OK);
     assert_string_equal(vlmp_journal_sink_step(sink, 0), "text.0");
     assert_null(vlmp_journal_sink_step(sink, 1));
-    assert_string_equal(sink->record(sink, "text.0"), "{\"error\":1}");
-    assert_null(sink->record(sink, "text.1"));
+    const char *record;
+    assert_int_equal(sink->record(sink, "text.0", &record, &err), VLMP_OK);
+    assert_string_equal(record, "{\"error\":1}");
+    assert_int_equal(sink->record(sink, "text.1", &record, &err), VLMP_OK);
+    assert_null(record);
     vlmp_tensor tensor;
     void *memory;
     assert_int_equal(sink->get(sink, "text.embed.codes", &tensor, &memory, &err), VLMP_OK);
@@ -260,8 +366,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(keeping_all_keeps_the_digest),
+        cmocka_unit_test(infinity_that_is_kept_is_found),
         cmocka_unit_test(impossible_plans_are_refused),
+        cmocka_unit_test(unreadable_names_are_refused),
         cmocka_unit_test(sink_keeps_and_gives),
+        cmocka_unit_test(unreadable_records_are_errors),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

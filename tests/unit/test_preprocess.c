@@ -142,6 +142,12 @@ static void refuses_configurations(void **state)
          "2],"
          " [3]]}",
          "entry 1"},
+        {"{\"image_processor_type\": \"LlavaNextImageProcessor\", \"crop_size\": 1, \"size\": 1, "
+         "\"image_grid_pinpoints\": [[1, 1], [64, 17]]}",
+         "makes 1088 tiles of 1 x 1"},
+        {"{\"image_processor_type\": \"LlavaNextImageProcessor\", \"crop_size\": 2, "
+         "\"image_grid_pinpoints\": [[65536, 65536]]}",
+         "more than the limit of 1024"},
         {"{\"image_processor_type\": \"LlavaNextImageProcessor\", \"image_grid_pinpoints\": "
          "[[-336, "
          "336]]}",
@@ -237,13 +243,45 @@ static void extreme_shapes(void **state)
     free(line.pixels);
 }
 
+/* What a processor asks for is refused before it is computed, however small the picture. */
+static void refuses_large_grids(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *size, *crop, *pinpoints, *named;
+    } bad[] = {
+        {"65536", "16384", "[[16384, 16384]]", "a base"},
+        {"16384", "16384", "[[16384, 16384]]", "a base"},
+        {"224", "512", "[[16384, 16384]]", "a grid"},
+        {"{\"height\": 4096, \"width\": 4096}, \"do_center_crop\": false", "1", "[[32, 32]]",
+         "tiles"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char json[512];
+        vlmp_preprocess pre;
+        vlmp_tiles tiles;
+        vlmp_error err;
+        snprintf(json, sizeof json,
+                 "{\"image_processor_type\": \"LlavaNextImageProcessor\", \"size\": %s, "
+                 "\"crop_size\": %s, \"image_grid_pinpoints\": %s}",
+                 bad[i].size, bad[i].crop, bad[i].pinpoints);
+        if (parse(&pre, json, &err) != VLMP_OK) fail_msg("%s: %s", json, err.message);
+        vlmp_image image = pattern(3, 2, 0, 1);
+        assert_int_equal(vlmp_preprocess_tiles(&tiles, &pre, &image, "pattern", &err),
+                         VLMP_ERR_INPUT);
+        assert_null(tiles.pixels);
+        if (strstr(err.message, bad[i].named) == NULL) fail_msg("%s: %s", json, err.message);
+        free(image.pixels);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_reference), cmocka_unit_test(class_defaults),
         cmocka_unit_test(spellings),        cmocka_unit_test(refuses_configurations),
         cmocka_unit_test(settings),         cmocka_unit_test(picks_the_right_file),
-        cmocka_unit_test(extreme_shapes),
+        cmocka_unit_test(extreme_shapes),   cmocka_unit_test(refuses_large_grids),
     };
     return cmocka_run_group_tests_name("preprocess", tests, NULL, NULL);
 }

@@ -179,6 +179,7 @@ static void groups_and_sizes(void **state)
     assert_int_equal(channel->codes_bytes, 256 * 425);
     assert_int_equal(channel->scales_bytes, 256 * 4);
     assert_int_equal(plan.group_fallbacks, 2);
+    assert_int_equal(plan.auto_channels, 0); /* that was not auto */
     assert_int_equal(plan.quantized, 4);
     assert_true(plan.needs_calibration);
     size_t sum = 0;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "src/base/json.h"
+#include "src/base/utf8.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 
@@ -21,6 +22,7 @@ static void sample_result(vlmp_eval_result *r)
     r->method = "gptq W4g128";
     r->metrics = VLMP_METRIC_ALL;
     r->samples = 256;
+    r->left_out = 2;
     r->tokens = 3263;
     r->ppl = 1.3215;
     r->ppl_ci95 = (vlmp_interval){1.30, 1.35};
@@ -48,6 +50,7 @@ static void sample_result(vlmp_eval_result *r)
     r->quantize_seconds = 12.5;
     r->fallbacks = 0;
     r->kept_rtn = 1;
+    r->unguarded = 2;
 }
 
 /* Each name is found in the JSON document, with the same value: gates can't drift from it. */
@@ -79,7 +82,7 @@ static void every_name_is_in_the_document(void **state)
         assert_true(vlmp_result_value(&r, name, &value));
         assert_true(value == at->valuedouble);
     }
-    assert_int_equal(names, 48);
+    assert_int_equal(names, 50);
     cJSON_Delete(tree);
     vlmp_buffer_free(&w.out);
     vlmp_result_free(&r);
@@ -204,6 +207,7 @@ static void reports_escape(void **state)
     sample_result(&r[0]);
     sample_result(&r[1]);
     r[1].model = "plain|folder";
+    r[0].reference = "\x1b]0;title\x07<script>";
     r[1].ppl = NAN;
     r[1].kl.score = NAN;
     vlmp_gate gates[2];
@@ -214,6 +218,8 @@ static void reports_escape(void **state)
     assert_int_equal(vlmp_gates_judge(&r[0], gates, 2, &failed, &err), 0);
     assert_int_equal(failed, 1);
     assert_int_equal(vlmp_result_note(&r[1], &err, "a <note> & \"more\""), 0);
+    assert_int_equal(vlmp_result_note(&r[0], &err, "\x1b[31m <script> `x` \xe2\x80\xae \xff\n| y"),
+                     0);
 
     vlmp_buffer text = {0}, markdown = {0}, junit = {0}, html = {0};
     vlmp_report_text(&text, r, 2);
@@ -225,7 +231,7 @@ static void reports_escape(void **state)
     assert_non_null(strstr(text.data, "1.3215 ± 0.0250"));
     assert_non_null(strstr(text.data, "note: plain|folder: a <note>"));
     assert_non_null(strstr(markdown.data, "## vlm-eval: 1 of 2 gates FAILED"));
-    assert_non_null(strstr(markdown.data, "plain\\|folder"));
+    assert_non_null(strstr(markdown.data, "plain&#124;folder"));
     assert_non_null(strstr(markdown.data, "d\\_1.jsonl"));
     assert_non_null(strstr(junit.data, "<testsuites tests=\"3\" failures=\"1\">"));
     assert_non_null(
@@ -236,6 +242,17 @@ static void reports_escape(void **state)
     assert_non_null(strstr(html.data, "1 of 2 gates failed"));
     assert_non_null(strstr(html.data, "<svg"));
     assert_null(strstr(html.data, "nan"));
+    const char *all[] = {text.data, markdown.data, junit.data, html.data};
+    for (size_t i = 0; i < 4; i++) {
+        assert_null(strchr(all[i], '\x1b'));
+        assert_null(strchr(all[i], '\x07'));
+        assert_null(strstr(all[i], "\xe2\x80\xae"));
+        assert_int_equal(vlmp_utf8_check(all[i], strlen(all[i])), strlen(all[i]));
+        if (i > 0) assert_null(strstr(all[i], "<script"));
+    }
+    assert_non_null(strstr(text.data, "\\x1b[31m <script> `x` \\u202e \\xff\\x0a| y\n"));
+    assert_non_null(strstr(
+        markdown.data, "\\\\x1b\\[31m &lt;script&gt; &#96;x&#96; \\\\u202e \\\\xff &#124; y\n"));
     vlmp_buffer_free(&text);
     vlmp_buffer_free(&markdown);
     vlmp_buffer_free(&junit);

@@ -111,6 +111,18 @@ static void edge_cases_are_read(void **state)
          "}}",
          2, 1},
         {"{\"8\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, 1},
+        /* types that are not computed with; 4 and 6 bits without gaps */
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3,2],\"data_offsets\":[0,3]}}", 3, 1},
+        {"{\"a\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[0,3]},"
+         "\"b\":{\"dtype\":\"F6_E3M2\",\"shape\":[0],\"data_offsets\":[3,3]}}",
+         3, 2},
+        {"{\"a\":{\"dtype\":\"F8_E8M0\",\"shape\":[1],\"data_offsets\":[0,1]},"
+         "\"b\":{\"dtype\":\"F8_E4M3FNUZ\",\"shape\":[1],\"data_offsets\":[1,2]},"
+         "\"c\":{\"dtype\":\"F8_E5M2FNUZ\",\"shape\":[1],\"data_offsets\":[2,3]}}",
+         3, 3},
+        {"{\"a\":{\"dtype\":\"C64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, 1},
+        /* metadata is any text */
+        {"{\"__metadata__\":{\"\":\"x\",\"a\\n\":\"\\u0000\\u001b\"}}", 0, 0},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         unsigned char data[8] = {0};
@@ -154,8 +166,8 @@ static const struct {
     {"{\"t\"}", 0, "':' expected"},
     {"{\"t\":1}", 0, "'{' expected"},
     {"{\"t\":{}}", 0, "no members"},
-    {"{\"\":{" U8_4 "," AT(0, 4) "}}", 4, "an empty name"},
-    {"{\"a\\u0000b\":{" U8_4 "," AT(0, 4) "}}", 4, "\\u0000"},
+    {"{\"\":{" U8_4 "," AT(0, 4) "}}", 4, "an empty name; that is not supported"},
+    {"{\"a\\u0000b\":{" U8_4 "," AT(0, 4) "}}", 4, "a control character in a name; that is not"},
     {"{\"a\\nb\":{" U8_4 "," AT(0, 4) "}}", 4, "a control character in a name"},
     {"{\"a\nb\":{" U8_4 "," AT(0, 4) "}}", 4, "a control character in a string"},
     {"{\"\\ud800\":1}", 0, "a lone surrogate"},
@@ -167,7 +179,10 @@ static const struct {
     {T(U8_4 "," AT(0, 4) ",\"x\":1"), 4, "an unknown member"},
     {T(U8_4 ",\"dtype\":\"U8\"," AT(0, 4)), 4, "'dtype' twice"},
     {T(U8_4 "," AT(0, 4) ","), 4, "'\"' expected"},
-    {T("\"dtype\":\"F4\",\"shape\":[4]," AT(0, 4)), 4, "unknown type 'F4'"},
+    {T("\"dtype\":\"I4\",\"shape\":[4]," AT(0, 4)), 4, "unknown type 'I4'"},
+    {T("\"dtype\":\"F4\",\"shape\":[3]," AT(0, 2)), 2, "no whole number of bytes"},
+    {T("\"dtype\":\"F6_E3M2\",\"shape\":[2]," AT(0, 1)), 1, "no whole number of bytes"},
+    {T("\"dtype\":\"F4\",\"shape\":[4611686018427387904]," AT(0, 4)), 4, "overflows"},
     {T("\"dtype\":\"u8\",\"shape\":[4]," AT(0, 4)), 4, "unknown type 'u8'"},
     {T("\"dtype\":8,\"shape\":[4]," AT(0, 4)), 4, "'\"' expected"},
     {T("\"dtype\":\"U8\",\"shape\":4," AT(0, 4)), 4, "'[' expected"},
@@ -177,12 +192,13 @@ static const struct {
     {T("\"dtype\":\"U8\",\"shape\":[04]," AT(0, 4)), 4, "not a non-negative integer"},
     {T("\"dtype\":\"U8\",\"shape\":[\"4\"]," AT(0, 4)), 4, "not a non-negative integer"},
     {T("\"dtype\":\"U8\",\"shape\":[9223372036854775808]," AT(0, 4)), 4, "2^63 or more"},
-    {T("\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,4]," AT(0, 4)), 4, "more than 8 numbers"},
+    {T("\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,4]," AT(0, 4)), 4,
+     "has rank 9, more than 8; that is not"},
     {T("\"dtype\":\"U8\",\"shape\":[4294967296,4294967296,4]," AT(0, 4)), 4, "overflows"},
     {T("\"dtype\":\"F64\",\"shape\":[4611686018427387904]," AT(0, 4)), 4, "overflows"},
     {T("\"dtype\":\"U8\",\"shape\":[9223372036854775807,2,0]," AT(0, 4)), 4, "need 0"},
     {T(U8_4 ",\"data_offsets\":[0]"), 4, "needs two numbers"},
-    {T(U8_4 ",\"data_offsets\":[0,4,4]"), 4, "more than 2 numbers"},
+    {T(U8_4 ",\"data_offsets\":[0,4,4]"), 4, "needs two numbers"},
     {T(U8_4 "," AT(4, 0)), 4, "ends before it begins"},
     {T(U8_4 "," AT(1, 5)), 5, "leaves a hole"},
     {T(U8_4 "," AT(0, 3)), 3, "has 3 bytes, its shape and type U8 need 4"},
@@ -201,7 +217,7 @@ static const struct {
     {"{\"__metadata__\":[]}", 0, "'{' expected"},
     {"{\"__metadata__\":{\"a\":\"\",\"a\":\"\"}}", 0, "the metadata key 'a' appears twice"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "'__metadata__' appears twice"},
-    {"{\"__metadata__\":{\"a\":\"\\u0000\"}}", 0, "\\u0000"},
+    {"{\"__metadata__\":{\"a\\u0000\":\"\"}}", 0, "\\u0000 in a metadata key; that is not"},
 };
 
 static void refuse(const char *name, const char *phrase, const char *what)

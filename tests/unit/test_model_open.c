@@ -1,0 +1,161 @@
+/* A model's configuration against the tensors of its folder, as vlmp_model_open holds them
+ * together. */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/hf_folder.h"
+#include "src/model/finite.h"
+#include "src/model/model.h"
+#include "tests/unit/tiny_model.h"
+
+static tiny_model tiny;
+
+static int set_up(void **state)
+{
+    tiny_make(&tiny);
+    return temp_folder_make(state);
+}
+
+static int tear_down(void **state)
+{
+    tiny_free(&tiny);
+    return temp_folder_remove(state);
+}
+
+/* The tiny model of these tensors, with `change` in place of `part` of its configuration. */
+static int open_model(const char *part, const char *change, vlmp_error *err)
+{
+    static int number;
+    char folder[20], name[40], json[2 * sizeof tiny_config];
+    snprintf(folder, sizeof folder, "model%d", number++);
+    tiny_write(&tiny, folder);
+    const char *at = strstr(tiny_config, part);
+    assert_non_null(at);
+    snprintf(json, sizeof json, "%.*s%s%s", (int)(at - tiny_config), tiny_config, change,
+             at + strlen(part));
+    snprintf(name, sizeof name, "%s/config.json", folder);
+    temp_write(name, json, strlen(json));
+    vlmp_source *source;
+    vlmp_model model;
+    *err = (vlmp_error){0};
+    int status = vlmp_folder_open(&source, temp_path(folder), err);
+    if (status != VLMP_OK) return status;
+    status = vlmp_model_open(&model, source, err);
+    if (status == VLMP_OK) status = vlmp_source_check_finite(source, err);
+    vlmp_model_close(&model);
+    source->close(source);
+    return status;
+}
+
+static void good(const char *part, const char *change)
+{
+    vlmp_error err;
+    if (open_model(part, change, &err) != VLMP_OK) fail_msg("%s", err.message);
+}
+
+static void refused(const char *part, const char *change, const char *message)
+{
+    vlmp_error err;
+    assert_int_equal(open_model(part, change, &err), VLMP_ERR_INPUT);
+    if (strstr(err.message, message) == NULL) fail_msg("no '%s' in: %s", message, err.message);
+}
+
+static vlmp_tensor *named(const char *name)
+{
+    for (size_t i = 0; i < tiny.count; i++)
+        if (strcmp(tiny.names[i], name) == 0) return &tiny.tensors[i];
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+static void configuration_and_tensors(void **state)
+{
+    (void)state;
+    good("", "");
+    refused("\"vocab_size\":32", "\"vocab_size\":48", "embed_tokens");
+    refused("\"vocab_size\":32", "\"vocab_size\":4", "image_token_index");
+    refused("\"image_token_index\":4", "\"image_token_index\":32", "image_token_index");
+    refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
+            "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key", "fewer layers");
+    refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
+            "\"num_hidden_layers\":3,\"num_attention_heads\":4,\"num_key", "missing");
+    refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"image",
+            "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"image", "fewer layers");
+    refused("\"num_key_value_heads\":2", "\"num_key_value_heads\":4", "k_proj");
+    refused("\"model_type\":\"llama\"", "\"model_type\":\"qwen2\"", "attn.q.bias");
+    refused("\"model_type\":\"llama\"", "\"model_type\":\"llama\",\"mlp_bias\":true",
+            "mlp.gate.bias");
+    refused("\"vision_feature_layer\":-2", "\"multimodal_projector_bias\":false", "no bias");
+    refused("\"patch_size\":8", "\"patch_size\":4", "patch_embedding");
+}
+
+static void tensors_too_many(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "language_model.model.layers.1.self_attn.q_proj.bias",
+        "language_model.model.layers.0.self_attn.o_proj.bias",
+        "language_model.model.layers.0.mlp.up_proj.bias",
+        "language_model.model.layers.0.input_layernorm.bias",
+        "language_model.model.norm.bias",
+        "image_newline",
+        "language_model.model.layers.2.input_layernorm.weight",
+        "vision_tower.vision_model.encoder.layers.2.layer_norm1.weight",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        tiny_add(&tiny, names[i], 64, 0);
+        refused("", "", names[i]);
+        free((void *)(uintptr_t)tiny.tensors[--tiny.count].data);
+    }
+}
+
+/* A head is stored or tied; a tied one that is stored again is the table. */
+static void heads(void **state)
+{
+    (void)state;
+    static const char plain[] = "\"text_config\":{",
+                      tied[] = "\"text_config\":{\"tie_word_embeddings\":true,",
+                      outer[] = "\"tie_word_embeddings\":true,\"text_config\":{";
+    vlmp_tensor *head = named("language_model.lm_head.weight");
+    vlmp_tensor *table = named("language_model.model.embed_tokens.weight");
+    refused(plain, tied, "differs from the embedding table");
+    refused(plain, outer, "differs from the embedding table");
+    unsigned char *bytes = (unsigned char *)(uintptr_t)head->data;
+    memcpy(bytes, table->data, head->bytes);
+    good(plain, tied);
+    good(plain, plain);
+    assert_ptr_equal(head, &tiny.tensors[tiny.count - 1]);
+    tiny.count--;
+    good(plain, tied);
+    good(plain, outer);
+    refused(plain, plain, "no head");
+    tiny.count++;
+}
+
+static void not_finite(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < tiny.count; i++) {
+        uint16_t *last = (uint16_t *)(uintptr_t)(tiny.tensors[i].data + tiny.tensors[i].bytes - 2);
+        uint16_t kept = *last;
+        bool unused = strstr(tiny.names[i], "encoder.layers.1.") != NULL ||
+                      strstr(tiny.names[i], "post_layernorm") != NULL;
+        *last = i % 2 ? 0x7f80 : 0xffc0;
+        if (unused)
+            good("", "");
+        else
+            refused("", "", tiny.names[i]);
+        *last = kept;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(configuration_and_tensors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tensors_too_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(heads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(not_finite, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("model_open", tests, NULL, NULL);
+}
