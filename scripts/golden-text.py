@@ -8,11 +8,14 @@ import json
 import os
 import random
 import sys
+from datetime import datetime
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import chat_template_utils
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
+import templatepieces
 import templates
 from textcases import ALPHABETS, WORDS, strings
 
@@ -203,6 +206,16 @@ def golden_tokenizers():
     return first
 
 
+class FixedDate(datetime):
+    """The day that the C test gives to strftime_now."""
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2024, 7, 26, 9, 5)
+
+
+chat_template_utils.datetime = FixedDate
+
+
 def message(role, pictures, text):
     content = [{"type": "image"}] * pictures + ([{"type": "text", "text": text}] if text is not None else [])
     return {"role": role, "content": content}
@@ -217,7 +230,8 @@ def render(source, chat, variables, generate):
 def golden_templates():
     rows = []
     variables = {"bos_token": "<s>", "eos_token": "</s>"}
-    for source, chats in templates.all_templates():
+    pieces = [(piece, [templates.TWO]) for piece in templatepieces.SUPPORTED]
+    for source, chats in templates.all_templates() + pieces:
         row = {"template": source, "renders": []}
         for chat in chats:
             for generate in (True, False):
@@ -229,6 +243,7 @@ def golden_templates():
                 row["renders"].append({"chat": chat, "generate": generate, "text": text})
         rows.append(row)
     write("templates.json", rows)
+    write("unsupported.json", templatepieces.UNSUPPORTED)
 
 
 def texts_of(source, variables, pictures, prompt, answer):

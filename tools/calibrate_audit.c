@@ -136,6 +136,7 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
         bool chosen = candidates[i].state == VLMP_CANDIDATE_CHOSEN;
         a->stand_ins += chosen && candidates[i].stood_in;
         a->changed += chosen && candidates[i].changed;
+        a->end_differs += chosen && candidates[i].end_differs;
     }
     count_tokens(a, calibration, model->config.image_token);
     vlmp_json_writer w = {0};
@@ -147,6 +148,11 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
     put_count(&w, "strata", (int64_t)a->strata);
     put_count(&w, "stand_in_answers", (int64_t)a->stand_ins);
     put_count(&w, "differ_in_white_space", (int64_t)a->changed);
+    put_count(&w, "text_before_end_token", (int64_t)a->end_differs);
+    if (a->date != NULL) {
+        vlmp_json_key(&w, "date");
+        vlmp_json_put_string(&w, a->date);
+    }
     put_count(&w, "text_tokens", a->text_tokens);
     put_count(&w, "picture_tokens", a->picture_tokens);
     put_count(&w, "answer_tokens", a->answer_tokens);
@@ -197,6 +203,11 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
         fprintf(stderr,
                 "notice    %zu chosen samples differ from another record in white space alone\n",
                 a->changed);
+    if (a->end_differs > 0)
+        fprintf(stderr,
+                "notice    the chat template puts text between the answer and the end token of %zu "
+                "samples; an old template may spell the token wrongly\n",
+                a->end_differs);
     fprintf(
         stderr, "range     largest activation at %s leaves a factor of %.0f to the fp16 limit%s\n",
         a->headroom_site, a->headroom, a->headroom < 4 ? ": too little for fp16 inference" : "");

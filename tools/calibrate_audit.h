@@ -20,6 +20,7 @@ typedef struct {
     int tokens;                  /* where the answer is missing: of the prompt, and the most that a
                                   * stand-in may add */
     bool stood_in;               /* the model's own answer was taken */
+    bool end_differs;            /* the chat template puts text between answer and end token */
     bool changed;                /* differs from an earlier one in white space alone */
     float aspect;                /* width/height of the first picture; 0: none */
     uint32_t answer_length;      /* bytes, of all answers */
@@ -37,6 +38,8 @@ typedef struct {
     size_t states[5]; /* by vlmp_candidate_state */
     size_t stand_ins;
     size_t changed; /* of the chosen: differ from another record in white space alone */
+    size_t end_differs; /* of the chosen: text stands between the answer and its end token */
+    const char *date;   /* --date; NULL: not given */
     int64_t text_tokens, picture_tokens, answer_tokens;
     int longest;
     double headroom; /* 65504 over the largest activation at any site */

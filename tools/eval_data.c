@@ -28,7 +28,7 @@ static int leave_out(vlmp_eval_data *data, vlmp_progress *progress, int line, co
 struct looked_at {
     vlmp_sample_ids ids;
     int line, tokens;
-    bool answered, conversation;
+    bool answered, conversation, end_differs;
     char where[256];
 };
 
@@ -47,6 +47,7 @@ static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t
     status = vlmp_sample_sequence(reader, &sample, out->answered ? sample.answers[0] : NULL,
                                   data->pictures, &sequence, err);
     out->tokens = sequence.length + (out->answered ? 0 : VLMP_STAND_IN_TOKENS + 1);
+    out->end_differs = sequence.end_differs;
     vlmp_sequence_free(&sequence);
     if (status == VLMP_OK) status = vlmp_sample_identity(&sample, &out->ids, err);
     vlmp_sample_free(&sample);
@@ -59,6 +60,7 @@ static void take(vlmp_eval_data *data, size_t record, const struct looked_at *se
     data->records[data->count++] = (uint32_t)record;
     data->lacks_answers = data->lacks_answers || !seen->answered;
     data->conversations += seen->conversation;
+    data->end_differs += seen->end_differs;
 }
 
 static int too_long(vlmp_eval_data *data, vlmp_progress *progress, const struct looked_at *seen,

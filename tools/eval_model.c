@@ -276,6 +276,15 @@ static int note_data(const vlmp_eval_job *job, vlmp_eval_result *result, vlmp_er
                                   "left out (the first: %s)",
                                   data->too_long, data->count + data->left_out_count, data->context,
                                   data->first_too_long));
+    if (data->end_differs > 0)
+        VLMP_TRY(
+            vlmp_result_note(result, err,
+                             "the chat template puts text between the answer and the end token "
+                             "of %zu samples, which is scored with the answer; an old template "
+                             "may spell the token wrongly",
+                             data->end_differs));
+    if (job->date_text != NULL)
+        VLMP_TRY(vlmp_result_note(result, err, "the chat template saw --date %s", job->date_text));
     if (data->conversations > 0 && (job->metrics & answered) != 0)
         VLMP_TRY(vlmp_result_note(result, err,
                                   "%zu samples have several answers: ppl and kl score all, bleu, "
@@ -296,6 +305,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     result->metrics = job->metrics;
     result->speed.device = "cpu";
     int status = vlmp_reader_open(&reader, &engine->model, err);
+    reader.date = job->data->date;
     if (status == VLMP_OK) status = vlmp_eval_provenance(job, engine->source, result, err);
     if (status == VLMP_OK) {
         fill_sizes(engine, result);
@@ -362,6 +372,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     int status = vlmp_engine_check_weights(engine, err);
     if (status == VLMP_OK) status = vlmp_reader_open(&reader, &engine->model, err);
+    reader.date = job->data->date;
     if (status == VLMP_OK) vlmp_side_of(&out->side, &reader);
     if (status == VLMP_OK)
         status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);

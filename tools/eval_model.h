@@ -17,6 +17,7 @@ typedef struct {
     const vlmp_reference *reference; /* NULL: none */
     vlmp_picture_reading *pictures;
     const char *work_folder;
+    const char *date_text; /* --date; NULL: not given */
 } vlmp_eval_job;
 
 /* Fills result (initialised). */

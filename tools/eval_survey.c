@@ -28,6 +28,7 @@ int vlmp_eval_look_at_data(vlmp_engine *engine, const char *path, vlmp_eval_data
 {
     vlmp_reader reader = {0};
     int status = open_reader(engine, path, &reader, err);
+    reader.date = data->date;
     if (status == VLMP_OK) status = vlmp_eval_data_survey(data, &reader, args, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);
@@ -62,6 +63,7 @@ int vlmp_eval_stand_ins(vlmp_engine *engine, const char *path, vlmp_eval_data *d
     vlmp_reader reader = {0};
     VLMP_TRY(vlmp_engine_open(engine, path, err));
     int status = vlmp_reader_open(&reader, &engine->model, err);
+    reader.date = data->date;
     if (status == VLMP_OK) status = answer_all(engine, &reader, data, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);

@@ -14,6 +14,7 @@
 #include "src/model/sequence_store.h"
 #include "tools/calibrate_audit.h"
 #include "tools/cli.h"
+#include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
 #include "tools/outputs.h"
@@ -22,7 +23,7 @@
 #include "tools/stand_in.h"
 
 struct options {
-    const char *data, *output, *image_root;
+    const char *data, *output, *image_root, *date;
     int64_t samples, max_tokens, skip_broken;
     bool keep_noise, force;
     vlmp_picture_reading pictures;
@@ -34,6 +35,7 @@ struct command {
     vlmp_outfile output; /* open from the start: a second run to the same name is refused */
     vlmp_engine engine;
     vlmp_reader reader;
+    struct tm date;
     vlmp_session *session; /* only while answers are missing */
     vlmp_dataset *data;
     size_t count;               /* records */
@@ -176,6 +178,7 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
                                       &c->opt.pictures, &sequence, err);
     if (status == VLMP_OK) {
         candidate->tokens = sequence.length;
+        candidate->end_differs = sequence.end_differs;
         candidate->state = VLMP_CANDIDATE_CHOSEN;
         out->line = sample.line;
         memcpy(out->id, ids.exact, sizeof out->id);
@@ -338,6 +341,8 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
+    VLMP_TRY(vlmp_date_parse(c->opt.date, &c->date, &c->reader.date, err));
+    c->audit.date = c->opt.date;
     int context = c->engine.model.config.text.max_positions;
     if (c->opt.max_tokens == 0 || c->opt.max_tokens > context) c->opt.max_tokens = context;
     VLMP_TRY(vlmp_dataset_open(&c->data, c->opt.data, c->opt.image_root, err));
@@ -383,6 +388,11 @@ int main(int argc, char **argv)
          .value = "DIR",
          .help = "folder that picture paths are relative to (default: the data file's)",
          .string = &o->image_root},
+        {.name = "date",
+         .value = "DATE",
+         .help =
+             "what strftime_now of the chat template shows, as 2026-11-26 or 2026-11-26T09:30:00",
+         .string = &o->date},
         {.name = "samples",
          .value = "N",
          .help = "samples to choose (default 128)",

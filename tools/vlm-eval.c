@@ -10,13 +10,15 @@
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
+#include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
 #include "tools/outputs.h"
 
 struct options {
-    const char *data, *image_root, *reference, *save_reference, *metrics, *report, *junit, *summary;
+    const char *data, *image_root, *reference, *save_reference, *date, *metrics, *report, *junit,
+        *summary;
     int64_t samples, max_new_tokens, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
@@ -32,6 +34,7 @@ struct command {
     vlmp_eval_job job;
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
+    struct tm date;
     bool has_reference, saved_reference;
     vlmp_gate *gates;
     vlmp_eval_result *results;
@@ -57,6 +60,8 @@ static int keep_inputs(const struct command *c, const char *const *outputs, size
 static int check_options(struct command *c, vlmp_error *err)
 {
     struct options *o = &c->opt;
+    VLMP_TRY(vlmp_date_parse(o->date, &c->date, &c->data.date, err));
+    c->job.date_text = o->date;
     c->has_reference = o->reference != NULL;
     unsigned metrics = VLMP_METRIC_ALL;
     if (!c->has_reference) metrics &= ~(unsigned)VLMP_METRIC_KL;
@@ -299,6 +304,11 @@ int main(int argc, char **argv)
          .value = "DIR",
          .help = "folder that picture paths are relative to",
          .string = &o->image_root},
+        {.name = "date",
+         .value = "DATE",
+         .help =
+             "what strftime_now of the chat template shows, as 2026-11-26 or 2026-11-26T09:30:00",
+         .string = &o->date},
         {.name = "reference",
          .value = "R",
          .help = "the original model, or a saved .ref: KL, top-1, ratios",

@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/runtime/session.h"
 #include "tools/cli.h"
+#include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
@@ -18,7 +19,7 @@
 
 struct options {
     vlmp_cli_list images;
-    const char *prompt;
+    const char *prompt, *date;
     int64_t max_new_tokens;
     double temperature;
     bool print_prompt, fast_activations;
@@ -139,6 +140,14 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     return status;
 }
 
+/* An answer is given today; data and scores are to come out the same on every day, so that the
+ * other programs want to be told. */
+static const struct tm *today(struct tm *storage)
+{
+    time_t now = time(NULL);
+    return localtime_r(&now, storage);
+}
+
 /* What is worth saying about the pictures of the question. */
 static int print_warnings(const vlmp_cli_command *command, const vlmp_cli_args *args,
                           const vlmp_picture_reading *pictures, const vlmp_source *source,
@@ -163,6 +172,9 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
     VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
+    struct tm date;
+    VLMP_TRY(vlmp_date_parse(o->date, &date, &reader->date, err));
+    if (reader->date == NULL) reader->date = today(&date);
     vlmp_pictures pictures = {0};
     char **paths = vlmp_calloc(o->images.count, sizeof *paths);
     const char **parts = vlmp_calloc(o->images.count + 1, sizeof *parts);
@@ -213,6 +225,11 @@ int main(int argc, char **argv)
          .help = "the question",
          .string = &o.prompt,
          .required = true},
+        {.name = "date",
+         .value = "DATE",
+         .help = "what strftime_now of the chat template shows, as 2026-11-26 or "
+                 "2026-11-26T09:30:00 (default: now)",
+         .string = &o.date},
         {.name = "max-new-tokens",
          .value = "N",
          .help = "stop after N tokens (default 128)",

@@ -80,11 +80,14 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int check_duplicates(const cJSON *node, const char *where, vlmp_error *err)
+/* Keys once each, numbers within a double's range. */
+static int check_tree(const cJSON *node, const char *where, vlmp_error *err)
 {
     size_t members = 0;
+    if (cJSON_IsNumber(node) && !isfinite(node->valuedouble))
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a number beyond 1.8e308", where);
     for (const cJSON *child = node->child; child != NULL; child = child->next) {
-        if (child->child != NULL) VLMP_TRY(check_duplicates(child, where, err));
+        VLMP_TRY(check_tree(child, where, err));
         members++;
     }
     if (!cJSON_IsObject(node) || members < 2) return VLMP_OK;
@@ -139,7 +142,7 @@ int vlmp_json_parse(cJSON **out, const char *text, size_t length, const char *wh
                              where, (size_t)(end - text));
         }
     }
-    int status = check_duplicates(tree, where, err);
+    int status = check_tree(tree, where, err);
     if (status != VLMP_OK) {
         cJSON_Delete(tree);
         return status;

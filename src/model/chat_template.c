@@ -133,7 +133,8 @@ int vlmp_chat_template_render(const vlmp_chat_template *t, const vlmp_chat *chat
     VLMP_TRY(check_texts(chat, t->where, err));
     jinja_frame frame = {.outer = NULL};
     vlmp_buffer text = {0};
-    jinja_context c = {.frame = &frame, .out = &text, .where = t->where, .err = err};
+    jinja_context c = {
+        .frame = &frame, .date = chat->date, .out = &text, .where = t->where, .err = err};
     int status = set_variables(&c, &start, chat);
     if (status == VLMP_OK) status = jinja_execute(&c, t->root);
     if (status == VLMP_OK) {

@@ -9,6 +9,15 @@ static int undefined_used(jinja_context *c, const jinja_node *node, const jinja_
                       (int)(value->text.length < 60 ? value->text.length : 60), value->text.text);
 }
 
+/* Python finds an object's methods as its attributes; without a call they are no use here. */
+static int check_method(jinja_context *c, const jinja_node *node, const jinja_value *a,
+                        jinja_text name)
+{
+    if (!jinja_has_method(a, name)) return VLMP_OK;
+    return jinja_fail(c, node, "the method '%.*s' of a %s without a call is not supported",
+                      (int)(name.length < 60 ? name.length : 60), name.text, jinja_kind_name(a));
+}
+
 static int loop_attribute(jinja_context *c, const jinja_node *node, const jinja_loop *loop,
                           jinja_text name, jinja_value *out)
 {
@@ -28,6 +37,8 @@ static int loop_attribute(jinja_context *c, const jinja_node *node, const jinja_
         *out = (jinja_value){.kind = VALUE_BOOL, .truth = index == 0};
     } else if (jinja_text_is(name, "last")) {
         *out = (jinja_value){.kind = VALUE_BOOL, .truth = index + 1 == count};
+    } else if (jinja_text_is(name, "depth") || jinja_text_is(name, "depth0")) {
+        out->number = name.length == 5; /* loops are not recursive */
     } else if (jinja_text_is(name, "previtem")) {
         *out = index > 0 ? loop->list->items[index - 1] : jinja_undefined(name);
     } else if (jinja_text_is(name, "nextitem")) {
@@ -39,16 +50,38 @@ static int loop_attribute(jinja_context *c, const jinja_node *node, const jinja_
     return VLMP_OK;
 }
 
+/* What a dictionary or a namespace holds under this key. */
+static int key_value(jinja_context *c, const jinja_node *node, const jinja_value *a,
+                     jinja_text name, jinja_value *out)
+{
+    *out = jinja_undefined(name);
+    if (a->kind == VALUE_DICT || a->kind == VALUE_NAMESPACE) {
+        const jinja_value *found = jinja_dict_find(a->dict, name);
+        if (found != NULL) {
+            *out = *found;
+            return VLMP_OK;
+        }
+    }
+    return check_method(c, node, a, name);
+}
+
 int jinja_attribute(jinja_context *c, const jinja_node *node, const jinja_value *a, jinja_text name,
                     jinja_value *out)
 {
     *out = jinja_undefined(name);
     if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
     if (a->kind == VALUE_LOOP) return loop_attribute(c, node, a->loop, name, out);
-    if (a->kind != VALUE_DICT && a->kind != VALUE_NAMESPACE) return VLMP_OK;
-    const jinja_value *found = jinja_dict_find(a->dict, name);
-    if (found != NULL) *out = *found;
-    return VLMP_OK;
+    if (name.length > 1 && name.text[0] == '_' && name.text[1] == '_')
+        return jinja_fail(c, node, "the attribute '%.*s' is not supported",
+                          (int)(name.length < 60 ? name.length : 60), name.text);
+    if (a->kind == VALUE_LIST && a->list->group &&
+        (jinja_text_is(name, "grouper") || jinja_text_is(name, "list"))) {
+        *out = a->list->items[name.text[0] == 'l'];
+        return VLMP_OK;
+    }
+    if (a->kind == VALUE_MACRO) return jinja_fail(c, node, "attributes of a macro");
+    VLMP_TRY(check_method(c, node, a, name));
+    return key_value(c, node, a, name, out);
 }
 
 /* Python's index: from the end when negative; false when outside. */
@@ -68,14 +101,15 @@ int jinja_item(jinja_context *c, const jinja_node *node, const jinja_value *a, c
         *out = jinja_undefined(b->text);
         return VLMP_OK;
     }
+    if (b->kind == VALUE_STRING && a->kind == VALUE_DICT)
+        return key_value(c, node, a, b->text, out);
     if (b->kind == VALUE_STRING) return jinja_attribute(c, node, a, b->text, out);
     *out = jinja_undefined((jinja_text){"an item", 7});
-    bool integer = b->kind == VALUE_INTEGER;
-    if (!integer || (a->kind != VALUE_LIST && a->kind != VALUE_STRING)) return VLMP_OK;
+    if ((b->kind != VALUE_INTEGER && b->kind != VALUE_BOOL) || !jinja_is_indexed(a)) return VLMP_OK;
     jinja_list *list;
     VLMP_TRY(jinja_to_list(c, node, a, &list));
     size_t index;
-    if (resolve_index(b->number, list->count, &index)) *out = list->items[index];
+    if (resolve_index(jinja_integer_of(b), list->count, &index)) *out = list->items[index];
     return VLMP_OK;
 }
 
@@ -113,8 +147,7 @@ int jinja_slice(jinja_context *c, const jinja_node *node, const jinja_value *a,
                 const jinja_value bounds[3], jinja_value *out)
 {
     if (a->kind == VALUE_UNDEFINED) return undefined_used(c, node, a);
-    *out = jinja_undefined((jinja_text){"a slice", 7});
-    if (a->kind != VALUE_LIST && a->kind != VALUE_STRING) return VLMP_OK;
+    if (!jinja_is_indexed(a)) return jinja_fail(c, node, "a slice of a %s", jinja_kind_name(a));
     jinja_list *list, *part;
     VLMP_TRY(jinja_to_list(c, node, a, &list));
     int64_t count = (int64_t)list->count, step, start, stop;
@@ -135,6 +168,7 @@ int jinja_slice(jinja_context *c, const jinja_node *node, const jinja_value *a,
     for (size_t i = 0; i < taken; i++)
         part->items[i] = list->items[start + (int64_t)i * step];
     if (a->kind == VALUE_STRING) return join(c, node, part, out);
+    part->form = list->form;
     *out = (jinja_value){.kind = VALUE_LIST, .list = part};
     return VLMP_OK;
 }

@@ -62,6 +62,7 @@ static int evaluate_list(jinja_context *c, const jinja_node *node, jinja_value *
     size_t i = 0;
     for (const jinja_node *item = node->first; item != NULL; item = item->next)
         VLMP_TRY(jinja_evaluate(c, item, &list->items[i++]));
+    list->form = node->op == 1 ? FORM_TUPLE : FORM_LIST;
     *out = (jinja_value){.kind = VALUE_LIST, .list = list};
     return VLMP_OK;
 }
@@ -87,7 +88,7 @@ static int evaluate_arguments(jinja_context *c, const jinja_node *node, jinja_ar
     *out = (jinja_arguments){.count = 0};
     for (const jinja_node *item = node->first; item != NULL; item = item->next) {
         bool keyword = item->kind == NODE_KEYWORD;
-        if (keyword ? out->named_count == 8 : out->count == 4)
+        if ((keyword ? out->named_count : out->count) == JINJA_MAX_ARGUMENTS)
             return jinja_fail(c, node, "a call with too many arguments");
         if (keyword) {
             out->names[out->named_count] = item->name;
@@ -99,23 +100,51 @@ static int evaluate_arguments(jinja_context *c, const jinja_node *node, jinja_ar
     return VLMP_OK;
 }
 
-static int evaluate_call(jinja_context *c, const jinja_node *node, jinja_value *out)
+const jinja_value *jinja_argument(const jinja_arguments *arguments, int index, const char *name)
+{
+    if (index < arguments->count) return &arguments->positional[index];
+    for (int i = 0; i < arguments->named_count; i++)
+        if (jinja_text_is(arguments->names[i], name)) return &arguments->named[i];
+    return NULL;
+}
+
+/* A method, or a macro that a namespace or a dictionary holds. */
+static int call_attribute(jinja_context *c, const jinja_node *node,
+                          const jinja_arguments *arguments, jinja_value *out)
+{
+    jinja_text name = node->a->name;
+    jinja_value receiver;
+    bool found;
+    VLMP_TRY(jinja_evaluate(c, node->a->a, &receiver));
+    if (receiver.kind == VALUE_NAMESPACE || receiver.kind == VALUE_DICT) {
+        const jinja_value *held = jinja_dict_find(receiver.dict, name);
+        if (held != NULL && held->kind == VALUE_MACRO)
+            return jinja_call_macro(c, node, held->macro, arguments, out);
+    }
+    VLMP_TRY(jinja_method(c, node, &receiver, name, arguments, &found, out));
+    if (found) return VLMP_OK;
+    return jinja_fail(c, node, "a %s has no method '%.*s', or it is not supported",
+                      jinja_kind_name(&receiver), (int)(name.length < 60 ? name.length : 60),
+                      name.text);
+}
+
+/* caller: what a call block adds, or NULL. */
+static int evaluate_call(jinja_context *c, const jinja_node *node, const jinja_value *caller,
+                         jinja_value *out)
 {
     jinja_arguments arguments;
-    const jinja_node *callee = node->a;
-    jinja_value receiver, function;
+    jinja_value function;
     VLMP_TRY(evaluate_arguments(c, node, &arguments));
-    if (callee->kind == NODE_ATTRIBUTE) {
-        bool found;
-        VLMP_TRY(jinja_evaluate(c, callee->a, &receiver));
-        VLMP_TRY(jinja_method(c, node, &receiver, callee->name, &arguments, &found, out));
-        if (found) return VLMP_OK;
-        return jinja_fail(c, node, "a %s has no method '%.*s', or it is not supported",
-                          jinja_kind_name(&receiver),
-                          (int)(callee->name.length < 60 ? callee->name.length : 60),
-                          callee->name.text);
+    if (caller != NULL) {
+        if (arguments.named_count == JINJA_MAX_ARGUMENTS)
+            return jinja_fail(c, node, "a call with too many arguments");
+        arguments.names[arguments.named_count] = (jinja_text){"caller", 6};
+        arguments.named[arguments.named_count++] = *caller;
     }
-    VLMP_TRY(jinja_evaluate(c, callee, &function));
+    if (node->a->kind == NODE_ATTRIBUTE) return call_attribute(c, node, &arguments, out);
+    VLMP_TRY(jinja_evaluate(c, node->a, &function));
+    if (function.kind == VALUE_MACRO)
+        return jinja_call_macro(c, node, function.macro, &arguments, out);
     if (function.kind == VALUE_UNDEFINED)
         return jinja_fail(c, node, "the function '%.*s' is undefined or not supported",
                           (int)(function.text.length < 60 ? function.text.length : 60),
@@ -156,6 +185,10 @@ static int evaluate_sign(jinja_context *c, const jinja_node *node, jinja_value *
 {
     VLMP_TRY(jinja_evaluate(c, node->a, out));
     if (out->kind == VALUE_BOOL) *out = (jinja_value){.kind = VALUE_INTEGER, .number = out->truth};
+    if (out->kind == VALUE_FLOAT) {
+        if (node->kind == NODE_NEGATIVE) out->real = -out->real;
+        return VLMP_OK;
+    }
     if (out->kind != VALUE_INTEGER || out->number == INT64_MIN)
         return jinja_fail(c, node, "a sign before a %s", jinja_kind_name(out));
     if (node->kind == NODE_NEGATIVE) out->number = -out->number;
@@ -226,7 +259,10 @@ int jinja_evaluate(jinja_context *c, const jinja_node *node, jinja_value *out)
         status = evaluate_dict(c, node, out);
         break;
     case NODE_CALL:
-        status = evaluate_call(c, node, out);
+        status = evaluate_call(c, node, NULL, out);
+        break;
+    case NODE_CAPTURE:
+        status = jinja_capture(c, node, c->frame, out);
         break;
     case NODE_COMPARE:
         status = evaluate_comparison(c, node, out);
@@ -283,13 +319,22 @@ static int assign(jinja_context *c, const jinja_node *target, const jinja_value 
     return VLMP_OK;
 }
 
-/* Runs statements with names of their own. */
-static int execute_inside(jinja_context *c, const jinja_node *first)
+/* Frames live in the arena: a macro keeps the one where it was defined. */
+static jinja_frame *new_frame(jinja_context *c, const jinja_node *node, jinja_frame *outer)
 {
-    jinja_frame frame = {.outer = c->frame};
-    c->frame = &frame;
+    jinja_frame *frame = jinja_allocate(c, node, 1, sizeof *frame);
+    if (frame != NULL) frame->outer = outer;
+    return frame;
+}
+
+/* Runs statements with names of their own. */
+static int execute_inside(jinja_context *c, const jinja_node *node, const jinja_node *first)
+{
+    jinja_frame *outer = c->frame, *frame = new_frame(c, node, outer);
+    if (frame == NULL) return c->err->code;
+    c->frame = frame;
     int status = jinja_execute(c, first);
-    c->frame = frame.outer;
+    c->frame = outer;
     return status;
 }
 
@@ -300,12 +345,13 @@ static int filter_items(jinja_context *c, const jinja_node *node, jinja_list **l
     VLMP_TRY(jinja_list_new(c, node, (*list)->count, &kept));
     kept->count = 0;
     for (size_t i = 0; i < (*list)->count; i++) {
-        jinja_frame frame = {.outer = c->frame};
+        jinja_frame *outer = c->frame, *frame = new_frame(c, node, outer);
         jinja_value holds;
-        c->frame = &frame;
+        if (frame == NULL) return c->err->code;
+        c->frame = frame;
         int status = assign(c, node->a, &(*list)->items[i]);
         if (status == VLMP_OK) status = jinja_evaluate(c, node->c, &holds);
-        c->frame = frame.outer;
+        c->frame = outer;
         VLMP_TRY(status);
         if (jinja_is_true(&holds)) kept->items[kept->count++] = (*list)->items[i];
     }
@@ -321,20 +367,22 @@ static int execute_for(jinja_context *c, const jinja_node *node)
     VLMP_TRY(jinja_evaluate(c, node->b, &iterable));
     VLMP_TRY(jinja_to_list(c, node, &iterable, &list));
     if (node->c != NULL) VLMP_TRY(filter_items(c, node, &list));
-    if (list->count == 0) return node->d == NULL ? VLMP_OK : execute_inside(c, node->d->first);
+    if (list->count == 0)
+        return node->d == NULL ? VLMP_OK : execute_inside(c, node, node->d->first);
     /* In the arena: a namespace may keep the loop. */
     jinja_loop *loop = jinja_allocate(c, node, 1, sizeof *loop);
     if (loop == NULL) return c->err->code;
     loop->list = list;
     for (loop->index = 0; loop->index < list->count; loop->index++) {
-        jinja_frame frame = {.outer = c->frame};
+        jinja_frame *outer = c->frame, *frame = new_frame(c, node, outer);
+        if (frame == NULL) return c->err->code;
         VLMP_TRY(step(c, node));
-        c->frame = &frame;
-        int status = jinja_dict_put(c, node, &frame.names, loop_name,
+        c->frame = frame;
+        int status = jinja_dict_put(c, node, &frame->names, loop_name,
                                     (jinja_value){.kind = VALUE_LOOP, .loop = loop});
         if (status == VLMP_OK) status = assign(c, node->a, &list->items[loop->index]);
         if (status == VLMP_OK) status = jinja_execute(c, node->first);
-        c->frame = frame.outer;
+        c->frame = outer;
         VLMP_TRY(status);
         bool leave = c->flow == FLOW_BREAK;
         c->flow = FLOW_ON;
@@ -353,18 +401,40 @@ static int execute_if(jinja_context *c, const jinja_node *node)
     return VLMP_OK;
 }
 
-static int execute_set_block(jinja_context *c, const jinja_node *node)
+int jinja_capture(jinja_context *c, const jinja_node *node, jinja_frame *outer, jinja_value *out)
 {
-    vlmp_buffer captured = {0}, *out = c->out;
+    vlmp_buffer captured = {0}, *before = c->out;
+    jinja_frame *frame = c->frame;
     c->out = &captured;
-    int status = execute_inside(c, node->first);
-    c->out = out;
-    jinja_value value;
-    if (status == VLMP_OK)
-        status = jinja_concatenate(c, node, (jinja_text){captured.data, captured.length},
-                                   (jinja_text){NULL, 0}, &value);
-    vlmp_buffer_free(&captured);
-    return status == VLMP_OK ? assign(c, node->a, &value) : status;
+    c->frame = outer;
+    int status = execute_inside(c, node, node->first);
+    c->out = before;
+    c->frame = frame;
+    return jinja_from_buffer(c, node, &captured, status, out);
+}
+
+static int execute_with(jinja_context *c, const jinja_node *node)
+{
+    jinja_frame *outer = c->frame, *frame = new_frame(c, node, outer);
+    if (frame == NULL) return c->err->code;
+    for (const jinja_node *set = node->a; set != NULL; set = set->next) {
+        jinja_value value;
+        VLMP_TRY(jinja_evaluate(c, set->b, &value));
+        VLMP_TRY(jinja_dict_put(c, node, &frame->names, set->a->name, value));
+    }
+    c->frame = frame;
+    int status = jinja_execute(c, node->first);
+    c->frame = outer;
+    return status;
+}
+
+static int new_macro(jinja_context *c, const jinja_node *node, jinja_value *out)
+{
+    jinja_macro *macro = jinja_allocate(c, node, 1, sizeof *macro);
+    if (macro == NULL) return c->err->code;
+    *macro = (jinja_macro){node, c->frame};
+    *out = (jinja_value){.kind = VALUE_MACRO, .macro = macro};
+    return VLMP_OK;
 }
 
 static int print(jinja_context *c, const jinja_node *node, jinja_text text)
@@ -375,17 +445,33 @@ static int print(jinja_context *c, const jinja_node *node, jinja_text text)
     return c->out->failed ? vlmp_fail_memory(c->err, "rendering a chat template") : VLMP_OK;
 }
 
+static int print_value(jinja_context *c, const jinja_node *node, const jinja_value *value)
+{
+    jinja_text text;
+    VLMP_TRY(jinja_to_text(c, node, value, &text));
+    return print(c, node, text);
+}
+
+/* {{ … }}: "safe", which marks a text as not to be escaped, changes nothing where it comes last. */
+static int execute_print(jinja_context *c, const jinja_node *node)
+{
+    const jinja_node *value_node = node->a;
+    jinja_value value;
+    if (value_node->kind == NODE_FILTER && jinja_text_is(value_node->name, "safe") &&
+        value_node->first == NULL)
+        value_node = value_node->a;
+    VLMP_TRY(jinja_evaluate(c, value_node, &value));
+    return print_value(c, node, &value);
+}
+
 static int execute_one(jinja_context *c, const jinja_node *node)
 {
     jinja_value value;
-    jinja_text text;
     switch (node->kind) {
     case NODE_DATA:
         return print(c, node, node->name);
     case NODE_PRINT:
-        VLMP_TRY(jinja_evaluate(c, node->a, &value));
-        VLMP_TRY(jinja_to_text(c, node, &value, &text));
-        return print(c, node, text);
+        return execute_print(c, node);
     case NODE_IF:
         return execute_if(c, node);
     case NODE_FOR:
@@ -393,10 +479,17 @@ static int execute_one(jinja_context *c, const jinja_node *node)
     case NODE_SET:
         VLMP_TRY(jinja_evaluate(c, node->b, &value));
         return assign(c, node->a, &value);
-    case NODE_SET_BLOCK:
-        return execute_set_block(c, node);
     case NODE_SCOPE:
-        return execute_inside(c, node->first);
+        return execute_inside(c, node, node->first);
+    case NODE_WITH:
+        return execute_with(c, node);
+    case NODE_MACRO:
+        VLMP_TRY(new_macro(c, node, &value));
+        return jinja_dict_put(c, node, &c->frame->names, node->name, value);
+    case NODE_CALL_BLOCK:
+        VLMP_TRY(new_macro(c, node->b, &value));
+        VLMP_TRY(evaluate_call(c, node->a, &value, &value));
+        return print_value(c, node, &value);
     case NODE_BREAK:
         c->flow = FLOW_BREAK;
         return VLMP_OK;

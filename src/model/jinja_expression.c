@@ -107,6 +107,10 @@ static int parse_name(jinja_parser *p, jinja_node **out)
         (*out)->kind = NODE_CONSTANT;
         (*out)->value = constants[i].value;
     }
+    p->special |= jinja_text_is(name, "caller")    ? MACRO_CALLER
+                  : jinja_text_is(name, "varargs") ? MACRO_VARARGS
+                  : jinja_text_is(name, "kwargs")  ? MACRO_KWARGS
+                                                   : 0;
     p->at++;
     return VLMP_OK;
 }
@@ -119,7 +123,11 @@ static int parse_bracket(jinja_parser *p, jinja_node **out)
     }
     if (jinja_skip_operator(p, '{')) return parse_dict(p, out);
     p->at++; /* ( */
-    if (jinja_skip_operator(p, ')')) return node_with(p, NODE_LIST, NULL, NULL, out);
+    if (jinja_skip_operator(p, ')')) {
+        VLMP_TRY(node_with(p, NODE_LIST, NULL, NULL, out));
+        (*out)->op = 1;
+        return VLMP_OK;
+    }
     VLMP_TRY(jinja_parse_tuple(p, true, out));
     return jinja_expect_operator(p, ')');
 }
@@ -132,6 +140,12 @@ static int parse_primary(jinja_parser *p, jinja_node **out)
     if (token->kind == TOKEN_INTEGER) {
         VLMP_TRY(node_with(p, NODE_CONSTANT, NULL, NULL, out));
         (*out)->value = (jinja_value){.kind = VALUE_INTEGER, .number = token->number};
+        p->at++;
+        return VLMP_OK;
+    }
+    if (token->kind == TOKEN_FLOAT) {
+        VLMP_TRY(node_with(p, NODE_CONSTANT, NULL, NULL, out));
+        (*out)->value = (jinja_value){.kind = VALUE_FLOAT, .real = token->real};
         p->at++;
         return VLMP_OK;
     }
@@ -201,7 +215,7 @@ static int parse_postfix(jinja_parser *p, jinja_node **node)
     }
 }
 
-static int parse_filter(jinja_parser *p, jinja_node **node)
+int jinja_parse_filter(jinja_parser *p, jinja_node **node)
 {
     const jinja_token *token = now(p);
     if (token->kind != TOKEN_NAME)
@@ -217,8 +231,8 @@ static bool starts_argument(const jinja_parser *p)
     const jinja_token *token = now(p);
     if (token->kind == TOKEN_NAME)
         return !jinja_at_name(p, "else") && !jinja_at_name(p, "or") && !jinja_at_name(p, "and");
-    return token->kind == TOKEN_STRING || token->kind == TOKEN_INTEGER || at_operator(p, '[') ||
-           at_operator(p, '{');
+    return token->kind == TOKEN_STRING || token->kind == TOKEN_INTEGER ||
+           token->kind == TOKEN_FLOAT || at_operator(p, '[') || at_operator(p, '{');
 }
 
 /* a is [not] name [argument] */
@@ -246,7 +260,7 @@ static int parse_filters(jinja_parser *p, jinja_node **node)
 {
     for (;;) {
         if (jinja_skip_operator(p, '|'))
-            VLMP_TRY(parse_filter(p, node));
+            VLMP_TRY(jinja_parse_filter(p, node));
         else if (jinja_skip_name(p, "is"))
             VLMP_TRY(parse_test(p, node));
         else if (jinja_skip_operator(p, '('))
@@ -270,18 +284,18 @@ static int parse_unary(jinja_parser *p, bool with_filter, jinja_node **out)
     }
     VLMP_TRY(parse_postfix(p, out));
     if (with_filter) VLMP_TRY(parse_filters(p, out));
-    if (at_operator(p, OPERATOR2('*', '*')))
-        return jinja_parse_fail(p, "the operator ** is not supported", now(p)->text);
     p->depth--;
     return VLMP_OK;
 }
 
-/* Left-associative operators: level 0 is + -, 1 is ~, 2 is * / // %. */
+/* Left-associative operators: level 0 is + -, 1 is ~, 2 is * / // %, 3 is **. */
 static int parse_binary(jinja_parser *p, int level, jinja_node **out)
 {
-    static const int operators[3][4] = {
-        {'+', '-', 0, 0}, {'~', 0, 0, 0}, {'*', '/', OPERATOR2('/', '/'), '%'}};
-    VLMP_TRY(level == 2 ? parse_unary(p, true, out) : parse_binary(p, level + 1, out));
+    static const int operators[4][4] = {{'+', '-', 0, 0},
+                                        {'~', 0, 0, 0},
+                                        {'*', '/', OPERATOR2('/', '/'), '%'},
+                                        {OPERATOR2('*', '*'), 0, 0, 0}};
+    VLMP_TRY(level == 3 ? parse_unary(p, true, out) : parse_binary(p, level + 1, out));
     for (;;) {
         int op = now(p)->kind == TOKEN_OPERATOR ? now(p)->op : 0, i = 0;
         while (i < 4 && operators[level][i] != op)
@@ -289,7 +303,7 @@ static int parse_binary(jinja_parser *p, int level, jinja_node **out)
         if (op == 0 || i == 4) return VLMP_OK;
         p->at++;
         jinja_node *right;
-        VLMP_TRY(level == 2 ? parse_unary(p, true, &right) : parse_binary(p, level + 1, &right));
+        VLMP_TRY(level == 3 ? parse_unary(p, true, &right) : parse_binary(p, level + 1, &right));
         VLMP_TRY(node_with(p, NODE_BINARY, *out, right, out));
         (*out)->op = op;
     }
@@ -394,6 +408,7 @@ int jinja_parse_tuple(jinja_parser *p, bool with_condition, jinja_node **out)
     if (!at_operator(p, ',')) return VLMP_OK;
     jinja_node *item = *out;
     VLMP_TRY(node_with(p, NODE_LIST, NULL, NULL, out));
+    (*out)->op = 1;
     (*out)->first = item;
     while (jinja_skip_operator(p, ',') && !ends_tuple(p)) {
         VLMP_TRY(with_condition ? jinja_parse_expression(p, &item->next)

@@ -1,4 +1,6 @@
 /* Text and tags → tokens, with Jinja's rules for white space (trim_blocks and lstrip_blocks on). */
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +8,7 @@
 #include "src/model/unicode_tables.h"
 
 #define MAX_BRACKETS 64
+#define MAX_DIGITS   64 /* of a number */
 
 typedef struct {
     vlmp_arena *arena;
@@ -174,32 +177,77 @@ static int lex_string(lexer *x)
     return status;
 }
 
-static int lex_integer(lexer *x)
-{
-    int64_t value = 0;
-    bool after_dot = x->at > 0 && x->text[x->at - 1] == '.';
-    while (x->at < x->length) {
-        char c = x->text[x->at];
-        if (c == '_') {
-            x->at++;
-            continue;
-        }
-        if (c < '0' || c > '9') break;
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, c - '0', &value))
-            return fail(x, "a number that is too large");
-        x->at++;
-    }
-    char c = x->at < x->length ? x->text[x->at] : ' ';
-    char next = x->at + 1 < x->length ? x->text[x->at + 1] : ' ';
-    if (!after_dot && ((c == '.' && next >= '0' && next <= '9') || c == 'e' || c == 'E'))
-        return fail(x, "a floating-point number, which is not supported,");
-    return add(x, (jinja_token){.kind = TOKEN_INTEGER, .number = value});
-}
-
 static bool is_name(char c, bool first)
 {
     return (c | 32) - 'a' + 0u < 26u || c == '_' || (!first && c >= '0' && c <= '9');
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Digits with single underscores between, copied without them; how many characters they take. */
+static size_t take_digits(const lexer *x, size_t at, char *out, size_t *length)
+{
+    size_t start = at;
+    while (at < x->length && *length < MAX_DIGITS) {
+        char c = x->text[at];
+        bool joins = c == '_' && at > start && is_digit(x->text[at - 1]) && at + 1 < x->length &&
+                     is_digit(x->text[at + 1]);
+        if (!is_digit(c) && !joins) break;
+        if (!joins) out[(*length)++] = c;
+        at++;
+    }
+    return at - start;
+}
+
+/* An exponent at `at` with its digits, copied; 0: there is none. */
+static size_t take_exponent(const lexer *x, size_t at, char *out, size_t *length)
+{
+    size_t start = at, before = *length;
+    if (at >= x->length || (x->text[at] | 32) != 'e' || *length + 2 >= MAX_DIGITS) return 0;
+    out[(*length)++] = 'e';
+    at++;
+    if (at < x->length && (x->text[at] == '+' || x->text[at] == '-'))
+        out[(*length)++] = x->text[at++];
+    size_t digits = take_digits(x, at, out, length);
+    if (digits == 0) *length = before;
+    return digits > 0 ? at + digits - start : 0;
+}
+
+/* Decimal only: a number such as 0x10 is refused where its letter follows. */
+static int lex_number(lexer *x)
+{
+    char digits[MAX_DIGITS + 1];
+    size_t length = 0, start = x->at, more;
+    bool after_dot = start > 0 && x->text[start - 1] == '.', real = false;
+    x->at += take_digits(x, x->at, digits, &length);
+    if (!after_dot && x->at + 1 < x->length && x->text[x->at] == '.' &&
+        is_digit(x->text[x->at + 1]) && length < MAX_DIGITS) {
+        digits[length++] = '.';
+        x->at++;
+        x->at += take_digits(x, x->at, digits, &length);
+        real = true;
+    }
+    if (!after_dot && (more = take_exponent(x, x->at, digits, &length)) > 0) {
+        x->at += more;
+        real = true;
+    }
+    digits[length] = '\0';
+    if (length >= MAX_DIGITS) return fail(x, "a number that is too long");
+    if (x->at < x->length && is_name(x->text[x->at], true))
+        return fail(x, "a number that is not decimal, which is not supported,");
+    errno = 0;
+    jinja_token token = {.kind = TOKEN_INTEGER};
+    if (real) {
+        token = (jinja_token){.kind = TOKEN_FLOAT, .real = strtod(digits, NULL)};
+        return isfinite(token.real) ? add(x, token) : fail(x, "a number that is too large");
+    }
+    if (digits[0] == '0' && strspn(digits, "0") < length)
+        return fail(x, "a number with leading zeros");
+    token.number = strtoll(digits, NULL, 10);
+    return errno == 0 ? add(x, token) : fail(x, "a number that is too large");
 }
 
 static int lex_operator(lexer *x, char *brackets, int *depth)
@@ -255,7 +303,7 @@ static int lex_tag(lexer *x, bool print)
         if (c == '\'' || c == '"') {
             VLMP_TRY(lex_string(x));
         } else if (c >= '0' && c <= '9') {
-            VLMP_TRY(lex_integer(x));
+            VLMP_TRY(lex_number(x));
         } else if (is_name(c, true)) {
             size_t start = x->at;
             while (x->at < x->length && is_name(x->text[x->at], false))
@@ -279,13 +327,52 @@ static int lex_comment(lexer *x)
     return VLMP_OK;
 }
 
-static int check_raw(lexer *x)
+/* The byte behind `word` if the tag at x->at is that word alone up to its closing sign; else 0. */
+static size_t behind_word(const lexer *x, size_t at, const char *word)
 {
-    size_t at = after_space(x, x->at);
-    if (x->length - at >= 3 && memcmp(x->text + at, "raw", 3) == 0 &&
-        (x->length - at == 3 || !is_name(x->text[at + 3], false)))
-        return fail(x, "the tag 'raw', which is not supported,");
-    return VLMP_OK;
+    size_t length = strlen(word);
+    at = after_space(x, at);
+    if (x->length - at < length || memcmp(x->text + at, word, length) != 0) return 0;
+    return after_space(x, at + length);
+}
+
+static bool text_at(const lexer *x, size_t at, const char *text)
+{
+    size_t length = strlen(text);
+    return at <= x->length && x->length - at >= length && memcmp(x->text + at, text, length) == 0;
+}
+
+/* The text of a raw block, x->at behind "raw" and before the tag's end; the whole block is left. */
+static int lex_raw(lexer *x, size_t tag_end)
+{
+    bool strip = x->text[tag_end] == '-';
+    advance(x, tag_end);
+    end_tag(x, strip ? 3 : 2, strip, false);
+    size_t start = x->at;
+    for (size_t tag = start; tag + 1 < x->length; tag++) {
+        if (!text_at(x, tag, "{%")) continue;
+        char sign = tag + 2 < x->length ? x->text[tag + 2] : ' ';
+        size_t end = behind_word(x, tag + 2 + (sign == '-' || sign == '+'), "endraw");
+        char close = end > 0 && end < x->length ? x->text[end] : ' ';
+        bool closed = end > 0 && text_at(x, end + (close == '-' || close == '+'), "%}");
+        if (!closed) continue;
+        size_t stop = data_end(x, start, tag, false, sign);
+        if (stop > start)
+            VLMP_TRY(
+                add(x, (jinja_token){.kind = TOKEN_DATA, .text = {x->text + start, stop - start}}));
+        advance(x, end);
+        end_tag(x, close == '-' || close == '+' ? 3 : 2, close == '-', close != '+');
+        return VLMP_OK;
+    }
+    return fail(x, "a raw block without an end");
+}
+
+/* A block's tag, or a whole raw block; x->at is behind the opening sign. */
+static int lex_block(lexer *x)
+{
+    size_t end = behind_word(x, x->at, "raw");
+    if (end > 0 && (text_at(x, end, "%}") || text_at(x, end, "-%}"))) return lex_raw(x, end);
+    return lex_tag(x, false);
 }
 
 static int lex_all(lexer *x)
@@ -305,8 +392,7 @@ static int lex_all(lexer *x)
                 add(x, (jinja_token){.kind = TOKEN_DATA, .text = {x->text + start, end - start}}));
         if (!found) break;
         advance(x, tag + 2 + (sign == '-' || sign == '+'));
-        if (kind == '%') VLMP_TRY(check_raw(x));
-        VLMP_TRY(kind == '#' ? lex_comment(x) : lex_tag(x, kind == '{'));
+        VLMP_TRY(kind == '#' ? lex_comment(x) : kind == '%' ? lex_block(x) : lex_tag(x, true));
     }
     return add(x, (jinja_token){.kind = TOKEN_END});
 }

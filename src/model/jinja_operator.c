@@ -2,6 +2,8 @@
 
 #include "src/model/jinja.h"
 
+#define MAX_ORDER_DEPTH 32
+
 static int unsupported(jinja_context *c, const jinja_node *node, int op, const jinja_value *a,
                        const jinja_value *b)
 {
@@ -19,63 +21,63 @@ static int unsupported(jinja_context *c, const jinja_node *node, int op, const j
                       name, jinja_kind_name(a), jinja_kind_name(b));
 }
 
-static int64_t number_of(const jinja_value *value)
-{
-    return value->kind == VALUE_BOOL ? value->truth : value->number;
-}
-
-static bool is_number(const jinja_value *value)
-{
-    return value->kind == VALUE_INTEGER || value->kind == VALUE_BOOL;
-}
-
-/* Python's division rounds down, and its remainder has the divisor's sign. */
-static int divide(jinja_context *c, const jinja_node *node, int64_t a, int64_t b, bool remainder,
-                  int64_t *out)
-{
-    if (b == 0 || (a == INT64_MIN && b == -1)) return jinja_fail(c, node, "a division by zero");
-    int64_t quotient = a / b, rest = a % b;
-    if (rest != 0 && (rest < 0) != (b < 0)) {
-        quotient--;
-        rest += b;
-    }
-    *out = remainder ? rest : quotient;
-    return VLMP_OK;
-}
-
-static int arithmetic(jinja_context *c, const jinja_node *node, int op, int64_t a, int64_t b,
-                      int64_t *out)
-{
-    bool overflow = false;
-    switch (op) {
-    case '+':
-        overflow = __builtin_add_overflow(a, b, out);
-        break;
-    case '-':
-        overflow = __builtin_sub_overflow(a, b, out);
-        break;
-    case '*':
-        overflow = __builtin_mul_overflow(a, b, out);
-        break;
-    case '%':
-        return divide(c, node, a, b, true, out);
-    case OPERATOR2('/', '/'):
-        return divide(c, node, a, b, false, out);
-    default:
-        return jinja_fail(c, node, "the operator / (it gives a fraction) is not supported");
-    }
-    return overflow ? jinja_fail(c, node, "a number that is too large") : VLMP_OK;
-}
-
 static int add_lists(jinja_context *c, const jinja_node *node, const jinja_list *a,
                      const jinja_list *b, jinja_value *out)
 {
     jinja_list *list;
     VLMP_TRY(jinja_list_new(c, node, a->count + b->count, &list));
+    list->form = a->form;
     if (a->count > 0) memcpy(list->items, a->items, a->count * sizeof *a->items);
     if (b->count > 0) memcpy(list->items + a->count, b->items, b->count * sizeof *b->items);
     *out = (jinja_value){.kind = VALUE_LIST, .list = list};
     return VLMP_OK;
+}
+
+/* text * count, list * count */
+static int repeat(jinja_context *c, const jinja_node *node, const jinja_value *a, int64_t count,
+                  jinja_value *out)
+{
+    bool text = a->kind == VALUE_STRING;
+    size_t one = text ? a->text.length : a->list->count, total;
+    if (count < 0) count = 0;
+    if (!vlmp_mul_size(one, (size_t)count, &total))
+        return jinja_fail(c, node, "a text or list that is too long");
+    if (text) {
+        char *bytes = jinja_allocate(c, node, total + 1, 1);
+        if (bytes == NULL) return c->err->code;
+        for (size_t at = 0; at < total; at += one)
+            memcpy(bytes + at, a->text.text, one);
+        *out = jinja_string(bytes, total);
+        return VLMP_OK;
+    }
+    jinja_form form = a->list->form;
+    const jinja_list *list = a->list;
+    VLMP_TRY(jinja_new_list(c, node, total, form, out));
+    for (size_t at = 0; at < total; at += one)
+        memcpy(out->list->items + at, list->items, one * sizeof *list->items);
+    return VLMP_OK;
+}
+
+static bool is_repeated(const jinja_value *value)
+{
+    return value->kind == VALUE_STRING ||
+           (value->kind == VALUE_LIST && value->list->form <= FORM_TUPLE);
+}
+
+static bool is_count(const jinja_value *value)
+{
+    return value->kind == VALUE_INTEGER || value->kind == VALUE_BOOL;
+}
+
+/* text % values: a tuple's values, a dictionary's, or the one. */
+static int percent(jinja_context *c, const jinja_node *node, const jinja_value *a,
+                   const jinja_value *b, jinja_value *out)
+{
+    jinja_value one = *b;
+    jinja_list single = {&one, 1, FORM_TUPLE, false};
+    bool tuple = b->kind == VALUE_LIST && b->list->form == FORM_TUPLE;
+    return jinja_percent(c, node, a->text, tuple ? b->list : &single,
+                         b->kind == VALUE_DICT ? b->dict : NULL, out);
 }
 
 int jinja_binary(jinja_context *c, const jinja_node *node, int op, const jinja_value *a,
@@ -87,16 +89,17 @@ int jinja_binary(jinja_context *c, const jinja_node *node, int op, const jinja_v
         VLMP_TRY(jinja_to_text(c, node, b, &right));
         return jinja_concatenate(c, node, left, right, out);
     }
-    if (is_number(a) && is_number(b)) {
-        int64_t result = 0;
-        VLMP_TRY(arithmetic(c, node, op, number_of(a), number_of(b), &result));
-        *out = (jinja_value){.kind = VALUE_INTEGER, .number = result};
-        return VLMP_OK;
-    }
+    if (jinja_is_number(a) && jinja_is_number(b)) return jinja_arithmetic(c, node, op, a, b, out);
     if (op == '+' && a->kind == VALUE_STRING && b->kind == VALUE_STRING)
         return jinja_concatenate(c, node, a->text, b->text, out);
-    if (op == '+' && a->kind == VALUE_LIST && b->kind == VALUE_LIST)
+    if (op == '+' && a->kind == VALUE_LIST && b->kind == VALUE_LIST &&
+        a->list->form == b->list->form && is_repeated(a))
         return add_lists(c, node, a->list, b->list, out);
+    if (op == '*' && is_repeated(a) && is_count(b))
+        return repeat(c, node, a, jinja_integer_of(b), out);
+    if (op == '*' && is_repeated(b) && is_count(a))
+        return repeat(c, node, b, jinja_integer_of(a), out);
+    if (op == '%' && a->kind == VALUE_STRING) return percent(c, node, a, b, out);
     return unsupported(c, node, op, a, b);
 }
 
@@ -112,24 +115,52 @@ static int contains(jinja_context *c, const jinja_node *node, const jinja_value 
         return VLMP_OK;
     }
     jinja_list *list;
+    size_t i = 0;
+    if (b->kind == VALUE_DICT && (a->kind == VALUE_LIST || a->kind == VALUE_DICT))
+        return jinja_fail(c, node, "a %s is looked for in a dictionary", jinja_kind_name(a));
     VLMP_TRY(jinja_to_list(c, node, b, &list));
-    for (size_t i = 0; i < list->count && !*out; i++)
+    for (; i < list->count && !*out; i++)
         VLMP_TRY(jinja_equal(c, node, a, &list->items[i], out));
+    if (b->kind == VALUE_LIST && b->list->form == FORM_ITERATOR) { /* read up to the hit */
+        b->list->items += i;
+        b->list->count = list->count - i;
+    }
     return VLMP_OK;
 }
 
+/* The sign of a's place to b's, for < and sorting. */
 static int order(jinja_context *c, const jinja_node *node, int op, const jinja_value *a,
-                 const jinja_value *b, int *out)
+                 const jinja_value *b, int depth, int *out)
 {
-    if (is_number(a) && is_number(b)) {
-        *out = (number_of(a) > number_of(b)) - (number_of(a) < number_of(b));
+    if (depth > MAX_ORDER_DEPTH || ++c->steps > 10000000)
+        return jinja_fail(c, node, "a comparison of values nested too deeply");
+    if (jinja_is_number(a) && jinja_is_number(b)) {
+        *out = jinja_compare_numbers(a, b);
         return VLMP_OK;
     }
-    if (a->kind != VALUE_STRING || b->kind != VALUE_STRING) return unsupported(c, node, op, a, b);
-    size_t shorter = a->text.length < b->text.length ? a->text.length : b->text.length;
-    *out = shorter == 0 ? 0 : memcmp(a->text.text, b->text.text, shorter);
-    if (*out == 0) *out = (a->text.length > b->text.length) - (a->text.length < b->text.length);
+    if (a->kind == VALUE_STRING && b->kind == VALUE_STRING) {
+        size_t shorter = a->text.length < b->text.length ? a->text.length : b->text.length;
+        *out = shorter == 0 ? 0 : memcmp(a->text.text, b->text.text, shorter);
+        if (*out == 0) *out = (a->text.length > b->text.length) - (a->text.length < b->text.length);
+        return VLMP_OK;
+    }
+    if (a->kind != VALUE_LIST || b->kind != VALUE_LIST || a->list->form != b->list->form ||
+        a->list->form > FORM_TUPLE)
+        return unsupported(c, node, op, a, b);
+    const jinja_list *left = a->list, *right = b->list;
+    *out = (left->count > right->count) - (left->count < right->count);
+    for (size_t i = 0; i < left->count && i < right->count; i++) {
+        bool same;
+        VLMP_TRY(jinja_equal(c, node, &left->items[i], &right->items[i], &same));
+        if (!same) return order(c, node, op, &left->items[i], &right->items[i], depth + 1, out);
+    }
     return VLMP_OK;
+}
+
+int jinja_order(jinja_context *c, const jinja_node *node, const jinja_value *a,
+                const jinja_value *b, int *out)
+{
+    return order(c, node, '<', a, b, 0, out);
 }
 
 int jinja_compare(jinja_context *c, const jinja_node *node, int op, const jinja_value *a,
@@ -152,7 +183,7 @@ int jinja_compare(jinja_context *c, const jinja_node *node, int op, const jinja_
     default:
         break;
     }
-    VLMP_TRY(order(c, node, op, a, b, &sign));
+    VLMP_TRY(order(c, node, op, a, b, 0, &sign));
     *out = op == '<'                   ? sign < 0
            : op == '>'                 ? sign > 0
            : op == OPERATOR2('<', '=') ? sign <= 0

@@ -92,7 +92,7 @@ static int parse_if(jinja_parser *p, jinja_node **out)
         VLMP_TRY(new_node(p, NODE_BRANCH, &branch));
         *last = branch;
         last = &branch->next;
-        VLMP_TRY(jinja_parse_tuple(p, true, &branch->a));
+        VLMP_TRY(jinja_parse_tuple(p, false, &branch->a));
         VLMP_TRY(end_block(p));
         VLMP_TRY(parse_body(p, ends, &branch->first));
         if (jinja_skip_name(p, "elif")) continue;
@@ -167,50 +167,153 @@ static int parse_for(jinja_parser *p, jinja_node **out)
     return end_block(p);
 }
 
-static int parse_set(jinja_parser *p, jinja_node **out)
+/* Statements up to the tag `end`, which is taken; break and continue do not leave them. */
+static int parse_apart(jinja_parser *p, const char *end, jinja_node **first)
 {
-    static const char *const end[] = {"endset", NULL};
-    jinja_node *target;
-    VLMP_TRY(new_node(p, NODE_SET, out));
-    VLMP_TRY(parse_targets(p, true, &target));
-    (*out)->a = target;
-    if (jinja_skip_operator(p, '=')) {
-        VLMP_TRY(jinja_parse_tuple(p, true, &(*out)->b));
-        return end_block(p);
-    }
-    if (target->kind == NODE_LIST || now(p)->kind != TOKEN_BLOCK_END)
-        return jinja_parse_fail(p, "'=' is expected", now(p)->text);
-    (*out)->kind = NODE_SET_BLOCK;
+    const char *const ends[] = {end, NULL};
     VLMP_TRY(end_block(p));
-    int loops = p->loops; /* break does not leave a set block */
+    int loops = p->loops;
     p->loops = 0;
-    VLMP_TRY(parse_body(p, end, &(*out)->first));
+    VLMP_TRY(parse_body(p, ends, first));
     p->loops = loops;
     p->at++;
     return end_block(p);
 }
 
+/* The statements up to `end` as a value, with the filters that the tag names put around it. filters
+ * 0: none, 1: the first without its sign. */
+static int parse_capture(jinja_parser *p, bool filters, const char *end, jinja_node **out)
+{
+    jinja_node *capture;
+    VLMP_TRY(new_node(p, NODE_CAPTURE, &capture));
+    *out = capture;
+    if (filters) VLMP_TRY(jinja_parse_filter(p, out));
+    while (jinja_skip_operator(p, '|'))
+        VLMP_TRY(jinja_parse_filter(p, out));
+    return parse_apart(p, end, &capture->first);
+}
+
+static int parse_set(jinja_parser *p, jinja_node **out)
+{
+    VLMP_TRY(new_node(p, NODE_SET, out));
+    VLMP_TRY(parse_targets(p, true, &(*out)->a));
+    if (jinja_skip_operator(p, '=')) {
+        VLMP_TRY(jinja_parse_tuple(p, true, &(*out)->b));
+        return end_block(p);
+    }
+    bool block =
+        now(p)->kind == TOKEN_BLOCK_END || (now(p)->kind == TOKEN_OPERATOR && now(p)->op == '|');
+    if ((*out)->a->kind == NODE_LIST || !block)
+        return jinja_parse_fail(p, "'=' is expected", now(p)->text);
+    return parse_capture(p, false, "endset", &(*out)->b);
+}
+
 static int parse_generation(jinja_parser *p, jinja_node **out)
 {
-    static const char *const end[] = {"endgeneration", NULL};
     VLMP_TRY(new_node(p, NODE_SCOPE, out));
+    return parse_apart(p, "endgeneration", &(*out)->first);
+}
+
+static int parse_filter_block(jinja_parser *p, jinja_node **out)
+{
+    VLMP_TRY(new_node(p, NODE_PRINT, out));
+    return parse_capture(p, true, "endfilter", &(*out)->a);
+}
+
+static int parse_with(jinja_parser *p, jinja_node **out)
+{
+    static const char *const end[] = {"endwith", NULL};
+    VLMP_TRY(new_node(p, NODE_WITH, out));
+    jinja_node **last = &(*out)->a;
+    while (now(p)->kind != TOKEN_BLOCK_END) {
+        if ((*out)->a != NULL) VLMP_TRY(jinja_expect_operator(p, ','));
+        VLMP_TRY(new_node(p, NODE_SET, last));
+        VLMP_TRY(parse_target(p, false, &(*last)->a));
+        VLMP_TRY(jinja_expect_operator(p, '='));
+        VLMP_TRY(jinja_parse_expression(p, &(*last)->b));
+        last = &(*last)->next;
+    }
     VLMP_TRY(end_block(p));
-    int loops = p->loops;
-    p->loops = 0;
     VLMP_TRY(parse_body(p, end, &(*out)->first));
-    p->loops = loops;
     p->at++;
     return end_block(p);
+}
+
+/* (a, b=1): behind the opening bracket. */
+static int parse_parameters(jinja_parser *p, jinja_node **first)
+{
+    jinja_node **last = first;
+    bool defaults = false;
+    while (!jinja_skip_operator(p, ')')) {
+        if (*first != NULL) VLMP_TRY(jinja_expect_operator(p, ','));
+        const jinja_token *name = now(p);
+        if (name->kind != TOKEN_NAME || jinja_text_is(name->text, "caller"))
+            return jinja_parse_fail(p, "a parameter's name is expected", name->text);
+        VLMP_TRY(new_node(p, NODE_PARAMETER, last));
+        (*last)->name = name->text;
+        p->at++;
+        if (jinja_skip_operator(p, '=')) {
+            VLMP_TRY(jinja_parse_expression(p, &(*last)->a));
+            defaults = true;
+        } else if (defaults) {
+            return jinja_parse_fail(p, "a parameter without a default behind one with a default",
+                                    name->text);
+        }
+        last = &(*last)->next;
+    }
+    return VLMP_OK;
+}
+
+/* The body of a macro, and which special names it reads. */
+static int parse_macro_body(jinja_parser *p, const char *end, jinja_node *macro)
+{
+    int special = p->special;
+    p->special = 0;
+    VLMP_TRY(parse_apart(p, end, &macro->first));
+    macro->op = p->special;
+    p->special |= special;
+    return VLMP_OK;
+}
+
+static int parse_macro(jinja_parser *p, jinja_node **out)
+{
+    VLMP_TRY(new_node(p, NODE_MACRO, out));
+    if (now(p)->kind != TOKEN_NAME)
+        return jinja_parse_fail(p, "a macro's name is expected", now(p)->text);
+    (*out)->name = now(p)->text;
+    p->at++;
+    VLMP_TRY(jinja_expect_operator(p, '('));
+    VLMP_TRY(parse_parameters(p, &(*out)->a));
+    return parse_macro_body(p, "endmacro", *out);
+}
+
+static int parse_call_block(jinja_parser *p, jinja_node **out)
+{
+    VLMP_TRY(new_node(p, NODE_CALL_BLOCK, out));
+    VLMP_TRY(new_node(p, NODE_MACRO, &(*out)->b));
+    (*out)->b->name = (jinja_text){"caller", 6};
+    if (jinja_skip_operator(p, '(')) VLMP_TRY(parse_parameters(p, &(*out)->b->a));
+    VLMP_TRY(jinja_parse_expression(p, &(*out)->a));
+    if ((*out)->a->kind != NODE_CALL)
+        return jinja_parse_fail(p, "a call is expected", now(p)->text);
+    return parse_macro_body(p, "endcall", (*out)->b);
 }
 
 static int parse_statement(jinja_parser *p, jinja_node **out)
 {
     const jinja_token *tag = now(p);
     p->at++;
-    if (jinja_text_is(tag->text, "if")) return parse_if(p, out);
-    if (jinja_text_is(tag->text, "for")) return parse_for(p, out);
-    if (jinja_text_is(tag->text, "set")) return parse_set(p, out);
-    if (jinja_text_is(tag->text, "generation")) return parse_generation(p, out);
+    static const struct {
+        const char *name;
+        int (*parse)(jinja_parser *p, jinja_node **out);
+    } statements[] = {
+        {"if", parse_if},           {"for", parse_for},
+        {"set", parse_set},         {"macro", parse_macro},
+        {"call", parse_call_block}, {"filter", parse_filter_block},
+        {"with", parse_with},       {"generation", parse_generation},
+    };
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
+        if (jinja_text_is(tag->text, statements[i].name)) return statements[i].parse(p, out);
     bool leave = jinja_text_is(tag->text, "break");
     if (leave || jinja_text_is(tag->text, "continue")) {
         if (p->loops == 0) return jinja_parse_fail(p, "there is no loop to leave", tag->text);

@@ -1,10 +1,34 @@
 /* Operations on text that filters and methods share. */
-#include <inttypes.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "src/model/jinja.h"
 #include "src/model/unicode_tables.h"
+
+#define MAX_PADDING 100000
+#define MAX_GROWN   ((size_t)16 << 20)
+
+/* Letters that become several in upper case (SpecialCasing of Unicode). */
+static bool is_special_upper(uint32_t c)
+{
+    static const uint16_t ranges[][2] = {
+        {0xdf, 0xdf},     {0x149, 0x149},   {0x1f0, 0x1f0},   {0x390, 0x390},   {0x3b0, 0x3b0},
+        {0x587, 0x587},   {0x1e96, 0x1e9a}, {0x1f50, 0x1f50}, {0x1f52, 0x1f52}, {0x1f54, 0x1f54},
+        {0x1f56, 0x1f56}, {0x1f80, 0x1faf}, {0x1fb2, 0x1fb4}, {0x1fb6, 0x1fb7}, {0x1fbc, 0x1fbc},
+        {0x1fc2, 0x1fc4}, {0x1fc6, 0x1fc7}, {0x1fcc, 0x1fcc}, {0x1fd2, 0x1fd3}, {0x1fd6, 0x1fd7},
+        {0x1fe2, 0x1fe4}, {0x1fe6, 0x1fe7}, {0x1ff2, 0x1ff4}, {0x1ff6, 0x1ff7}, {0x1ffc, 0x1ffc},
+        {0xfb00, 0xfb06}, {0xfb13, 0xfb17}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1]) return true;
+    return false;
+}
+
+static bool is_cased(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL ||
+           category == UTF8PROC_CATEGORY_LT;
+}
 
 int jinja_change_case(jinja_context *c, const jinja_node *node, jinja_text text, char how,
                       jinja_value *out)
@@ -13,17 +37,58 @@ int jinja_change_case(jinja_context *c, const jinja_node *node, jinja_text text,
     char *changed = jinja_allocate(c, node, text.length + 1, 4);
     if (changed == NULL) return c->err->code;
     size_t length = 0;
+    bool starts = true; /* a word, for 't'; the text, for 'c' */
     for (size_t at = 0; at < text.length;) {
-        bool first = at == 0;
-        utf8proc_int32_t character = (utf8proc_int32_t)vlmp_utf8_next(text.text, text.length, &at);
-        if (how == 'c' && first)
-            character = utf8proc_totitle(character);
-        else
-            character = how == 'u' ? utf8proc_toupper(character) : utf8proc_tolower(character);
-        length += vlmp_utf8_put(changed + length, (uint32_t)character);
+        uint32_t character = vlmp_utf8_next(text.text, text.length, &at);
+        utf8proc_int32_t letter = (utf8proc_int32_t)character;
+        bool up = how == 'u' || (how != 'l' && starts);
+        /* Python also looks at the neighbours of a sigma, and lowers U+0130 to two characters. */
+        if (up ? is_special_upper(character) : character == 0x3a3 || character == 0x130)
+            return jinja_fail(c, node, "a change of case of the letter U+%04X is not supported",
+                              (unsigned)character);
+        letter = !up          ? utf8proc_tolower(letter)
+                 : how == 'u' ? utf8proc_toupper(letter)
+                              : utf8proc_totitle(letter);
+        starts = how == 't' && !is_cased(character);
+        length += vlmp_utf8_put(changed + length, (uint32_t)letter);
     }
     *out = jinja_string(changed, length);
     return VLMP_OK;
+}
+
+bool jinja_is_case(jinja_text text, bool upper)
+{
+    bool found = false;
+    for (size_t at = 0; at < text.length;) {
+        uint32_t c = vlmp_utf8_next(text.text, text.length, &at);
+        utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+        if (!is_cased(c)) continue;
+        if (category != (upper ? UTF8PROC_CATEGORY_LU : UTF8PROC_CATEGORY_LL)) return false;
+        found = true;
+    }
+    return found;
+}
+
+size_t jinja_characters(jinja_text text)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < text.length; count++)
+        vlmp_utf8_next(text.text, text.length, &at);
+    return count;
+}
+
+int jinja_pad(jinja_context *c, const jinja_node *node, jinja_text text, size_t left, size_t right,
+              jinja_text fill, jinja_value *out)
+{
+    vlmp_buffer padded = {0};
+    if (left > MAX_PADDING || right > MAX_PADDING)
+        return jinja_fail(c, node, "a width above %d", MAX_PADDING);
+    for (size_t i = 0; i < left; i++)
+        vlmp_buffer_append(&padded, fill.text, fill.length);
+    vlmp_buffer_append(&padded, text.text, text.length);
+    for (size_t i = 0; i < right; i++)
+        vlmp_buffer_append(&padded, fill.text, fill.length);
+    return jinja_from_buffer(c, node, &padded, VLMP_OK, out);
 }
 
 static bool is_stripped(jinja_text character, const jinja_text *characters)
@@ -57,105 +122,32 @@ jinja_text jinja_strip(jinja_text text, const jinja_text *characters, bool left,
     return text;
 }
 
-static int from_buffer(jinja_context *c, const jinja_node *node, vlmp_buffer *buffer, int status,
-                       jinja_value *out)
-{
-    if (status == VLMP_OK && buffer->failed)
-        status = vlmp_fail_memory(c->err, "rendering a chat template");
-    if (status == VLMP_OK)
-        status = jinja_concatenate(c, node, (jinja_text){buffer->data, buffer->length},
-                                   (jinja_text){NULL, 0}, out);
-    vlmp_buffer_free(buffer);
-    return status;
-}
-
 int jinja_replace(jinja_context *c, const jinja_node *node, jinja_text text, jinja_text from,
-                  jinja_text to, jinja_value *out)
+                  jinja_text to, int64_t most, jinja_value *out)
 {
-    if (from.length == 0) return jinja_fail(c, node, "replacing the empty string is not supported");
     vlmp_buffer changed = {0};
     int status = VLMP_OK;
-    while (status == VLMP_OK) {
-        const char *hit =
-            text.length == 0 ? NULL : memmem(text.text, text.length, from.text, from.length);
-        size_t before = hit == NULL ? text.length : (size_t)(hit - text.text);
-        vlmp_buffer_append(&changed, text.text, before);
+    size_t at = 0;
+    for (; status == VLMP_OK && most != 0; most -= most > 0) {
+        jinja_text rest = {text.text + at, text.length - at};
+        const char *hit = from.length == 0 ? rest.text
+                          : rest.length == 0
+                              ? NULL
+                              : memmem(rest.text, rest.length, from.text, from.length);
         if (hit == NULL) break;
+        vlmp_buffer_append(&changed, rest.text, (size_t)(hit - rest.text));
         vlmp_buffer_append(&changed, to.text, to.length);
-        text.text += before + from.length;
-        text.length -= before + from.length;
-        if (changed.length > (size_t)16 << 20)
+        at += (size_t)(hit - rest.text) + from.length;
+        if (changed.length > MAX_GROWN || changed.failed)
             status = jinja_fail(c, node, "a text grows too long");
+        if (from.length > 0) continue;
+        if (at == text.length)
+            break; /* an empty text stands before each character and at the end */
+        size_t next = at;
+        vlmp_utf8_next(text.text, text.length, &next);
+        vlmp_buffer_append(&changed, text.text + at, next - at);
+        at = next;
     }
-    return from_buffer(c, node, &changed, status, out);
-}
-
-#define MAX_JSON_DEPTH 32
-
-static void quote(vlmp_buffer *out, jinja_text text)
-{
-    static const char escapes[] = "\"\"\\\\\nn\rr\tt\bb\ff";
-    vlmp_buffer_text(out, "\"");
-    for (size_t i = 0; i < text.length; i++) {
-        char character = text.text[i];
-        const char *escape = character == '\0' ? NULL : escapes;
-        while (escape != NULL && *escape != '\0' && *escape != character)
-            escape += 2;
-        if (escape != NULL && *escape != '\0')
-            vlmp_buffer_printf(out, "\\%c", escape[1]);
-        else if ((unsigned char)character < 0x20)
-            vlmp_buffer_printf(out, "\\u%04x", character);
-        else
-            vlmp_buffer_append(out, &character, 1);
-    }
-    vlmp_buffer_text(out, "\"");
-}
-
-static int put_json(jinja_context *c, const jinja_node *node, const jinja_value *value, int depth,
-                    vlmp_buffer *out)
-{
-    if (depth > MAX_JSON_DEPTH || ++c->steps > 10000000)
-        return jinja_fail(c, node, "tojson of a value nested too deeply");
-    switch (value->kind) {
-    case VALUE_NONE:
-        vlmp_buffer_text(out, "null");
-        return VLMP_OK;
-    case VALUE_BOOL:
-        vlmp_buffer_text(out, value->truth ? "true" : "false");
-        return VLMP_OK;
-    case VALUE_INTEGER:
-        vlmp_buffer_printf(out, "%" PRId64, value->number);
-        return VLMP_OK;
-    case VALUE_STRING:
-        quote(out, value->text);
-        return VLMP_OK;
-    case VALUE_LIST:
-        vlmp_buffer_text(out, "[");
-        for (size_t i = 0; i < value->list->count; i++) {
-            if (i > 0) vlmp_buffer_text(out, ", ");
-            VLMP_TRY(put_json(c, node, &value->list->items[i], depth + 1, out));
-        }
-        vlmp_buffer_text(out, "]");
-        return VLMP_OK;
-    case VALUE_DICT:
-        vlmp_buffer_text(out, "{");
-        for (size_t i = 0; i < value->dict->count; i++) {
-            if (i > 0) vlmp_buffer_text(out, ", ");
-            quote(out, value->dict->keys[i]);
-            vlmp_buffer_text(out, ": ");
-            VLMP_TRY(put_json(c, node, &value->dict->values[i], depth + 1, out));
-        }
-        vlmp_buffer_text(out, "}");
-        return VLMP_OK;
-    default:
-        return jinja_fail(c, node, "tojson of a %s", jinja_kind_name(value));
-    }
-}
-
-int jinja_to_json(jinja_context *c, const jinja_node *node, const jinja_value *value,
-                  jinja_value *out)
-{
-    vlmp_buffer text = {0};
-    int status = put_json(c, node, value, 0, &text);
-    return from_buffer(c, node, &text, status, out);
+    vlmp_buffer_append(&changed, text.text + at, text.length - at);
+    return jinja_from_buffer(c, node, &changed, status, out);
 }

@@ -34,10 +34,11 @@ bool jinja_is_space(uint32_t c)
 
 const char *jinja_kind_name(const jinja_value *value)
 {
-    static const char *const names[] = {
-        "undefined value", "None",      "boolean", "number",  "string", "list",
-        "dictionary",      "namespace", "loop",    "function"};
-    return names[value->kind];
+    static const char *const names[] = {"undefined value", "None",   "boolean",  "number",
+                                        "number",          "string", "list",     "dictionary",
+                                        "namespace",       "loop",   "function", "macro"};
+    static const char *const forms[] = {"list", "tuple", "range", "view", "iterator"};
+    return value->kind == VALUE_LIST ? forms[value->list->form] : names[value->kind];
 }
 
 bool jinja_is_true(const jinja_value *value)
@@ -50,15 +51,18 @@ bool jinja_is_true(const jinja_value *value)
         return value->truth;
     case VALUE_INTEGER:
         return value->number != 0;
+    case VALUE_FLOAT:
+        return value->real != 0;
     case VALUE_STRING:
         return value->text.length > 0;
     case VALUE_LIST:
-        return value->list->count > 0;
+        return value->list->count > 0 || value->list->form == FORM_ITERATOR;
     case VALUE_DICT:
         return value->dict->count > 0;
     case VALUE_NAMESPACE:
     case VALUE_LOOP:
     case VALUE_FUNCTION:
+    case VALUE_MACRO:
         return true;
     }
     return true;
@@ -103,6 +107,10 @@ static int equal(jinja_context *c, const jinja_node *node, const jinja_value *a,
 static int equal_lists(jinja_context *c, const jinja_node *node, const jinja_list *a,
                        const jinja_list *b, int depth, bool *out)
 {
+    if (a->form == FORM_VIEW || b->form == FORM_VIEW)
+        return jinja_fail(c, node, "a comparison of a dictionary's view is not supported");
+    *out = a == b;
+    if (*out || a->form == FORM_ITERATOR || a->form != b->form) return VLMP_OK;
     *out = a->count == b->count;
     for (size_t i = 0; *out && i < a->count; i++)
         VLMP_TRY(equal(c, node, &a->items[i], &b->items[i], depth + 1, out));
@@ -121,24 +129,14 @@ static int equal_dicts(jinja_context *c, const jinja_node *node, const jinja_dic
     return VLMP_OK;
 }
 
-static bool is_number(const jinja_value *value)
-{
-    return value->kind == VALUE_INTEGER || value->kind == VALUE_BOOL;
-}
-
-static int64_t number_of(const jinja_value *value)
-{
-    return value->kind == VALUE_BOOL ? value->truth : value->number;
-}
-
 static int equal(jinja_context *c, const jinja_node *node, const jinja_value *a,
                  const jinja_value *b, int depth, bool *out)
 {
     if (depth > MAX_COMPARE_DEPTH || ++c->steps > 10000000)
         return jinja_fail(c, node, "a comparison of values nested too deeply");
     *out = false;
-    if (is_number(a) && is_number(b)) {
-        *out = number_of(a) == number_of(b);
+    if (jinja_is_number(a) && jinja_is_number(b)) {
+        *out = jinja_compare_numbers(a, b) == 0;
         return VLMP_OK;
     }
     if (a->kind != b->kind) return VLMP_OK;
@@ -155,6 +153,9 @@ static int equal(jinja_context *c, const jinja_node *node, const jinja_value *a,
         return VLMP_OK;
     case VALUE_LOOP:
         *out = a->loop == b->loop;
+        return VLMP_OK;
+    case VALUE_MACRO:
+        *out = a->macro == b->macro;
         return VLMP_OK;
     case VALUE_FUNCTION:
         *out = jinja_same_text(a->text, b->text);
@@ -194,6 +195,8 @@ int jinja_to_text(jinja_context *c, const jinja_node *node, const jinja_value *v
         *out = (jinja_text){digits, (size_t)snprintf(digits, 24, "%" PRId64, value->number)};
         return VLMP_OK;
     }
+    case VALUE_FLOAT:
+        return jinja_float_text(c, node, value->real, out);
     default:
         return jinja_fail(c, node,
                           "a %s is used as text, which is not supported (a template for messages "
@@ -239,12 +242,44 @@ static int characters(jinja_context *c, const jinja_node *node, jinja_text text,
     return VLMP_OK;
 }
 
+bool jinja_is_indexed(const jinja_value *value)
+{
+    return value->kind == VALUE_STRING ||
+           (value->kind == VALUE_LIST && value->list->form <= FORM_RANGE);
+}
+
+int jinja_new_list(jinja_context *c, const jinja_node *node, size_t count, jinja_form form,
+                   jinja_value *out)
+{
+    jinja_list *list;
+    VLMP_TRY(jinja_list_new(c, node, count, &list));
+    list->form = form;
+    *out = (jinja_value){.kind = VALUE_LIST, .list = list};
+    return VLMP_OK;
+}
+
+int jinja_from_buffer(jinja_context *c, const jinja_node *node, vlmp_buffer *buffer, int status,
+                      jinja_value *out)
+{
+    if (status == VLMP_OK && buffer->failed)
+        status = vlmp_fail_memory(c->err, "rendering a chat template");
+    if (status == VLMP_OK)
+        status = jinja_concatenate(c, node, (jinja_text){buffer->data, buffer->length},
+                                   (jinja_text){NULL, 0}, out);
+    vlmp_buffer_free(buffer);
+    return status;
+}
+
 int jinja_to_list(jinja_context *c, const jinja_node *node, const jinja_value *value,
                   jinja_list **out)
 {
     switch (value->kind) {
     case VALUE_LIST:
         *out = value->list;
+        if (value->list->form != FORM_ITERATOR) return VLMP_OK;
+        VLMP_TRY(jinja_list_new(c, node, 0, out));
+        **out = (jinja_list){.items = value->list->items, .count = value->list->count};
+        value->list->count = 0; /* read once */
         return VLMP_OK;
     case VALUE_STRING:
         return characters(c, node, value->text, out);

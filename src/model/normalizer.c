@@ -102,12 +102,14 @@ static int prepend(vlmp_buffer *text, vlmp_piece content, vlmp_error *err)
     return VLMP_OK;
 }
 
-static int replace(vlmp_buffer *text, vlmp_piece pattern, vlmp_piece content, vlmp_error *err)
+/* Stops when the text has more than limit bytes; the caller looks. */
+static int replace(vlmp_buffer *text, vlmp_piece pattern, vlmp_piece content, size_t limit,
+                   vlmp_error *err)
 {
     if (text->length == 0) return VLMP_OK;
     vlmp_buffer out = {0};
     const char *at = text->data, *end = text->data + text->length;
-    for (;;) {
+    while (out.length <= limit) {
         const char *hit = memmem(at, (size_t)(end - at), pattern.text, pattern.length);
         vlmp_buffer_append(&out, at, (size_t)((hit == NULL ? end : hit) - at));
         if (hit == NULL) break;
@@ -122,6 +124,7 @@ static int replace(vlmp_buffer *text, vlmp_piece pattern, vlmp_piece content, vl
 int vlmp_normalize(const vlmp_tokenizer *t, const char *text, size_t length, vlmp_buffer *out,
                    vlmp_error *err)
 {
+    size_t limit = vlmp_grown_limit(length);
     out->length = 0;
     vlmp_buffer_append(out, text, length);
     if (out->failed) return out_of_memory(err);
@@ -135,9 +138,10 @@ int vlmp_normalize(const vlmp_tokenizer *t, const char *text, size_t length, vlm
             VLMP_TRY(prepend(out, n->content, err));
             break;
         case NORMALIZE_REPLACE:
-            VLMP_TRY(replace(out, n->pattern, n->content, err));
+            VLMP_TRY(replace(out, n->pattern, n->content, limit, err));
             break;
         }
+        if (out->length > limit) return vlmp_text_grows(t, "normalizer", i, err);
     }
     return VLMP_OK;
 }

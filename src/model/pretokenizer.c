@@ -12,6 +12,13 @@ static int out_of_memory(vlmp_cutter *c)
     return vlmp_fail_memory(c->err, "tokenizing");
 }
 
+static int check_growth(vlmp_cutter *c, int stage, const vlmp_buffer *word)
+{
+    if (word->failed) return out_of_memory(c);
+    return word->length <= c->limit ? VLMP_OK
+                                    : vlmp_text_grows(c->tokenizer, "pre-tokenizer", stage, c->err);
+}
+
 /* Words are the stretches between cuts, as the behaviour puts the delimiters. A delimiter is given
  * with its end; word_start is where the pending word began. */
 typedef struct {
@@ -123,7 +130,7 @@ static int cut_metaspace(vlmp_cutter *c, int stage, const char *text, size_t len
         if (space != NULL) vlmp_buffer_append(out, mark.text, mark.length);
         at = end + 1;
     }
-    if (out->failed) return out_of_memory(c);
+    VLMP_TRY(check_growth(c, stage, out));
     if (!s->split) return pass_on(c, stage + 1, out->data, out->length, at_start);
     return cut_by_string(c, stage, out->data, out->length, at_start, mark,
                          BEHAVIOR_MERGED_WITH_NEXT, false);
@@ -138,7 +145,7 @@ static int pass_on_bytes(vlmp_cutter *c, int stage, const char *text, size_t len
         size_t bytes = vlmp_utf8_put(letter, vlmp_byte_letter((unsigned char)text[i]));
         vlmp_buffer_append(out, letter, bytes);
     }
-    if (out->failed) return out_of_memory(c);
+    VLMP_TRY(check_growth(c, stage, out));
     return pass_on(c, stage + 1, out->data, out->length, at_start);
 }
 
@@ -150,7 +157,7 @@ static int cut_byte_level(vlmp_cutter *c, int stage, const char *text, size_t le
         out->length = 0;
         vlmp_buffer_append(out, " ", 1);
         vlmp_buffer_append(out, text, length);
-        if (out->failed) return out_of_memory(c);
+        VLMP_TRY(check_growth(c, stage, out));
         text = out->data;
         length = out->length;
     }
@@ -165,6 +172,8 @@ static int cut_byte_level(vlmp_cutter *c, int stage, const char *text, size_t le
 static int pass_on(vlmp_cutter *c, int stage, const char *text, size_t length, bool at_start)
 {
     if (length == 0) return VLMP_OK;
+    if (stage == c->tokenizer->splitter_count && (c->spent += length) > c->limit)
+        return vlmp_text_grows(c->tokenizer, "pre-tokenizer", stage - 1, c->err);
     if (stage == c->tokenizer->splitter_count)
         return vlmp_bpe_encode(c->tokenizer, c->bpe, text, length, c->ids, c->err);
     const vlmp_splitter *s = &c->tokenizer->splitters[stage];

@@ -27,7 +27,8 @@ static int render(const vlmp_prompter *p, const vlmp_prompt_request *r, size_t t
                       .message_count = turns + (answer != NULL),
                       .add_generation_prompt = generation_prompt,
                       .variables = variables,
-                      .variable_count = count};
+                      .variable_count = count,
+                      .date = p->date};
     int status = vlmp_chat_template_render(p->chat, &chat, out, err);
     free(messages);
     return status;
@@ -58,6 +59,33 @@ static void trim_end(vlmp_buffer *text)
     }
 }
 
+static bool is_blank(const char *text, size_t length)
+{
+    vlmp_buffer copy = {.data = (char *)(uintptr_t)text, .length = length};
+    trim_end(&copy);
+    return copy.length == 0;
+}
+
+/* Whether text stands behind the answer: in text[from … end − 1], which holds the answer as the
+ * template shows it. Where the template changes the answer it is not found, and nothing is known.
+ */
+static bool has_tail(const vlmp_buffer *text, size_t from, size_t end, const char *answer)
+{
+    vlmp_buffer trimmed = {.data = (char *)(uintptr_t)answer, .length = strlen(answer)};
+    trim_end(&trimmed);
+    while (trimmed.length > 0 && strchr(" \n\t\r", trimmed.data[0]) != NULL) {
+        trimmed.data++;
+        trimmed.length--;
+    }
+    for (size_t at = end; at >= from + trimmed.length; at--) {
+        size_t start = at - trimmed.length;
+        if (trimmed.length == 0 || memcmp(text->data + start, trimmed.data, trimmed.length) == 0)
+            return !is_blank(text->data + at, end - at);
+        if (at == 0) break;
+    }
+    return false;
+}
+
 /* The whole text from the prompt's, which is given. */
 static int make_text(const vlmp_prompter *p, const vlmp_prompt_request *r,
                      const vlmp_buffer *prompt, vlmp_prompt *out, vlmp_buffer *text,
@@ -83,7 +111,10 @@ static int make_text(const vlmp_prompter *p, const vlmp_prompt_request *r,
     } else {
         trim_end(text);
         vlmp_buffer_text(text, eos);
+        end = text->length;
     }
+    if (!text->failed)
+        out->end_differs = has_tail(text, prompt->length, end - eos_length, r->answer);
     return text->failed ? vlmp_fail_memory(err, "a prompt") : VLMP_OK;
 }
 

@@ -15,8 +15,9 @@
 typedef struct {
     const vlmp_chat_template *chat;
     const vlmp_tokenizer *tokenizer;
-    int32_t image_token; /* the placeholder's id, from config.json */
-    const char *where;   /* the model, for messages */
+    int32_t image_token;   /* the placeholder's id, from config.json */
+    const char *where;     /* the model, for messages */
+    const struct tm *date; /* what strftime_now shows; NULL: a template that asks is refused */
 } vlmp_prompter;
 
 typedef struct {
@@ -41,6 +42,9 @@ typedef struct {
                              * before the prompt's own tokens end */
     bool answer_appended;   /* the template does not continue its prompt: the last answer was put
                              * behind the prompt as it is */
+    bool end_differs;       /* text other than white space stands between the last answer and its
+                             * end-of-sequence token, or behind the answer where there is none: it is
+                             * scored, although the model would end where the token is */
 } vlmp_prompt;
 
 /* The rule for scored tokens: the whole text is the template with all turns and the answer; the

@@ -116,7 +116,8 @@ static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
     if (tokens == NULL) return vlmp_fail_memory(err, "prompt");
     for (int i = 0; i < question->image_count; i++)
         tokens[i] = sequence->plans[i].tokens;
-    vlmp_prompter prompter = {.chat = reader->chat,
+    vlmp_prompter prompter = {.date = reader->date,
+                              .chat = reader->chat,
                               .tokenizer = reader->tokenizer,
                               .image_token = reader->model->config.image_token,
                               .where = question->where != NULL ? question->where
@@ -153,6 +154,7 @@ int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *questio
         out->answer_count = (int)prompt.answer_count;
         out->answers = prompt.answers;
         out->border_moved = prompt.border_moved;
+        out->end_differs = prompt.end_differs;
         prompt.ids = NULL;
         prompt.answers = NULL;
     }

@@ -13,6 +13,7 @@ typedef struct {
     vlmp_tokenizer *tokenizer;
     vlmp_chat_template *chat;
     vlmp_preprocess preprocess;
+    const struct tm *date; /* set after opening: what strftime_now shows; NULL: nothing does */
     vlmp_stop_tokens stop; /* the model's, or where it names none, the tokenizer's eos_token */
 } vlmp_reader;
 

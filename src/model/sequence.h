@@ -18,6 +18,8 @@ typedef struct {
     int answer_count;   /* 0: a prompt to be continued */
     vlmp_span *answers; /* [answer_count] rising, end-of-sequence tokens included */
     bool border_moved;  /* a prompt and its answer shared a token, which counts as prompt */
+    bool end_differs; /* text stands between the answer and its end token (vlmp_prompt); not stored
+                       */
     int image_count;
     vlmp_image_plan *plans; /* [image_count] */
     int tiles;              /* of all pictures */

@@ -95,6 +95,15 @@ static int cut_added(encoder *e, const vlmp_trie *trie, const char *text, size_t
     return done < length ? rest(e, text + done, length - done, at_start && done == 0) : VLMP_OK;
 }
 
+int vlmp_text_grows(const vlmp_tokenizer *t, const char *part, int stage, vlmp_error *err)
+{
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s: tokenizer.json: stage %d of the %s makes more than %d times as many bytes of "
+        "a text; no real tokenizer does",
+        t->where, stage + 1, part, VLMP_TEXT_GROWTH);
+}
+
 static int encode_words(encoder *e, const char *text, size_t length, bool at_start)
 {
     return vlmp_cut(&e->cutter, text, length, at_start);
@@ -125,7 +134,11 @@ int vlmp_tokenizer_encode(const vlmp_tokenizer *t, const char *text, size_t leng
     if (valid < length)
         return vlmp_fail(err, VLMP_ERR_INPUT, "a text to tokenize: byte %zu: not UTF-8", valid);
     if (add_special) VLMP_TRY(push_all(ids, &t->before, err));
-    encoder e = {.cutter = {.tokenizer = t, .ids = ids, .err = err, .bpe = vlmp_bpe_create()}};
+    encoder e = {.cutter = {.tokenizer = t,
+                            .ids = ids,
+                            .err = err,
+                            .limit = vlmp_grown_limit(length),
+                            .bpe = vlmp_bpe_create()}};
     int status = e.cutter.bpe == NULL ? vlmp_fail_memory(err, "tokenizing")
                                       : cut_added(&e, &t->raw, text, length, true, encode_piece);
     vlmp_bpe_free(e.cutter.bpe);

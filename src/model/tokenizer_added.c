@@ -5,6 +5,8 @@
 #include "src/base/json.h"
 #include "src/model/tokenizer_internal.h"
 
+#define MAX_PATTERN_BYTES ((size_t)16 << 20)
+
 static int read_flags(const vlmp_tokenizer *t, const cJSON *node, vlmp_added *a, vlmp_error *err)
 {
     VLMP_TRY(vlmp_json_bool(node, "single_word", false, &a->single_word, t->where, err));
@@ -20,6 +22,11 @@ static int normalize_pattern(vlmp_tokenizer *t, vlmp_added *a, vlmp_error *err)
     if (!a->normalized || t->normalizer_count == 0) return VLMP_OK;
     vlmp_buffer text = {0};
     int status = vlmp_normalize(t, a->content.text, a->content.length, &text, err);
+    t->pattern_bytes += text.length;
+    if (status == VLMP_OK && t->pattern_bytes > MAX_PATTERN_BYTES)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: the normal forms of the added tokens have more than %zu bytes",
+                           t->where, MAX_PATTERN_BYTES);
     if (status == VLMP_OK) status = vlmp_tokenizer_copy(t, text.data, &a->pattern, err);
     vlmp_buffer_free(&text);
     return status;

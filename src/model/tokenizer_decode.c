@@ -17,6 +17,8 @@ struct vlmp_text_stream {
     size_t tokens_seen[MAX_STAGES];
     uint32_t stripped[MAX_STAGES];
     bool strip_done[MAX_STAGES];
+    size_t limit; /* bytes that a stage may make of one token */
+    int grown_at; /* the stage that made more, from 1; 0: none */
     vlmp_buffer *out;
 };
 
@@ -101,6 +103,9 @@ static int pass_replace(vlmp_text_stream *s, int stage, const char *text, size_t
         vlmp_buffer_append(out, text + at, end - at);
         if (hit != NULL) vlmp_buffer_append(out, d->content.text, d->content.length);
         at = hit == NULL ? length : end + d->pattern.length;
+        if (out->length <= s->limit) continue;
+        s->grown_at = stage + 1;
+        return VLMP_ERR_INPUT;
     }
     return pass(s, stage + 1, out->data, out->length);
 }
@@ -173,8 +178,10 @@ static int pass(vlmp_text_stream *s, int stage, const char *text, size_t length)
     return VLMP_OK;
 }
 
-static int check(const vlmp_text_stream *s, vlmp_error *err)
+/* status: of pass. */
+static int check(const vlmp_text_stream *s, int status, vlmp_error *err)
 {
+    if (status != VLMP_OK) return vlmp_text_grows(s->tokenizer, "decoder", s->grown_at - 1, err);
     bool failed = s->out->failed || s->run.failed || s->tail.failed;
     for (int i = 0; i < MAX_STAGES; i++)
         failed |= s->scratch[i].failed;
@@ -188,18 +195,19 @@ int vlmp_text_stream_push(vlmp_text_stream *s, int32_t id, vlmp_buffer *out, vlm
     s->out = out;
     if (t->decoder_count == 0 && s->started) vlmp_buffer_text(out, " ");
     s->started = true;
-    int status = pass(s, 0, t->tokens[id].text, t->tokens[id].length);
-    return status != VLMP_OK ? status : check(s, err);
+    s->limit = vlmp_grown_limit(t->tokens[id].length);
+    return check(s, pass(s, 0, t->tokens[id].text, t->tokens[id].length), err);
 }
 
 int vlmp_text_stream_finish(vlmp_text_stream *s, vlmp_buffer *out, vlmp_error *err)
 {
+    int status = VLMP_OK;
     s->out = out;
-    for (int i = 0; i < s->tokenizer->decoder_count; i++)
-        if (s->tokenizer->decoders[i].kind == DECODE_BYTE_FALLBACK) VLMP_TRY(flush_run(s, i));
+    for (int i = 0; i < s->tokenizer->decoder_count && status == VLMP_OK; i++)
+        if (s->tokenizer->decoders[i].kind == DECODE_BYTE_FALLBACK) status = flush_run(s, i);
     if (s->tail.length > 0) vlmp_buffer_text(out, "\xef\xbf\xbd");
     s->tail.length = 0;
-    return check(s, err);
+    return check(s, status, err);
 }
 
 int vlmp_text_stream_create(vlmp_text_stream **out, const vlmp_tokenizer *tokenizer,

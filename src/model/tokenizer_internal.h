@@ -7,6 +7,20 @@
 
 #define MAX_STAGES 16 /* of a Sequence, nested ones counted together */
 
+/* The bytes that a pipeline may make of a text: "▁" and letters for bytes make six of one, real
+ * files no more; stages that feed each other could make a text of any length. */
+#define VLMP_TEXT_GROWTH 16
+#define VLMP_TEXT_SPARE  ((size_t)4096)
+
+static inline size_t vlmp_grown_limit(size_t length)
+{
+    return length < SIZE_MAX / VLMP_TEXT_GROWTH / 2 ? length * VLMP_TEXT_GROWTH + VLMP_TEXT_SPARE
+                                                    : SIZE_MAX;
+}
+
+/* VLMP_ERR_INPUT: stage `stage` (from 0) of part ("normalizer" …) makes too much of a text. */
+int vlmp_text_grows(const vlmp_tokenizer *t, const char *part, int stage, vlmp_error *err);
+
 typedef struct {
     const char *text;
     uint32_t length;
@@ -132,6 +146,7 @@ struct vlmp_tokenizer {
 
     vlmp_added *added;
     size_t added_count;
+    size_t pattern_bytes;     /* of normal forms */
     vlmp_piece_map added_map; /* content → index into added */
     vlmp_trie raw, normalized;
 
@@ -190,6 +205,8 @@ typedef struct {
     vlmp_ids *ids;
     vlmp_buffer scratch[MAX_STAGES];
     vlmp_buffer words[MAX_STAGES];
+    size_t limit; /* bytes that words may have together: vlmp_grown_limit of the whole text */
+    size_t spent; /* of them */
     vlmp_error *err;
 } vlmp_cutter;
 

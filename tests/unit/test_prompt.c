@@ -28,7 +28,7 @@ static int make(const char *source, const char *tokenizer, const char *names,
     vlmp_chat_template *chat;
     vlmp_tokenizer *t = golden_tokenizer(tokenizer, names);
     assert_int_equal(vlmp_chat_template_create(&chat, source, strlen(source), "test", err), 0);
-    vlmp_prompter prompter = {chat, t, vlmp_tokenizer_find(t, "<image>"), "model"};
+    vlmp_prompter prompter = {chat, t, vlmp_tokenizer_find(t, "<image>"), "model", NULL};
     int status = vlmp_prompt_make(&prompter, request, got, err);
     for (int k = 0; status == VLMP_OK && k < request->pictures; k++) {
         size_t start = got->picture_starts[k];
