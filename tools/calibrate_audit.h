@@ -37,7 +37,7 @@ typedef struct {
     size_t strata;
     size_t states[5]; /* by vlmp_candidate_state */
     size_t stand_ins;
-    size_t changed; /* of the chosen: differ from another record in white space alone */
+    size_t changed;     /* of the chosen: differ from another record in white space alone */
     size_t end_differs; /* of the chosen: text stands between the answer and its end token */
     const char *date;   /* --date; NULL: not given */
     int64_t text_tokens, picture_tokens, answer_tokens;

@@ -11,14 +11,14 @@
 typedef struct {
     vlmp_dataset *data;
     vlmp_picture_reading *pictures; /* how they are read, and what was met */
-    size_t most;          /* the first so many records are looked at; 0: all */
-    int64_t allowed;      /* broken ones that are left out */
-    const struct tm *date; /* what templates see; NULL: nothing */
-    int context;          /* tokens; longer samples are left out whatever is allowed */
-    size_t count;         /* samples that are evaluated */
-    uint32_t *records;    /* [count] their places in the data set, rising */
-    vlmp_sample_ids *ids; /* [count] */
-    char **stand_ins;     /* [count] answers where the data has none; NULL: it has all */
+    size_t most;                    /* the first so many records are looked at; 0: all */
+    int64_t allowed;                /* broken ones that are left out */
+    const struct tm *date;          /* what templates see; NULL: nothing */
+    int context;                    /* tokens; longer samples are left out whatever is allowed */
+    size_t count;                   /* samples that are evaluated */
+    uint32_t *records;              /* [count] their places in the data set, rising */
+    vlmp_sample_ids *ids;           /* [count] */
+    char **stand_ins;               /* [count] answers where the data has none; NULL: it has all */
     bool lacks_answers;
     size_t end_differs;      /* samples with text between the answer and its end token */
     size_t conversations;    /* samples with more than one answer */

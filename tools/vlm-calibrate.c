@@ -97,8 +97,8 @@ static int inspect_sample(struct command *c, size_t index, vlmp_candidate *candi
     int status = vlmp_dataset_sample(c->data, index, &sample, err);
     candidate->line = sample.line;
     VLMP_TRY(status);
-    status = vlmp_pictures_load(&pictures, sample.images, sample.image_count, &c->opt.pictures,
-                                err);
+    status =
+        vlmp_pictures_load(&pictures, sample.images, sample.image_count, &c->opt.pictures, err);
     if (status == VLMP_ERR_INPUT) vlmp_error_at(err, sample.where);
     if (status == VLMP_OK) status = refuse_noise(c, &sample, &pictures, err);
     bool answered = sample.answer_count > 0;
@@ -170,8 +170,8 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
         status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
                                      &c->reader.preprocess, err);
     if (status == VLMP_OK && candidate->stood_in)
-        status = vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures,
-                                      &stand_in, err);
+        status =
+            vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures, &stand_in, err);
     if (status == VLMP_OK)
         status = vlmp_sample_sequence(&c->reader, &sample,
                                       candidate->stood_in ? stand_in : sample.answers[0],

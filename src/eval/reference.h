@@ -31,7 +31,7 @@ typedef struct {
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
     char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest_add of all sequences */
-    char alpha[8]; /* how transparent pictures were shown; "": none is transparent */
+    char alpha[8];    /* how transparent pictures were shown; "": none is transparent */
     char **stand_ins; /* [hidden.samples] answers that stood in where the data has none (NULL where
                        * it has one); NULL: it has all */
     vlmp_hidden hidden;

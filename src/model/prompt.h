@@ -43,8 +43,8 @@ typedef struct {
     bool answer_appended;   /* the template does not continue its prompt: the last answer was put
                              * behind the prompt as it is */
     bool end_differs;       /* text other than white space stands between the last answer and its
-                             * end-of-sequence token, or behind the answer where there is none: it is
-                             * scored, although the model would end where the token is */
+                             * end-of-sequence token, or behind the answer where there is none: it
+                             * is scored, although the model would end where the token is */
 } vlmp_prompt;
 
 /* The rule for scored tokens: the whole text is the template with all turns and the answer; the

@@ -97,11 +97,10 @@ static int cut_added(encoder *e, const vlmp_trie *trie, const char *text, size_t
 
 int vlmp_text_grows(const vlmp_tokenizer *t, const char *part, int stage, vlmp_error *err)
 {
-    return vlmp_fail(
-        err, VLMP_ERR_INPUT,
-        "%s: tokenizer.json: stage %d of the %s makes more than %d times as many bytes of "
-        "a text; no real tokenizer does",
-        t->where, stage + 1, part, VLMP_TEXT_GROWTH);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: stage %d of the %s makes more than %d times as many bytes of "
+                     "a text; no real tokenizer does",
+                     t->where, stage + 1, part, VLMP_TEXT_GROWTH);
 }
 
 static int encode_words(encoder *e, const char *text, size_t length, bool at_start)

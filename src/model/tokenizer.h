@@ -32,7 +32,7 @@ void vlmp_ids_free(vlmp_ids *ids);
 
 /* config (tokenizer_config.json) may be NULL. Its special tokens count as special where the
  * vocabulary has them, and tokens that only its added_tokens_decoder lists are added. where names
- * the folder or file in messages. Both texts may be freed afterwards. */
+ * the folder in messages. Both texts may be freed afterwards. */
 int vlmp_tokenizer_create(vlmp_tokenizer **out, const char *json, size_t json_length,
                           const char *config, size_t config_length, const char *where,
                           vlmp_error *err);

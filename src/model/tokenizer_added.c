@@ -80,9 +80,8 @@ static int read_decoder_list(vlmp_tokenizer *t, const cJSON *config, vlmp_error 
         long id = strtol(item->string, &end, 10);
         if (!cJSON_IsString(content) || *end != '\0' || end == item->string || id < 0 ||
             (size_t)id >= t->size)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: tokenizer_config.json: added_tokens_decoder: '%.50s' is no token",
-                             t->where, item->string);
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: added_tokens_decoder: '%.50s' is no token",
+                             t->config_where, item->string);
         const char *text = content->valuestring;
         if (vlmp_piece_map_find(&t->added_map, text, strlen(text)) >= 0) continue;
         int32_t own = vlmp_piece_map_find(&t->vocabulary, text, strlen(text));
@@ -174,8 +173,7 @@ int vlmp_tokenizer_read_added(vlmp_tokenizer *t, const cJSON *root, const cJSON 
     if (list != NULL && !cJSON_IsArray(list))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'added_tokens' is not a list", t->where);
     if (config != NULL && !cJSON_IsObject(config))
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tokenizer_config.json is not an object",
-                         t->where);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: is not an object", t->config_where);
     size_t most = children(list), named = 0;
     if (config != NULL) {
         named = children(config);

@@ -130,7 +130,7 @@ typedef struct {
 
 struct vlmp_tokenizer {
     vlmp_arena arena;
-    char *where;
+    char *where, *config_where; /* FOLDER/tokenizer.json, FOLDER/tokenizer_config.json */
 
     vlmp_piece_map vocabulary; /* the model's */
     size_t size;               /* largest id + 1 */

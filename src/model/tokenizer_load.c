@@ -1,4 +1,5 @@
 /* Reads tokenizer.json: the model, and the order in which the parts are read. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,22 +234,30 @@ static int parse(vlmp_tokenizer *t, const char *json, size_t json_length, const 
                  size_t config_length, vlmp_error *err)
 {
     if (json_length > VLMP_TOKENIZER_MAX_BYTES)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tokenizer.json has %zu bytes, more than %zu",
-                         t->where, json_length, VLMP_TOKENIZER_MAX_BYTES);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %zu bytes, more than %zu", t->where, json_length,
+                         VLMP_TOKENIZER_MAX_BYTES);
     size_t valid = vlmp_utf8_valid(json, json_length);
     if (valid < json_length)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tokenizer.json: byte %zu: not UTF-8", t->where,
-                         valid);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: byte %zu: not UTF-8", t->where, valid);
     cJSON *root = NULL, *config_root = NULL;
     int status = vlmp_json_parse(&root, json, json_length, t->where, err);
     if (status == VLMP_OK && config != NULL)
-        status = vlmp_json_parse(&config_root, config, config_length, t->where, err);
+        status = vlmp_json_parse(&config_root, config, config_length, t->config_where, err);
     if (status == VLMP_OK && !cJSON_IsObject(root))
-        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: tokenizer.json is not an object", t->where);
+        status = vlmp_fail(err, VLMP_ERR_INPUT, "%s: is not an object", t->where);
     if (status == VLMP_OK) status = read_parts(t, root, config_root, err);
     cJSON_Delete(root);
     cJSON_Delete(config_root);
     return status;
+}
+
+/* The path of a file of the folder, for messages. NULL: no memory. */
+static char *name_file(vlmp_tokenizer *t, const char *folder, const char *name)
+{
+    size_t length = strlen(folder) + strlen(name) + 2;
+    char *path = vlmp_arena_alloc(&t->arena, length, 1);
+    if (path != NULL) snprintf(path, length, "%s/%s", folder, name);
+    return path;
 }
 
 int vlmp_tokenizer_create(vlmp_tokenizer **out, const char *json, size_t json_length,
@@ -258,9 +267,11 @@ int vlmp_tokenizer_create(vlmp_tokenizer **out, const char *json, size_t json_le
     *out = NULL;
     vlmp_tokenizer *t = calloc(1, sizeof *t);
     if (t == NULL) return vlmp_fail_memory(err, where);
-    t->where = vlmp_arena_copy(&t->arena, where, strlen(where));
-    int status = t->where == NULL ? vlmp_fail_memory(err, where)
-                                  : parse(t, json, json_length, config, config_length, err);
+    t->where = name_file(t, where, "tokenizer.json");
+    t->config_where = name_file(t, where, "tokenizer_config.json");
+    int status = t->where == NULL || t->config_where == NULL
+                     ? vlmp_fail_memory(err, where)
+                     : parse(t, json, json_length, config, config_length, err);
     if (status != VLMP_OK) {
         vlmp_tokenizer_free(t);
         return status;

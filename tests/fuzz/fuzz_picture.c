@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const vlmp_image_options options = {.limits = &limits};
     vlmp_image image;
     vlmp_error err = {0};
-    if (!fuzz_was_read(vlmp_image_decode(&image, data, size, "picture", &options, NULL, &err), &err))
+    if (!fuzz_was_read(vlmp_image_decode(&image, data, size, "picture", &options, NULL, &err),
+                       &err))
         return 0;
     if (image.width < 1 || image.height < 1) abort();
     for (size_t i = 0; i < (size_t)image.width * (size_t)image.height * 3; i++)

@@ -16,9 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = fuzz_file("tiny.ref", data, size);
     if (!fuzz_was_read(vlmp_tensor_file_open(&file, path, VLMP_REFERENCE_KEY, "hint", &err), &err))
         return 0;
-    int status = vlmp_reference_import(&reference, vlmp_tensor_file_find, vlmp_tensor_file_release,
-                                       file, vlmp_tensor_file_metadata(file), path, temp_path("."),
-                                       &err);
+    int status =
+        vlmp_reference_import(&reference, vlmp_tensor_file_find, vlmp_tensor_file_release, file,
+                              vlmp_tensor_file_metadata(file), path, temp_path("."), &err);
     vlmp_tensor_file_close(file);
     if (!fuzz_was_read(status, &err)) return 0;
     const vlmp_hidden *h = &reference.hidden;
