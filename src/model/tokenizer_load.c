@@ -211,11 +211,12 @@ static int read_parts(vlmp_tokenizer *t, const cJSON *root, const cJSON *config,
     const cJSON *type = cJSON_IsObject(model) ? vlmp_json_get(model, "type") : NULL;
     const cJSON *vocabulary = cJSON_IsObject(model) ? vlmp_json_get(model, "vocab") : NULL;
     /* Old files leave the type out; only BPE has merges. */
-    if (!cJSON_IsObject(vocabulary) ||
-        (type != NULL && (!cJSON_IsString(type) || strcmp(type->valuestring, "BPE") != 0)))
+    if (type != NULL && (!cJSON_IsString(type) || strcmp(type->valuestring, "BPE") != 0))
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: the tokenizer's model is '%.50s'; only BPE is supported", t->where,
                          cJSON_IsString(type) ? type->valuestring : "?");
+    if (!cJSON_IsObject(vocabulary))
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'model' has no 'vocab' of a BPE", t->where);
     size_t count;
     VLMP_TRY(count_ids(t, vocabulary, root, config, &count, err));
     t->tokens = vlmp_calloc(t->size + 1, sizeof *t->tokens);

@@ -127,7 +127,8 @@ def _(case):
     case.refuses_model("(tie|lm_head|head)")
 
 
-@row("B11", "tokenizer ids negative, duplicate, sparse; merges of unknown tokens; empty added token", "refused")
+@row("B11", "tokenizer ids negative, duplicate, sparse; merges of unknown tokens; empty added token",
+     "refused; the last never matches")
 def _(case):
     def vocabulary(change):
         case.json("tokenizer.json", lambda d: change(d["model"]))
@@ -143,7 +144,7 @@ def _(case):
     case.json("tokenizer.json", lambda d: d["added_tokens"].append(
         {"id": 5, "content": "", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
          "special": True}))
-    case.refuses_model("tokenizer.json: ", tools=("run",))
+    case.accepted("run", "model", "--prompt", "x", "--max-new-tokens", "1")  # as the reference: it matches nothing
 
 
 @row("B12", "tokenizer pattern that does not compile or backtracks for ever", "refused at load")
