@@ -159,8 +159,8 @@ refused "short.vlmp.*byte" vlm-eval short.vlmp --data "$eval_data" --samples 2
 
 # --- a full disk ------------------------------------------------------------------------------------
 # A small file system where one can be mounted; a limit on the size of files elsewhere.
-mkdir small
 on_full_disk() { # command…
+    rm -rf small && mkdir small
     if unshare -rm true 2>/dev/null; then
         unshare -rm bash -c 'mount -t tmpfs -o size=3m none small && "$@"; s=$?
             ls -A small >left; exit $s' - "$@"
