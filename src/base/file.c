@@ -46,12 +46,14 @@ int vlmp_file_open(int *fd, size_t *length, const char *path, vlmp_error *err)
     return VLMP_OK;
 }
 
-int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const char *path,
+/* length bytes from offset on; offset NULL: from where fd stands. */
+static int read_whole(int fd, char *out, size_t length, const uint64_t *offset, const char *path,
                       vlmp_error *err)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t got = pread(fd, (char *)out + done, length - done, (off_t)(offset + done));
+        ssize_t got = offset != NULL ? pread(fd, out + done, length - done, (off_t)(*offset + done))
+                                     : read(fd, out + done, length - done);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
         if (got == 0)
@@ -61,19 +63,15 @@ int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const c
     return VLMP_OK;
 }
 
+int vlmp_file_read_at(int fd, void *out, size_t length, uint64_t offset, const char *path,
+                      vlmp_error *err)
+{
+    return read_whole(fd, out, length, &offset, path, err);
+}
+
 int vlmp_read_all(int fd, void *bytes, size_t length, const char *path, vlmp_error *err)
 {
-    char *out = bytes;
-    size_t done = 0;
-    while (done < length) {
-        ssize_t got = read(fd, out + done, length - done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return vlmp_fail_errno(err, "%s: cannot read", path);
-        if (got == 0)
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: became shorter while being read", path);
-        done += (size_t)got;
-    }
-    return VLMP_OK;
+    return read_whole(fd, bytes, length, NULL, path, err);
 }
 
 int vlmp_file_read(char **out, size_t *length, const char *path, size_t max_bytes, vlmp_error *err)
