@@ -117,6 +117,16 @@ def _(case):
     case.refused("r.ref", "eval", DEMO, "--reference", "r.ref", "--data", DATA, "--samples", "3", "--metrics", "kl")
 
 
+def start(*arguments, **model):
+    """A run of gptq in the background, some blocks done: its journal has grown."""
+    process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq(*arguments, **model)[1:],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None and not any(
+            name.endswith(".journal") and os.stat(name).st_size > 300000 for name in os.listdir(".")):
+        time.sleep(0.005)
+    return process
+
+
 def limited(size):
     return lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
                     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
@@ -160,11 +170,9 @@ def _(case):
     calibrated(case)
     case.accepted(*gptq())
     os.rename("out.vlmp", "whole.vlmp")
-    process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq()[1:], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    time.sleep(0.3)
+    process = start()
     process.kill()
-    process.wait()
+    process.communicate()
     if os.path.exists("out.vlmp"):
         raise Wrong("ended before the kill")
     case.accepted(*gptq("--resume"))
@@ -176,9 +184,10 @@ def _(case):
 def _(case):
     calibrated(case)
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq("--force")[1:],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(0.3)
+        for name in os.listdir("."):
+            if name.startswith("out.vlmp"):
+                os.remove(name)
+        process = start()
         process.send_signal(number)
         said = process.communicate()[1].decode()
         case.seen.append((process.returncode, said.strip().splitlines()[-1]))
@@ -189,25 +198,22 @@ def _(case):
 @row("F6", "two runs to one output", "the second refused")
 def _(case):
     calibrated(case)
-    process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq()[1:], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    time.sleep(0.2)
+    process = start()
     try:
         done, errors = case.run(*gptq("--force"))
         if process.poll() is None and (done.returncode == 0 or len(errors) != 1):
             raise Wrong("exit %d: %s" % (done.returncode, errors))
     finally:
-        process.wait()
+        process.communicate()
 
 
 def interrupted(case, *options):
     """Leaves an unfinished journal behind."""
     calibrated(case)
-    process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq(*options)[1:],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.4)
+    process = start(*options)
     process.terminate()
-    if process.wait() != 143:
+    process.communicate()
+    if process.returncode != 143:
         raise Wrong("ended before it was interrupted")
     return next(name for name in os.listdir(".") if name.endswith(".journal"))
 
@@ -232,11 +238,9 @@ def _(case):
 def _(case):
     shutil.copytree(DEMO, "model")
     calibrated(case, "model")
-    process = subprocess.Popen([os.path.join(TOOLS, "vlm-quantize")] + gptq(model="model")[1:],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.4)
+    process = start(model="model")
     process.terminate()
-    process.wait()
+    process.communicate()
     header, data = read_weights("model/model.safetensors")
     data = bytearray(data)
     data[header[find(header, "layers.3.self_attn.k_proj.weight")]["data_offsets"][0]] ^= 1
