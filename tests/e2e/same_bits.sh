@@ -45,13 +45,13 @@ for name in gptq mixed; do
     [ $name = gptq ] || moments=22
     for rows in $moments; do
         stop_at $rows KILL k.vlmp ${arguments[$name]} --threads 2
-        if [ "$status" = 0 ]; then # it was faster than the signal
+        if [ -e k.vlmp ]; then # it was faster than the signal: what is there is whole
+            same $name.vlmp k.vlmp
             rm -f k.vlmp*
             continue
         fi
         check "$name was killed at row $rows: status $status" test "$status" = 137
         kills=$((kills + 1))
-        check "a killed run leaves no output" test ! -e k.vlmp
         exits 0 quantize k.vlmp ${arguments[$name]} --threads 1 --resume
         same $name.vlmp k.vlmp
         left=$(ls -A | grep 'k\.vlmp\|tmp' | tr '\n' ' ')
