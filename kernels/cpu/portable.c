@@ -195,25 +195,15 @@ static float largest_of(const float *x, int count)
     return largest;
 }
 
-static void rms_norm(float *y, const float *x, int dim, const float *weight, float eps)
-{
-    vlmp_ref_rms_norm(NULL, y, x, 1, dim, weight, eps);
-}
-
-static void layer_norm(float *y, const float *x, int dim, const float *weight, const float *bias,
-                       float eps)
-{
-    vlmp_ref_layer_norm(NULL, y, x, 1, dim, weight, bias, eps);
-}
-
 static void activate(float *x, int count, vlmp_activation act)
 {
-    vlmp_ref_activate(NULL, x, (size_t)count, act);
+    vlmp_ref_activate(NULL, (vlmp_act){x}, (size_t)count, act);
 }
 
 static void gated(float *gate, const float *up, int count, vlmp_activation act)
 {
-    vlmp_ref_gated(NULL, gate, up, (size_t)count, act);
+    for (int i = 0; i < count; i++)
+        gate[i] = (float)(vlmp_ref_act(gate[i], act) * up[i]);
 }
 
 static void add(float *y, const float *x, int count)
@@ -235,8 +225,8 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .scale = scale_by,
     .exp_sum = exp_sum,
     .largest = largest_of,
-    .rms_norm = rms_norm,
-    .layer_norm = layer_norm,
+    .rms_norm = vlmp_ref_rms_norm_row,
+    .layer_norm = vlmp_ref_layer_norm_row,
     .activate = activate,
     .gated = gated,
     .add = add,
