@@ -26,6 +26,9 @@ int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t me
     a->fd = mkstemp(path);
     if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
     unlink(path);
+    /* Rows that are read before they are written are zeros. */
+    if (ftruncate(a->fd, (off_t)bytes) != 0)
+        return vlmp_fail_errno(err, "%s: cannot make room for spilled activations", folder);
     return VLMP_OK;
 }
 

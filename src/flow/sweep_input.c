@@ -183,8 +183,8 @@ static int take_slot(const vlmp_sweep *sweep, const struct taken *taken, vlmp_ac
         size_t count = (size_t)batch->segment_count * (size_t)model->tile_tokens;
         VLMP_TRY(
             vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
-        /* Other slots of the same rows are kept. Before the first there is nothing to keep. */
-        if (slot > 0)
+        /* Other slots of the same rows are kept. */
+        if (model->config.vision.feature_count > 1)
             VLMP_TRY(
                 vlmp_activations_upload_act(features, first, count, ctx, taken->features, err));
         ctx->ops->gather(ctx, taken->features, features->dim, slot * x->dim, taken->x, x->dim,
