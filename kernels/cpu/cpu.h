@@ -37,7 +37,7 @@ typedef struct vlmp_cpu_kernels {
     void (*int8_tile)(float *y, const void *prepared, size_t stride, int rows, const vlmp_linear *w,
                       int n0, int n1, void *scratch);
 
-    /* Many rows in F32, at most VLMP_TILE_COLUMNS outputs. NULL: BLAS does it. */
+    /* Many rows in F32, at most VLMP_TILE_COLUMNS outputs. */
     void (*float_tile)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1,
                        void *scratch);
 
@@ -74,7 +74,7 @@ typedef struct {
 } vlmp_cpu_ctx;
 
 #define VLMP_THREAD_SCRATCH ((size_t)4 << 20)           /* bytes; bounds what one tile may use */
-#define VLMP_THREAD_TILE    (sizeof(float) * 256 * 128) /* bytes of a tile of outputs */
+#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* bytes of a tile of outputs */
 
 static inline vlmp_cpu_ctx *vlmp_cpu_of(vlmp_ctx *ctx)
 {

@@ -1,17 +1,13 @@
 #include <assert.h>
 #include <string.h>
 
-#include "kernels/blas.h"
 #include "kernels/cpu/cpu.h"
 #include "src/base/half.h"
 
 /* Fixed grids, anchored at the call's first row and output. Rows of a tile share one conversion of
  * its weights; COLUMNS × PANEL floats of them fit a core's L2 cache. */
 enum {
-    TILE_ROWS = 256,
-    TILE_COLUMNS = 128,
-    TILE_PANEL = 1024,
-    OWN_TILE_ROWS = 512, /* of float_tile and int8_tile */
+    TILE_ROWS = 512,
     FEW_BLOCK = 64,
     MAX_SHARED = 8, /* products of one input that run as one batch */
 };
@@ -23,7 +19,6 @@ enum way {
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
     INT8_TILES,  /* many rows, int8 activations */
     FLOAT_TILES, /* many rows, F32 */
-    BLAS_TILES,  /* the same where the level has no kernel of its own */
 };
 
 struct products {
@@ -60,28 +55,10 @@ static void add_bias(float *y, int rows, const vlmp_linear *w, int n0, int n1)
             y[(size_t)row * (size_t)w->n + (size_t)n] += w->bias[n];
 }
 
-static void blas_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
-                      int thread)
-{
-    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
-    int columns = vlmp_smaller(TILE_COLUMNS, w->n - n0);
-    float *tile = vlmp_cpu_scratch_of(p->cpu, thread);
-    y += (size_t)row0 * (size_t)w->n;
-    for (int k0 = 0; k0 < w->k; k0 += TILE_PANEL) {
-        int depth = vlmp_smaller(TILE_PANEL, w->k - k0);
-        for (int n = 0; n < columns; n++)
-            p->kernels->weights_to_f32(tile + (size_t)n * (size_t)depth, w, n0 + n, k0, k0 + depth);
-        vlmp_sgemm(p->cpu->blas, false, true, rows, columns, depth, 1,
-                   p->x + (size_t)row0 * (size_t)w->k + k0, w->k, tile, depth, k0 > 0, y + n0,
-                   w->n);
-    }
-    add_bias(y, rows, w, n0, n0 + columns);
-}
-
 static void int8_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                       int thread)
 {
-    int rows = vlmp_smaller(OWN_TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
     int n1 = vlmp_smaller(n0 + VLMP_TILE_COLUMNS, w->n);
     y += (size_t)row0 * (size_t)w->n;
     p->kernels->int8_tile(y, p->prepared + (size_t)row0 * p->stride, p->stride, rows, w, n0, n1,
@@ -92,7 +69,7 @@ static void int8_tile(const struct products *p, float *y, const vlmp_linear *w, 
 static void float_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                        int thread)
 {
-    int rows = vlmp_smaller(OWN_TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
     int n1 = vlmp_smaller(n0 + VLMP_TILE_COLUMNS, w->n);
     y += (size_t)row0 * (size_t)w->n;
     p->kernels->float_tile(y, p->x + (size_t)row0 * (size_t)w->k, rows, w, n0, n1,
@@ -104,7 +81,7 @@ static void float_tile(const struct products *p, float *y, const vlmp_linear *w,
 static void few_rows(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                      int n1)
 {
-    int rows = vlmp_smaller(OWN_TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
     y += (size_t)row0 * (size_t)w->n;
     if (p->way == DENSE_ROWS)
         p->kernels->dense_rows(y, p->x + (size_t)row0 * (size_t)w->k, rows, w, n0, n1);
@@ -114,14 +91,8 @@ static void few_rows(const struct products *p, float *y, const vlmp_linear *w, i
     add_bias(y, rows, w, n0, n1);
 }
 
-static int tile_rows(const struct products *p)
-{
-    return p->way == BLAS_TILES ? TILE_ROWS : OWN_TILE_ROWS;
-}
-
 static int tile_columns(const struct products *p)
 {
-    if (p->way == BLAS_TILES) return TILE_COLUMNS;
     return p->way == INT8_TILES || p->way == FLOAT_TILES ? VLMP_TILE_COLUMNS : FEW_BLOCK;
 }
 
@@ -150,9 +121,6 @@ static void run_tile(const struct products *p, int i, int row0, int n0, int n1, 
 {
     const vlmp_linear *w = p->w[i];
     switch (p->way) {
-    case BLAS_TILES:
-        blas_tile(p, p->y[i], w, row0, n0, thread);
-        break;
     case FLOAT_TILES:
         float_tile(p, p->y[i], w, row0, n0, thread);
         break;
@@ -174,13 +142,13 @@ static void product_task(void *arg, int task, int thread)
         i++;
     task -= p->first_task[i];
     const vlmp_linear *w = p->w[i];
-    int row_tiles = vlmp_ceil_div(p->rows, tile_rows(p));
-    int row0 = task % row_tiles * tile_rows(p);
+    int row_tiles = vlmp_ceil_div(p->rows, TILE_ROWS);
+    int row0 = task % row_tiles * TILE_ROWS;
     int n0 = task / row_tiles * tile_columns(p);
     int n1 = vlmp_smaller(n0 + tile_columns(p), w->n);
     struct target target = {.y = p->y[i] + (size_t)row0 * (size_t)w->n + (size_t)n0,
                             .stride = (size_t)w->n,
-                            .rows = vlmp_smaller(tile_rows(p), p->rows - row0),
+                            .rows = vlmp_smaller(TILE_ROWS, p->rows - row0),
                             .columns = n1 - n0};
     float *kept = vlmp_cpu_tile_of(p->cpu, thread);
     if (p->add) keep_tile(&target, kept);
@@ -205,7 +173,7 @@ static void run_products(struct products *p)
 {
     if (p->way == PACKED_ROWS || p->way == INT8_TILES)
         vlmp_parallel_for(p->cpu->ctx.pool, p->rows, prepare_task, p);
-    int row_tiles = vlmp_ceil_div(p->rows, tile_rows(p));
+    int row_tiles = vlmp_ceil_div(p->rows, TILE_ROWS);
     p->first_task[0] = 0;
     for (int i = 0; i < p->count; i++)
         p->first_task[i + 1] =
@@ -244,7 +212,7 @@ static void run_batch(struct products *p)
 static enum way way_of(const vlmp_cpu_kernels *kernels, bool decode, const vlmp_linear *w)
 {
     bool int8 = w->bits != 0 && w->int8_activations;
-    if (!decode && !int8) return kernels->float_tile != NULL ? FLOAT_TILES : BLAS_TILES;
+    if (!decode && !int8) return FLOAT_TILES;
     if (w->bits == 0) return DENSE_ROWS;
     if (!decode && kernels->tile_supports != NULL && kernels->tile_supports(w)) return INT8_TILES;
     return PACKED_ROWS;
