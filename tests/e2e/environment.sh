@@ -128,6 +128,13 @@ check "a row of the table has its columns" test "$(grep -c '^| m&lt;' o.md)" = 1
 printf '{"prompt": "x", "image": "%s", "answers": ["y"]}\n' 'no\u001b[31m\u202e.png' >names.jsonl
 refuses 4 'u202e' vlm-calibrate "$model" --data names.jsonl -o o.calib
 clean stderr
+mkdir odd
+for name in sound "$escape"; do cp "$VLMP_ROOT/demo/calib/images/0000.png" "odd/$name.png"; done
+truncate -s -12 "odd/$escape.png"
+exits 0 vlm-calibrate "$model" --data odd -o o.calib
+check "a damaged picture is named" grep -q 'damaged but readable.*x1b' stderr
+clean stderr
+rm o.calib
 printf '{"default": "%s"}\n' 'a\u001b[2J' >recipe.json
 refuses 4 'x1b' vlm-quantize "$model" --recipe recipe.json -o o.vlmp
 clean stderr
