@@ -73,6 +73,9 @@ outputs folder 'folder: is a folder' 2
 outputs /dev/null '/dev/null: is a device' 2
 outputs /dev/stdout '/dev/stdout: is a link' 2
 outputs nowhere/out 'nowhere/out: .*No such file' 1
+# The kernel's folders take none of ours; the reason is mkdir's.
+refuses 1 'work folder: (Operation not permitted|Permission denied|Read-only)' \
+    vlm-quantize "$model" --method rtn -o o.vlmp --work /sys/vlmpack-work
 check "a link is not followed" grep -qx keep victim
 check "a FIFO stays" test -p fifo
 check "a device stays" test -c /dev/null
