@@ -12,7 +12,7 @@
 #pragma once
 
 #include "src/base/error.h"
-#include "src/model/sample.h"
+#include "src/store/sample.h"
 
 #define VLMP_DEFAULT_PROMPT "Describe the picture."
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "src/base/error.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 /* Reads config.json, the safetensors files (one, or shards behind an index) and the small files
  * beside them. Checks everything that can be checked without reading tensor data. The source's

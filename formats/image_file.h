@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "src/base/error.h"
-#include "src/model/image.h"
+#include "src/store/image.h"
 
 /* What a picture may cost; checked before anything of that size is allocated. */
 typedef struct {

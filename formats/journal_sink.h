@@ -3,7 +3,7 @@
 
 #include "formats/packed.h"
 #include "src/base/journal.h"
-#include "src/model/sink.h"
+#include "src/store/sink.h"
 
 /* path, identity and mode are those of vlmp_journal_open. Close with vlmp_journal_sink_close. */
 int vlmp_journal_sink_open(vlmp_sink **out, const char *path, const char *identity,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "src/base/error.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 /* A model folder, a packed file, or ORG/NAME[@REVISION] in the local hub cache (then the source's
  * path is the snapshot folder, whose last part is the commit). */

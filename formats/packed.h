@@ -9,7 +9,7 @@
 #include "src/base/error.h"
 #include "src/base/memory.h"
 #include "src/base/sha256.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 #define VLMP_PACKED_VERSION     "1"
 #define VLMP_PACKED_FILE_PREFIX "file/" /* of the U8 tensors that hold the model folder's files */

@@ -5,7 +5,7 @@
 
 #include "formats/packed_read.h"
 #include "src/base/half.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 static int check_scales(const vlmp_packed *p, const vlmp_packed_linear *linear,
                         const vlmp_tensor *scales, vlmp_error *err)

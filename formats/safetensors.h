@@ -9,7 +9,7 @@
 #include "src/base/error.h"
 #include "src/base/file.h"
 #include "src/base/memory.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 #define VLMP_ST_MAX_HEADER  ((size_t)100000000) /* bytes; the reference implementation's limit */
 #define VLMP_ST_MAX_TENSORS ((size_t)1000000)   /* and metadata keys */

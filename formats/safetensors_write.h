@@ -9,7 +9,7 @@
 #include "src/base/error.h"
 #include "src/base/memory.h"
 #include "src/base/outfile.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 /* Appends the header's JSON, unpadded, to out: metadata first, then the tensors in the order given,
  * their data without gaps from offset 0. Of a tensor it uses name, dtype, rank and shape. A

@@ -7,7 +7,7 @@
 #include "formats/safetensors_write.h"
 #include "formats/st_hash.h"
 #include "src/base/outfile.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 #define VLMP_CALIBRATION_KEY "vlmp.calibration" /* .calib: src/calib/calibration.h */
 #define VLMP_REFERENCE_KEY   "vlmp.reference"   /* .ref: src/eval/reference.h */

@@ -4,7 +4,7 @@
 #include "src/base/error.h"
 #include "src/base/file.h"
 #include "src/base/sha256.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 typedef struct {
     vlmp_tensor *tensors; /* [count] */

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "src/base/error.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 typedef enum {
     VLMP_PART_VISION,

@@ -14,19 +14,28 @@ import sys
 LAYERS = {
     "src/base": [],
     "kernels": ["src/base"],
-    "src/model": ["src/base", "kernels"],
-    "formats": ["src/base", "src/model"],
-    "src/calib": ["src/base", "kernels", "src/model"],
-    "src/quant": ["src/base", "kernels", "src/model", "src/calib"],
-    "src/runtime": ["src/base", "kernels", "src/model"],
-    "src/eval": ["src/base", "kernels", "src/model", "src/runtime"],
-    "tools": ["src/base", "kernels", "src/model", "formats", "src/calib", "src/quant", "src/runtime",
-              "src/eval"],
+    "src/store": ["src/base"],
+    "src/text/unicode": ["src/base"],
+    "src/text/template": ["src/base", "src/store", "src/text/unicode"],
+    "src/text": ["src/base", "src/store", "src/text/unicode", "src/text/template"],
+    "src/picture": ["src/base", "src/store"],
+    "src/model": ["src/base", "kernels", "src/store", "src/picture"],
+    "formats": ["src/base", "src/store", "src/model"],
+    "src/flow": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model"],
+    "src/calib": ["src/base", "kernels", "src/store", "src/model", "src/flow"],
+    "src/quant/scheme": ["src/base", "kernels", "src/store", "src/model"],
+    "src/quant/method": ["src/base", "kernels", "src/quant/scheme"],
+    "src/quant/run": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/calib", "src/quant/scheme",
+                      "src/quant/method"],
+    "src/runtime": ["src/base", "kernels", "src/store", "src/model", "src/flow"],
+    "src/eval": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/runtime"],
+    "tools": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model", "formats", "src/flow",
+              "src/calib", "src/quant/scheme", "src/quant/run", "src/runtime", "src/eval"],
     "tests": None,  # anything
 }
 
 # Header of a library: the one folder that wraps it. Nothing links BLAS: it is opened at run time.
-LIBRARIES = {"openssl/": "src/base", "dlfcn": "kernels", "pcre2": "src/model", "png.h": "formats",
+LIBRARIES = {"openssl/": "src/base", "dlfcn": "kernels", "pcre2": "src/text", "png.h": "formats",
              "jpeglib": "formats", "jerror": "formats", "cblas": "no folder", "lapack": "no folder",
              "cmocka": "tests"}
 
@@ -34,8 +43,11 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]*)"|<([^>\n]*)>)', 
 
 
 def layer_of(path):
-    parts = path.split("/")
-    return "/".join(parts[:2]) if parts[0] == "src" else parts[0]
+    """The deepest folder of the table that holds the path; a folder that is not in it, whole."""
+    folder = os.path.dirname(path)
+    while folder and folder not in LAYERS:
+        folder = os.path.dirname(folder)
+    return folder or os.path.dirname(path)
 
 
 def fault(root, layer, ours, library):

@@ -16,7 +16,7 @@ FOLDERS = ("src", "kernels", "formats", "tools", "tests", "scripts")
 SOURCES = (".c", ".h", ".cu", ".cuh", ".py", ".sh")
 FILE_WISH, FILE_LIMIT, LINE_LIMIT = 500, 600, 100
 GENERATED = ("unicode_tables.c",)  # tables: long by nature
-PREFIXES = ("vlmp_", "jinja_", "ptb_")  # the last two: private to src/model/jinja*, src/eval/ptb*
+PREFIXES = ("vlmp_",)
 COMPILER_MADE = ("__asan_", "__odr_asan", "__ubsan")
 
 

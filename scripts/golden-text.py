@@ -285,7 +285,7 @@ def golden_prompts(toks):
 
 
 def answers_of(source, variables, parts, ids):
-    """The whole text, its ids and the tokens of each answer, by the rule of src/model/prompt.h: ids(text, special)."""
+    """The whole text, its ids and the tokens of each answer, by the rule of src/text/prompt.h: ids(text, special)."""
     def rendered(count, generate):
         messages = [{"role": role, "content": [{"type": "image"} if p is None else {"type": "text", "text": p} for p in content]}
                     for role, content in parts[:count]]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes src/model/unicode_tables.c: the character classes of the reference tokenizer.
+"""Writes src/text/unicode/unicode_tables.c: the character classes of the reference tokenizer.
 
 The classes are measured by running the `tokenizers` package over every code point, so that they carry
-the Unicode version that it was built with. Usage: scripts/unicode-tables.py > src/model/unicode_tables.c
+the Unicode version that it was built with. Usage: scripts/unicode-tables.py > src/text/unicode/unicode_tables.c
 """
 import sys
 
@@ -75,7 +75,7 @@ CLASSES = [
 
 def main():
     print(f"/* Made by scripts/unicode-tables.py with tokenizers {tokenizers.__version__}; do not edit. */")
-    print('#include "src/model/unicode_tables.h"\n')
+    print('#include "src/text/unicode/unicode.h"\n')
     print("/* clang-format off */")
     for name, what, measure in CLASSES:
         table = ranges(measure())

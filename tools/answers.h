@@ -1,7 +1,7 @@
 /* Greedy answers as text. */
 #pragma once
 
-#include "src/model/reader.h"
+#include "src/flow/reader.h"
 #include "src/runtime/session.h"
 
 /* Generates from the prompt, at most to the end of the context, decodes, trims white space at both

@@ -7,7 +7,7 @@
 
 #include "formats/open.h"
 #include "formats/packed.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {

@@ -10,7 +10,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/eval/metrics.h"
-#include "src/model/sequence_store.h"
+#include "src/flow/sequence_store.h"
 #include "tools/answers.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"

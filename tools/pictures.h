@@ -3,7 +3,7 @@
 
 #include "formats/image_file.h"
 #include "src/base/json.h"
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 typedef struct {
     char *path;

@@ -1,7 +1,7 @@
 /* A run that is resumed although its output is there already. */
 #pragma once
 
-#include "src/model/identity.h"
+#include "src/flow/identity.h"
 #include "tools/quantize_report.h"
 
 /* Checks that the packed file at path, every byte of it, is what a run on this model with this

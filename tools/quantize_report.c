@@ -8,7 +8,7 @@
 #include "formats/journal_sink.h"
 #include "src/base/outfile.h"
 #include "src/base/table.h"
-#include "src/quant/record.h"
+#include "src/quant/run/record.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
 #include "tools/terminal.h"

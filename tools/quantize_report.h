@@ -3,7 +3,7 @@
 
 #include "formats/packed.h"
 #include "src/base/json.h"
-#include "src/quant/driver.h"
+#include "src/quant/run/driver.h"
 #include "tools/cli.h"
 
 /* Room that metadata gets in the header at least, so that the size of the file is known before its

@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 #include "src/base/sha256.h"
-#include "src/model/reader.h"
-#include "src/model/sample.h"
+#include "src/flow/reader.h"
+#include "src/store/sample.h"
 #include "tools/pictures.h"
 
 /* The pictures of one sample. */

@@ -11,7 +11,7 @@
 #include "src/calib/calibration.h"
 #include "src/calib/noise.h"
 #include "src/calib/sampling.h"
-#include "src/model/sequence_store.h"
+#include "src/flow/sequence_store.h"
 #include "tools/calibrate_audit.h"
 #include "tools/cli.h"
 #include "tools/date.h"

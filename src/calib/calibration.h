@@ -5,10 +5,10 @@
 #include "src/base/json.h"
 #include "src/base/sha256.h"
 #include "src/calib/statistics.h"
-#include "src/model/identity.h"
+#include "src/flow/identity.h"
 
 /* Every HOLD_OUT-th chosen sample is kept from the quantization methods, which are judged on it:
- * src/quant/holdout.h. */
+ * src/quant/run/holdout.h. */
 #define VLMP_HOLD_OUT 8
 
 typedef struct {

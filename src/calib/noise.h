@@ -1,7 +1,7 @@
 /* Pictures that are random noise make useless statistics. */
 #pragma once
 
-#include "src/model/image.h"
+#include "src/store/image.h"
 
 /* Correlation of luma between horizontally and vertically neighbouring pixels, −1 … 1. Photographs
  * and drawings have more than 0.5, white noise has 0 ± 1/√pixels. 1 for pictures of one colour and

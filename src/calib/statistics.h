@@ -2,7 +2,7 @@
  * picture and text tokens. */
 #pragma once
 
-#include "src/model/sweep.h"
+#include "src/flow/sweep.h"
 
 typedef enum { VLMP_TOKEN_TEXT, VLMP_TOKEN_PICTURE, VLMP_TOKEN_KINDS } vlmp_token_kind;
 

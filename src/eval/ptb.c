@@ -23,7 +23,7 @@ static const uint16_t symbol_ranges[][2] = {
     {0xff01, 0xff0f}, {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff65}, {0xffe0, 0xffe1},
     {0xffe5, 0xffe6}};
 
-bool ptb_symbol(uint32_t c)
+bool vlmp_ptb_symbol(uint32_t c)
 {
     if (c < 0x80) return c != 0 && strchr("+%&~^|\\=/$#@*_<>()[]{}", (int)c) != NULL;
     for (size_t i = 0; i < sizeof symbol_ranges / sizeof *symbol_ranges; i++)
@@ -31,11 +31,11 @@ bool ptb_symbol(uint32_t c)
     return false;
 }
 
-bool ptb_letter(uint32_t c)
+bool vlmp_ptb_letter(uint32_t c)
 {
-    if (c < 0x80) return ptb_ascii_letter(c);
+    if (c < 0x80) return vlmp_ptb_ascii_letter(c);
     if (c == 0xad) return true;
-    if (c > 0xffff || ptb_symbol(c)) return false; /* the reference sees UTF-16 halves */
+    if (c > 0xffff || vlmp_ptb_symbol(c)) return false; /* the reference sees UTF-16 halves */
     switch (utf8proc_category((utf8proc_int32_t)c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -51,37 +51,37 @@ bool ptb_letter(uint32_t c)
     }
 }
 
-bool ptb_digit(uint32_t c)
+bool vlmp_ptb_digit(uint32_t c)
 {
-    if (c < 0x80) return ptb_ascii_digit(c);
+    if (c < 0x80) return vlmp_ptb_ascii_digit(c);
     return c <= 0xffff && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_ND;
 }
 
-bool ptb_word(uint32_t c)
+bool vlmp_ptb_word(uint32_t c)
 {
-    return ptb_letter(c) || ptb_digit(c);
+    return vlmp_ptb_letter(c) || vlmp_ptb_digit(c);
 }
 
-bool ptb_space(uint32_t c)
+bool vlmp_ptb_space(uint32_t c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0 || c == 0x85 || c == 0x2028 ||
            c == 0x2029 || c == 0x3000 || (c >= 0x2000 && c <= 0x200a);
 }
 
-bool ptb_is(const ptb_line *line, size_t at, const char *text)
+bool vlmp_ptb_is(const vlmp_ptb_line *line, size_t at, const char *text)
 {
     for (; *text != '\0'; text++, at++) {
-        uint32_t c = ptb_at(line, at);
+        uint32_t c = vlmp_ptb_at(line, at);
         if (c >= 'A' && c <= 'Z') c |= 0x20;
         if (c != (unsigned char)*text) return false;
     }
     return true;
 }
 
-size_t ptb_run(const ptb_line *line, size_t at, bool (*test)(uint32_t))
+size_t vlmp_ptb_run(const vlmp_ptb_line *line, size_t at, bool (*test)(uint32_t))
 {
     size_t length = 0;
-    while (length < PTB_RUN && at + length < line->count && test(line->code[at + length]))
+    while (length < VLMP_PTB_RUN && at + length < line->count && test(line->code[at + length]))
         length++;
     return length;
 }
@@ -112,13 +112,14 @@ static void append_lower(vlmp_buffer *token, uint32_t c)
 {
     utf8proc_uint8_t bytes[4];
     if (c == 0xad) return;
-    if (ptb_space(c)) c = ' ';
+    if (vlmp_ptb_space(c)) c = ' ';
     utf8proc_ssize_t n = utf8proc_encode_char(utf8proc_tolower((utf8proc_int32_t)c), bytes);
     if (n > 0) vlmp_buffer_append(token, bytes, (size_t)n);
 }
 
 /* Smileys and telephone numbers: brackets inside are spelled out. */
-static void append_token(vlmp_buffer *token, const ptb_line *line, size_t at, ptb_match match)
+static void append_token(vlmp_buffer *token, const vlmp_ptb_line *line, size_t at,
+                         vlmp_ptb_match match)
 {
     for (size_t i = at; i < at + match.keep; i++) {
         uint32_t c = line->code[i];
@@ -126,35 +127,36 @@ static void append_token(vlmp_buffer *token, const ptb_line *line, size_t at, pt
             vlmp_buffer_text(token, "-lrb-");
         } else if (match.keep > 1 && c == ')') {
             vlmp_buffer_text(token, "-rrb-");
-        } else if (ptb_is(line, i, "&amp;")) {
+        } else if (vlmp_ptb_is(line, i, "&amp;")) {
             vlmp_buffer_text(token, "&");
             i += 4;
-        } else if (match.straight && ptb_any_apostrophe(c)) {
-            vlmp_buffer_text(token, ptb_apostrophe(c) ? "'" : "`");
+        } else if (match.straight && vlmp_ptb_any_apostrophe(c)) {
+            vlmp_buffer_text(token, vlmp_ptb_apostrophe(c) ? "'" : "`");
         } else {
             append_lower(token, c);
         }
     }
 }
 
-static ptb_match best_match(const ptb_line *line, size_t at)
+static vlmp_ptb_match best_match(const vlmp_ptb_line *line, size_t at)
 {
-    ptb_match best = {0};
-    ptb_rule *const *tables[] = {ptb_word_rules, ptb_other_rules};
+    vlmp_ptb_match best = {0};
+    vlmp_ptb_rule *const *tables[] = {vlmp_ptb_word_rules, vlmp_ptb_other_rules};
     for (size_t t = 0; t < 2; t++)
-        for (ptb_rule *const *rule = tables[t]; *rule != NULL; rule++) {
-            ptb_match match = (*rule)(line, at);
+        for (vlmp_ptb_rule *const *rule = tables[t]; *rule != NULL; rule++) {
+            vlmp_ptb_match match = (*rule)(line, at);
             if (match.reach > best.reach) best = match;
         }
     return best;
 }
 
-static void tokenize_line(vlmp_buffer *out, const ptb_line *line)
+static void tokenize_line(vlmp_buffer *out, const vlmp_ptb_line *line)
 {
     vlmp_buffer token = {0};
     size_t at = 0;
     while (at < line->count) {
-        ptb_match match = ptb_space(line->code[at]) ? (ptb_match){0} : best_match(line, at);
+        vlmp_ptb_match match =
+            vlmp_ptb_space(line->code[at]) ? (vlmp_ptb_match){0} : best_match(line, at);
         if (match.keep > line->count - at) match.keep = line->count - at;
         if (match.reach == 0 || match.keep == 0) {
             at++;
@@ -185,7 +187,7 @@ void vlmp_ptb_tokenize(vlmp_buffer *out, const char *text, size_t length)
         codes[count++] = used > 0 ? (uint32_t)code : 0xfffd;
         at += used > 0 ? (size_t)used : 1;
     }
-    ptb_line line = {codes, count};
+    vlmp_ptb_line line = {codes, count};
     tokenize_line(out, &line);
     free(codes);
 }

@@ -3,21 +3,21 @@
 
 #include "src/eval/ptb_text.h"
 
-static const ptb_match none = {0};
+static const vlmp_ptb_match none = {0};
 
-static ptb_match whole(size_t length)
+static vlmp_ptb_match whole(size_t length)
 {
-    return (ptb_match){length, length, NULL, false};
+    return (vlmp_ptb_match){length, length, NULL, false};
 }
 
 /* Lower-case words in " a b c ", each at most 9 letters. */
-static bool in_list(const char *list, const ptb_line *l, size_t at, size_t length)
+static bool in_list(const char *list, const vlmp_ptb_line *l, size_t at, size_t length)
 {
     char word[12];
     if (length == 0 || length > 9) return false;
     word[0] = ' ';
     for (size_t i = 0; i < length; i++)
-        word[i + 1] = (char)(ptb_at(l, at + i) | 0x20);
+        word[i + 1] = (char)(vlmp_ptb_at(l, at + i) | 0x20);
     word[length + 1] = ' ';
     word[length + 2] = '\0';
     return strstr(list, word) != NULL;
@@ -41,12 +41,13 @@ static const char starters[] =
     "many more now once one other our she since so some such that the their then there these they "
     "this we what when while yet you ";
 
-static ptb_match abbreviation(const ptb_line *l, size_t at)
+static vlmp_ptb_match abbreviation(const vlmp_ptb_line *l, size_t at)
 {
-    size_t length = ptb_run(l, at, ptb_ascii_letter);
-    if (ptb_at(l, at + length) != '.') return none;
-    uint32_t first = ptb_at(l, at), next = ptb_at(l, at + length + 1);
-    bool number = ptb_digit(next) || (ptb_space(next) && ptb_digit(ptb_at(l, at + length + 2)));
+    size_t length = vlmp_ptb_run(l, at, vlmp_ptb_ascii_letter);
+    if (vlmp_ptb_at(l, at + length) != '.') return none;
+    uint32_t first = vlmp_ptb_at(l, at), next = vlmp_ptb_at(l, at + length + 1);
+    bool number = vlmp_ptb_digit(next) ||
+                  (vlmp_ptb_space(next) && vlmp_ptb_digit(vlmp_ptb_at(l, at + length + 2)));
     if (in_list(always, l, at, length) || (number && in_list(before_number, l, at, length)) ||
         (first >= 'A' && first <= 'Z' && in_list(capitalized, l, at, length)))
         return whole(length + 1);
@@ -54,77 +55,78 @@ static ptb_match abbreviation(const ptb_line *l, size_t at)
 }
 
 /* Ph.D., Ed.D. */
-static ptb_match degree(const ptb_line *l, size_t at)
+static vlmp_ptb_match degree(const vlmp_ptb_line *l, size_t at)
 {
-    return ptb_is(l, at, "ph.d.") || ptb_is(l, at, "ed.d.") ? whole(5) : none;
+    return vlmp_ptb_is(l, at, "ph.d.") || vlmp_ptb_is(l, at, "ed.d.") ? whole(5) : none;
 }
 
 /* Whether white space, a word that begins sentences and white space follow; the length of all. */
-static size_t sentence_start(const ptb_line *l, size_t at)
+static size_t sentence_start(const vlmp_ptb_line *l, size_t at)
 {
     size_t next = at;
-    while (next < l->count && ptb_space(l->code[next]))
+    while (next < l->count && vlmp_ptb_space(l->code[next]))
         next++;
-    uint32_t first = ptb_at(l, next);
+    uint32_t first = vlmp_ptb_at(l, next);
     if (next == at || first < 'A' || first > 'Z') return 0;
-    size_t run = ptb_run(l, next, ptb_ascii_letter);
-    bool title = in_list(" mr mrs ms ", l, next, run) && ptb_at(l, next + run) == '.';
+    size_t run = vlmp_ptb_run(l, next, vlmp_ptb_ascii_letter);
+    bool title = in_list(" mr mrs ms ", l, next, run) && vlmp_ptb_at(l, next + run) == '.';
     if (!title && !in_list(starters, l, next, run)) return 0;
     run += title;
-    return ptb_space(ptb_at(l, next + run)) ? next + run + 1 - at : 0;
+    return vlmp_ptb_space(vlmp_ptb_at(l, next + run)) ? next + run + 1 - at : 0;
 }
 
 /* "U.S.", "p.m.", "B."; a single letter loses its period at what looks like a sentence's end. */
-static ptb_match acronym(const ptb_line *l, size_t at)
+static vlmp_ptb_match acronym(const vlmp_ptb_line *l, size_t at)
 {
-    if (!ptb_ascii_letter(ptb_at(l, at))) return none;
+    if (!vlmp_ptb_ascii_letter(vlmp_ptb_at(l, at))) return none;
     size_t length = 1;
-    while (ptb_at(l, at + length) == '.' && ptb_ascii_letter(ptb_at(l, at + length + 1)))
+    while (vlmp_ptb_at(l, at + length) == '.' &&
+           vlmp_ptb_ascii_letter(vlmp_ptb_at(l, at + length + 1)))
         length += 2;
-    if (ptb_at(l, at + length) != '.') return none;
+    if (vlmp_ptb_at(l, at + length) != '.') return none;
     length++;
     size_t start = length == 2 ? sentence_start(l, at + length) : 0;
-    if (start > 0) return (ptb_match){length + start, 1, NULL, false};
+    if (start > 0) return (vlmp_ptb_match){length + start, 1, NULL, false};
     return whole(length);
 }
 
 /* Digits, with periods, commas and colons before digits: "1,000", "10:30", ".5". */
-static size_t number_length(const ptb_line *l, size_t at)
+static size_t number_length(const vlmp_ptb_line *l, size_t at)
 {
-    size_t length = ptb_run(l, at, ptb_digit);
+    size_t length = vlmp_ptb_run(l, at, vlmp_ptb_digit);
     while (true) {
-        uint32_t c = ptb_at(l, at + length);
+        uint32_t c = vlmp_ptb_at(l, at + length);
         if (c != '.' && c != ',' && c != ':' && c != 0xad && c != 0x66b && c != 0x66c)
             return length;
-        size_t run = ptb_run(l, at + length + 1, ptb_digit);
+        size_t run = vlmp_ptb_run(l, at + length + 1, vlmp_ptb_digit);
         if (run == 0) return length;
         length += 1 + run;
     }
 }
 
-static ptb_match number(const ptb_line *l, size_t at)
+static vlmp_ptb_match number(const vlmp_ptb_line *l, size_t at)
 {
-    uint32_t c = ptb_at(l, at);
+    uint32_t c = vlmp_ptb_at(l, at);
     size_t sign = c == '-' || c == '+' ? 1 : 0;
     size_t length = number_length(l, at + sign);
     return length > 0 ? whole(sign + length) : none;
 }
 
-static size_t digits(const ptb_line *l, size_t at, size_t least, size_t most)
+static size_t digits(const vlmp_ptb_line *l, size_t at, size_t least, size_t most)
 {
-    size_t run = ptb_run(l, at, ptb_digit);
+    size_t run = vlmp_ptb_run(l, at, vlmp_ptb_digit);
     return run < least ? 0 : run < most ? run : most;
 }
 
 /* 12/25/2010 */
-static ptb_match date(const ptb_line *l, size_t at)
+static vlmp_ptb_match date(const vlmp_ptb_line *l, size_t at)
 {
     size_t length = 0;
     for (int part = 0; part < 3; part++) {
         size_t run = digits(l, at + length, part < 2 ? 1 : 2, part < 2 ? 2 : 4);
         if (run == 0) return none;
         length += run;
-        uint32_t c = ptb_at(l, at + length);
+        uint32_t c = vlmp_ptb_at(l, at + length);
         if (part < 2 && c != '/' && c != '-') return none;
         length += part < 2;
     }
@@ -132,39 +134,39 @@ static ptb_match date(const ptb_line *l, size_t at)
 }
 
 /* 1/2, 2-1/2 */
-static ptb_match fraction(const ptb_line *l, size_t at)
+static vlmp_ptb_match fraction(const vlmp_ptb_line *l, size_t at)
 {
     size_t length = digits(l, at, 1, 4);
     if (length == 0) return none;
-    if (ptb_at(l, at + length) == '-' || ptb_at(l, at + length) == ' ') {
+    if (vlmp_ptb_at(l, at + length) == '-' || vlmp_ptb_at(l, at + length) == ' ') {
         size_t run = digits(l, at + length + 1, 1, 4);
         if (run == 0) return none;
         length += 1 + run;
     }
-    uint32_t slash = ptb_at(l, at + length);
+    uint32_t slash = vlmp_ptb_at(l, at + length);
     size_t run = slash == '/' || slash == 0x2044 ? digits(l, at + length + 1, 1, 4) : 0;
     return run > 0 ? whole(length + 1 + run) : none;
 }
 
 /* (555) 555-1234 */
-static ptb_match telephone(const ptb_line *l, size_t at)
+static vlmp_ptb_match telephone(const vlmp_ptb_line *l, size_t at)
 {
-    if (ptb_at(l, at) != '(') return none;
+    if (vlmp_ptb_at(l, at) != '(') return none;
     size_t area = digits(l, at + 1, 2, 3);
-    if (area == 0 || ptb_at(l, at + 1 + area) != ')') return none;
+    if (area == 0 || vlmp_ptb_at(l, at + 1 + area) != ')') return none;
     size_t length = area + 2;
-    if (ptb_at(l, at + length) == ' ') length++;
+    if (vlmp_ptb_at(l, at + length) == ' ') length++;
     size_t first = digits(l, at + length, 3, 4);
     if (first == 0) return none;
     length += first;
-    uint32_t gap = ptb_at(l, at + length);
+    uint32_t gap = vlmp_ptb_at(l, at + length);
     if (gap == '-' || gap == ' ' || gap == 0xa0) length++;
     size_t second = digits(l, at + length, 3, 5);
     return second > 0 ? whole(length + second) : none;
 }
 
 /* Characters and entities that are written as something else. */
-static ptb_match replaced(const ptb_line *l, size_t at)
+static vlmp_ptb_match replaced(const vlmp_ptb_line *l, size_t at)
 {
     static const struct {
         const char *entity, *token;
@@ -178,24 +180,24 @@ static ptb_match replaced(const ptb_line *l, size_t at)
                       {0x20ac, "$"},  {0x2153, "1/3"}, {0x2154, "2/3"}, {'(', "-lrb-"},
                       {')', "-rrb-"}, {'[', "-lsb-"},  {']', "-rsb-"},  {'{', "-lcb-"},
                       {'}', "-rcb-"}};
-    uint32_t c = ptb_at(l, at);
+    uint32_t c = vlmp_ptb_at(l, at);
     if (c == '&')
         for (size_t i = 0; i < sizeof entities / sizeof *entities; i++)
-            if (ptb_is(l, at, entities[i].entity)) {
+            if (vlmp_ptb_is(l, at, entities[i].entity)) {
                 size_t length = strlen(entities[i].entity);
-                return (ptb_match){length, length, entities[i].token, false};
+                return (vlmp_ptb_match){length, length, entities[i].token, false};
             }
     for (size_t i = 0; i < sizeof characters / sizeof *characters; i++)
-        if (c == characters[i].code) return (ptb_match){1, 1, characters[i].token, false};
+        if (c == characters[i].code) return (vlmp_ptb_match){1, 1, characters[i].token, false};
     return none;
 }
 
 /* &#39; stays as it is. */
-static ptb_match numeric_entity(const ptb_line *l, size_t at)
+static vlmp_ptb_match numeric_entity(const vlmp_ptb_line *l, size_t at)
 {
-    if (!ptb_is(l, at, "&#")) return none;
-    size_t run = ptb_run(l, at + 2, ptb_ascii_digit);
-    return run > 0 && ptb_at(l, at + 2 + run) == ';' ? whole(run + 3) : none;
+    if (!vlmp_ptb_is(l, at, "&#")) return none;
+    size_t run = vlmp_ptb_run(l, at + 2, vlmp_ptb_ascii_digit);
+    return run > 0 && vlmp_ptb_at(l, at + 2 + run) == ';' ? whole(run + 3) : none;
 }
 
 static bool inside_declaration(uint32_t c)
@@ -205,7 +207,7 @@ static bool inside_declaration(uint32_t c)
 
 static bool attribute_character(uint32_t c)
 {
-    return ptb_ascii_word(c) || c == '_' || c == ':' || c == '.' || c == '-';
+    return vlmp_ptb_ascii_word(c) || c == '_' || c == ':' || c == '.' || c == '-';
 }
 
 static bool tag_character(uint32_t c)
@@ -215,44 +217,46 @@ static bool tag_character(uint32_t c)
 
 static bool value_character(uint32_t c)
 {
-    return inside_declaration(c) && !ptb_space(c) && c != '"' && c != '\'';
+    return inside_declaration(c) && !vlmp_ptb_space(c) && c != '"' && c != '\'';
 }
 
 /* The length of white space and one attribute, with its value if it has one. */
-static size_t attribute_length(const ptb_line *l, size_t at)
+static size_t attribute_length(const vlmp_ptb_line *l, size_t at)
 {
-    size_t space = ptb_run(l, at, ptb_space);
-    size_t name = ptb_run(l, at + space, attribute_character);
+    size_t space = vlmp_ptb_run(l, at, vlmp_ptb_space);
+    size_t name = vlmp_ptb_run(l, at + space, attribute_character);
     if (space == 0 || name == 0) return 0;
     size_t length = space + name;
-    if (ptb_at(l, at + length) != '=') return length;
+    if (vlmp_ptb_at(l, at + length) != '=') return length;
     length++;
-    uint32_t quote = ptb_at(l, at + length);
-    if (quote != '"' && quote != '\'') return length + ptb_run(l, at + length, value_character);
+    uint32_t quote = vlmp_ptb_at(l, at + length);
+    if (quote != '"' && quote != '\'')
+        return length + vlmp_ptb_run(l, at + length, value_character);
     size_t end = length + 1;
-    while (end < PTB_RUN && ptb_at(l, at + end) != quote && ptb_at(l, at + end) != '\n')
+    while (end < VLMP_PTB_RUN && vlmp_ptb_at(l, at + end) != quote &&
+           vlmp_ptb_at(l, at + end) != '\n')
         end++;
-    return ptb_at(l, at + end) == quote ? end + 1 : 0;
+    return vlmp_ptb_at(l, at + end) == quote ? end + 1 : 0;
 }
 
 /* <b>, </b>, <a href="x">, <!-- … --> */
-static ptb_match tag(const ptb_line *l, size_t at)
+static vlmp_ptb_match tag(const vlmp_ptb_line *l, size_t at)
 {
-    if (ptb_at(l, at) != '<') return none;
-    uint32_t first = ptb_at(l, at + 1);
+    if (vlmp_ptb_at(l, at) != '<') return none;
+    uint32_t first = vlmp_ptb_at(l, at + 1);
     if (first == '!' || first == '?') {
-        size_t end = 2 + ptb_run(l, at + 2, inside_declaration);
-        return ptb_at(l, at + end) == '>' ? whole(end + 1) : none;
+        size_t end = 2 + vlmp_ptb_run(l, at + 2, inside_declaration);
+        return vlmp_ptb_at(l, at + end) == '>' ? whole(end + 1) : none;
     }
     size_t length = first == '/' ? 2 : 1;
-    if (!ptb_ascii_letter(ptb_at(l, at + length))) return none;
-    length += ptb_run(l, at + length, tag_character);
+    if (!vlmp_ptb_ascii_letter(vlmp_ptb_at(l, at + length))) return none;
+    length += vlmp_ptb_run(l, at + length, tag_character);
     size_t more = 1;
-    for (int part = 0; part < PTB_PARTS && more > 0; part++, length += more)
+    for (int part = 0; part < VLMP_PTB_PARTS && more > 0; part++, length += more)
         more = attribute_length(l, at + length);
-    length += ptb_run(l, at + length, ptb_space);
-    if (ptb_at(l, at + length) == '/') length++;
-    return ptb_at(l, at + length) == '>' ? whole(length + 1) : none;
+    length += vlmp_ptb_run(l, at + length, vlmp_ptb_space);
+    if (vlmp_ptb_at(l, at + length) == '/') length++;
+    return vlmp_ptb_at(l, at + length) == '>' ? whole(length + 1) : none;
 }
 
 /* m², x₁₂, 10⁻⁵: runs of raised or lowered digits. */
@@ -266,69 +270,70 @@ static bool lowered(uint32_t c)
     return c >= 0x2080 && c <= 0x2089;
 }
 
-static ptb_match small_number(const ptb_line *l, size_t at)
+static vlmp_ptb_match small_number(const vlmp_ptb_line *l, size_t at)
 {
-    uint32_t sign = ptb_at(l, at);
+    uint32_t sign = vlmp_ptb_at(l, at);
     size_t up = sign == 0x207a || sign == 0x207b ? 1 : 0;
     size_t down = sign == 0x208a || sign == 0x208b ? 1 : 0;
-    size_t run = down > 0 ? 0 : ptb_run(l, at + up, raised);
+    size_t run = down > 0 ? 0 : vlmp_ptb_run(l, at + up, raised);
     if (run > 0) return whole(up + run);
-    run = up > 0 ? 0 : ptb_run(l, at + down, lowered);
+    run = up > 0 ? 0 : vlmp_ptb_run(l, at + down, lowered);
     return run > 0 ? whole(down + run) : none;
 }
 
-static ptb_match language(const ptb_line *l, size_t at)
+static vlmp_ptb_match language(const vlmp_ptb_line *l, size_t at)
 {
-    return ptb_is(l, at, "c++") ? whole(3) : none;
+    return vlmp_ptb_is(l, at, "c++") ? whole(3) : none;
 }
 
-static ptb_match smiley(const ptb_line *l, size_t at)
+static vlmp_ptb_match smiley(const vlmp_ptb_line *l, size_t at)
 {
-    size_t length = ptb_at(l, at) == '<' || ptb_at(l, at) == '>' ? 1 : 0;
-    uint32_t eyes = ptb_at(l, at + length);
+    size_t length = vlmp_ptb_at(l, at) == '<' || vlmp_ptb_at(l, at) == '>' ? 1 : 0;
+    uint32_t eyes = vlmp_ptb_at(l, at + length);
     if (eyes != ':' && eyes != ';' && eyes != '=') return none;
     length++;
-    uint32_t nose = ptb_at(l, at + length), after = ptb_at(l, at + length + 1);
+    uint32_t nose = vlmp_ptb_at(l, at + length), after = vlmp_ptb_at(l, at + length + 1);
     static const char mouths[] = "()DPdpO\\{@|[]";
     bool has_nose = nose != 0 && nose < 0x80 && strchr("-o*'", (int)nose) != NULL && after != 0 &&
                     after < 0x80 && strchr(mouths, (int)after) != NULL;
     if (has_nose) length++;
-    uint32_t mouth = ptb_at(l, at + length), next = ptb_at(l, at + length + 1);
-    if (mouth == 0 || mouth >= 0x80 || strchr(mouths, (int)mouth) == NULL || ptb_ascii_word(next))
+    uint32_t mouth = vlmp_ptb_at(l, at + length), next = vlmp_ptb_at(l, at + length + 1);
+    if (mouth == 0 || mouth >= 0x80 || strchr(mouths, (int)mouth) == NULL ||
+        vlmp_ptb_ascii_word(next))
         return none;
-    return (ptb_match){length + 2, length + 1, NULL, false};
+    return (vlmp_ptb_match){length + 2, length + 1, NULL, false};
 }
 
 /* Dashes, periods, quotes: almost all are thrown away later. */
-static ptb_match hyphens(const ptb_line *l, size_t at)
+static vlmp_ptb_match hyphens(const vlmp_ptb_line *l, size_t at)
 {
     size_t run = 0;
-    while (ptb_at(l, at + run) == '-')
+    while (vlmp_ptb_at(l, at + run) == '-')
         run++;
-    return run == 0 ? none : (ptb_match){run, run, run <= 4 ? "--" : NULL, false};
+    return run == 0 ? none : (vlmp_ptb_match){run, run, run <= 4 ? "--" : NULL, false};
 }
 
-static ptb_match dots(const ptb_line *l, size_t at)
+static vlmp_ptb_match dots(const vlmp_ptb_line *l, size_t at)
 {
     size_t run = 0;
-    while (run < 5 && ptb_at(l, at + run) == '.')
+    while (run < 5 && vlmp_ptb_at(l, at + run) == '.')
         run++;
-    return run >= 3 ? (ptb_match){run, run, "...", false} : none;
+    return run >= 3 ? (vlmp_ptb_match){run, run, "...", false} : none;
 }
 
 /* '' and `' */
-static ptb_match double_quote(const ptb_line *l, size_t at)
+static vlmp_ptb_match double_quote(const vlmp_ptb_line *l, size_t at)
 {
-    uint32_t first = ptb_at(l, at);
-    if ((first != '\'' && first != '`') || ptb_at(l, at + 1) != '\'') return none;
-    uint32_t next = ptb_at(l, at + 2);
-    return (ptb_match){ptb_ascii_word(next) || next == '$' ? 3 : 2, 2, "''", false};
+    uint32_t first = vlmp_ptb_at(l, at);
+    if ((first != '\'' && first != '`') || vlmp_ptb_at(l, at + 1) != '\'') return none;
+    uint32_t next = vlmp_ptb_at(l, at + 2);
+    return (vlmp_ptb_match){vlmp_ptb_ascii_word(next) || next == '$' ? 3 : 2, 2, "''", false};
 }
 
-static ptb_match marks(const ptb_line *l, size_t at)
+static vlmp_ptb_match marks(const vlmp_ptb_line *l, size_t at)
 {
     size_t run = 0;
-    while (ptb_at(l, at + run) == '?' || ptb_at(l, at + run) == '!')
+    while (vlmp_ptb_at(l, at + run) == '?' || vlmp_ptb_at(l, at + run) == '!')
         run++;
     return whole(run);
 }
@@ -360,68 +365,69 @@ static const char *quote_text(uint32_t c)
 }
 
 /* Two quotes side by side are one token; pairs that are no usual quote are not thrown away. */
-static ptb_match quotes(const ptb_line *l, size_t at)
+static vlmp_ptb_match quotes(const vlmp_ptb_line *l, size_t at)
 {
-    const char *a = quote_text(ptb_at(l, at)), *b = quote_text(ptb_at(l, at + 1));
+    const char *a = quote_text(vlmp_ptb_at(l, at)), *b = quote_text(vlmp_ptb_at(l, at + 1));
     if (a == NULL) return none;
-    if (b == NULL) return (ptb_match){1, 1, "'", false};
+    if (b == NULL) return (vlmp_ptb_match){1, 1, "'", false};
     static const char *const joined[] = {"''",   "`'",   "'`",   "```",  "'``", "`''", "'''",
                                          "````", "``''", "''``", "''''", "``'", "''`"};
     for (size_t i = 0; i < sizeof joined / sizeof *joined; i++) {
         size_t half = strlen(a);
         if (strncmp(joined[i], a, half) == 0 && strcmp(joined[i] + half, b) == 0)
-            return (ptb_match){2, 2, joined[i], false};
+            return (vlmp_ptb_match){2, 2, joined[i], false};
     }
-    return (ptb_match){2, 2, "``", false};
+    return (vlmp_ptb_match){2, 2, "``", false};
 }
 
 /* Runs of one mark: "***", "__", "##", "@@", ">>". */
-static ptb_match runs(const ptb_line *l, size_t at)
+static vlmp_ptb_match runs(const vlmp_ptb_line *l, size_t at)
 {
-    uint32_t c = ptb_at(l, at);
+    uint32_t c = vlmp_ptb_at(l, at);
     size_t run = 1;
     if (c == '*' || c == '_' || c == '#' || c == '@') {
-        while (ptb_at(l, at + run) == c)
+        while (vlmp_ptb_at(l, at + run) == c)
             run++;
         return whole(run);
     }
-    if ((c == '<' || c == '>') && ptb_at(l, at + 1) == c) return whole(2);
+    if ((c == '<' || c == '>') && vlmp_ptb_at(l, at + 1) == c) return whole(2);
     return none;
 }
 
 /* "$", "US$" */
-static ptb_match dollar(const ptb_line *l, size_t at)
+static vlmp_ptb_match dollar(const vlmp_ptb_line *l, size_t at)
 {
     size_t run = 0;
-    while (ptb_at(l, at + run) >= 'A' && ptb_at(l, at + run) <= 'Z')
+    while (vlmp_ptb_at(l, at + run) >= 'A' && vlmp_ptb_at(l, at + run) <= 'Z')
         run++;
-    return ptb_at(l, at + run) == '$' ? whole(run + 1) : none;
+    return vlmp_ptb_at(l, at + run) == '$' ? whole(run + 1) : none;
 }
 
 /* photo1.jpg, 1.png: names that the rule for words misses because of digits. */
-static ptb_match file_name(const ptb_line *l, size_t at)
+static vlmp_ptb_match file_name(const vlmp_ptb_line *l, size_t at)
 {
     static const char extensions[] =
         " bat bmp c class cgi cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf "
         "php pl png ppt ps py sql tar txt wav x xml zip ";
-    size_t length = ptb_run(l, at, ptb_word), best = 0;
-    while (length > 0 && ptb_at(l, at + length) == '.') {
-        size_t run = ptb_run(l, at + length + 1, ptb_word);
+    size_t length = vlmp_ptb_run(l, at, vlmp_ptb_word), best = 0;
+    while (length > 0 && vlmp_ptb_at(l, at + length) == '.') {
+        size_t run = vlmp_ptb_run(l, at + length + 1, vlmp_ptb_word);
         if (run == 0) break;
-        uint32_t next = ptb_at(l, at + length + 1 + run);
-        bool ends = ptb_space(next) || (next < 0x80 && next != 0 && strchr(".?!,\"'<(", (int)next));
+        uint32_t next = vlmp_ptb_at(l, at + length + 1 + run);
+        bool ends =
+            vlmp_ptb_space(next) || (next < 0x80 && next != 0 && strchr(".?!,\"'<(", (int)next));
         if (ends && in_list(extensions, l, at + length + 1, run)) best = length + 1 + run;
         length += 1 + run;
     }
-    return best > 0 ? (ptb_match){best + 1, best, NULL, false} : none;
+    return best > 0 ? (vlmp_ptb_match){best + 1, best, NULL, false} : none;
 }
 
-static ptb_match symbol(const ptb_line *l, size_t at)
+static vlmp_ptb_match symbol(const vlmp_ptb_line *l, size_t at)
 {
-    return ptb_symbol(ptb_at(l, at)) ? whole(1) : none;
+    return vlmp_ptb_symbol(vlmp_ptb_at(l, at)) ? whole(1) : none;
 }
 
-ptb_rule *const ptb_other_rules[] = {
+vlmp_ptb_rule *const vlmp_ptb_other_rules[] = {
     tag,          replaced,     numeric_entity, date,      number, fraction,     dollar,   acronym,
     abbreviation, degree,       file_name,      telephone, smiley, small_number, language, hyphens,
     dots,         double_quote, marks,          quotes,    runs,   symbol,       NULL};

@@ -9,7 +9,7 @@
 typedef struct {
     const uint32_t *code;
     size_t count;
-} ptb_line;
+} vlmp_ptb_line;
 
 /* What a rule found. reach decides between rules (the longest wins, then the first): the token and
  * the context that the rule asked for behind it. */
@@ -18,52 +18,53 @@ typedef struct {
     size_t keep;      /* characters of the token; the rest is read again */
     const char *text; /* the token, when it is not its characters in lower case */
     bool straight;    /* curly apostrophes in the token become ASCII */
-} ptb_match;
+} vlmp_ptb_match;
 
-typedef ptb_match ptb_rule(const ptb_line *line, size_t at);
+typedef vlmp_ptb_match vlmp_ptb_rule(const vlmp_ptb_line *line, size_t at);
 
 /* Past the end there is a line end. */
-static inline uint32_t ptb_at(const ptb_line *line, size_t at)
+static inline uint32_t vlmp_ptb_at(const vlmp_ptb_line *line, size_t at)
 {
     return at < line->count ? line->code[at] : '\n';
 }
 
-bool ptb_letter(uint32_t c); /* joins words: letters, marks, soft hyphen */
-bool ptb_digit(uint32_t c);
-bool ptb_word(uint32_t c); /* letter or digit */
-bool ptb_space(uint32_t c);
-bool ptb_symbol(uint32_t c); /* a token of its own */
-static inline bool ptb_ascii_letter(uint32_t c)
+bool vlmp_ptb_letter(uint32_t c); /* joins words: letters, marks, soft hyphen */
+bool vlmp_ptb_digit(uint32_t c);
+bool vlmp_ptb_word(uint32_t c); /* letter or digit */
+bool vlmp_ptb_space(uint32_t c);
+bool vlmp_ptb_symbol(uint32_t c); /* a token of its own */
+static inline bool vlmp_ptb_ascii_letter(uint32_t c)
 {
     return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
 }
-static inline bool ptb_ascii_digit(uint32_t c)
+static inline bool vlmp_ptb_ascii_digit(uint32_t c)
 {
     return c >= '0' && c <= '9';
 }
-static inline bool ptb_ascii_word(uint32_t c)
+static inline bool vlmp_ptb_ascii_word(uint32_t c)
 {
-    return ptb_ascii_letter(c) || ptb_ascii_digit(c);
+    return vlmp_ptb_ascii_letter(c) || vlmp_ptb_ascii_digit(c);
 }
-static inline bool ptb_apostrophe(uint32_t c)
+static inline bool vlmp_ptb_apostrophe(uint32_t c)
 {
     return c == '\'' || c == 0x92 || c == 0x2019;
 }
-static inline bool ptb_any_apostrophe(uint32_t c) /* the ones that stand for it by mistake too */
+static inline bool
+vlmp_ptb_any_apostrophe(uint32_t c) /* the ones that stand for it by mistake too */
 {
-    return ptb_apostrophe(c) || c == '`' || c == 0x91 || c == 0x2018 || c == 0x201b;
+    return vlmp_ptb_apostrophe(c) || c == '`' || c == 0x91 || c == 0x2018 || c == 0x201b;
 }
 
 /* Whether the ASCII text (lower case) stands at `at`, case ignored. */
-bool ptb_is(const ptb_line *line, size_t at, const char *text);
+bool vlmp_ptb_is(const vlmp_ptb_line *line, size_t at, const char *text);
 
 /* No rule looks further than this: time stays linear on text without spaces. No English word or
  * address is that long. */
-enum { PTB_RUN = 512, PTB_PARTS = 64 };
+enum { VLMP_PTB_RUN = 512, VLMP_PTB_PARTS = 64 };
 
-/* The length of the run of characters from `at` that pass the test, at most PTB_RUN. */
-size_t ptb_run(const ptb_line *line, size_t at, bool (*test)(uint32_t));
+/* The length of the run of characters from `at` that pass the test, at most VLMP_PTB_RUN. */
+size_t vlmp_ptb_run(const vlmp_ptb_line *line, size_t at, bool (*test)(uint32_t));
 
 /* The rules in order of precedence, NULL-terminated. */
-extern ptb_rule *const ptb_word_rules[];
-extern ptb_rule *const ptb_other_rules[];
+extern vlmp_ptb_rule *const vlmp_ptb_word_rules[];
+extern vlmp_ptb_rule *const vlmp_ptb_other_rules[];

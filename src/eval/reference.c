@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "src/base/json.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 #define VERSION 2 /* of the metadata; 1 carried no hashes */
 

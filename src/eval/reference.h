@@ -3,8 +3,8 @@
 
 #include "src/base/sha256.h"
 #include "src/eval/scoring.h"
-#include "src/model/identity.h"
-#include "src/model/reader.h"
+#include "src/flow/identity.h"
+#include "src/flow/reader.h"
 
 /* What two models must agree about before their probabilities are compared. */
 typedef struct {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 #define CHUNK 32 /* tokens whose logits are held at once */
 

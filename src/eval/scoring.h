@@ -2,7 +2,7 @@
 #pragma once
 
 #include "src/eval/metrics.h"
-#include "src/model/sweep.h"
+#include "src/flow/sweep.h"
 
 /* Final normed hidden states at the positions that predict answer tokens. */
 typedef struct {

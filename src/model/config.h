@@ -7,7 +7,7 @@
 
 #include "kernels/ops.h"
 #include "src/base/error.h"
-#include "src/model/anyres.h"
+#include "src/picture/anyres.h"
 
 #define VLMP_MAX_FEATURE_LAYERS 8
 #define VLMP_MAX_LAYERS         1024 /* no plausible model has more */

@@ -3,10 +3,10 @@
  * ends each of its rows. */
 #include <string.h>
 
-#include "src/model/anyres.h"
 #include "src/model/family.h"
 #include "src/model/family_llava.h"
-#include "src/model/preprocess.h"
+#include "src/picture/anyres.h"
+#include "src/picture/preprocess.h"
 
 static int read_config(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
 {

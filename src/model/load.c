@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "src/base/half.h"
-#include "src/model/finite.h"
 #include "src/model/model.h"
+#include "src/store/finite.h"
 
 void vlmp_unload(vlmp_loaded *loaded)
 {

@@ -4,8 +4,8 @@
 #include "src/base/memory.h"
 #include "src/model/block.h"
 #include "src/model/config.h"
-#include "src/model/source.h"
 #include "src/model/stop_tokens.h"
+#include "src/store/source.h"
 
 #define VLMP_NAME_MAX 96
 

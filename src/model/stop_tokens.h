@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "src/model/source.h"
+#include "src/store/source.h"
 
 typedef struct {
     int count;    /* 0: nothing says which */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 #define PREFILL_ROWS 512 /* of the prompt at a time: bounds the working memory */
 

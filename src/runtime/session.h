@@ -2,7 +2,7 @@
 #pragma once
 
 #include "src/base/rng.h"
-#include "src/model/sweep.h"
+#include "src/flow/sweep.h"
 
 typedef struct vlmp_session vlmp_session;
 

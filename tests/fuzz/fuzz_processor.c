@@ -1,5 +1,5 @@
 /* preprocessor_config.json or processor_config.json, and a small picture made ready by it. */
-#include "src/model/preprocess.h"
+#include "src/picture/preprocess.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { WIDTH = 7, HEIGHT = 5, MOST_PIXELS = 256 };

@@ -1,5 +1,5 @@
 /* Recipes: what is read is written in the form that packed files record, which reads back. */
-#include "src/quant/recipe.h"
+#include "src/quant/scheme/recipe.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

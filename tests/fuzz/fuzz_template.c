@@ -1,6 +1,6 @@
 /* A chat template, and a user's prompt behind a form feed: parsed and rendered twice. */
-#include "src/model/chat_template.h"
-#include "src/model/unicode_tables.h"
+#include "src/text/template/chat_template.h"
+#include "src/text/unicode/unicode.h"
 #include "tests/fuzz/fuzz.h"
 
 static void render(const vlmp_chat_template *t, const char *prompt, bool answered)

@@ -1,6 +1,6 @@
 /* tokenizer.json, tokenizer_config.json and a text to encode and decode, form feeds between. */
-#include "src/model/tokenizer.h"
-#include "src/model/unicode_tables.h"
+#include "src/text/tokenizer.h"
+#include "src/text/unicode/unicode.h"
 #include "tests/fuzz/fuzz.h"
 
 static void decode(const vlmp_tokenizer *t, const vlmp_ids *ids)

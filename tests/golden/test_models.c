@@ -26,8 +26,8 @@
 #include "formats/safetensors.h"
 #include "src/base/json.h"
 #include "src/base/memory.h"
-#include "src/model/reader.h"
-#include "src/model/sweep.h"
+#include "src/flow/reader.h"
+#include "src/flow/sweep.h"
 #include "src/runtime/session.h"
 
 #define FOLDER       VLMP_SOURCE_ROOT "/tests/golden/models/"

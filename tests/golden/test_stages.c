@@ -21,8 +21,8 @@
 #include "formats/hf_folder.h"
 #include "formats/safetensors.h"
 #include "src/base/memory.h"
+#include "src/flow/sweep.h"
 #include "src/model/model.h"
-#include "src/model/sweep.h"
 
 /* test_stages [MODEL GOLDEN]: another model and its stages, which are too large for the tree. */
 static const char *model_folder = VLMP_SOURCE_ROOT "/demo/model";

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/model/chat_template.h"
+#include "src/text/template/chat_template.h"
 
 static void put(uint32_t status, const char *text, size_t length)
 {

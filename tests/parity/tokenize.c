@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
-#include "src/model/tokenizer.h"
+#include "src/text/tokenizer.h"
 
 static void stop(const vlmp_error *err)
 {

@@ -13,7 +13,7 @@
 #include <cmocka.h> /* needs some of the above */
 
 #include "src/base/sha256.h"
-#include "src/model/image.h"
+#include "src/store/image.h"
 
 #define GOLDEN_IMAGES VLMP_SOURCE_ROOT "/tests/golden/images/"
 

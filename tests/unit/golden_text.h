@@ -13,7 +13,7 @@
 
 #include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/model/tokenizer.h"
+#include "src/text/tokenizer.h"
 
 #define MAX_GOLDEN_BYTES ((size_t)16 << 20)
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "src/model/activations.h"
+#include "src/flow/activations.h"
 
 enum { ROWS = 37, DIM = 5, BATCH = 8 };
 

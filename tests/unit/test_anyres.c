@@ -1,7 +1,7 @@
 /* LLaVA-NeXT's choice of resolution, padding and token counts. */
 #include "tests/unit/golden_images.h"
 
-#include "src/model/anyres.h"
+#include "src/picture/anyres.h"
 
 static const int published[5][2] = {{336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
 

@@ -11,9 +11,9 @@
 
 #include "src/base/memory.h"
 #include "src/base/rng.h"
-#include "src/quant/awq.h"
-#include "src/quant/guard.h"
-#include "src/quant/rtn.h"
+#include "src/quant/method/awq.h"
+#include "src/quant/method/guard.h"
+#include "src/quant/method/rtn.h"
 
 enum { K = 128, N = 48, TOKENS = 300 };
 

@@ -11,7 +11,7 @@
 
 #include "formats/journal_sink.h"
 #include "src/base/file.h"
-#include "src/quant/boundary.h"
+#include "src/quant/run/boundary.h"
 #include "tests/unit/temp_folder.h"
 
 enum { ROWS = 300, DIM = 1000, SMALL = 7 }; /* more than the megabyte that is moved at a time */

@@ -4,7 +4,7 @@
 #include "tests/unit/golden_text.h"
 
 #include "src/base/rng.h"
-#include "src/model/chat_template.h"
+#include "src/text/template/chat_template.h"
 
 static const vlmp_chat_variable variables[] = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "src/base/half.h"
-#include "src/model/finite.h"
+#include "src/store/finite.h"
 
 #define COUNT 10000 /* more than two of the steps that the search takes */
 

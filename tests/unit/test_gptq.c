@@ -13,9 +13,9 @@
 #include "src/base/half.h"
 #include "src/base/memory.h"
 #include "src/base/rng.h"
-#include "src/quant/gptq.h"
-#include "src/quant/linalg.h"
-#include "src/quant/rtn.h"
+#include "src/quant/method/gptq.h"
+#include "src/quant/method/linalg.h"
+#include "src/quant/method/rtn.h"
 
 struct problem {
     int n, k;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "formats/hf_folder.h"
-#include "src/model/finite.h"
 #include "src/model/model.h"
+#include "src/store/finite.h"
 #include "tests/unit/tiny_model.h"
 
 static tiny_model tiny;

@@ -3,7 +3,7 @@
 #include "tests/unit/golden_images.h"
 
 #include "src/base/file.h"
-#include "src/model/preprocess.h"
+#include "src/picture/preprocess.h"
 
 static void check_line(const char *line)
 {

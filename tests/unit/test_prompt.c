@@ -3,7 +3,7 @@
  * transformers finds them. */
 #include "tests/unit/golden_text.h"
 
-#include "src/model/prompt.h"
+#include "src/text/prompt.h"
 
 static const char config[] =
     "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"unk_token\": \"<unk>\"}";

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "src/quant/plan.h"
+#include "src/quant/scheme/plan.h"
 
 /* A model of 4 text layers: names of every kind, one unused, K that groups do not divide. */
 static const vlmp_plan_linear model[] = {

@@ -2,7 +2,7 @@
  */
 #include "tests/unit/golden_images.h"
 
-#include "src/model/resize.h"
+#include "src/picture/resize.h"
 
 static void check_line(const char *line)
 {

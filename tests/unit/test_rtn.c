@@ -12,7 +12,7 @@
 #include "src/base/half.h"
 #include "src/base/memory.h"
 #include "src/base/rng.h"
-#include "src/quant/rtn.h"
+#include "src/quant/method/rtn.h"
 
 #define N 37
 #define K 384

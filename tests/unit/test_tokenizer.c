@@ -3,7 +3,7 @@
 #include "tests/unit/golden_text.h"
 
 #include "src/base/rng.h"
-#include "src/model/unicode_tables.h"
+#include "src/text/unicode/unicode.h"
 
 static void check_ids(const vlmp_tokenizer *t, const char *text, bool special, const cJSON *want)
 {

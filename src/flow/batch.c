@@ -1,0 +1,78 @@
+#include "src/flow/batch.h"
+
+#include <stdlib.h>
+
+#include "src/base/memory.h"
+
+static int page_count(int rows)
+{
+    return (rows + VLMP_PAGE_ROWS - 1) / VLMP_PAGE_ROWS;
+}
+
+int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, int break_at,
+                        vlmp_error *err)
+{
+    *batches = (vlmp_batches){0};
+    size_t pages = 0;
+    for (int i = 0; i < count; i++)
+        pages += (size_t)page_count(lengths[i]);
+    batches->batches = vlmp_calloc((size_t)count, sizeof *batches->batches);
+    batches->segments = vlmp_calloc((size_t)count, sizeof *batches->segments);
+    batches->pages = vlmp_alloc(pages, sizeof *batches->pages);
+    if (batches->batches == NULL || batches->segments == NULL || batches->pages == NULL) {
+        vlmp_batches_free(batches);
+        return vlmp_fail_memory(err, "batches");
+    }
+    int32_t *next_page = batches->pages;
+    int used_pages = 0;
+    vlmp_batch *batch = NULL;
+    for (int i = 0; i < count; i++) {
+        if (i == break_at) batches->break_batch = batches->count;
+        if (batch == NULL || batch->rows >= VLMP_BATCH_ROWS || i == break_at) {
+            batch = &batches->batches[batches->count++];
+            batch->first_row = batches->total_rows;
+            batch->first = i;
+            batch->segments = &batches->segments[i];
+            used_pages = 0;
+        }
+        batches->segments[i] =
+            (vlmp_segment){.first_row = batch->rows, .rows = lengths[i], .pages = next_page};
+        for (int p = 0; p < page_count(lengths[i]); p++)
+            *next_page++ = used_pages++;
+        batch->segment_count++;
+        batch->rows += lengths[i];
+        batches->total_rows += (size_t)lengths[i];
+        if (batch->rows > batches->max_rows) batches->max_rows = batch->rows;
+        if (used_pages > batches->max_pages) batches->max_pages = used_pages;
+    }
+    if (break_at >= count) batches->break_batch = batches->count;
+    return VLMP_OK;
+}
+
+void vlmp_batches_free(vlmp_batches *batches)
+{
+    free(batches->batches);
+    free(batches->segments);
+    free(batches->pages);
+    *batches = (vlmp_batches){0};
+}
+
+int vlmp_batch_kv_create(vlmp_kv *kv, const vlmp_batches *batches, int kv_heads, int head_dim,
+                         vlmp_error *err)
+{
+    *kv = (vlmp_kv){.page_rows = VLMP_PAGE_ROWS, .kv_heads = kv_heads, .head_dim = head_dim};
+    size_t row = (size_t)kv_heads * (size_t)head_dim * sizeof(float);
+    size_t rows = (size_t)batches->max_pages * VLMP_PAGE_ROWS;
+    kv->k = vlmp_alloc(rows, row);
+    kv->v = vlmp_alloc(rows, row);
+    if (kv->k != NULL && kv->v != NULL) return VLMP_OK;
+    vlmp_batch_kv_free(kv);
+    return vlmp_fail_memory(err, "keys and values of a batch");
+}
+
+void vlmp_batch_kv_free(vlmp_kv *kv)
+{
+    free(kv->k);
+    free(kv->v);
+    *kv = (vlmp_kv){0};
+}

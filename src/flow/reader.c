@@ -1,0 +1,167 @@
+#include "src/flow/reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+
+/* The processor governs tiles, config.json what becomes of their features: where both state a
+ * thing, a difference would shift rows silently. */
+static int check_processor(const vlmp_reader *reader, const vlmp_processor_settings *settings,
+                           vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    const vlmp_preprocess *pre = &reader->preprocess;
+    const char *what = NULL;
+    bool tiled = pre->kind == VLMP_PROCESSOR_LLAVA_NEXT;
+    vlmp_feature_select select = config->vision.drop_first ? VLMP_SELECT_DEFAULT : VLMP_SELECT_FULL;
+    if (tiled != (config->pinpoint_count > 0))
+        what = "kind (one cuts pictures into tiles, the other does not)";
+    else if (tiled && (pre->pinpoint_count != config->pinpoint_count ||
+                       memcmp(pre->pinpoints, config->pinpoints,
+                              (size_t)pre->pinpoint_count * sizeof *pre->pinpoints) != 0))
+        what = "image_grid_pinpoints";
+    else if (settings->patch_size != 0 && settings->patch_size != config->vision.patch_size)
+        what = "patch_size";
+    else if (settings->num_additional_image_tokens >= 0 &&
+             settings->num_additional_image_tokens != (config->vision.has_class ? 1 : 0))
+        what = "num_additional_image_tokens (a CLIP tower has 1, the class row)";
+    else if (settings->select != VLMP_SELECT_ABSENT && settings->select != select)
+        what = "vision_feature_select_strategy";
+    if (what == NULL) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the picture processor's configuration and config.json disagree about %s; "
+                     "take both from one checkpoint",
+                     reader->model->source->path, what);
+}
+
+/* A copy: the reader's, who may have to ask the tokenizer. */
+static int find_stop(vlmp_reader *reader, vlmp_error *err)
+{
+    const vlmp_stop_tokens *from = &reader->model->stop;
+    int32_t named = -1;
+    if (from->count == 0) vlmp_tokenizer_named(reader->tokenizer, "eos_token", &named);
+    if (from->count == 0 && named < 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: nothing says which token ends an answer; give 'eos_token_id' in "
+                         "generation_config.json or 'eos_token' in tokenizer_config.json",
+                         reader->model->source->path);
+    int count = from->count > 0 ? from->count : 1;
+    reader->stop.ids = vlmp_alloc((size_t)count, sizeof *reader->stop.ids);
+    if (reader->stop.ids == NULL) return vlmp_fail_memory(err, "ends of answers");
+    for (int i = 0; i < count; i++)
+        reader->stop.ids[i] = from->count > 0 ? from->ids[i] : named;
+    reader->stop.count = count;
+    return VLMP_OK;
+}
+
+int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *err)
+{
+    *reader = (vlmp_reader){.model = model};
+    vlmp_processor_settings settings = {0};
+    int status = vlmp_preprocess_from_source(&reader->preprocess, &settings, model->source, err);
+    if (status == VLMP_OK) status = check_processor(reader, &settings, err);
+    if (status == VLMP_OK) status = vlmp_tokenizer_load(&reader->tokenizer, model->source, err);
+    if (status == VLMP_OK) status = vlmp_chat_template_load(&reader->chat, model->source, err);
+    if (status == VLMP_OK && vlmp_tokenizer_size(reader->tokenizer) > model->config.text.vocab)
+        status = vlmp_fail(err, VLMP_ERR_INPUT,
+                           "%s: tokenizer.json has ids up to %d, the embedding table has %d rows",
+                           model->source->path, vlmp_tokenizer_size(reader->tokenizer) - 1,
+                           model->config.text.vocab);
+    if (status == VLMP_OK) status = find_stop(reader, err);
+    if (status != VLMP_OK) vlmp_reader_close(reader);
+    return status;
+}
+
+void vlmp_reader_close(vlmp_reader *reader)
+{
+    vlmp_tokenizer_free(reader->tokenizer);
+    vlmp_chat_template_free(reader->chat);
+    vlmp_stop_tokens_free(&reader->stop);
+    *reader = (vlmp_reader){0};
+}
+
+/* Resizes one picture, plans its rows, appends its tiles to the sequence. */
+static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const char *name,
+                       vlmp_image_plan *plan, vlmp_sequence *out, vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    int side = config->vision.image_size;
+    vlmp_tiles tiles;
+    VLMP_TRY(config->family->plan_image(config, image->width, image->height, plan, err));
+    VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
+    if (tiles.height != side || tiles.width != side || tiles.count != plan->tiles) {
+        free(tiles.pixels);
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the picture processor makes %d tiles of %d × %d pixels, the tower "
+                         "wants %d of %d × %d; preprocessor_config.json and config.json disagree",
+                         reader->model->source->path, tiles.count, tiles.width, tiles.height,
+                         plan->tiles, side, side);
+    }
+    size_t tile = 3 * (size_t)side * (size_t)side, have = (size_t)out->tiles * tile;
+    uint8_t *grown = realloc(out->pixels, have + (size_t)tiles.count * tile);
+    if (grown != NULL) {
+        memcpy(grown + have, tiles.pixels, (size_t)tiles.count * tile);
+        out->pixels = grown;
+        out->tiles += tiles.count;
+    }
+    free(tiles.pixels);
+    return grown != NULL ? VLMP_OK : vlmp_fail_memory(err, name);
+}
+
+static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
+                    const vlmp_sequence *sequence, vlmp_prompt *text, vlmp_error *err)
+{
+    int32_t *tokens = vlmp_alloc((size_t)question->image_count, sizeof *tokens);
+    if (tokens == NULL) return vlmp_fail_memory(err, "prompt");
+    for (int i = 0; i < question->image_count; i++)
+        tokens[i] = sequence->plans[i].tokens;
+    vlmp_prompter prompter = {.date = reader->date,
+                              .chat = reader->chat,
+                              .tokenizer = reader->tokenizer,
+                              .image_token = reader->model->config.image_token,
+                              .where = question->where != NULL ? question->where
+                                                               : reader->model->source->path};
+    vlmp_prompt_request request = {.turns = question->turns,
+                                   .turn_count = (size_t)question->turn_count,
+                                   .answer = question->answer,
+                                   .pictures = question->image_count,
+                                   .picture_tokens = tokens};
+    int status = vlmp_prompt_make(&prompter, &request, text, err);
+    free(tokens);
+    return status;
+}
+
+int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *question,
+                         vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err)
+{
+    vlmp_prompt prompt = {0};
+    *out = (vlmp_sequence){.image_count = question->image_count};
+    out->plans = vlmp_calloc((size_t)question->image_count, sizeof *out->plans);
+    int status = out->plans != NULL ? VLMP_OK : vlmp_fail_memory(err, "picture plans");
+    for (int i = 0; i < question->image_count && status == VLMP_OK; i++)
+        status = add_picture(reader, &question->images[i], question->image_names[i], &out->plans[i],
+                             out, err);
+    if (status == VLMP_OK) status = make_ids(reader, question, out, &prompt, err);
+    if (status == VLMP_OK &&
+        (prompt.count == 0 || (prompt.answer_count > 0 && prompt.answers[0].from == 0)))
+        status =
+            vlmp_fail(err, VLMP_ERR_INPUT, "%s: the chat template leaves nothing before the answer",
+                      reader->model->source->path);
+    if (status == VLMP_OK) {
+        out->length = (int)prompt.count;
+        out->ids = prompt.ids;
+        out->answer_count = (int)prompt.answer_count;
+        out->answers = prompt.answers;
+        out->border_moved = prompt.border_moved;
+        out->end_differs = prompt.end_differs;
+        prompt.ids = NULL;
+        prompt.answers = NULL;
+    }
+    if (status == VLMP_OK && text != NULL)
+        *text = prompt;
+    else
+        vlmp_prompt_free(&prompt);
+    if (status != VLMP_OK) vlmp_sequence_free(out);
+    return status;
+}

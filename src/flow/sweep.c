@@ -1,0 +1,181 @@
+#include "src/flow/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+#include "src/store/finite.h"
+
+static int check_interrupt(const vlmp_sweep *sweep, vlmp_error *err)
+{
+    if (sweep->interrupted == NULL || !*sweep->interrupted) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+}
+
+static void report(const vlmp_sweep *sweep, const char *stage, int done, int total)
+{
+    if (sweep->progress != NULL) sweep->progress(sweep->progress_arg, stage, done, total);
+}
+
+/* The sequence that row `row` of a batch belongs to; NULL: not known. */
+static const vlmp_sequence *sequence_of(const vlmp_sweep *sweep, bool tiles,
+                                        const vlmp_batch *batch, int row)
+{
+    int index = batch->first, sequence = 0;
+    if (sweep->sequences == NULL) return NULL;
+    for (int s = 1; s < batch->segment_count && batch->segments[s].first_row <= row; s++)
+        index++;
+    if (!tiles) return &sweep->sequences[index];
+    while (index >= sweep->sequences[sequence].tiles)
+        index -= sweep->sequences[sequence++].tiles;
+    return &sweep->sequences[sequence];
+}
+
+int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
+                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+{
+    size_t count = (size_t)batch->rows * (size_t)dim, at = vlmp_first_not_finite(rows, count);
+    if (at == count) return VLMP_OK;
+    const vlmp_sequence *sequence = sequence_of(sweep, tiles, batch, (int)(at / (size_t)dim));
+    return vlmp_model_fail_not_finite(sweep->model, place, rows[at], sweep->data,
+                                      sequence != NULL ? sequence->line : 0, err);
+}
+
+int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+{
+    char place[VLMP_NAME_MAX];
+    snprintf(place, sizeof place, "%s.layers.%d", stack->prefix, layer);
+    return vlmp_sweep_check(sweep, place, stack == &sweep->model->vision, batch, rows, dim, err);
+}
+
+struct block_tap {
+    vlmp_sweep_tap_fn *tap;
+    void *arg;
+    const vlmp_stack *stack;
+    int layer;
+    const vlmp_batch *batch;
+};
+
+static void forward_tap(void *arg, vlmp_site site, const float *input, int rows, int dim)
+{
+    (void)rows;
+    struct block_tap *t = arg;
+    t->tap(t->arg, t->stack, t->layer, site, t->batch, input, dim);
+}
+
+static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_block_run *run,
+                       const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
+                       float *scratch, vlmp_error *err)
+{
+    for (int i = 0; i < batches->count; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        VLMP_TRY(check_interrupt(sweep, err));
+        float *rows;
+        VLMP_TRY(
+            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err));
+        run->segments = batch->segments;
+        run->segment_count = batch->segment_count;
+        run->rows = batch->rows;
+        tap->batch = batch;
+        vlmp_block_forward(run, block, rows, tap->tap != NULL ? forward_tap : NULL, tap);
+        VLMP_TRY(vlmp_sweep_check_layer(sweep, tap->stack, tap->layer, batch, rows, run->shape->dim,
+                                        err));
+        VLMP_TRY(vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err));
+    }
+    return VLMP_OK;
+}
+
+int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                     const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
+                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
+{
+    const vlmp_block_shape *shape = &stack->shape;
+    vlmp_block_work work = {0};
+    vlmp_kv kv = {0};
+    float *scratch = NULL;
+    int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err);
+    if (status == VLMP_OK) status = vlmp_block_work_create(&work, shape, batches->max_rows, err);
+    if (status == VLMP_OK)
+        status = vlmp_batch_kv_create(&kv, batches, shape->kv_heads, shape->head_dim, err);
+    if (status == VLMP_OK && x->memory == NULL) {
+        scratch = vlmp_alloc((size_t)batches->max_rows, (size_t)shape->dim * sizeof *scratch);
+        if (scratch == NULL) status = vlmp_fail_memory(err, "a batch of activations");
+    }
+    if (status == VLMP_OK) {
+        vlmp_block_run run = {.ctx = sweep->ctx, .shape = shape, .work = &work, .kv = kv};
+        struct block_tap block_tap = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer};
+        status = run_batches(sweep, &block_tap, &run, block, x, batches, scratch, err);
+    }
+    free(scratch);
+    vlmp_batch_kv_free(&kv);
+    vlmp_block_work_free(&work);
+    return status;
+}
+
+static int run_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                     vlmp_activations *x, const vlmp_batches *batches, vlmp_sweep_tap_fn *tap,
+                     void *tap_arg, vlmp_error *err)
+{
+    vlmp_loaded loaded = {0};
+    vlmp_block block;
+    int status = VLMP_OK;
+    if (sweep->resident == NULL)
+        status = vlmp_load_block(&loaded, sweep->model, stack, layer, &block, err);
+    else if (stack == &sweep->model->vision)
+        block = sweep->resident->vision[layer];
+    else
+        block = sweep->resident->text[layer];
+    if (status == VLMP_OK)
+        status = vlmp_sweep_block(sweep, stack, layer, &block, x, batches, tap, tap_arg, err);
+    vlmp_unload(&loaded);
+    report(sweep, stack->prefix, layer + 1, stack->layers);
+    return status;
+}
+
+int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
+                    vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
+{
+    const vlmp_stack *stack = &sweep->model->text;
+    for (int layer = 0; layer < stack->layers; layer++)
+        VLMP_TRY(run_layer(sweep, stack, layer, x, batches, tap, tap_arg, err));
+    return VLMP_OK;
+}
+
+int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
+                      vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *features,
+                      vlmp_error *err)
+{
+    const vlmp_stack *stack = &sweep->model->vision;
+    VLMP_TRY(vlmp_sweep_create_features(sweep, batches, features, err));
+    VLMP_TRY(vlmp_sweep_take_features(sweep, x, batches, 0, features, err));
+    for (int layer = 0; layer < stack->layers; layer++) {
+        VLMP_TRY(run_layer(sweep, stack, layer, x, batches, tap, tap_arg, err));
+        VLMP_TRY(vlmp_sweep_take_features(sweep, x, batches, layer + 1, features, err));
+    }
+    return VLMP_OK;
+}
+
+int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                   vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *x,
+                   vlmp_batches *batches, vlmp_error *err)
+{
+    vlmp_activations pixels = {.fd = -1}, features = {.fd = -1};
+    vlmp_batches tiles = {0};
+    vlmp_sweep named = *sweep;
+    named.sequences = sequences;
+    sweep = &named;
+    *x = (vlmp_activations){.fd = -1};
+    *batches = (vlmp_batches){0};
+    int status = vlmp_sweep_vision_input(sweep, sequences, count, &pixels, &tiles, err);
+    if (status == VLMP_OK && tiles.count > 0)
+        status = vlmp_sweep_vision(sweep, &pixels, &tiles, tap, tap_arg, &features, err);
+    vlmp_activations_free(&pixels);
+    if (status == VLMP_OK)
+        status = vlmp_sweep_text_input(sweep, sequences, count, &features, x, batches, err);
+    vlmp_activations_free(&features);
+    vlmp_batches_free(&tiles);
+    if (status == VLMP_OK) status = vlmp_sweep_text(sweep, x, batches, tap, tap_arg, err);
+    return status;
+}

@@ -1,0 +1,98 @@
+/* All sequences through the model, block by block: at any time one block's weights are resident,
+ * and the activations between blocks lie in a store. Calibration, perplexity and the reference run
+ * are sweeps; the quantizer walks the same stores with its own steps. */
+#pragma once
+
+#include <signal.h>
+
+#include "src/flow/activations.h"
+#include "src/flow/batch.h"
+#include "src/flow/sequence.h"
+#include "src/model/model.h"
+#include "src/picture/preprocess.h"
+
+/* Called after each layer of each stage; may be NULL. */
+typedef void vlmp_progress_fn(void *arg, const char *stage, int done, int total);
+
+/* Gives sequence `index` with what the caller's array lacks: pixels only when they are asked for.
+ * Free it with vlmp_sequence_free. */
+typedef int vlmp_fetch_fn(void *arg, int index, bool pixels, vlmp_sequence *out, vlmp_error *err);
+
+typedef struct {
+    vlmp_ctx *ctx;
+    const vlmp_model *model;
+    const vlmp_preprocess *preprocess; /* normalization of pixels */
+    vlmp_fetch_fn *fetch; /* where sequences come without ids or pixels; NULL: they have all */
+    void *fetch_arg;
+    const vlmp_resident *resident; /* NULL: weights are loaded and dropped block by block */
+    int break_at; /* sequences from here on get batches of their own; 0: no break */
+    const vlmp_sequence *sequences; /* that run, and the file they are of: for messages; both */
+    const char *data;               /* may be NULL */
+    const char *work_folder;        /* for spilled activations */
+    size_t memory_limit;            /* bytes of a store kept in memory */
+    vlmp_progress_fn *progress;
+    void *progress_arg;
+    const volatile sig_atomic_t *interrupted; /* NULL or: stop with VLMP_ERR_INTERRUPTED when set */
+} vlmp_sweep;
+
+/* Sequence `index` with its ids, plans and, when asked for, pixels: the caller's own, or fetched
+ * into *held, which is freed with vlmp_sequence_free either way. */
+int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int index,
+                        bool pixels, vlmp_sequence *held, const vlmp_sequence **out,
+                        vlmp_error *err);
+
+/* Sees every site's input, batch after batch. */
+typedef void vlmp_sweep_tap_fn(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
+                               const vlmp_batch *batch, const float *input, int dim);
+
+/* The batches of the two inputs below, which make them themselves: one segment a tile, and one a
+ * sequence. No tiles give none. */
+int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                              vlmp_batches *batches, vlmp_error *err);
+int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_batches *batches, vlmp_error *err);
+
+/* Tiles of all sequences into the tower's input: x[tiles·tile_rows][vision hidden], and the batches
+ * (one segment a tile). Both are the caller's to free. */
+int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                            vlmp_activations *x, vlmp_batches *batches, vlmp_error *err);
+
+/* The tower over x. features[tiles·tile_tokens][feature_count·hidden] is created. */
+int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
+                      vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *features,
+                      vlmp_error *err);
+
+/* After tower layer `done` (0: its input) of x: copies the rows that the projector sees. */
+int vlmp_sweep_take_features(const vlmp_sweep *sweep, const vlmp_activations *x,
+                             const vlmp_batches *batches, int done, vlmp_activations *features,
+                             vlmp_error *err);
+int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batches,
+                               vlmp_activations *features, vlmp_error *err);
+
+/* Token embeddings with projected picture rows in place: x[rows of all sequences][text hidden] and
+ * the batches (one segment a sequence). features may be empty when no sequence has a picture. */
+int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                          const vlmp_activations *features, vlmp_activations *x,
+                          vlmp_batches *batches, vlmp_error *err);
+
+/* The text blocks over x, in place. */
+int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
+                    vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
+
+/* One block over all batches of x, in place: what the two above repeat. */
+int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                     const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
+                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
+
+/* rows[batch->rows][dim] that a place ("text.layers.2", "projector") has computed for a batch of
+ * tiles or of sequences: NaN or infinity is VLMP_ERR_INPUT and names place and sample. */
+int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
+                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
+/* The same of a stack's layer. */
+int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
+
+/* Everything from pixels and ids to the last text block's output, in one call. */
+int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                   vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *x,
+                   vlmp_batches *batches, vlmp_error *err);

@@ -1,0 +1,123 @@
+#include "src/quant/method/guard.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+#include "src/quant/method/linalg.h"
+#include "src/quant/method/rtn.h"
+#include "src/quant/method/tiles.h"
+
+struct job {
+    const vlmp_guard_linear *linear;
+    const float *scales;
+    float *rows;  /* [taken][k] of w */
+    float *error; /* [taken][k] */
+    int taken;
+};
+
+static void form_error(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct job *job = arg;
+    const vlmp_quantized *q = job->linear->q;
+    size_t k = (size_t)q->k;
+    for (int r = task * VLMP_LANES; r < task * VLMP_LANES + vlmp_tile_rows(job->taken, task); r++) {
+        size_t row = (size_t)r * (size_t)q->n / (size_t)job->taken;
+        float *w = job->rows + (size_t)r * k, *e = job->error + (size_t)r * k;
+        memcpy(w, job->linear->w + row * k, k * sizeof *w);
+        vlmp_dequantize(q, (int)row, 1, e);
+        for (size_t c = 0; c < k; c++)
+            e[c] = w[c] - (job->scales != NULL ? e[c] / job->scales[c] : e[c]);
+    }
+}
+
+/* With e = W − ŵ: W·x₀ − ŵ·x = W·(x₀ − x) + e·x, and its square is what W misses, twice the product
+ * of both, and what rounding adds. product [taken][k] is for W·Σ (x₀ − x)·xᵀ. */
+static int sum_error(double *error, vlmp_ctx *ctx, const struct job *job,
+                     const vlmp_guard_tokens *tokens, float *product, vlmp_error *err)
+{
+    int k = job->linear->q->k;
+    double missed = 0;
+    if (tokens->cross != NULL) {
+        ctx->ops->gemm(ctx, false, false, job->taken, k, k, 1.0f, job->rows, k, tokens->cross, k,
+                       0.0f, product, k);
+        VLMP_TRY(
+            vlmp_weighted_error(ctx, job->rows, job->taken, k, tokens->shift, NULL, &missed, err));
+    }
+    VLMP_TRY(vlmp_weighted_error(ctx, job->error, job->taken, k, tokens->gram,
+                                 tokens->cross != NULL ? product : NULL, error, err));
+    *error = (*error + missed) * ((double)job->linear->q->n / job->taken);
+    return VLMP_OK;
+}
+
+int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
+                     const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err)
+{
+    const vlmp_quantized *q = linear->q;
+    struct job job = {.linear = linear,
+                      .scales = scales,
+                      .taken = q->n < VLMP_GUARD_ROWS ? q->n : VLMP_GUARD_ROWS};
+    size_t values = (size_t)job.taken * (size_t)q->k;
+    job.rows = vlmp_alloc(values, sizeof(float));
+    job.error = vlmp_alloc(values, sizeof(float));
+    float *product = tokens->cross != NULL ? vlmp_alloc(values, sizeof(float)) : NULL;
+    int status;
+    if (job.rows == NULL || job.error == NULL || (tokens->cross != NULL && product == NULL)) {
+        status = vlmp_fail_memory(err, "comparing a linear");
+    } else {
+        vlmp_parallel_for(ctx->pool, vlmp_tile_count(job.taken), form_error, &job);
+        status = sum_error(error, ctx, &job, tokens, product, err);
+    }
+    free(job.rows);
+    free(job.error);
+    free(product);
+    return status;
+}
+
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err)
+{
+    int taken = n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
+    size_t row_bytes = (size_t)k * sizeof *w;
+    float *rows = vlmp_alloc((size_t)taken, row_bytes);
+    if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
+    for (int r = 0; r < taken; r++)
+        memcpy(rows + (size_t)r * (size_t)k, w + (size_t)r * (size_t)n / (size_t)taken * (size_t)k,
+               row_bytes);
+    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
+    free(rows);
+    if (status == VLMP_OK) *energy *= (double)n / taken;
+    return status;
+}
+
+static int nearest_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
+                         const vlmp_guard_tokens *tokens, vlmp_error *err)
+{
+    const vlmp_quantized *like = linear->q;
+    vlmp_scheme scheme = {.bits = like->bits, .group = like->group, .symmetric = like->symmetric};
+    vlmp_quantized nearest;
+    VLMP_TRY(vlmp_quantized_alloc(&nearest, like->n, like->k, &scheme, err));
+    vlmp_guard_linear plain = *linear;
+    plain.q = &nearest;
+    int status = vlmp_rtn(&nearest, linear->w, ctx->pool, linear->name, err);
+    if (status == VLMP_OK) status = vlmp_guard_error(error, ctx, &plain, tokens, NULL, err);
+    vlmp_quantized_free(&nearest);
+    return status;
+}
+
+int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear *linears,
+               int count, const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err)
+{
+    *result = (vlmp_guard_result){0};
+    for (int i = 0; i < count; i++) {
+        double method, nearest;
+        VLMP_TRY(vlmp_guard_error(&method, ctx, &linears[i], tokens, scales, err));
+        VLMP_TRY(nearest_error(&nearest, ctx, &linears[i], tokens, err));
+        result->method_error += method;
+        result->rtn_error += nearest;
+    }
+    result->keep_rtn = !isfinite(result->method_error) || result->rtn_error < result->method_error;
+    return VLMP_OK;
+}

@@ -1,0 +1,199 @@
+#include "src/quant/method/linalg.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+
+#define NB    128 /* columns of a block: its square in double fits the second-level cache */
+#define CHUNK 256 /* columns of one product of vlmp_weighted_error */
+#define ROWS  16  /* rows of a task */
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+size_t vlmp_ldl_scratch(int k)
+{
+    return (size_t)NB * ((size_t)k * 2 + NB);
+}
+
+/* Factors the nb × nb diagonal block in double; writes M back, and into inverse [nb][nb] the
+ * (upper triangular) matrix M⁻ᵀ·diag(1/pivot). */
+static bool factor_block(float *a, int lda, int nb, float *pivot, float least, float *inverse)
+{
+    double m[NB][NB], x[NB];
+    for (int i = 0; i < nb; i++)
+        for (int j = 0; j <= i; j++)
+            m[i][j] = (double)a[(size_t)i * (size_t)lda + (size_t)j];
+    for (int j = 0; j < nb; j++) {
+        /* m[i][j] below the diagonal holds M·pivot until column j is done */
+        double d = m[j][j];
+        if (!(d >= (double)least) || !isfinite(d)) return false;
+        pivot[j] = (float)d;
+        for (int i = j + 1; i < nb; i++)
+            m[i][j] /= d;
+        for (int i = j + 1; i < nb; i++) {
+            double by = m[i][j] * d;
+            for (int l = j + 1; l <= i; l++)
+                m[i][l] -= by * m[l][j];
+        }
+    }
+    for (int i = 0; i < nb; i++)
+        for (int j = 0; j < i; j++)
+            a[(size_t)i * (size_t)lda + (size_t)j] = (float)m[i][j];
+    for (int c = 0; c < nb; c++) { /* column c of M⁻¹ becomes row c of M⁻ᵀ */
+        for (int i = 0; i < c; i++)
+            x[i] = 0.0;
+        x[c] = 1.0;
+        for (int i = c + 1; i < nb; i++) {
+            double sum = 0.0;
+            for (int l = c; l < i; l++)
+                sum -= m[i][l] * x[l];
+            x[i] = sum;
+        }
+        for (int i = 0; i < nb; i++)
+            inverse[c * nb + i] = (float)(x[i] / (double)pivot[i]);
+    }
+    return true;
+}
+
+void vlmp_ldl(vlmp_ctx *ctx, float *a, int k, float *pivot, float least, float *scratch, bool *ok)
+{
+    float *scaled = scratch; /* [nb][k]: M·diag(pivot) of the block's rows */
+    float *panel = scratch + (size_t)NB * (size_t)k; /* [k][nb] */
+    float *inverse = panel + (size_t)NB * (size_t)k; /* [nb][nb] */
+    for (int j = 0; j < k; j += NB) {
+        int nb = min_int(NB, k - j), below = k - j - nb;
+        float *diagonal = a + (size_t)j * (size_t)k + (size_t)j;
+        for (int i = 0; i < nb; i++)
+            for (int l = 0; l < j; l++)
+                scaled[(size_t)i * (size_t)j + (size_t)l] =
+                    a[(size_t)(j + i) * (size_t)k + (size_t)l] * pivot[l];
+        if (j > 0)
+            ctx->ops->gemm(ctx, false, true, k - j, nb, j, -1.0f, a + (size_t)j * (size_t)k, k,
+                           scaled, j, 1.0f, diagonal, k);
+        *ok = factor_block(diagonal, k, nb, pivot + j, least, inverse);
+        if (!*ok) return;
+        if (below == 0) continue;
+        float *under = diagonal + (size_t)nb * (size_t)k;
+        ctx->ops->gemm(ctx, false, false, below, nb, nb, 1.0f, under, k, inverse, nb, 0.0f, panel,
+                       nb);
+        for (int i = 0; i < below; i++)
+            memcpy(under + (size_t)i * (size_t)k, panel + (size_t)i * (size_t)nb,
+                   (size_t)nb * sizeof *panel);
+    }
+    *ok = true;
+}
+
+struct solve {
+    const float *m; /* [k][k] */
+    float *x;       /* [n][k] */
+    float transposed[NB * NB];
+    int k, n, first, cols;
+    bool forward;
+};
+
+static void solve_rows(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct solve *s = arg;
+    for (int row = task * ROWS; row < min_int((task + 1) * ROWS, s->n); row++) {
+        float *x = s->x + (size_t)row * (size_t)s->k + (size_t)s->first;
+        if (s->forward) {
+            for (int i = 0; i < s->cols; i++)
+                for (int j = i + 1; j < s->cols; j++)
+                    x[j] -= x[i] * s->transposed[i * NB + j];
+            continue;
+        }
+        for (int i = s->cols - 1; i > 0; i--) {
+            const float *m = s->m + (size_t)(s->first + i) * (size_t)s->k + (size_t)s->first;
+            for (int j = 0; j < i; j++)
+                x[j] -= x[i] * m[j];
+        }
+    }
+}
+
+/* The triangle on the diagonal, after what lies beside it has been subtracted. */
+static void solve_block(vlmp_ctx *ctx, struct solve *s)
+{
+    for (int i = 0; i < s->cols && s->forward; i++)
+        for (int j = 0; j < i; j++)
+            s->transposed[j * NB + i] =
+                s->m[(size_t)(s->first + i) * (size_t)s->k + (size_t)(s->first + j)];
+    vlmp_parallel_for(ctx->pool, (s->n + ROWS - 1) / ROWS, solve_rows, s);
+}
+
+void vlmp_ldl_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x, int n)
+{
+    struct solve s = {.m = m, .x = x, .k = k, .n = n, .forward = true};
+    for (s.first = 0; s.first < k; s.first += NB) {
+        s.cols = min_int(NB, k - s.first);
+        if (s.first > 0)
+            ctx->ops->gemm(ctx, false, true, n, s.cols, s.first, -1.0f, x, k,
+                           m + (size_t)s.first * (size_t)k, k, 1.0f, x + s.first, k);
+        solve_block(ctx, &s);
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < k; j++)
+            x[(size_t)i * (size_t)k + (size_t)j] /= pivot[j];
+    s.forward = false;
+    for (s.first = (k - 1) / NB * NB; s.first >= 0; s.first -= NB) {
+        s.cols = min_int(NB, k - s.first);
+        int end = s.first + s.cols;
+        if (end < k)
+            ctx->ops->gemm(ctx, false, false, n, s.cols, k - end, -1.0f, x + end, k,
+                           m + (size_t)end * (size_t)k + (size_t)s.first, k, 1.0f, x + s.first, k);
+        solve_block(ctx, &s);
+    }
+}
+
+struct sum {
+    const float *e, *product, *cross;
+    double *part; /* one a task */
+    int n, k, first, cols;
+};
+
+static void sum_rows(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct sum *s = arg;
+    double total = 0.0;
+    for (int row = task * ROWS; row < min_int((task + 1) * ROWS, s->n); row++) {
+        size_t at = (size_t)row * (size_t)s->k + (size_t)s->first;
+        const float *e = s->e + at, *p = s->product + (size_t)row * (size_t)s->cols;
+        for (int i = 0; i < s->cols; i++)
+            total += (double)e[i] * (double)p[i];
+        for (int i = 0; s->cross != NULL && i < s->cols; i++)
+            total += 2.0 * (double)e[i] * (double)s->cross[at + (size_t)i];
+    }
+    s->part[task] += total;
+}
+
+int vlmp_weighted_error(vlmp_ctx *ctx, const float *e, int n, int k, const float *gram,
+                        const float *cross, double *out, vlmp_error *err)
+{
+    int tasks = (n + ROWS - 1) / ROWS;
+    float *product = vlmp_alloc((size_t)n, CHUNK * sizeof *product);
+    double *part = vlmp_calloc((size_t)tasks, sizeof *part);
+    if (product == NULL || part == NULL) {
+        free(product);
+        free(part);
+        return vlmp_fail_memory(err, "the weighted error of a linear");
+    }
+    struct sum s = {.e = e, .product = product, .cross = cross, .part = part, .n = n, .k = k};
+    for (s.first = 0; s.first < k; s.first += CHUNK) {
+        s.cols = min_int(CHUNK, k - s.first);
+        ctx->ops->gemm(ctx, false, false, n, s.cols, k, 1.0f, e, k, gram + s.first, k, 0.0f,
+                       product, s.cols);
+        vlmp_parallel_for(ctx->pool, tasks, sum_rows, &s);
+    }
+    *out = 0.0;
+    for (int i = 0; i < tasks; i++)
+        *out += part[i];
+    free(product);
+    free(part);
+    return VLMP_OK;
+}

@@ -1,0 +1,20 @@
+/* Round to nearest with min-max scales: the baseline format of every scheme, and what the guard
+ * compares with. int8 (symmetric per channel, s = amax/127.5, codes 1 … 255) is the case bits 8.
+ *
+ *   symmetric:  z = 2^(bits−1), s = amax/(2^bits − 1)·2
+ *   asymmetric: over [min(0, w), max(0, w)], s = (max − min)/(2^bits − 1), z = round(−min/s)
+ *
+ * The scale is rounded to its stored type first, then u = clamp(round(w/s) + z), all in F32 with
+ * ties to even. A group of zeros has s = 1 and u = z. */
+#pragma once
+
+#include "src/base/error.h"
+#include "src/base/parallel.h"
+#include "src/quant/scheme/quantized.h"
+
+/* w [q->n][q->k], finite. A scale beyond its stored type is VLMP_ERR_INPUT (row and group in the
+ * message; name is the linear's). Runs over rows on the pool. */
+int vlmp_rtn(vlmp_quantized *q, const float *w, vlmp_pool *pool, const char *name, vlmp_error *err);
+
+/* The codes of row w[k] for scales and zeros that are set already. */
+void vlmp_round_codes(vlmp_quantized *q, int row, const float *w);

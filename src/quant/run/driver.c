@@ -1,0 +1,344 @@
+#include "src/quant/run/driver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/memory.h"
+#include "src/quant/run/block.h"
+#include "src/quant/run/boundary.h"
+#include "src/quant/run/ends.h"
+#include "src/quant/run/holdout.h"
+#include "src/quant/run/record.h"
+
+/* Activations on their way through a stack, in the model as it is quantized and, where a method
+ * aims at its outputs, in the original one. Empty when the plan needs no statistics. */
+struct flow {
+    vlmp_batches batches;
+    vlmp_activations x, original;
+};
+
+#define NO_ACTIVATIONS \
+    {                  \
+        .fd = -1       \
+    }
+
+static void free_flow(struct flow *flow)
+{
+    vlmp_activations_free(&flow->x);
+    vlmp_activations_free(&flow->original);
+    vlmp_batches_free(&flow->batches);
+}
+
+static bool wants_original(const vlmp_quantize_job *job)
+{
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->plan->entries[i].method == VLMP_METHOD_AWQ_GPTQ) return job->sequential;
+    return false;
+}
+
+static int copy_activations(const vlmp_quantize_job *job, vlmp_activations *out,
+                            const vlmp_activations *from, const vlmp_batches *batches,
+                            vlmp_error *err)
+{
+    VLMP_TRY(vlmp_activations_create(out, from->rows, from->dim, job->sweep.memory_limit,
+                                     job->sweep.work_folder, err));
+    float *scratch = vlmp_alloc((size_t)batches->max_rows * (size_t)from->dim, sizeof *scratch);
+    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
+    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        float *rows;
+        status =
+            vlmp_activations_get(from, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
+        if (status == VLMP_OK)
+            status = vlmp_activations_put(out, batch->first_row, (size_t)batch->rows, rows, err);
+    }
+    free(scratch);
+    return status;
+}
+
+/* The samples that methods see come first, those held out behind them. */
+static int order_samples(const vlmp_calibration *calibration, vlmp_sequence **out, int *seen,
+                         vlmp_error *err)
+{
+    size_t count = calibration->count, at = 0;
+    bool *held = vlmp_alloc(count, sizeof *held);
+    *out = vlmp_alloc(count, sizeof **out);
+    if (held == NULL || *out == NULL) {
+        free(held);
+        free(*out);
+        *out = NULL;
+        return vlmp_fail_memory(err, "calibration samples");
+    }
+    *seen = (int)count - vlmp_hold_out(calibration, held);
+    for (int half = 0; half < 2; half++)
+        for (size_t i = 0; i < count; i++)
+            if (held[i] == (half == 1)) (*out)[at++] = calibration->samples[i].sequence;
+    free(held);
+    return VLMP_OK;
+}
+
+/* One run over the whole model. */
+struct run {
+    const vlmp_quantize_job *job;
+    const vlmp_sequence *sequences; /* none when no method needs statistics */
+    int count;
+    vlmp_boundary boundary;
+    vlmp_activations features, original_features; /* what the projector sees, of the tower */
+};
+
+/* Whether the run goes on from activations inside this stack, or behind its last block. */
+static bool is_continued(const struct run *r, bool vision)
+{
+    return r->boundary.found && r->boundary.border.vision == vision;
+}
+
+#define STORES 4
+
+/* What a border of a stack consists of. */
+static int list_stores(struct run *r, bool vision, struct flow *flow,
+                       vlmp_activations *stores[STORES])
+{
+    bool two = wants_original(r->job);
+    int count = 0;
+    stores[count++] = &flow->x;
+    if (two) stores[count++] = &flow->original;
+    if (vision) stores[count++] = &r->features;
+    if (vision && two) stores[count++] = &r->original_features;
+    return count;
+}
+
+static int take_features(struct run *r, const struct flow *flow, int done, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &r->job->sweep;
+    VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, done, &r->features, err));
+    if (!wants_original(r->job)) return VLMP_OK;
+    return vlmp_sweep_take_features(sweep, &flow->original, &flow->batches, done,
+                                    &r->original_features, err);
+}
+
+/* The blocks of a stack, all of them or those behind the border that the run goes on from. */
+static int run_stack(struct run *r, bool vision, struct flow *flow, vlmp_error *err)
+{
+    const vlmp_model *model = r->job->sweep.model;
+    const vlmp_stack *stack = vision ? &model->vision : &model->text;
+    bool flowing = flow->batches.count > 0, continued = is_continued(r, vision);
+    vlmp_block_flow block = {.x = flowing ? &flow->x : NULL,
+                             .original = flowing && wants_original(r->job) ? &flow->original : NULL,
+                             .batches = &flow->batches};
+    vlmp_activations *stores[STORES];
+    int count = list_stores(r, vision, flow, stores),
+        first = continued ? r->boundary.border.done : 0;
+    for (int done = first; done <= stack->layers; done++) {
+        if (done > first) VLMP_TRY(vlmp_quantize_block(r->job, stack, done - 1, &block, err));
+        if (!flowing || (continued && done == first)) continue;
+        if (vision) VLMP_TRY(take_features(r, flow, done, err));
+        vlmp_border border = {.vision = vision, .done = done};
+        if (done > 0) VLMP_TRY(vlmp_boundary_save(&r->boundary, border, stores, count, err));
+    }
+    return VLMP_OK;
+}
+
+static int create(const struct run *r, vlmp_activations *out, size_t rows, int dim, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &r->job->sweep;
+    return vlmp_activations_create(out, rows, dim, sweep->memory_limit, sweep->work_folder, err);
+}
+
+/* The stack's flow as it was at the border that the run goes on from; batches are there. */
+static int load_flow(struct run *r, bool vision, struct flow *flow, vlmp_error *err)
+{
+    const vlmp_model *model = r->job->sweep.model;
+    int dim = (vision ? &model->vision : &model->text)->shape.dim;
+    size_t rows = flow->batches.total_rows;
+    vlmp_activations *stores[STORES];
+    VLMP_TRY(create(r, &flow->x, rows, dim, err));
+    if (wants_original(r->job)) VLMP_TRY(create(r, &flow->original, rows, dim, err));
+    return vlmp_boundary_load(&r->boundary, stores, list_stores(r, vision, flow, stores), err);
+}
+
+/* The tower's flow at its start or where it goes on. No pictures: no batches. */
+static int start_vision(struct run *r, struct flow *flow, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &r->job->sweep;
+    bool continued = is_continued(r, true), two = wants_original(r->job);
+    if (continued)
+        VLMP_TRY(vlmp_sweep_vision_batches(sweep, r->sequences, r->count, &flow->batches, err));
+    else
+        VLMP_TRY(
+            vlmp_sweep_vision_input(sweep, r->sequences, r->count, &flow->x, &flow->batches, err));
+    if (flow->batches.count == 0) return VLMP_OK;
+    VLMP_TRY(vlmp_sweep_create_features(sweep, &flow->batches, &r->features, err));
+    if (two)
+        VLMP_TRY(vlmp_sweep_create_features(sweep, &flow->batches, &r->original_features, err));
+    if (continued) return load_flow(r, true, flow, err);
+    return two ? copy_activations(r->job, &flow->original, &flow->x, &flow->batches, err) : VLMP_OK;
+}
+
+static int run_vision(struct run *r, vlmp_error *err)
+{
+    struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
+    if (is_continued(r, false)) return VLMP_OK; /* the text model has taken what it gave */
+    int status = r->count > 0 ? start_vision(r, &flow, err) : VLMP_OK;
+    if (status == VLMP_OK) status = run_stack(r, true, &flow, err);
+    free_flow(&flow);
+    return status;
+}
+
+static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &r->job->sweep;
+    if (is_continued(r, false)) {
+        VLMP_TRY(vlmp_sweep_text_batches(sweep, r->sequences, r->count, &flow->batches, err));
+        return load_flow(r, false, flow, err);
+    }
+    vlmp_ends ends;
+    vlmp_sweep quantized = *sweep;
+    quantized.resident = &ends.weights;
+    int status = vlmp_ends_load(&ends, r->job, err);
+    if (status == VLMP_OK)
+        status = vlmp_sweep_text_input(&quantized, r->sequences, r->count, &r->features, &flow->x,
+                                       &flow->batches, err);
+    vlmp_ends_free(&ends);
+    VLMP_TRY(status);
+    if (!wants_original(r->job)) return VLMP_OK;
+    vlmp_batches same;
+    status = vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->original_features,
+                                   &flow->original, &same, err);
+    vlmp_batches_free(&same);
+    return status;
+}
+
+static int run_text(struct run *r, vlmp_error *err)
+{
+    struct flow flow = {.x = NO_ACTIVATIONS, .original = NO_ACTIVATIONS};
+    int status = r->count > 0 ? start_text(r, &flow, err) : VLMP_OK;
+    if (status == VLMP_OK) status = run_stack(r, false, &flow, err);
+    if (status == VLMP_OK) status = vlmp_quantize_head_linear(r->job, &flow.x, &flow.batches, err);
+    free_flow(&flow);
+    return status;
+}
+
+static int run_stages(struct run *r, vlmp_error *err)
+{
+    const vlmp_quantize_job *job = r->job;
+    size_t seen_rows = 0;
+    for (int i = 0; i < job->sweep.break_at; i++)
+        seen_rows += (size_t)r->sequences[i].tiles * (size_t)job->sweep.model->tile_tokens;
+    VLMP_TRY(run_vision(r, err));
+    VLMP_TRY(vlmp_quantize_projector(job, &r->features, seen_rows, err));
+    VLMP_TRY(vlmp_quantize_embedding(job, r->sequences, r->count, &r->features, err));
+    return run_text(r, err);
+}
+
+/* Blocks are steps, and so are the linears outside of them that are quantized. */
+static int count_steps(const vlmp_quantize_job *job, int *done, int *steps, vlmp_error *err)
+{
+    *done = *steps = 0;
+    int block_of = -1; /* the last block counted, tower and text model apart */
+    for (int i = 0; i < job->linear_count; i++) {
+        const vlmp_linear_info *info = &job->linears[i];
+        char name[VLMP_NAME_MAX];
+        bool vision = info->component == VLMP_COMPONENT_VISION, finished;
+        if (vision || info->component == VLMP_COMPONENT_TEXT) {
+            int block = 2 * info->layer + vision;
+            if (block == block_of) continue;
+            block_of = block;
+            vlmp_step_name(name, vision ? "vision" : "text", info->layer);
+        } else {
+            if (job->plan->entries[i].method == VLMP_METHOD_KEEP) continue;
+            snprintf(name, sizeof name, "%s", info->name);
+        }
+        VLMP_TRY(vlmp_step_is_done(job, name, &finished, err));
+        *done += finished;
+        ++*steps;
+    }
+    return VLMP_OK;
+}
+
+static void tell(const struct run *r, int done, int steps)
+{
+    const vlmp_border *border = &r->boundary.border;
+    char text[160];
+    int length = snprintf(text, sizeof text, "resuming: %d of %d steps are done", done, steps);
+    size_t room = sizeof text - (size_t)length;
+    if (done == steps || !r->job->plan->needs_calibration)
+        text[length] = '\0';
+    else if (r->boundary.found)
+        snprintf(text + length, room, "; going on behind %s block %d",
+                 border->vision ? "vision" : "text", border->done);
+    else
+        snprintf(text + length, room,
+                 "; no sound activations are there, the finished blocks run forward again");
+    r->job->on_notice(r->job->arg, text);
+}
+
+static int run_all(struct run *r, vlmp_error *err)
+{
+    int done, steps;
+    VLMP_TRY(count_steps(r->job, &done, &steps, err));
+    VLMP_TRY(vlmp_boundary_open(&r->boundary, r->job, err));
+    if (done > 0) tell(r, done, steps);
+    return done < steps ? run_stages(r, err) : VLMP_OK;
+}
+
+int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
+                        const vlmp_calibration *calibration, const char *where, vlmp_error *err)
+{
+    for (size_t i = 0; i < calibration->count; i++)
+        if (calibration->samples[i].sequence.tiles > 0) return VLMP_OK;
+    for (int i = 0; i < plan->count; i++) {
+        vlmp_component component = linears[i].component;
+        vlmp_method method = plan->entries[i].method;
+        if (component != VLMP_COMPONENT_VISION && component != VLMP_COMPONENT_PROJECTOR) continue;
+        if (!vlmp_method_needs_calibration(method)) continue;
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: none of its %zu samples has a picture, and '%s' is to be quantized "
+                         "by %s on what pictures give; calibrate on data with pictures, or keep "
+                         "tower and projector or give them rtn or int8",
+                         where, calibration->count, linears[i].name, vlmp_method_name(method));
+    }
+    return VLMP_OK;
+}
+
+uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
+{
+    const vlmp_model *model = job->sweep.model;
+    uint64_t quantized = 0, tiles = 0, tokens = 0;
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->plan->entries[i].method != VLMP_METHOD_KEEP)
+            quantized += job->plan->entries[i].bytes;
+    if (!job->plan->needs_calibration) return quantized;
+    for (size_t i = 0; i < job->calibration->count; i++) {
+        tiles += (uint64_t)job->calibration->samples[i].sequence.tiles;
+        tokens += (uint64_t)job->calibration->samples[i].sequence.length;
+    }
+    uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)model->config.vision.feature_count;
+    uint64_t vision =
+        tiles * ((uint64_t)model->tile_rows + features) * (uint64_t)model->config.vision.hidden;
+    uint64_t text = tokens * (uint64_t)model->config.text.hidden;
+    uint64_t border = (vision > text ? vision : text) * sizeof(float);
+    return quantized + 2 * (wants_original(job) ? 2 * border : border);
+}
+
+int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)
+{
+    vlmp_quantize_job ordered = *job;
+    vlmp_sequence *sequences = NULL;
+    struct run run = {.job = &ordered,
+                      .boundary = {.fd = -1},
+                      .features = NO_ACTIVATIONS,
+                      .original_features = NO_ACTIVATIONS};
+    if (job->plan->needs_calibration) {
+        VLMP_TRY(order_samples(job->calibration, &sequences, &ordered.sweep.break_at, err));
+        run.sequences = sequences;
+        run.count = (int)job->calibration->count;
+        ordered.sweep.sequences = sequences;
+    }
+    int status = run_all(&run, err);
+    vlmp_boundary_close(&run.boundary);
+    vlmp_activations_free(&run.features);
+    vlmp_activations_free(&run.original_features);
+    free(sequences);
+    return status;
+}

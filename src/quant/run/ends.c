@@ -1,0 +1,264 @@
+#include "src/quant/run/ends.h"
+
+#include <stdlib.h>
+
+#include "src/base/memory.h"
+#include "src/quant/run/record.h"
+#include "src/quant/run/site.h"
+
+#define ROWS 512 /* of activations at a time */
+
+static int find_component(const vlmp_quantize_job *job, vlmp_component component, int nth)
+{
+    for (int i = 0; i < job->linear_count; i++)
+        if (job->linears[i].component == component && nth-- == 0) return i;
+    return -1;
+}
+
+/* Nothing to do: kept, or finished by an earlier run. */
+static int is_settled(const vlmp_quantize_job *job, int index, bool *settled, vlmp_error *err)
+{
+    *settled = job->plan->entries[index].method == VLMP_METHOD_KEEP;
+    return *settled ? VLMP_OK : vlmp_step_is_done(job, job->linears[index].name, settled, err);
+}
+
+static int quantize_one(const vlmp_quantize_job *job, int index, vlmp_moments *moments,
+                        vlmp_error *err)
+{
+    const vlmp_linear_info *info = &job->linears[index];
+    const vlmp_plan_entry *entry = &job->plan->entries[index];
+    bool settled;
+    VLMP_TRY(is_settled(job, index, &settled, err));
+    if (settled) return VLMP_OK;
+    vlmp_loaded loaded = {0};
+    vlmp_linear linear;
+    vlmp_packed_arrays packed = {0};
+    vlmp_linear_result result;
+    bool reverted;
+    size_t values = (size_t)info->n * (size_t)info->k;
+    float *w = vlmp_alloc(values, sizeof *w);
+    int status = w != NULL ? VLMP_OK : vlmp_fail_memory(err, info->name);
+    if (status == VLMP_OK)
+        status = vlmp_load_linear(&loaded, job->sweep.model->source, info->name, info->n, info->k,
+                                  false, &linear, err);
+    if (status == VLMP_OK) {
+        vlmp_to_f32(w, linear.weight, linear.dtype, values);
+        vlmp_target target = {.info = info, .entry = entry, .w = w, .plain = w};
+        vlmp_target_group group = {.targets = &target, .count = 1, .moments = moments};
+        status = vlmp_quantize_group(job, &group, &packed, &result, &reverted, err);
+    }
+    vlmp_unload(&loaded);
+    free(w);
+    if (status == VLMP_OK)
+        status =
+            vlmp_put_packed(job->sink, info->name, info->n, info->k, &entry->scheme, &packed, err);
+    if (status == VLMP_OK) status = vlmp_commit_results(job, info->name, &result, 1, NULL, err);
+    vlmp_packed_arrays_free(&packed);
+    return status;
+}
+
+/* Where a run is sequential, a linear computes with its packed bytes as soon as it has them. */
+static int use_finished(const vlmp_quantize_job *job, int index, vlmp_linear *linear,
+                        vlmp_packed_arrays *packed, vlmp_error *err)
+{
+    const vlmp_plan_entry *entry = &job->plan->entries[index];
+    bool finished = false;
+    if (!job->sequential || entry->method == VLMP_METHOD_KEEP) return VLMP_OK;
+    VLMP_TRY(vlmp_step_is_done(job, job->linears[index].name, &finished, err));
+    if (!finished) return VLMP_OK;
+    VLMP_TRY(vlmp_get_packed(job->sink, job->linears[index].name, &entry->scheme, packed, err));
+    vlmp_linear_use_packed(linear, &entry->scheme, packed);
+    return VLMP_OK;
+}
+
+int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *err)
+{
+    *ends = (vlmp_ends){0};
+    vlmp_resident *weights = &ends->weights;
+    const vlmp_model *model = job->sweep.model;
+    VLMP_TRY(vlmp_load_projector(&weights->loaded, model, &weights->projector, err));
+    VLMP_TRY(vlmp_load_text_embed(&weights->loaded, model, &weights->embed, err));
+    const struct {
+        vlmp_component component;
+        int nth;
+        vlmp_linear *linear;
+    } all[VLMP_ENDS] = {{VLMP_COMPONENT_PROJECTOR, 0, &weights->projector.first},
+                        {VLMP_COMPONENT_PROJECTOR, 1, &weights->projector.second},
+                        {VLMP_COMPONENT_EMBED, 0, &weights->embed}};
+    for (int i = 0; i < VLMP_ENDS; i++)
+        VLMP_TRY(use_finished(job, find_component(job, all[i].component, all[i].nth), all[i].linear,
+                              &ends->packed[i], err));
+    return VLMP_OK;
+}
+
+void vlmp_ends_free(vlmp_ends *ends)
+{
+    vlmp_resident_free(&ends->weights);
+    for (int i = 0; i < VLMP_ENDS; i++)
+        vlmp_packed_arrays_free(&ends->packed[i]);
+}
+
+static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, vlmp_error *err)
+{
+    bool settled;
+    VLMP_TRY(is_settled(job, index, &settled, err));
+    *needed = !settled && vlmp_method_needs_calibration(job->plan->entries[index].method);
+    return VLMP_OK;
+}
+
+/* Moments of the projector's inputs, or, with first, of what lies behind its first linear. */
+static int projector_moments(const vlmp_quantize_job *job, const vlmp_activations *features,
+                             size_t seen_rows, const vlmp_linear *first, vlmp_moments *moments,
+                             vlmp_error *err)
+{
+    vlmp_ctx *ctx = job->sweep.ctx;
+    float *scratch = vlmp_alloc(ROWS * (size_t)features->dim, sizeof *scratch);
+    float *hidden = first != NULL ? vlmp_alloc(ROWS * (size_t)first->n, sizeof *hidden) : NULL;
+    int status = scratch != NULL && (first == NULL || hidden != NULL)
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, "projector inputs");
+    int widest = moments->k > features->dim ? moments->k : features->dim;
+    if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, ROWS, widest, err);
+    for (size_t at = 0, rows; at < features->rows && status == VLMP_OK; at += rows) {
+        size_t end = at < seen_rows ? seen_rows : features->rows;
+        float *input;
+        rows = end - at < ROWS ? end - at : ROWS;
+        status = vlmp_activations_get(features, at, rows, scratch, &input, err);
+        if (status != VLMP_OK) break;
+        if (first != NULL) {
+            ctx->ops->linear(ctx, hidden, input, (int)rows, first);
+            ctx->ops->activate(ctx, hidden, rows * (size_t)first->n,
+                               job->sweep.model->config.projector.act);
+        }
+        vlmp_moments_add(moments, ctx, at < seen_rows, first != NULL ? hidden : input, (int)rows);
+    }
+    free(scratch);
+    free(hidden);
+    return status;
+}
+
+int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations *features,
+                            size_t seen_rows, vlmp_error *err)
+{
+    for (int part = 0; part < 2; part++) {
+        int index = find_component(job, VLMP_COMPONENT_PROJECTOR, part);
+        vlmp_moments moments = {0};
+        vlmp_ends ends = {0};
+        bool needed;
+        VLMP_TRY(needs_moments(job, index, &needed, err));
+        int status = VLMP_OK;
+        if (needed) {
+            status = vlmp_moments_create(&moments, job->linears[index].k,
+                                         seen_rows < features->rows, false, err);
+            if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
+            if (status == VLMP_OK)
+                status = projector_moments(job, features, seen_rows,
+                                           part == 0 ? NULL : &ends.weights.projector.first,
+                                           &moments, err);
+            vlmp_ends_free(&ends);
+        }
+        if (status == VLMP_OK) status = quantize_one(job, index, needed ? &moments : NULL, err);
+        vlmp_moments_free(&moments);
+        VLMP_TRY(status);
+    }
+    return VLMP_OK;
+}
+
+static int head_moments(const vlmp_quantize_job *job, const vlmp_activations *x,
+                        const vlmp_batches *batches, vlmp_moments *moments, vlmp_error *err)
+{
+    vlmp_ctx *ctx = job->sweep.ctx;
+    const vlmp_model *model = job->sweep.model;
+    size_t values = (size_t)batches->max_rows * (size_t)x->dim;
+    vlmp_loaded loaded = {0};
+    const float *norm;
+    float *scratch = vlmp_alloc(values, sizeof *scratch), *h = vlmp_alloc(values, sizeof *h);
+    int status =
+        scratch != NULL && h != NULL ? VLMP_OK : vlmp_fail_memory(err, "inputs of the head");
+    if (status == VLMP_OK) status = vlmp_load_text_norm(&loaded, model, &norm, err);
+    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        float *rows;
+        status =
+            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
+        if (status != VLMP_OK) break;
+        ctx->ops->rms_norm(ctx, h, rows, batch->rows, x->dim, norm, model->config.text.norm_eps);
+        status = vlmp_sweep_check(&job->sweep, "text.norm", false, batch, h, x->dim, err);
+        if (status != VLMP_OK) break;
+        vlmp_moments_add(moments, ctx, i < batches->break_batch, h, batch->rows);
+    }
+    vlmp_unload(&loaded);
+    free(scratch);
+    free(h);
+    return status;
+}
+
+/* By what the head reads behind the last block. */
+static int quantize_on_outputs(const vlmp_quantize_job *job, int index, const vlmp_activations *x,
+                               const vlmp_batches *batches, vlmp_error *err)
+{
+    vlmp_moments moments;
+    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k,
+                                 batches->break_batch < batches->count, false, err));
+    int status = head_moments(job, x, batches, &moments, err);
+    if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
+    vlmp_moments_free(&moments);
+    return status;
+}
+
+/* A table alone has no inputs to weigh errors with: every column counts the same, in what the
+ * method sees and in what it is judged on. */
+static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *err)
+{
+    vlmp_moments moments;
+    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k, true, false, err));
+    for (size_t i = 0; i < (size_t)moments.k; i++)
+        moments.gram[i * (size_t)moments.k + i] = moments.held[i * (size_t)moments.k + i] = 1;
+    int status = quantize_one(job, index, &moments, err);
+    vlmp_moments_free(&moments);
+    return status;
+}
+
+/* A table that is the head too is needed before the text blocks run, and weighed by what comes out
+ * of them: the original blocks stand in. */
+static int quantize_tied(const vlmp_quantize_job *job, int index, const vlmp_sequence *sequences,
+                         int count, const vlmp_activations *features, vlmp_error *err)
+{
+    vlmp_ends ends;
+    vlmp_activations x = {.fd = -1};
+    vlmp_batches batches = {0};
+    vlmp_sweep sweep = job->sweep, input = job->sweep;
+    sweep.progress = NULL; /* the blocks are told about when they are quantized */
+    input.resident = &ends.weights;
+    int status = vlmp_ends_load(&ends, job, err);
+    if (status == VLMP_OK)
+        status = vlmp_sweep_text_input(&input, sequences, count, features, &x, &batches, err);
+    if (status == VLMP_OK) status = vlmp_sweep_text(&sweep, &x, &batches, NULL, NULL, err);
+    if (status == VLMP_OK) status = quantize_on_outputs(job, index, &x, &batches, err);
+    vlmp_ends_free(&ends);
+    vlmp_activations_free(&x);
+    vlmp_batches_free(&batches);
+    return status;
+}
+
+int vlmp_quantize_embedding(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
+                            const vlmp_activations *features, vlmp_error *err)
+{
+    int index = find_component(job, VLMP_COMPONENT_EMBED, 0);
+    bool tied = job->sweep.model->config.text.tied, needed;
+    VLMP_TRY(needs_moments(job, index, &needed, err));
+    if (!needed) return quantize_one(job, index, NULL, err);
+    if (!tied) return quantize_table(job, index, err);
+    if (!job->sequential) return VLMP_OK; /* as the head, on the same inputs */
+    return quantize_tied(job, index, sequences, count, features, err);
+}
+
+int vlmp_quantize_head_linear(const vlmp_quantize_job *job, const vlmp_activations *x,
+                              const vlmp_batches *batches, vlmp_error *err)
+{
+    bool tied = job->sweep.model->config.text.tied, needed;
+    int index = find_component(job, tied ? VLMP_COMPONENT_EMBED : VLMP_COMPONENT_HEAD, 0);
+    VLMP_TRY(needs_moments(job, index, &needed, err));
+    return needed ? quantize_on_outputs(job, index, x, batches, err)
+                  : quantize_one(job, index, NULL, err);
+}

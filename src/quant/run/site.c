@@ -1,0 +1,243 @@
+#include "src/quant/run/site.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/memory.h"
+#include "src/quant/method/awq.h"
+#include "src/quant/method/guard.h"
+#include "src/quant/method/linalg.h"
+#include "src/quant/method/rtn.h"
+#include "src/quant/run/fold.h"
+
+/* What one linear of a group goes through. */
+struct work {
+    const vlmp_quantize_job *job;
+    const vlmp_target *target;
+    const vlmp_moments *moments;
+    const vlmp_hessian *hessian; /* of the group's moments; NULL when no method needs it */
+    vlmp_linear_result *result;
+    vlmp_quantized q;
+};
+
+/* cross [n][k] = W·C: how much of the wanted output the site's inputs miss. NULL: out of memory. */
+static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const float *cross)
+{
+    float *out = vlmp_alloc((size_t)n * (size_t)k, sizeof *out);
+    if (out != NULL) ctx->ops->gemm(ctx, false, false, n, k, k, 1.0f, w, k, cross, k, 0.0f, out, k);
+    return out;
+}
+
+/* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
+static bool aims_at_outputs(const struct work *work)
+{
+    return work->target->entry->method == VLMP_METHOD_AWQ_GPTQ && work->moments->cross != NULL;
+}
+
+static int run_gptq(struct work *work, const float *target, vlmp_error *err)
+{
+    vlmp_gptq_report report = {0};
+    VLMP_TRY(vlmp_gptq(&work->q, work->job->sweep.ctx, work->hessian, work->moments->gram, target,
+                       &work->job->gptq, work->target->info->name, &report, err));
+    work->result->damping = report.damping;
+    if (report.fallback) {
+        work->result->fallback = true;
+        work->result->method = VLMP_METHOD_RTN;
+    }
+    return VLMP_OK;
+}
+
+/* GPTQ aimed at the original model's outputs as far as that helps on held-out samples, instead of
+ * at the original weights: what the quantized layers before have lost is made up for here. */
+static int run_gptq_to_outputs(struct work *work, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    const vlmp_moments *moments = work->moments;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    int n = target->info->n, k = target->info->k;
+    size_t values = (size_t)n * (size_t)k;
+    float *cross = output_cross(ctx, target->w, n, k, moments->cross);
+    float *held_cross = output_cross(ctx, target->w, n, k, moments->held_cross);
+    float *moved = vlmp_alloc(values, sizeof *moved);
+    int status = cross != NULL && held_cross != NULL && moved != NULL
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, target->info->name);
+    if (status == VLMP_OK) {
+        vlmp_held_back held = {.gram = moments->held, .cross = held_cross};
+        memcpy(moved, target->w, values * sizeof *moved);
+        status = vlmp_hessian_correct(work->hessian, ctx, cross, &held, 1.0, moved, n,
+                                      &work->result->correction, err);
+    }
+    if (status == VLMP_OK) status = run_gptq(work, moved, err);
+    free(cross);
+    free(held_cross);
+    free(moved);
+    return status;
+}
+
+static int run_method(struct work *work, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    VLMP_TRY(vlmp_quantized_alloc(&work->q, target->info->n, target->info->k,
+                                  &target->entry->scheme, err));
+    vlmp_awq_options awq = vlmp_awq_defaults();
+    switch (target->entry->method) {
+    case VLMP_METHOD_AWQ:
+        return vlmp_awq_quantize(&work->q, ctx, work->moments->gram, target->w, &awq,
+                                 target->info->name, err);
+    case VLMP_METHOD_GPTQ:
+    case VLMP_METHOD_AWQ_GPTQ:
+        if (aims_at_outputs(work) && work->moments->held != NULL)
+            return run_gptq_to_outputs(work, err);
+        return run_gptq(work, target->w, err);
+    default:
+        return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
+    }
+}
+
+static double relative(double error, double energy)
+{
+    return error / (energy > 0 ? energy : 1);
+}
+
+/* On the samples seen. w [n][k] and moments: both with AWQ's scales, or both without. */
+static int seen_error(struct work *work, const float *w, vlmp_error *err)
+{
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    const vlmp_linear_info *info = work->target->info;
+    const vlmp_moments *moments = work->moments;
+    double error, energy;
+    vlmp_guard_linear judged = {.name = info->name, .w = w, .q = &work->q};
+    vlmp_guard_tokens tokens = {moments->gram, NULL, NULL};
+    if (aims_at_outputs(work)) tokens.cross = moments->cross, tokens.shift = moments->shift;
+    VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, &tokens, NULL, err));
+    VLMP_TRY(vlmp_guard_energy(&energy, ctx, w, info->n, info->k, moments->gram, err));
+    work->result->error = relative(error, energy);
+    return VLMP_OK;
+}
+
+/* Round to nearest of the weights without the site's scales, in the method's place. */
+static int keep_nearest(struct work *work, vlmp_error *err)
+{
+    const vlmp_target *target = work->target;
+    vlmp_linear_result *result = work->result;
+    result->method = VLMP_METHOD_RTN;
+    result->kept_rtn = true;
+    result->folded = false;
+    result->damping = result->correction = 0;
+    VLMP_TRY(
+        vlmp_rtn(&work->q, target->plain, work->job->sweep.ctx->pool, target->info->name, err));
+    return seen_error(work, target->plain, err);
+}
+
+/* Never worse than round to nearest on samples that the method did not see. Leaves the moments
+ * without scales. */
+static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, struct work *works,
+                 bool *reverted, vlmp_error *err)
+{
+    vlmp_ctx *ctx = job->sweep.ctx;
+    vlmp_moments *moments = group->moments;
+    vlmp_guard_linear linears[VLMP_BLOCK_LINEARS];
+    vlmp_guard_result verdict;
+    double energy = 0;
+    if (group->scales != NULL) vlmp_moments_unscale(moments, group->scales);
+    vlmp_guard_tokens tokens = {moments->held, NULL, NULL};
+    if (aims_at_outputs(&works[0]))
+        tokens.cross = moments->held_cross, tokens.shift = moments->held_shift;
+    for (int t = 0; t < group->count; t++) {
+        const vlmp_target *target = &group->targets[t];
+        double one;
+        linears[t] =
+            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
+        VLMP_TRY(vlmp_guard_energy(&one, ctx, target->plain, target->info->n, moments->k,
+                                   moments->held, err));
+        energy += one;
+    }
+    VLMP_TRY(vlmp_guard(&verdict, ctx, linears, group->count, &tokens, group->scales, err));
+    for (int t = 0; t < group->count; t++) {
+        works[t].result->held_error =
+            relative(verdict.keep_rtn ? verdict.rtn_error : verdict.method_error, energy);
+        works[t].result->held_rtn_error = relative(verdict.rtn_error, energy);
+        if (verdict.keep_rtn) VLMP_TRY(keep_nearest(&works[t], err));
+    }
+    *reverted = verdict.keep_rtn && group->scales != NULL;
+    return VLMP_OK;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void start_result(vlmp_linear_result *result, const vlmp_target *target, bool folded)
+{
+    *result = (vlmp_linear_result){.method = target->entry->method,
+                                   .scheme = target->entry->scheme,
+                                   .n = target->info->n,
+                                   .k = target->info->k,
+                                   .error = NAN,
+                                   .held_error = NAN,
+                                   .held_rtn_error = NAN,
+                                   .folded = folded,
+                                   .fallback = target->entry->group_fallback};
+    memcpy(result->name, target->info->name, sizeof result->name);
+}
+
+static int quantize_all(const vlmp_quantize_job *job, const vlmp_target_group *group,
+                        struct work *works, vlmp_error *err)
+{
+    const vlmp_target *first = &group->targets[0];
+    const vlmp_scheme *scheme = &first->entry->scheme;
+    vlmp_hessian hessian = {0};
+    int k = first->info->k, status = VLMP_OK;
+    if (first->entry->method == VLMP_METHOD_GPTQ || first->entry->method == VLMP_METHOD_AWQ_GPTQ)
+        status =
+            vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
+                                scheme->group == 0 ? k : scheme->group, vlmp_gptq_damping(), err);
+    for (int t = 0; t < group->count && status == VLMP_OK; t++) {
+        double start = now();
+        works[t].hessian = &hessian;
+        status = run_method(&works[t], err);
+        if (status == VLMP_OK && group->moments != NULL)
+            status = seen_error(&works[t], group->targets[t].w, err);
+        works[t].result->seconds = now() - start;
+    }
+    vlmp_hessian_free(&hessian);
+    return status;
+}
+
+int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *group,
+                        vlmp_packed_arrays *packed, vlmp_linear_result *results, bool *reverted,
+                        vlmp_error *err)
+{
+    struct work works[VLMP_BLOCK_LINEARS] = {0};
+    bool searched = vlmp_method_needs_calibration(group->targets[0].entry->method);
+    assert(!searched || group->moments != NULL);
+    *reverted = false;
+    for (int t = 0; t < group->count; t++) {
+        start_result(&results[t], &group->targets[t], group->scales != NULL);
+        works[t] = (struct work){.job = job,
+                                 .target = &group->targets[t],
+                                 .moments = group->moments,
+                                 .result = &results[t]};
+    }
+    int status = quantize_all(job, group, works, err);
+    if (status == VLMP_OK && searched && group->moments->held != NULL)
+        status = judge(job, group, works, reverted, err);
+    for (int t = 0; t < group->count; t++) {
+        results[t].unguarded =
+            searched && group->moments->held == NULL && results[t].method != VLMP_METHOD_RTN;
+        if (status == VLMP_OK)
+            status = vlmp_packed_arrays_fill(&packed[t], &works[t].q,
+                                             &group->targets[t].entry->scheme, err);
+        vlmp_quantized_free(&works[t].q);
+    }
+    return status;
+}
