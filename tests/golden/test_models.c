@@ -29,6 +29,7 @@
 #include "src/flow/reader.h"
 #include "src/flow/sweep.h"
 #include "src/runtime/runtime.h"
+#include "tests/hostile/hostile.h"
 
 #define FOLDER       VLMP_SOURCE_ROOT "/tests/golden/models/"
 #define MAX_PICTURES 4
@@ -185,8 +186,17 @@ static void read_question(struct fixture *f, int i)
     check_pixels(f, i);
 }
 
+enum backend { REFERENCE, FAST, HOSTILE };
+
+static int create_ctx(vlmp_ctx **ctx, enum backend backend, vlmp_pool *pool, vlmp_error *err)
+{
+    if (backend == HOSTILE) return hostile_ctx_create(ctx, NULL, NULL, err);
+    return vlmp_ctx_create(ctx, backend == FAST ? VLMP_BACKEND_CPU : VLMP_BACKEND_REF, NULL, pool,
+                           err);
+}
+
 static void open_fixture(struct fixture *f, const char *folder, const char *model,
-                         vlmp_backend backend)
+                         enum backend backend)
 {
     vlmp_error err = {0};
     char path[512];
@@ -197,7 +207,7 @@ static void open_fixture(struct fixture *f, const char *folder, const char *mode
     f->count = cJSON_GetArraySize(f->questions);
     f->sequences = vlmp_calloc((size_t)f->count, sizeof *f->sequences);
     good(vlmp_pool_create(&f->pool, 2, &err), &err);
-    good(vlmp_ctx_create(&f->ctx, backend, NULL, f->pool, &err), &err);
+    good(create_ctx(&f->ctx, backend, f->pool, &err), &err);
     snprintf(path, sizeof path, FOLDER "%s", folder);
     good(vlmp_folder_open(&f->source, path, &err), &err);
     good(vlmp_model_open(&f->model, f->source, &err), &err);
@@ -387,7 +397,7 @@ static void run_streams(struct fixture *f)
     free(logits);
 }
 
-static void check_model(const char *folder, const char *model, vlmp_backend backend)
+static void check_model(const char *folder, const char *model, enum backend backend)
 {
     struct fixture f;
     vlmp_activations features;
@@ -410,14 +420,22 @@ static void reference_kernels(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        check_model(models[i], models[i], VLMP_BACKEND_REF);
+        check_model(models[i], models[i], REFERENCE);
 }
 
 static void fast_kernels(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        check_model(models[i], models[i], VLMP_BACKEND_CPU);
+        check_model(models[i], models[i], FAST);
+}
+
+/* Memory that the host must not touch, and operations that wait. */
+static void hostile_kernels(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        check_model(models[i], models[i], HOSTILE);
 }
 
 /* Tensor names and configuration files of other versions, in one file and in shards. */
@@ -429,12 +447,13 @@ static void layouts(void **state)
                                               {"llava-qwen2-D", "llava-qwen2"},
                                               {"next-mistral-E", "next-mistral"}};
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        check_model(variants[i][0], variants[i][1], VLMP_BACKEND_CPU);
+        check_model(variants[i][0], variants[i][1], FAST);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(reference_kernels),
-                                       cmocka_unit_test(fast_kernels), cmocka_unit_test(layouts)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reference_kernels), cmocka_unit_test(fast_kernels),
+        cmocka_unit_test(hostile_kernels), cmocka_unit_test(layouts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,581 @@
+/* The operations of the hostile implementation: each is checked, queued with copies of its
+ * arguments, and run with the reference's. */
+#include "kernels/ref/ref.h"
+#include "tests/hostile/internal.h"
+
+static size_t size(int rows, int dim)
+{
+    return (size_t)rows * (size_t)dim;
+}
+
+/* Defines how a queued operation runs: what computes it, and its arguments out of its struct. */
+#define RUN(op, function, ...)                      \
+    static void run_##op(vlmp_ctx *ctx, void *args) \
+    {                                               \
+        struct op *a = args;                        \
+        function(ctx, __VA_ARGS__);                 \
+    }
+
+/* Queues an operation with its struct's values; declares call, and a for the queued struct. */
+#define QUEUE(op, ...)                                                                   \
+    struct hostile_call *call =                                                          \
+        hostile_queue(ctx, #op, run_##op, &(struct op){__VA_ARGS__}, sizeof(struct op)); \
+    struct op *a = call->args
+
+#define ACT(name, count)   hostile_use_act(call, #name, &a->name, count)
+#define PLAIN(name, count) hostile_use(call, #name, name.at, (count) * sizeof *name.at)
+
+/* The rows of a step, when they have what the call needs. */
+static const vlmp_step_rows *take_step(struct hostile_call *call, const vlmp_step *step,
+                                       const vlmp_step **own)
+{
+    struct hostile_step *hidden = hostile_step(call, step);
+    if (hidden == NULL) return NULL;
+    *own = hidden->step;
+    if (hidden->rows.segments != NULL) return &hidden->rows;
+    hostile_refuse(call, "the step was not set");
+    return NULL;
+}
+
+struct embed {
+    vlmp_f32 y;
+    const vlmp_step *step;
+    const vlmp_linear *table;
+};
+
+RUN(embed, vlmp_ref_embed, a->y, a->step, a->table)
+
+static void embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_linear *table)
+{
+    QUEUE(embed, y, step, table);
+    const vlmp_step_rows *rows = take_step(call, step, &a->step);
+    a->table = hostile_weight(call, table);
+    if (call->refused) return;
+    if (rows->ids == NULL) hostile_refuse(call, "the step has no ids");
+    for (int i = 0; i < rows->rows && !call->refused; i++)
+        if (rows->ids[i] < 0 || rows->ids[i] >= table->n)
+            hostile_refuse(call, "id %d is none of the table's %d", (int)rows->ids[i], table->n);
+    PLAIN(y, size(rows->rows, table->k));
+}
+
+struct linear_f32 {
+    vlmp_f32 y;
+    vlmp_act x;
+    vlmp_rows rows;
+    const vlmp_linear *w;
+    bool add;
+};
+
+RUN(linear_f32, vlmp_ref_linear_f32, a->y, a->x, a->rows, a->w, a->add)
+
+static void linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows, const vlmp_linear *w,
+                       bool add)
+{
+    QUEUE(linear_f32, y, x, rows, w, add);
+    a->w = hostile_weight(call, w);
+    PLAIN(y, size(rows.count, w->n));
+    ACT(x, size(rows.count, w->k));
+}
+
+enum { MOST_SHARED = 8 };
+
+struct linear_shared {
+    vlmp_act y[MOST_SHARED];
+    vlmp_act x;
+    vlmp_rows rows;
+    const vlmp_linear *w[MOST_SHARED];
+    int count;
+};
+
+RUN(linear_shared, vlmp_ref_linear_shared, a->y, a->x, a->rows, a->w, a->count)
+
+static void linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_rows rows,
+                          const vlmp_linear *const *w, int count)
+{
+    QUEUE(linear_shared, .x = x, .rows = rows, .count = count);
+    if (count > MOST_SHARED) hostile_refuse(call, "%d products are more than a test's", count);
+    for (int i = 0; i < count && !call->refused; i++) {
+        a->y[i] = y[i];
+        a->w[i] = hostile_weight(call, w[i]);
+        if (w[i]->k != w[0]->k) hostile_refuse(call, "inputs of %d and %d", w[0]->k, w[i]->k);
+        ACT(y[i], size(rows.count, w[i]->n));
+    }
+    ACT(x, size(rows.count, w[0]->k));
+}
+
+static void linear(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, vlmp_rows rows, const vlmp_linear *w)
+{
+    linear_shared(ctx, &y, x, rows, &w, 1);
+}
+
+struct rms_norm {
+    vlmp_act y;
+    vlmp_f32 x;
+    int rows, dim;
+    vlmp_f32 weight;
+    float eps;
+};
+
+RUN(rms_norm, vlmp_ref_rms_norm, a->y, a->x, a->rows, a->dim, a->weight, a->eps)
+
+static void rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                     float eps)
+{
+    QUEUE(rms_norm, y, x, rows, dim, weight, eps);
+    ACT(y, size(rows, dim));
+    PLAIN(x, size(rows, dim));
+    PLAIN(weight, (size_t)dim);
+}
+
+struct layer_norm {
+    vlmp_act y;
+    vlmp_f32 x;
+    int rows, dim;
+    vlmp_f32 weight, bias;
+    float eps;
+};
+
+RUN(layer_norm, vlmp_ref_layer_norm, a->y, a->x, a->rows, a->dim, a->weight, a->bias, a->eps)
+
+static void layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                       vlmp_f32 bias, float eps)
+{
+    QUEUE(layer_norm, y, x, rows, dim, weight, bias, eps);
+    ACT(y, size(rows, dim));
+    PLAIN(x, size(rows, dim));
+    PLAIN(weight, (size_t)dim);
+    PLAIN(bias, (size_t)dim);
+}
+
+struct layer_norm_f32 {
+    vlmp_f32 x;
+    int rows, dim;
+    vlmp_f32 weight, bias;
+    float eps;
+};
+
+RUN(layer_norm_f32, vlmp_ref_layer_norm_f32, a->x, a->rows, a->dim, a->weight, a->bias, a->eps)
+
+static void layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                           vlmp_f32 bias, float eps)
+{
+    QUEUE(layer_norm_f32, x, rows, dim, weight, bias, eps);
+    (void)a;
+    PLAIN(x, size(rows, dim));
+    PLAIN(weight, (size_t)dim);
+    PLAIN(bias, (size_t)dim);
+}
+
+struct activate {
+    vlmp_act x;
+    size_t count;
+    vlmp_activation act;
+};
+
+RUN(activate, vlmp_ref_activate, a->x, a->count, a->act)
+
+static void activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation act)
+{
+    QUEUE(activate, x, count, act);
+    ACT(x, count);
+}
+
+struct gated {
+    vlmp_act gate, up;
+    size_t count;
+    vlmp_activation act;
+};
+
+RUN(gated, vlmp_ref_gated, a->gate, a->up, a->count, a->act)
+
+static void gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act)
+{
+    QUEUE(gated, gate, up, count, act);
+    ACT(gate, count);
+    ACT(up, count);
+}
+
+struct subtract {
+    vlmp_act y, a, b;
+    int rows, dim;
+    vlmp_f32 s;
+};
+
+RUN(subtract, vlmp_ref_subtract, a->y, a->a, a->b, a->rows, a->dim, a->s)
+
+static void subtract(vlmp_ctx *ctx, vlmp_act y, vlmp_act from, vlmp_act b, int rows, int dim,
+                     vlmp_f32 s)
+{
+    QUEUE(subtract, y, from, b, rows, dim, s);
+    ACT(y, size(rows, dim));
+    ACT(a, size(rows, dim));
+    ACT(b, size(rows, dim));
+    if (s.at != NULL) PLAIN(s, (size_t)dim);
+}
+
+struct rope {
+    vlmp_act x;
+    const vlmp_step *step;
+    int heads, head_dim;
+    vlmp_f32 inv_freq;
+    vlmp_i32 axes;
+    float scaling;
+};
+
+RUN(rope, vlmp_ref_rope, a->x, a->step, a->heads, a->head_dim, a->inv_freq, a->axes, a->scaling)
+
+static void rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
+                 vlmp_f32 inv_freq, vlmp_i32 axes, float scaling)
+{
+    QUEUE(rope, x, step, heads, head_dim, inv_freq, axes, scaling);
+    const vlmp_step_rows *rows = take_step(call, step, &a->step);
+    if (rows == NULL) return;
+    ACT(x, size(rows->rows, heads) * (size_t)head_dim);
+    PLAIN(inv_freq, (size_t)head_dim / 2);
+    if (axes.at != NULL) PLAIN(axes, (size_t)head_dim / 2);
+}
+
+/* Whether the store has the pages of a step's rows. */
+static void check_pages(struct hostile_call *call, const vlmp_step_rows *rows,
+                        const vlmp_kv_shape *shape, int layer)
+{
+    if (layer < 0 || layer >= shape->layers)
+        hostile_refuse(call, "layer %d of %d", layer, shape->layers);
+    for (int s = 0; s < rows->segment_count; s++) {
+        const vlmp_segment *segment = &rows->segments[s];
+        int end = segment->position + segment->rows;
+        int pages = (end + shape->page_rows - 1) / shape->page_rows;
+        if (segment->pages != NULL && segment->page_count < pages)
+            hostile_refuse(call, "segment %d has %d pages for %d rows", s, segment->page_count,
+                           end);
+        for (int p = 0; p < pages && !call->refused; p++) {
+            int page = segment->pages != NULL ? segment->pages[p] : p;
+            if (page < 0 || page >= shape->pages)
+                hostile_refuse(call, "page %d of %d", page, shape->pages);
+        }
+    }
+}
+
+struct kv_write {
+    vlmp_kv *kv;
+    int layer;
+    vlmp_act k, v;
+    const vlmp_step *step;
+};
+
+RUN(kv_write, vlmp_host_kv_write, a->kv, a->layer, a->k, a->v, a->step)
+
+static void kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
+                     const vlmp_step *step)
+{
+    QUEUE(kv_write, kv, layer, k, v, step);
+    const vlmp_step_rows *rows = take_step(call, step, &a->step);
+    a->kv = hostile_store(call, kv);
+    if (call->refused) return;
+    size_t count = size(rows->rows, a->kv->shape.kv_heads) * (size_t)a->kv->shape.head_dim;
+    check_pages(call, rows, &a->kv->shape, layer);
+    ACT(k, count);
+    ACT(v, count);
+}
+
+struct attention {
+    vlmp_act y, q;
+    const vlmp_kv *kv;
+    int layer;
+    vlmp_attention how;
+    const vlmp_step *step;
+};
+
+RUN(attention, vlmp_ref_attention, a->y, a->q, a->kv, a->layer, &a->how, a->step)
+
+static void attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
+                      const vlmp_attention *how, const vlmp_step *step)
+{
+    QUEUE(attention, y, q, kv, layer, *how, step);
+    const vlmp_step_rows *rows = take_step(call, step, &a->step);
+    a->kv = hostile_store(call, kv);
+    if (call->refused) return;
+    size_t count = size(rows->rows, how->heads) * (size_t)a->kv->shape.head_dim;
+    check_pages(call, rows, &a->kv->shape, layer);
+    ACT(y, count);
+    ACT(q, count);
+}
+
+struct patchify {
+    vlmp_act y;
+    vlmp_u8 pixels;
+    int tiles, side, patch;
+    vlmp_f32 levels;
+};
+
+RUN(patchify, vlmp_host_patchify, a->y, a->pixels, a->tiles, a->side, a->patch, a->levels)
+
+static void patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+                     vlmp_f32 levels)
+{
+    QUEUE(patchify, y, pixels, tiles, side, patch, levels);
+    int used = side / patch * patch;
+    ACT(y, size(tiles, 3) * size(used, used));
+    PLAIN(pixels, size(tiles, 3) * size(side, side));
+    PLAIN(levels, (size_t)3 * 256);
+}
+
+struct repeat {
+    vlmp_f32 y, table;
+    int rows, period, dim;
+};
+
+RUN(repeat, vlmp_host_repeat, a->y, a->table, a->rows, a->period, a->dim)
+
+static void repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim)
+{
+    QUEUE(repeat, y, table, rows, period, dim);
+    (void)a;
+    PLAIN(y, size(rows, dim));
+    PLAIN(table, size(period, dim));
+}
+
+/* Which rows gather and scatter touch lies in the context's memory: they get what there is. */
+struct gather {
+    vlmp_act y;
+    int y_dim, column;
+    vlmp_f32 x;
+    int x_dim;
+    vlmp_i32 from;
+    int rows;
+};
+
+RUN(gather, vlmp_host_gather, a->y, a->y_dim, a->column, a->x, a->x_dim, a->from, a->rows)
+
+static void gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
+                   vlmp_i32 from, int rows)
+{
+    QUEUE(gather, y, y_dim, column, x, x_dim, from, rows);
+    if (column + x_dim > y_dim) hostile_refuse(call, "columns beyond the row's %d", y_dim);
+    ACT(y, size(rows, y_dim));
+    hostile_use(call, "x", x.at, rows > 0 ? HOSTILE_REST : 0);
+    PLAIN(from, (size_t)rows);
+}
+
+struct scatter {
+    vlmp_f32 y;
+    vlmp_i32 to;
+    vlmp_act x;
+    vlmp_i32 from;
+    int rows, dim;
+    bool add;
+};
+
+RUN(scatter, vlmp_host_scatter, a->y, a->to, a->x, a->from, a->rows, a->dim, a->add)
+
+static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
+                    int dim, bool add)
+{
+    QUEUE(scatter, y, to, x, from, rows, dim, add);
+    hostile_use(call, "y", y.at, rows > 0 ? HOSTILE_REST : 0);
+    PLAIN(to, (size_t)rows);
+    ACT(x, rows > 0 ? HOSTILE_REST : 0);
+    PLAIN(from, (size_t)rows);
+}
+
+struct first_not_finite {
+    vlmp_i32 at;
+    vlmp_act x;
+    size_t count;
+};
+
+RUN(first_not_finite, vlmp_ref_first_not_finite, a->at, a->x, a->count)
+
+static void first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count)
+{
+    QUEUE(first_not_finite, at, x, count);
+    PLAIN(at, (size_t)1);
+    ACT(x, count);
+}
+
+struct first_not_finite_f32 {
+    vlmp_i32 at;
+    vlmp_f32 x;
+    size_t count;
+};
+
+RUN(first_not_finite_f32, vlmp_ref_first_not_finite_f32, a->at, a->x, a->count)
+
+static void first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count)
+{
+    QUEUE(first_not_finite_f32, at, x, count);
+    (void)a;
+    PLAIN(at, (size_t)1);
+    PLAIN(x, count);
+}
+
+struct column_sizes {
+    vlmp_f64 sum;
+    vlmp_f32 largest;
+    vlmp_act x;
+    int rows, dim;
+    vlmp_i32 kinds;
+};
+
+RUN(column_sizes, vlmp_ref_column_sizes, a->sum, a->largest, a->x, a->rows, a->dim, a->kinds)
+
+static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act x, int rows,
+                         int dim, vlmp_i32 kinds)
+{
+    QUEUE(column_sizes, sum, largest, x, rows, dim, kinds);
+    hostile_use(call, "sum", sum.at, HOSTILE_REST);
+    hostile_use(call, "largest", largest.at, HOSTILE_REST);
+    ACT(x, size(rows, dim));
+    PLAIN(kinds, (size_t)rows);
+}
+
+struct measure {
+    vlmp_measures out;
+    vlmp_f32 q;
+    size_t q_stride;
+    vlmp_f32 p;
+    size_t p_stride;
+    int vocab;
+    vlmp_i32 targets;
+    int rows;
+};
+
+RUN(measure, vlmp_ref_measure, a->out, a->q, a->q_stride, a->p, a->p_stride, a->vocab, a->targets,
+    a->rows)
+
+static void measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
+                    size_t p_stride, int vocab, vlmp_i32 targets, int rows)
+{
+    QUEUE(measure, out, q, q_stride, p, p_stride, vocab, targets, rows);
+    (void)a;
+    size_t before = rows > 0 ? (size_t)rows - 1 : 0, last = rows > 0 ? (size_t)vocab : 0;
+    PLAIN(out, (size_t)rows);
+    PLAIN(q, before * q_stride + last);
+    if (p.at != NULL) PLAIN(p, before * p_stride + last);
+    PLAIN(targets, (size_t)rows);
+}
+
+struct argmax {
+    vlmp_i32 best;
+    vlmp_f32 x;
+    int rows, n;
+};
+
+RUN(argmax, vlmp_ref_argmax, a->best, a->x, a->rows, a->n)
+
+static void argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n)
+{
+    QUEUE(argmax, best, x, rows, n);
+    (void)a;
+    PLAIN(best, (size_t)rows);
+    PLAIN(x, size(rows, n));
+}
+
+struct gram {
+    vlmp_f32 gram;
+    vlmp_act x;
+    int rows, k;
+};
+
+RUN(gram, vlmp_ref_gram, a->gram, a->x, a->rows, a->k)
+
+static void gram(vlmp_ctx *ctx, vlmp_f32 sum, vlmp_act x, int rows, int k)
+{
+    QUEUE(gram, sum, x, rows, k);
+    PLAIN(sum, size(k, k));
+    ACT(x, size(rows, k));
+}
+
+struct cross {
+    vlmp_f32 c;
+    vlmp_act a, b;
+    int rows, k;
+};
+
+RUN(cross, vlmp_ref_cross, a->c, a->a, a->b, a->rows, a->k)
+
+static void cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act left, vlmp_act b, int rows, int k)
+{
+    QUEUE(cross, c, left, b, rows, k);
+    PLAIN(c, size(k, k));
+    ACT(a, size(rows, k));
+    ACT(b, size(rows, k));
+}
+
+/* On the host's memory, and therefore at once. */
+static void gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
+                 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
+{
+    if (hostile_owns(ctx, a) || hostile_owns(ctx, b) || hostile_owns(ctx, c))
+        hostile_refuse(&(struct hostile_call){.ctx = ctx, .name = "gemm"},
+                       "memory of the context where the host's belongs");
+    else
+        vlmp_ref_gemm(ctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+static int reserve(vlmp_ctx *ctx, int rows, int k, vlmp_error *err)
+{
+    (void)ctx, (void)rows, (void)k, (void)err;
+    return VLMP_OK;
+}
+
+static const char *describe(const vlmp_ctx *ctx)
+{
+    return ctx->ops->name;
+}
+
+static void *map(vlmp_ctx *ctx, void *at)
+{
+    (void)at;
+    hostile_drain(ctx);
+    return NULL;
+}
+
+const vlmp_ops hostile_ops = {
+    .name = "hostile",
+    .act_bytes = sizeof(hostile_act),
+    .destroy = hostile_destroy,
+    .reserve = reserve,
+    .describe = describe,
+    .alloc = hostile_alloc,
+    .free = hostile_free,
+    .write = hostile_write,
+    .read = hostile_read,
+    .sync = hostile_sync,
+    .map = map,
+    .write_act = hostile_write_act,
+    .read_act = hostile_read_act,
+    .prepare = hostile_prepare,
+    .release = hostile_release,
+    .step_create = hostile_step_create,
+    .step_set = hostile_step_set,
+    .step_free = hostile_step_free,
+    .kv_create = hostile_kv_create,
+    .kv_free = hostile_kv_free,
+    .kv_bytes = vlmp_host_kv_bytes,
+    .embed = embed,
+    .linear = linear,
+    .linear_shared = linear_shared,
+    .linear_f32 = linear_f32,
+    .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
+    .layer_norm_f32 = layer_norm_f32,
+    .activate = activate,
+    .gated = gated,
+    .subtract = subtract,
+    .rope = rope,
+    .kv_write = kv_write,
+    .attention = attention,
+    .patchify = patchify,
+    .repeat = repeat,
+    .gather = gather,
+    .scatter = scatter,
+    .first_not_finite = first_not_finite,
+    .first_not_finite_f32 = first_not_finite_f32,
+    .column_sizes = column_sizes,
+    .measure = measure,
+    .argmax = argmax,
+    .gram = gram,
+    .cross = cross,
+    .gemm = gemm,
+};
