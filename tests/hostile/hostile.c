@@ -60,12 +60,14 @@ static void abort_with(void *arg, const char *message)
     abort();
 }
 
-int hostile_ctx_create(vlmp_ctx **ctx, hostile_report *report, void *arg, vlmp_error *err)
+int hostile_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, hostile_report *report, void *arg,
+                       vlmp_error *err)
 {
     *ctx = NULL;
     struct hostile *h = vlmp_calloc(1, sizeof *h);
     if (h == NULL) return vlmp_fail_memory(err, "kernel context");
     h->base.ops = &hostile_ops;
+    h->base.pool = pool;
     h->report = report != NULL ? report : abort_with;
     h->report_arg = arg;
     h->start = mmap(NULL, stretch, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

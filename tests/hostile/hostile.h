@@ -22,7 +22,8 @@
 typedef void hostile_report(void *arg, const char *message);
 
 /* report NULL: a message on stderr and abort. Free with vlmp_ctx_free. */
-int hostile_ctx_create(vlmp_ctx **ctx, hostile_report *report, void *arg, vlmp_error *err);
+int hostile_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, hostile_report *report, void *arg,
+                       vlmp_error *err);
 
 /* The device fails: the reads-th read or sync from here on returns VLMP_ERR_SYSTEM with
  * HOSTILE_ERROR, and fills what it should have read with ones. 0: none does. */
