@@ -300,8 +300,8 @@ static double error_in_file(const struct run *r, const struct samples *s, const 
     }
     vlmp_to_f32(w, source_block.q.weight, source_block.q.dtype, 64 * 64);
     vlmp_quantized q = read_linear(source, "text.layers.0.attn.q", 64, 64);
-    const vlmp_guard_linear linear = {"q", w, &q};
-    const vlmp_guard_tokens tokens = {gram, NULL, NULL};
+    const vlmp_guard_linear linear = {.name = "q", .w = w, .q = &q};
+    const vlmp_guard_tokens tokens = {.gram = gram};
     double error, energy;
     good(vlmp_guard_error(&error, ctx, &linear, &tokens, NULL, &err), &err);
     good(vlmp_guard_energy(&energy, ctx, w, 64, 64, gram, &err), &err);

@@ -4,6 +4,7 @@
 
 #include "src/base/memory.h"
 #include "src/quant/run/record.h"
+#include "src/quant/run/selection.h"
 #include "src/quant/run/site.h"
 
 #define ROWS 512 /* of activations at a time */
@@ -130,7 +131,10 @@ static int projector_moments(const vlmp_quantize_job *job, const vlmp_activation
             ctx->ops->activate(ctx, hidden, rows * (size_t)first->n,
                                job->sweep.model->config.projector.act);
         }
-        vlmp_moments_add(moments, ctx, at < seen_rows, first != NULL ? hidden : input, (int)rows);
+        const vlmp_batch part = {.first_row = at, .rows = (int)rows};
+        status =
+            vlmp_selection_add(job, moments, true, &part, at < seen_rows ? VLMP_GRAM : VLMP_HELD,
+                               first != NULL ? hidden : input, NULL, err);
     }
     free(scratch);
     free(hidden);
@@ -149,7 +153,7 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations
         int status = VLMP_OK;
         if (needed) {
             status = vlmp_moments_create(&moments, job->linears[index].k,
-                                         seen_rows < features->rows, false, err);
+                                         seen_rows < features->rows, false, NULL, err);
             if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
             if (status == VLMP_OK)
                 status = projector_moments(job, features, seen_rows,
@@ -185,7 +189,8 @@ static int head_moments(const vlmp_quantize_job *job, const vlmp_activations *x,
         ctx->ops->rms_norm(ctx, h, rows, batch->rows, x->dim, norm, model->config.text.norm_eps);
         status = vlmp_sweep_check(&job->sweep, "text.norm", false, batch, h, x->dim, err);
         if (status != VLMP_OK) break;
-        vlmp_moments_add(moments, ctx, i < batches->break_batch, h, batch->rows);
+        status = vlmp_selection_add(job, moments, false, batch,
+                                    i < batches->break_batch ? VLMP_GRAM : VLMP_HELD, h, NULL, err);
     }
     vlmp_unload(&loaded);
     free(scratch);
@@ -199,7 +204,7 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, const vl
 {
     vlmp_moments moments;
     VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k,
-                                 batches->break_batch < batches->count, false, err));
+                                 batches->break_batch < batches->count, false, NULL, err));
     int status = head_moments(job, x, batches, &moments, err);
     if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
     vlmp_moments_free(&moments);
@@ -211,7 +216,7 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, const vl
 static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *err)
 {
     vlmp_moments moments;
-    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k, true, false, err));
+    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k, true, false, NULL, err));
     for (size_t i = 0; i < (size_t)moments.k; i++)
         moments.gram[i * (size_t)moments.k + i] = moments.held[i * (size_t)moments.k + i] = 1;
     int status = quantize_one(job, index, &moments, err);

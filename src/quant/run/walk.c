@@ -126,6 +126,28 @@ int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input
     return check(walk, index, *input, vlmp_site_dim(&walk->stack->shape, site), err);
 }
 
+int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, const float **input,
+                    vlmp_error *err)
+{
+    const vlmp_batch *batch = &walk->batches->batches[index];
+    vlmp_block_run run = run_of(walk, batch);
+    float *x, *kept;
+    if (site == VLMP_SITE_ATTN_OUT || site == VLMP_SITE_MLP_OUT) {
+        bool attention = site == VLMP_SITE_ATTN_OUT;
+        VLMP_TRY(get(attention ? &walk->a : &walk->m, batch,
+                     attention ? walk->scratch_a : walk->scratch_m, &kept, err));
+        *input = kept;
+        return VLMP_OK;
+    }
+    VLMP_TRY(get(walk->x, batch, walk->scratch_x, &x, err));
+    if (site == VLMP_SITE_ATTN_IN)
+        vlmp_block_attn_in(&run, walk->block, x, walk->work.h);
+    else
+        vlmp_block_mlp_in(&run, walk->block, x, walk->work.h);
+    *input = walk->work.h;
+    return VLMP_OK;
+}
+
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];

@@ -30,5 +30,9 @@ void vlmp_walk_free(vlmp_walk *walk);
  */
 int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err);
 
+/* The input of a site that the batch has been brought to last, once more. */
+int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, const float **input,
+                    vlmp_error *err);
+
 /* Batch `index` through the last linear: x holds the block's output. */
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err);
