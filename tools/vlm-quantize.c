@@ -257,13 +257,13 @@ static int quantize(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_preprocess_from_source(&preprocess, NULL, c->engine.source, err));
     vlmp_progress_begin(&c->progress, c->args, "quantizing",
                         model->vision.layers + model->text.layers);
-    vlmp_buffer head = {0};
-    if (c->plan.needs_calibration) {
-        vlmp_selection_show(&c->selection, &head);
-        vlmp_buffer_text(&head, "\n");
-    }
+    vlmp_buffer selected = {0}, head = {0};
+    if (c->plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
     vlmp_quantize_head(&head);
+    if (selected.data != NULL && !selected.failed)
+        vlmp_progress_say(&c->progress, "%s", selected.data);
     if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
+    vlmp_buffer_free(&selected);
     vlmp_buffer_free(&head);
     vlmp_quantize_job job = job_of(c);
     job.sweep = (vlmp_sweep){.ctx = c->engine.ctx,
