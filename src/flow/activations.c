@@ -26,6 +26,9 @@ int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t me
     a->fd = mkstemp(path);
     if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
     unlink(path);
+    /* Rows that nobody has stored yet can be read, as in memory: a block border keeps all of them. */
+    if (ftruncate(a->fd, (off_t)bytes) != 0)
+        return vlmp_fail_errno(err, "%s: cannot size the spill file", path);
     return VLMP_OK;
 }
 

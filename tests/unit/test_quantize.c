@@ -29,6 +29,7 @@ enum { SAMPLES = 6, LENGTH = 14, IMAGE_TOKEN = 4, SIDE = 16, LINEARS = 64 };
 
 static vlmp_pool *pool;
 static vlmp_ctx *ctx;
+static size_t memory_limit = 1 << 20; /* bytes of a store in memory */
 static vlmp_preprocess preprocess = {.do_rescale = true, .rescale_factor = 1.0 / 255};
 
 static void good(int status, const vlmp_error *err)
@@ -162,7 +163,7 @@ static int quantize(struct run *r, const struct samples *s, bool sequential, vlm
                                        .model = &r->model,
                                        .preprocess = &preprocess,
                                        .work_folder = temp_folder,
-                                       .memory_limit = 1 << 20,
+                                       .memory_limit = memory_limit,
                                        .interrupted = &r->interrupted},
                              .linears = r->linears,
                              .linear_count = r->linear_count,
@@ -541,21 +542,35 @@ static void scales_that_lose_are_taken_back(void **state)
     end(&r);
 }
 
-/* Stopped behind several steps in turn, a run goes on to the same bytes. */
+static void assert_same_files(const char *a, const char *b)
+{
+    vlmp_error err = {0};
+    char *want, *got;
+    size_t length, other;
+    good(vlmp_file_read(&want, &length, temp_path(a), 1 << 24, &err), &err);
+    good(vlmp_file_read(&got, &other, temp_path(b), 1 << 24, &err), &err);
+    assert_int_equal(length, other);
+    assert_memory_equal(want, got, length);
+    free(want);
+    free(got);
+}
+
+/* Stopped behind several steps in turn, a run goes on to the same bytes; so does one whose
+ * activations and moments lie in work files. */
 static void interruptions_leave_the_same_bytes(void **state)
 {
     (void)state;
     struct samples s;
     struct run r;
-    vlmp_error err = {0};
-    char *want, *got;
-    size_t length, other;
     make_samples(&s, "pptptp");
     for (int tied = 0; tied < 2; tied++) {
         start(&r, tied ? "tied" : "model", everything);
         assert_int_equal(run_to_file(&r, &s, true, false, "whole.vlmp"), VLMP_OK);
-        good(vlmp_file_read(&want, &length, temp_path("whole.vlmp"), 1 << 24, &err), &err);
         int all = r.result_count, stops = 0;
+        memory_limit = 0;
+        assert_int_equal(run_to_file(&r, &s, true, false, "spilled.vlmp"), VLMP_OK);
+        assert_same_files("whole.vlmp", "spilled.vlmp");
+        memory_limit = 1 << 20;
         for (r.stop_after = 1; r.stop_after < all; r.stop_after += 6) {
             if (run_to_file(&r, &s, true, false, "parts.vlmp") == VLMP_OK) continue;
             stops++;
@@ -563,13 +578,9 @@ static void interruptions_leave_the_same_bytes(void **state)
             r.stop_after = 0;
             assert_int_equal(run_to_file(&r, &s, true, true, "parts.vlmp"), VLMP_OK);
             r.stop_after = stop_after;
-            good(vlmp_file_read(&got, &other, temp_path("parts.vlmp"), 1 << 24, &err), &err);
-            assert_int_equal(length, other);
-            assert_memory_equal(want, got, length);
-            free(got);
+            assert_same_files("whole.vlmp", "parts.vlmp");
         }
         assert_true(stops >= 3);
-        free(want);
         end(&r);
     }
 }
