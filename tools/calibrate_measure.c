@@ -94,11 +94,13 @@ static int run_drawn(const vlmp_measurement *m, struct drawn *drawn, vlmp_statis
                         model->vision.layers + model->text.layers);
     int status = vlmp_statistics_create(statistics, model, err);
     if (status == VLMP_OK)
-        status = vlmp_collector_create(&collector, model, drawn->sequences, statistics, err);
+        status = vlmp_collector_create(&collector, m->engine->ctx, model, drawn->sequences,
+                                       statistics, err);
     if (status == VLMP_OK)
         status = vlmp_sweep_all(&sweep, drawn->sequences, drawn->count, vlmp_collect, &collector,
                                 &x, &batches, err);
-    if (collector.sums != NULL) vlmp_collector_finish(&collector);
+    int collected = vlmp_collector_finish(&collector);
+    if (status == VLMP_OK) status = collected;
     vlmp_activations_free(&x);
     vlmp_batches_free(&batches);
     vlmp_progress_end(m->progress);

@@ -37,7 +37,7 @@ struct command {
     vlmp_engine engine;
     vlmp_reader reader;
     struct tm date;
-    vlmp_session *session; /* only while answers are missing */
+    vlmp_runtime *runtime; /* only while answers are missing */
     vlmp_dataset *data;
     size_t count;               /* records */
     vlmp_candidate *candidates; /* [count] */
@@ -167,12 +167,12 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
     VLMP_TRY(vlmp_dataset_sample(c->data, index, &sample, err));
     int status = vlmp_sample_identity(&sample, &ids, err);
     candidate->stood_in = sample.answer_count == 0;
-    if (status == VLMP_OK && candidate->stood_in && c->session == NULL)
-        status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
-                                     &c->reader.preprocess, err);
+    if (status == VLMP_OK && candidate->stood_in && c->runtime == NULL)
+        status = vlmp_runtime_create(&c->runtime, c->engine.ctx, &c->engine.model,
+                                     &c->reader.preprocess, c->opt.data, 1, err);
     if (status == VLMP_OK && candidate->stood_in)
         status =
-            vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures, &stand_in, err);
+            vlmp_stand_in_answer(c->runtime, &c->reader, &sample, &c->opt.pictures, &stand_in, err);
     if (status == VLMP_OK)
         status = vlmp_sample_sequence(&c->reader, &sample,
                                       candidate->stood_in ? stand_in : sample.answers[0],
@@ -316,9 +316,9 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(inspect_all(c, err));
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(choose(c, err));
-    vlmp_session_free(
-        c->session); /* its weights must not stay resident while activations are measured */
-    c->session = NULL;
+    vlmp_runtime_free(
+        c->runtime); /* its weights must not stay resident while activations are measured */
+    c->runtime = NULL;
     vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
     VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
@@ -409,7 +409,7 @@ int main(int argc, char **argv)
         free(c.candidates[i].reason);
     free(c.candidates);
     vlmp_outfile_abort(&c.output);
-    vlmp_session_free(c.session);
+    vlmp_runtime_free(c.runtime);
     vlmp_calibration_free(&c.calibration);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_dataset_close(c.data);

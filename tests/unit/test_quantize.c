@@ -17,6 +17,7 @@
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/quant/method/guard.h"
+#include "src/quant/method/moments.h"
 #include "src/quant/method/rtn.h"
 #include "src/quant/run/driver.h"
 #include "src/quant/run/fold.h"
@@ -286,19 +287,28 @@ static double error_in_file(const struct run *r, const struct samples *s, const 
     good(vlmp_sweep_vision_input(&sweep, sequences, count, &pixels, &tiles, &err), &err);
     good(vlmp_sweep_vision(&sweep, &pixels, &tiles, NULL, NULL, &features, &err), &err);
     good(vlmp_sweep_text_input(&sweep, sequences, count, &features, &x, &batches, &err), &err);
-    vlmp_loaded loaded = {0}, original = {0};
+    vlmp_loaded loaded = {.ctx = ctx}, original = {0};
     vlmp_block block, source_block;
+    vlmp_pass pass;
     good(vlmp_load_block(&loaded, &model, &model.text, 0, &block, &err), &err);
     good(vlmp_load_block(&original, &r->model, &r->model.text, 0, &source_block, &err), &err);
     float *gram = vlmp_calloc((size_t)(k * k), sizeof *gram), *w = vlmp_alloc(64 * 64, sizeof *w);
-    float *h = vlmp_alloc(batches.total_rows * (size_t)k, sizeof *h);
-    assert_true(gram != NULL && w != NULL && h != NULL);
+    vlmp_moments moments;
+    assert_true(gram != NULL && w != NULL);
+    good(vlmp_pass_create(&pass, ctx, &model.text.shape, &batches, &err), &err);
+    good(vlmp_moments_create(&moments, ctx, k, false, false, NULL, &err), &err);
     for (int i = 0; i < batches.break_batch; i++) {
         const vlmp_batch *batch = &batches.batches[i];
-        ctx->ops->rms_norm(ctx, h, x.memory + batch->first_row * (size_t)k, batch->rows, k,
-                           block.norm1, model.config.text.norm_eps);
-        ctx->ops->gram(ctx, gram, h, batch->rows, k);
+        size_t rows = (size_t)batch->rows;
+        good(vlmp_activations_upload(&x, batch->first_row, rows, ctx, pass.x, &err), &err);
+        ctx->ops->rms_norm(ctx, pass.work.h, pass.x, batch->rows, k, block.norm1.own,
+                           model.config.text.norm_eps);
+        vlmp_moments_add(&moments, VLMP_GRAM, pass.work.h, (vlmp_act){NULL}, batch->rows);
     }
+    good(vlmp_moments_finish(&moments, &err), &err);
+    memcpy(gram, moments.gram, (size_t)(k * k) * sizeof *gram);
+    vlmp_moments_free(&moments);
+    vlmp_pass_free(&pass);
     vlmp_to_f32(w, source_block.q.weight, source_block.q.dtype, 64 * 64);
     vlmp_quantized q = read_linear(source, "text.layers.0.attn.q", 64, 64);
     const vlmp_guard_linear linear = {.name = "q", .w = w, .q = &q};
@@ -309,7 +319,6 @@ static double error_in_file(const struct run *r, const struct samples *s, const 
     vlmp_quantized_free(&q);
     free(gram);
     free(w);
-    free(h);
     vlmp_unload(&loaded);
     vlmp_unload(&original);
     vlmp_activations_free(&pixels);
@@ -542,19 +551,6 @@ static void scales_that_lose_are_taken_back(void **state)
     end(&r);
 }
 
-static void assert_same_files(const char *a, const char *b)
-{
-    vlmp_error err = {0};
-    char *want, *got;
-    size_t length, other;
-    good(vlmp_file_read(&want, &length, temp_path(a), 1 << 24, &err), &err);
-    good(vlmp_file_read(&got, &other, temp_path(b), 1 << 24, &err), &err);
-    assert_int_equal(length, other);
-    assert_memory_equal(want, got, length);
-    free(want);
-    free(got);
-}
-
 /* Stopped behind several steps in turn, a run goes on to the same bytes; so does one whose
  * activations and moments lie in work files. */
 static void interruptions_leave_the_same_bytes(void **state)
@@ -569,7 +565,7 @@ static void interruptions_leave_the_same_bytes(void **state)
         int all = r.result_count, stops = 0;
         memory_limit = 0;
         assert_int_equal(run_to_file(&r, &s, true, false, "spilled.vlmp"), VLMP_OK);
-        assert_same_files("whole.vlmp", "spilled.vlmp");
+        assert_true(temp_same("whole.vlmp", "spilled.vlmp"));
         memory_limit = 1 << 20;
         for (r.stop_after = 1; r.stop_after < all; r.stop_after += 6) {
             if (run_to_file(&r, &s, true, false, "parts.vlmp") == VLMP_OK) continue;
@@ -578,7 +574,7 @@ static void interruptions_leave_the_same_bytes(void **state)
             r.stop_after = 0;
             assert_int_equal(run_to_file(&r, &s, true, true, "parts.vlmp"), VLMP_OK);
             r.stop_after = stop_after;
-            assert_same_files("whole.vlmp", "parts.vlmp");
+            assert_true(temp_same("whole.vlmp", "parts.vlmp"));
         }
         assert_true(stops >= 3);
         end(&r);

@@ -1,5 +1,6 @@
 #include "src/quant/method/moments.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "src/base/file.h"
 #include "src/base/memory.h"
 #include "src/base/outfile.h"
+
+static const char what[] = "second moments of a site's inputs";
 
 static void list(vlmp_moments *m, float **out[VLMP_MOMENTS])
 {
@@ -28,36 +31,49 @@ static unsigned existing(const vlmp_moments *m)
     return m->held_out ? seen | seen << 1 : seen;
 }
 
-int vlmp_moments_create(vlmp_moments *moments, int k, bool held, bool original, const char *folder,
-                        vlmp_error *err)
+int vlmp_moments_create(vlmp_moments *moments, vlmp_ctx *ctx, int k, bool held, bool original,
+                        const char *folder, vlmp_error *err)
 {
-    float **all[VLMP_MOMENTS];
-    size_t square;
-    *moments = (vlmp_moments){.k = k, .held_out = held, .original = original, .fd = -1};
-    list(moments, all);
+    *moments = (vlmp_moments){.ctx = ctx, .k = k, .held_out = held, .original = original, .fd = -1};
     if (folder != NULL) moments->folder = strdup(folder);
-    bool ok =
-        vlmp_mul_size((size_t)k, (size_t)k, &square) && (folder == NULL || moments->folder != NULL);
+    if (folder != NULL && moments->folder == NULL) return vlmp_fail_memory(err, what);
     unsigned wanted = existing(moments) & (folder != NULL ? VLMP_GRAM : ~0u);
-    for (int i = 0; i < VLMP_MOMENTS && ok; i++) {
-        if ((wanted >> i & 1) == 0) continue;
-        *all[i] = vlmp_calloc(square, sizeof(float));
-        ok = *all[i] != NULL;
-    }
-    if (ok) return VLMP_OK;
-    vlmp_moments_free(moments);
-    return vlmp_fail_memory(err, "second moments of a site's inputs");
+    for (int i = 0; i < VLMP_MOMENTS; i++)
+        if ((wanted >> i & 1) != 0)
+            VLMP_TRY(vlmp_ctx_alloc(ctx, &moments->sums[i], (size_t)k, (size_t)k * sizeof(float),
+                                    what, err));
+    return VLMP_OK;
+}
+
+static void drop(vlmp_moments *m, int i, float **matrix)
+{
+    if (*matrix != m->sums[i].at) free(*matrix);
+    vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
+    *matrix = m->sums[i].at = NULL;
 }
 
 void vlmp_moments_free(vlmp_moments *moments)
 {
     float **all[VLMP_MOMENTS];
     list(moments, all);
-    for (int i = 0; i < VLMP_MOMENTS; i++)
-        free(*all[i]);
+    for (int i = 0; i < VLMP_MOMENTS && moments->ctx != NULL; i++)
+        drop(moments, i, all[i]);
     if (moments->folder != NULL && moments->fd >= 0) close(moments->fd);
     free(moments->folder);
     *moments = (vlmp_moments){.fd = -1};
+}
+
+/* From the context's memory to where the host reads it: the same place, or a copy. */
+static int to_host(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
+{
+    *matrix = m->ctx->ops->map(m->ctx, m->sums[i].at);
+    if (*matrix != NULL) return VLMP_OK;
+    *matrix = vlmp_alloc(matrix_bytes(m), 1);
+    if (*matrix == NULL) return vlmp_fail_memory(err, what);
+    VLMP_TRY(vlmp_ctx_read(m->ctx, *matrix, m->sums[i].at, matrix_bytes(m), err));
+    vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
+    m->sums[i].at = NULL;
+    return VLMP_OK;
 }
 
 static int open_file(vlmp_moments *m, vlmp_error *err)
@@ -74,6 +90,7 @@ static int open_file(vlmp_moments *m, vlmp_error *err)
 static int put_away(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
 {
     size_t bytes = matrix_bytes(m);
+    if (*matrix == NULL) VLMP_TRY(to_host(m, i, matrix, err));
     if ((m->changed >> i & 1) != 0) {
         VLMP_TRY(open_file(m, err));
         if (lseek(m->fd, (off_t)(bytes * (size_t)i), SEEK_SET) < 0)
@@ -82,8 +99,7 @@ static int put_away(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
         m->there |= 1u << i;
         m->changed &= ~(1u << i);
     }
-    free(*matrix);
-    *matrix = NULL;
+    drop(m, i, matrix);
     return VLMP_OK;
 }
 
@@ -98,8 +114,12 @@ static int bring(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
 {
     size_t bytes = matrix_bytes(m);
     bool there = (m->there >> i & 1) != 0;
+    if (!m->finished) {
+        assert(!there);
+        return vlmp_ctx_alloc(m->ctx, &m->sums[i], bytes, 1, what, err);
+    }
     *matrix = there ? vlmp_alloc(bytes, 1) : vlmp_calloc(bytes, 1);
-    if (*matrix == NULL) return vlmp_fail_memory(err, "second moments of a site's inputs");
+    if (*matrix == NULL) return vlmp_fail_memory(err, what);
     if (there)
         VLMP_TRY(vlmp_file_read_at(m->fd, *matrix, bytes, (uint64_t)bytes * (unsigned)i, m->folder,
                                    err));
@@ -112,30 +132,45 @@ int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err)
     float **all[VLMP_MOMENTS];
     if (moments->folder == NULL) return VLMP_OK;
     list(moments, all);
+    bool here[VLMP_MOMENTS];
+    for (int i = 1; i < VLMP_MOMENTS; i++) {
+        here[i] = *all[i] != NULL || moments->sums[i].at != NULL;
+        if (!here[i] || (set >> i & 1) != 0) continue;
+        VLMP_TRY(put_away(moments, i, all[i], err));
+        here[i] = false;
+    }
     for (int i = 1; i < VLMP_MOMENTS; i++)
-        if (*all[i] != NULL && (set >> i & 1) == 0) VLMP_TRY(put_away(moments, i, all[i], err));
-    for (int i = 1; i < VLMP_MOMENTS; i++)
-        if (*all[i] == NULL && ((set & existing(moments)) >> i & 1) != 0)
+        if (!here[i] && ((set & existing(moments)) >> i & 1) != 0)
             VLMP_TRY(bring(moments, i, all[i], err));
     return VLMP_OK;
 }
 
-void vlmp_moments_add(vlmp_moments *moments, vlmp_ctx *ctx, unsigned set, const float *x,
-                      const float *difference, int rows)
+void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act difference,
+                      int rows)
 {
-    float **all[VLMP_MOMENTS];
-    int k = moments->k;
-    list(moments, all);
+    vlmp_ctx *ctx = moments->ctx;
+    const vlmp_ops *ops = ctx->ops;
     moments->changed |= set;
     for (int i = 0; i < VLMP_MOMENTS; i++) {
         unsigned which = set & 1u << i;
-        if (which & (VLMP_GRAM | VLMP_HELD)) ctx->ops->gram(ctx, *all[i], x, rows, k);
-        if (which & (VLMP_CROSS | VLMP_HELD_CROSS))
-            ctx->ops->gemm(ctx, true, false, k, k, rows, 1.0f, difference, k, x, k, 1.0f, *all[i],
-                           k);
-        if (which & (VLMP_SHIFT | VLMP_HELD_SHIFT))
-            ctx->ops->gram(ctx, *all[i], difference, rows, k);
+        if ((which & (VLMP_GRAM | VLMP_HELD)) != 0)
+            ops->gram(ctx, moments->sums[i], x, rows, moments->k);
+        if ((which & (VLMP_CROSS | VLMP_HELD_CROSS)) != 0)
+            ops->cross(ctx, moments->sums[i], difference, x, rows, moments->k);
+        if ((which & (VLMP_SHIFT | VLMP_HELD_SHIFT)) != 0)
+            ops->gram(ctx, moments->sums[i], difference, rows, moments->k);
     }
+}
+
+int vlmp_moments_finish(vlmp_moments *moments, vlmp_error *err)
+{
+    float **all[VLMP_MOMENTS];
+    VLMP_TRY(vlmp_moments_hold(moments, 0, err));
+    moments->finished = true;
+    list(moments, all);
+    for (int i = 0; i < VLMP_MOMENTS; i++)
+        if (moments->sums[i].at != NULL) VLMP_TRY(to_host(moments, i, all[i], err));
+    return VLMP_OK;
 }
 
 int vlmp_moments_unscale(vlmp_moments *moments, const float *scales, vlmp_error *err)

@@ -16,10 +16,13 @@ enum {
 };
 
 typedef struct {
+    vlmp_ctx *ctx;
     int k;
-    bool held_out; /* some samples are */
-    bool original; /* the original model's inputs x₀ are known */
-    /* [k][k] each; NULL: there is none, or it lies in the work file (vlmp_moments_hold). */
+    bool held_out;               /* some samples are */
+    bool original;               /* the original model's inputs x₀ are known */
+    bool finished;               /* no rows follow */
+    vlmp_f32 sums[VLMP_MOMENTS]; /* of what follows, while rows are added */
+    /* [k][k] each, when finished; NULL: there is none, or it lies in the work file. */
     float *gram; /* Σ x·xᵀ over the samples seen, always in memory; NULL: no statistics */
     float *held; /* the same over the samples held out */
     /* Σ (x₀ − x)·xᵀ and Σ (x₀ − x)·(x₀ − x)ᵀ over both. */
@@ -34,19 +37,23 @@ typedef struct {
 } vlmp_moments;
 
 /* All zero. held: some samples are held out; original: x₀ is known. folder: where matrices other
- * than gram lie while nothing holds them; NULL: all stay in memory. */
-int vlmp_moments_create(vlmp_moments *moments, int k, bool held, bool original, const char *folder,
-                        vlmp_error *err);
+ * than gram lie while nothing holds them; NULL: all stay in memory. Free after a failure too. */
+int vlmp_moments_create(vlmp_moments *moments, vlmp_ctx *ctx, int k, bool held, bool original,
+                        const char *folder, vlmp_error *err);
 void vlmp_moments_free(vlmp_moments *moments); /* leaves it empty; harmless when empty */
 
 /* Brings a set of matrices into memory and puts the others but gram away; pointers taken before are
- * void. Nothing to do where all are in memory. */
+ * void. Nothing to do where all are in memory. While rows are added, a matrix that was put away
+ * does not come back. */
 int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err);
 
 /* Adds rows of x[rows][k] and of what they miss of the original inputs, difference[rows][k] = x₀ −
  * x, to the matrices of a set, which are held. difference is read for crosses and shifts alone. */
-void vlmp_moments_add(vlmp_moments *moments, vlmp_ctx *ctx, unsigned set, const float *x,
-                      const float *difference, int rows);
+void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act difference,
+                      int rows);
+
+/* No rows follow: gram and what is held from now on is there for the host. */
+int vlmp_moments_finish(vlmp_moments *moments, vlmp_error *err);
 
 /* From inputs x/s to the inputs x. scales are read until the moments are freed. */
 int vlmp_moments_unscale(vlmp_moments *moments, const float *scales, vlmp_error *err);

@@ -25,32 +25,37 @@ static bool site_needs_cross(const vlmp_block_job *b, vlmp_site site)
     return false;
 }
 
-/* out [rows][k] = x₀/s − x: x is divided by AWQ's scales s already, x₀ is the original model's and
- * not. scales NULL: 1. */
-static void form_difference(float *out, const float *original, const float *input,
-                            const float *scales, int rows, int k)
-{
-    for (size_t i = 0; i < (size_t)rows * (size_t)k; i++)
-        out[i] = original[i] / (scales != NULL ? scales[i % (size_t)k] : 1.0f) - input[i];
-}
-
 struct walks {
     vlmp_walk quantized;
     vlmp_walk original; /* only with a flow of the original model */
     bool two;
-    float *difference; /* [max rows][widest site] */
+    vlmp_act difference; /* [max rows][widest site] */
+    vlmp_f32 scales;     /* [widest site] AWQ's of the site at work */
 };
 
+/* What original inputs x₀ are divided by, since x is by AWQ's scales already; at NULL: nothing. */
+static vlmp_f32 set_scales(const vlmp_block_job *b, const struct walks *walks, vlmp_site site)
+{
+    const float *scales = b->fold.scales[site];
+    if (scales == NULL || walks->scales.at == NULL) return (vlmp_f32){NULL};
+    vlmp_ctx_write(b->job->sweep.ctx, walks->scales.at, scales,
+                   (size_t)vlmp_site_dim(&b->stack->shape, site) * sizeof *scales);
+    return walks->scales;
+}
+
 /* All batches to a site, or with `again` past it once more; a set of moments of the samples seen,
- * and that of the samples held out, gets their inputs. */
+ * and that of the samples held out, gets their inputs. moments NULL: none are wanted. */
 static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, bool again,
                    vlmp_moments *moments, unsigned set, vlmp_error *err)
 {
+    vlmp_ctx *ctx = b->job->sweep.ctx;
     const vlmp_batches *batches = walks->quantized.batches;
     const volatile sig_atomic_t *interrupted = b->job->sweep.interrupted;
     bool tower = b->stack == &b->job->sweep.model->vision;
+    vlmp_f32 scales = set_scales(b, walks, site);
     for (int i = 0; i < batches->count; i++) {
-        const float *input, *original = NULL, *difference = NULL;
+        vlmp_act input, original = {NULL}, difference = {NULL};
+        int rows = batches->batches[i].rows;
         if (interrupted != NULL && *interrupted)
             return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         VLMP_TRY((again ? vlmp_walk_again : vlmp_walk_to)(&walks->quantized, i, site, &input, err));
@@ -59,16 +64,15 @@ static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, bool 
                                                               err));
         if (moments == NULL) continue;
         if ((set & ~(unsigned)VLMP_GRAM) != 0) {
-            form_difference(walks->difference, original, input, b->fold.scales[site],
-                            batches->batches[i].rows, moments->k);
             difference = walks->difference;
+            ctx->ops->subtract(ctx, difference, original, input, rows, moments->k, scales);
         }
         unsigned now = i < batches->break_batch ? set : set << 1;
         VLMP_TRY(vlmp_moments_hold(moments, now, err));
         VLMP_TRY(vlmp_selection_add(b->job, moments, tower, &batches->batches[i], now, input,
                                     difference, err));
     }
-    return moments != NULL ? vlmp_moments_hold(moments, 0, err) : VLMP_OK;
+    return VLMP_OK;
 }
 
 /* Brings all batches to the site. Where the moments are too large to be in memory together, each
@@ -92,8 +96,8 @@ static int create_moments(const vlmp_block_job *b, const struct walks *walks, vl
     size_t k = (size_t)vlmp_site_dim(&b->stack->shape, site);
     bool original = walks->two && site_needs_cross(b, site);
     bool large = original && k * k * sizeof(float) > sweep->memory_limit;
-    return vlmp_moments_create(moments, (int)k, batches->break_batch < batches->count, original,
-                               large ? sweep->work_folder : NULL, err);
+    return vlmp_moments_create(moments, sweep->ctx, (int)k, batches->break_batch < batches->count,
+                               original, large ? sweep->work_folder : NULL, err);
 }
 
 static int walk_site(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_error *err)
@@ -104,6 +108,7 @@ static int walk_site(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlm
     if (status == VLMP_OK)
         status = needed ? gather_moments(b, walks, site, &moments, err)
                         : advance(b, walks, site, false, NULL, 0, err);
+    if (status == VLMP_OK && needed) status = vlmp_moments_finish(&moments, err);
     if (status == VLMP_OK)
         status = vlmp_block_quantize_site(b, site, needed ? &moments : NULL, &again, err);
     vlmp_moments_free(&moments);
@@ -136,16 +141,16 @@ int vlmp_block_run_sequential(vlmp_block_job *b, const vlmp_block_flow *flow, vl
         status = vlmp_walk_create(&walks.original, sweep, b->stack, b->layer, &b->original,
                                   flow->original, flow->batches, err);
     if (status == VLMP_OK && walks.two) {
-        const vlmp_block_shape *shape = &b->stack->shape;
-        int attention = shape->heads * shape->head_dim,
-            widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
-        walks.difference = vlmp_alloc((size_t)flow->batches->max_rows *
-                                          (size_t)(attention > widest ? attention : widest),
-                                      sizeof(float));
-        if (walks.difference == NULL) status = vlmp_fail_memory(err, "a batch of activations");
+        size_t widest = (size_t)vlmp_widest_site(&b->stack->shape);
+        status = vlmp_ctx_alloc(sweep->ctx, &walks.difference, (size_t)flow->batches->max_rows,
+                                widest * sweep->ctx->ops->act_bytes, "a batch of activations", err);
+        if (status == VLMP_OK)
+            status = vlmp_ctx_alloc(sweep->ctx, &walks.scales, widest, sizeof(float),
+                                    "a site's scales", err);
     }
     if (status == VLMP_OK) status = walk_sites(b, &walks, err);
-    free(walks.difference);
+    vlmp_ctx_free_memory(sweep->ctx, walks.difference.at);
+    vlmp_ctx_free_memory(sweep->ctx, walks.scales.at);
     vlmp_walk_free(&walks.quantized);
     vlmp_walk_free(&walks.original);
     return status;
@@ -160,16 +165,17 @@ struct all_moments {
 };
 
 static void collect_moments(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
-                            const vlmp_batch *batch, const float *input, int dim)
+                            const vlmp_batch *batch, vlmp_act input, int dim)
 {
     (void)layer;
     (void)dim;
     struct all_moments *all = arg;
     vlmp_moments *moments = &all->sites[site];
+    if (moments->ctx == NULL || all->status != VLMP_OK) return;
     bool seen = batch < all->batches->batches + all->batches->break_batch;
-    if (moments->gram == NULL || all->status != VLMP_OK) return;
-    all->status = vlmp_selection_add(all->job, moments, stack == &all->job->sweep.model->vision,
-                                     batch, seen ? VLMP_GRAM : VLMP_HELD, input, NULL, all->err);
+    all->status =
+        vlmp_selection_add(all->job, moments, stack == &all->job->sweep.model->vision, batch,
+                           seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, all->err);
 }
 
 /* Moments of inputs that AWQ's scales divide, from those of the inputs as they were. */
@@ -189,7 +195,7 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
                                  flow->x, flow->batches, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++)
         if (site_needs_moments(b, (vlmp_site)site))
-            status = vlmp_moments_create(&all.sites[site],
+            status = vlmp_moments_create(&all.sites[site], b->job->sweep.ctx,
                                          vlmp_site_dim(&b->stack->shape, (vlmp_site)site), held,
                                          false, NULL, err);
     if (status == VLMP_OK)
@@ -198,6 +204,8 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
     if (status == VLMP_OK) status = all.status;
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
         bool again;
+        if (all.sites[site].ctx != NULL) status = vlmp_moments_finish(&all.sites[site], err);
+        if (status != VLMP_OK) break;
         scale_moments(&all.sites[site], b->fold.scales[site]);
         status = vlmp_block_quantize_site(b, (vlmp_site)site,
                                           all.sites[site].gram != NULL ? &all.sites[site] : NULL,

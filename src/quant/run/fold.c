@@ -27,100 +27,39 @@ void vlmp_fold_free(vlmp_fold *fold)
 /* What a search needs to know of one site, from the block's original weights. */
 struct site_data {
     vlmp_moments moments;
-    double *sum_abs; /* [k] over the samples that the search sees; becomes the mean */
-    double rows;
+    vlmp_f64 sum_abs; /* [k] over the samples that the search sees */
+    vlmp_f32 max_abs; /* [k] not used */
+    double rows;      /* of them */
 };
 
-/* A pass of the original block over its inputs, whose result is dropped: it ends at the last site
- * that is looked at. */
-struct look {
+/* A pass of the original block over its inputs, whose result is dropped. */
+struct collect {
     const vlmp_quantize_job *job;
     const vlmp_stack *stack;
     int layer;
     const vlmp_block *block; /* as it was loaded */
     const vlmp_batches *batches;
+    vlmp_i32 kinds;                     /* [max rows] all 0 */
     struct site_data sites[VLMP_SITES]; /* those with moments are looked at */
-    vlmp_site last;
+    int status;
+    vlmp_error *err;
 };
 
-static int look_at(struct look *l, vlmp_site site, const vlmp_batch *batch, const float *input,
-                   vlmp_error *err)
+static void collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
+                    const vlmp_batch *batch, vlmp_act input, int dim)
 {
-    struct site_data *data = &l->sites[site];
-    size_t dim = (size_t)data->moments.k;
-    if (data->moments.gram == NULL) return VLMP_OK;
-    VLMP_TRY(
-        vlmp_sweep_check_layer(&l->job->sweep, l->stack, l->layer, batch, input, (int)dim, err));
-    bool seen = batch < l->batches->batches + l->batches->break_batch;
-    VLMP_TRY(vlmp_selection_add(l->job, &data->moments, l->stack == &l->job->sweep.model->vision,
-                                batch, seen ? VLMP_GRAM : VLMP_HELD, input, NULL, err));
-    if (!seen) return VLMP_OK;
-    for (size_t r = 0; r < (size_t)batch->rows; r++)
-        for (size_t j = 0; j < dim; j++)
-            data->sum_abs[j] += (double)fabsf(input[r * dim + j]);
+    (void)layer;
+    struct collect *c = arg;
+    struct site_data *data = &c->sites[site];
+    vlmp_ctx *ctx = c->job->sweep.ctx;
+    if (data->moments.ctx == NULL || c->status != VLMP_OK) return;
+    bool seen = batch < c->batches->batches + c->batches->break_batch;
+    c->status =
+        vlmp_selection_add(c->job, &data->moments, stack == &c->job->sweep.model->vision, batch,
+                           seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, c->err);
+    if (!seen) return;
+    ctx->ops->column_sizes(ctx, data->sum_abs, data->max_abs, input, batch->rows, dim, c->kinds);
     data->rows += batch->rows;
-    return VLMP_OK;
-}
-
-/* x: the batch's rows, which change. */
-static int look_at_batch(struct look *l, const vlmp_block_run *run, const vlmp_batch *batch,
-                         float *x, vlmp_error *err)
-{
-    const vlmp_block_work *work = run->work;
-    vlmp_block_attn_in(run, l->block, x, work->h);
-    VLMP_TRY(look_at(l, VLMP_SITE_ATTN_IN, batch, work->h, err));
-    if (l->last == VLMP_SITE_ATTN_IN) return VLMP_OK;
-    vlmp_block_attn_out(run, l->block, work->h, work->a);
-    VLMP_TRY(look_at(l, VLMP_SITE_ATTN_OUT, batch, work->a, err));
-    if (l->last == VLMP_SITE_ATTN_OUT) return VLMP_OK;
-    vlmp_block_add_attention(run, l->block, work->a, x);
-    vlmp_block_mlp_in(run, l->block, x, work->h);
-    VLMP_TRY(look_at(l, VLMP_SITE_MLP_IN, batch, work->h, err));
-    if (l->last == VLMP_SITE_MLP_IN) return VLMP_OK;
-    vlmp_block_mlp_out(run, l->block, work->h, work->m);
-    return look_at(l, VLMP_SITE_MLP_OUT, batch, work->m, err);
-}
-
-static int look(struct look *l, const vlmp_activations *x, vlmp_error *err)
-{
-    const vlmp_sweep *sweep = &l->job->sweep;
-    const vlmp_block_shape *shape = &l->stack->shape;
-    const vlmp_batches *batches = l->batches;
-    size_t values = (size_t)batches->max_rows * (size_t)shape->dim;
-    vlmp_block_work work = {0};
-    vlmp_kv kv = {0};
-    float *rows = vlmp_alloc(values, sizeof *rows), *scratch = vlmp_alloc(values, sizeof *scratch);
-    int status =
-        rows != NULL && scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
-    if (status == VLMP_OK)
-        status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err);
-    if (status == VLMP_OK) status = vlmp_block_work_create(&work, shape, batches->max_rows, err);
-    if (status == VLMP_OK)
-        status = vlmp_batch_kv_create(&kv, batches, shape->kv_heads, shape->head_dim, err);
-    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
-        const vlmp_batch *batch = &batches->batches[i];
-        float *from;
-        if (sweep->interrupted != NULL && *sweep->interrupted)
-            status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK)
-            status =
-                vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &from, err);
-        if (status != VLMP_OK) break;
-        memcpy(rows, from, (size_t)batch->rows * (size_t)shape->dim * sizeof *rows);
-        vlmp_block_run run = {.ctx = sweep->ctx,
-                              .shape = shape,
-                              .work = &work,
-                              .kv = kv,
-                              .segments = batch->segments,
-                              .segment_count = batch->segment_count,
-                              .rows = batch->rows};
-        status = look_at_batch(l, &run, batch, rows, err);
-    }
-    free(rows);
-    free(scratch);
-    vlmp_batch_kv_free(&kv);
-    vlmp_block_work_free(&work);
-    return status;
 }
 
 static bool is_awq(vlmp_method method)
@@ -224,13 +163,15 @@ static int search_scales(float **found, vlmp_ctx *ctx, const vlmp_block_shape *s
         readers[i] = (vlmp_awq_linear){.w = weights[i], .n = linears[i]->info->n};
     float *mean_abs = vlmp_alloc((size_t)k, sizeof *mean_abs),
           *scales = vlmp_alloc((size_t)k, sizeof *scales);
+    double *sum_abs = vlmp_alloc((size_t)k, sizeof *sum_abs);
     int *shared = vlmp_alloc((size_t)k, sizeof *shared);
-    int status = mean_abs != NULL && scales != NULL && shared != NULL
-                     ? VLMP_OK
-                     : vlmp_fail_memory(err, "AWQ scales");
+    int status =
+        mean_abs != NULL && scales != NULL && sum_abs != NULL && shared != NULL
+            ? vlmp_ctx_read(ctx, sum_abs, data->sum_abs.at, (size_t)k * sizeof *sum_abs, err)
+            : vlmp_fail_memory(err, "AWQ scales");
     for (int j = 0; j < k && status == VLMP_OK; j++) {
         int head = j / shape->head_dim / (shape->heads / shape->kv_heads);
-        mean_abs[j] = (float)(data->sum_abs[j] / (data->rows > 0 ? data->rows : 1));
+        mean_abs[j] = (float)(sum_abs[j] / (data->rows > 0 ? data->rows : 1));
         shared[j] = head * shape->head_dim + j % shape->head_dim;
     }
     vlmp_awq_site awq = {.k = k,
@@ -252,6 +193,7 @@ static int search_scales(float **found, vlmp_ctx *ctx, const vlmp_block_shape *s
     }
     free(scales);
     free(mean_abs);
+    free(sum_abs);
     free(shared);
     return status;
 }
@@ -331,11 +273,11 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
         const float *scales = fold->scales[site];
         if (scales == NULL) continue;
         if (site == VLMP_SITE_ATTN_IN)
-            VLMP_TRY(
-                fold_norm(fold, 0, &block->norm1, &block->norm1_bias, shape->dim, scales, err));
+            VLMP_TRY(fold_norm(fold, 0, &block->norm1.values, &block->norm1_bias.values, shape->dim,
+                               scales, err));
         else if (site == VLMP_SITE_MLP_IN)
-            VLMP_TRY(
-                fold_norm(fold, 1, &block->norm2, &block->norm2_bias, shape->dim, scales, err));
+            VLMP_TRY(fold_norm(fold, 1, &block->norm2.values, &block->norm2_bias.values, shape->dim,
+                               scales, err));
         else
             VLMP_TRY(fold_bias(fold, shape, linears,
                                vlmp_fold_before(block, linears, count, (vlmp_site)site),
@@ -344,74 +286,95 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
     return VLMP_OK;
 }
 
-static int create_site(struct site_data *data, int k, bool held, vlmp_error *err)
+static int create_site(struct site_data *data, vlmp_ctx *ctx, int k, bool held, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_moments_create(&data->moments, k, held, false, NULL, err));
-    data->sum_abs = vlmp_calloc((size_t)k, sizeof(double));
-    return data->sum_abs != NULL ? VLMP_OK : vlmp_fail_memory(err, "AWQ statistics");
+    static const char what[] = "AWQ statistics";
+    VLMP_TRY(vlmp_moments_create(&data->moments, ctx, k, held, false, NULL, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &data->sum_abs, (size_t)k, sizeof(double), what, err));
+    return vlmp_ctx_alloc(ctx, &data->max_abs, (size_t)k, sizeof(float), what, err);
+}
+
+static void free_site(struct site_data *data, vlmp_ctx *ctx)
+{
+    vlmp_moments_free(&data->moments);
+    vlmp_ctx_free_memory(ctx, data->sum_abs.at);
+    vlmp_ctx_free_memory(ctx, data->max_abs.at);
+    *data = (struct site_data){0};
 }
 
 /* Looks at sites first … end − 1 that have inputs, and searches their scales. */
-static int search_pass(struct look *l, vlmp_fold *fold, const int inputs[VLMP_SITES], int first,
-                       int end, const vlmp_block_linear *linears, int count,
-                       const vlmp_activations *x, vlmp_error *err)
+static int search_pass(struct collect *c, vlmp_fold *fold, const int inputs[VLMP_SITES], int first,
+                       int end, const vlmp_block_linear *linears, int count, vlmp_activations *x,
+                       vlmp_error *err)
 {
-    bool held = l->batches->break_batch < l->batches->count, any = false;
+    vlmp_ctx *ctx = c->job->sweep.ctx;
+    bool held = c->batches->break_batch < c->batches->count, any = false;
     int status = VLMP_OK;
     for (int site = first; site < end && status == VLMP_OK; site++) {
         if (inputs[site] == 0) continue;
         any = true;
-        l->last = (vlmp_site)site;
-        status = create_site(&l->sites[site], inputs[site], held, err);
+        status = create_site(&c->sites[site], ctx, inputs[site], held, err);
     }
-    if (status == VLMP_OK && any) status = look(l, x, err);
+    if (status == VLMP_OK && any)
+        status = vlmp_sweep_look(&c->job->sweep, c->stack, c->layer, c->block, x, c->batches,
+                                 collect, c, err);
+    if (status == VLMP_OK) status = c->status;
     for (int site = first; site < end; site++) {
-        struct site_data *data = &l->sites[site];
-        if (status == VLMP_OK && inputs[site] > 0)
-            status = search_site(fold, l->job->sweep.ctx, &l->stack->shape, data, linears, count,
-                                 (vlmp_site)site, err);
-        vlmp_moments_free(&data->moments);
-        free(data->sum_abs);
-        *data = (struct site_data){0};
+        struct site_data *data = &c->sites[site];
+        bool looked = status == VLMP_OK && inputs[site] > 0;
+        if (looked) status = vlmp_moments_finish(&data->moments, err);
+        if (looked && status == VLMP_OK)
+            status = search_site(fold, ctx, &c->stack->shape, data, linears, count, (vlmp_site)site,
+                                 err);
+        free_site(data, ctx);
     }
     return status;
 }
 
-/* Behind the sites from `first` on whose moments together are no larger than those of the widest
- * site: a pass for each site would run most of the block again, one for all would need as much
- * memory as four. */
-static int end_of_pass(const int inputs[VLMP_SITES], int first)
+/* Bytes of the moments of a site of k inputs, seen and held out. */
+static double moments_bytes(int k)
 {
-    double widest = 0, sum = 0;
+    return 2.0 * sizeof(float) * k * k;
+}
+
+/* Behind the sites from `first` on whose moments fit `limit` bytes together or are no larger than
+ * those of the widest site: a pass for each site would run the block four times, one for all would
+ * need the memory of four. */
+static int end_of_pass(const int inputs[VLMP_SITES], int first, size_t limit)
+{
+    double most = (double)limit, sum = 0;
     for (int site = 0; site < VLMP_SITES; site++)
-        widest = fmax(widest, (double)inputs[site] * inputs[site]);
+        most = fmax(most, moments_bytes(inputs[site]));
     int end = first;
-    while (end < VLMP_SITES && sum + (double)inputs[end] * inputs[end] <= widest) {
-        sum += (double)inputs[end] * inputs[end];
-        end++;
-    }
+    while (end < VLMP_SITES && sum + moments_bytes(inputs[end]) <= most)
+        sum += moments_bytes(inputs[end]), end++;
     return end;
 }
 
 int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_stack *stack,
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
-                    const vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
+                    vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
 {
-    struct look l = {.job = job,
-                     .stack = stack,
-                     .layer = linears[0].info->layer,
-                     .block = block,
-                     .batches = batches};
+    vlmp_ctx *ctx = job->sweep.ctx;
+    struct collect c = {.job = job,
+                        .stack = stack,
+                        .layer = linears[0].info->layer,
+                        .block = block,
+                        .batches = batches,
+                        .err = err};
     int inputs[VLMP_SITES] = {0}; /* of the sites that may take scales */
     *fold = (vlmp_fold){0};
     for (int site = 0; site < VLMP_SITES; site++)
         if (can_fold(&stack->shape, block, linears, count, (vlmp_site)site))
             inputs[site] = vlmp_site_dim(&stack->shape, (vlmp_site)site);
-    for (int site = 0, end; site < VLMP_SITES; site = end) {
-        end = end_of_pass(inputs, site);
-        VLMP_TRY(search_pass(&l, fold, inputs, site, end, linears, count, x, err));
+    int status = vlmp_ctx_alloc(ctx, &c.kinds, (size_t)batches->max_rows, sizeof(int32_t),
+                                "AWQ statistics", err);
+    for (int site = 0, end; site < VLMP_SITES && status == VLMP_OK; site = end) {
+        end = end_of_pass(inputs, site, job->sweep.memory_limit);
+        status = search_pass(&c, fold, inputs, site, end, linears, count, x, err);
     }
-    return apply(fold, stack, block, linears, count, err);
+    vlmp_ctx_free_memory(ctx, c.kinds.at);
+    return status == VLMP_OK ? apply(fold, stack, block, linears, count, err) : status;
 }
 
 int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
@@ -451,9 +414,9 @@ void vlmp_fold_revert(vlmp_fold *fold, vlmp_block *block, const vlmp_block_linea
     if (before >= 0)
         linears[before].linear->bias = linears[before].source.bias;
     else if (site == VLMP_SITE_ATTN_IN)
-        block->norm1 = fold->was_norm[0], block->norm1_bias = fold->was_norm_bias[0];
+        block->norm1.values = fold->was_norm[0], block->norm1_bias.values = fold->was_norm_bias[0];
     else
-        block->norm2 = fold->was_norm[1], block->norm2_bias = fold->was_norm_bias[1];
+        block->norm2.values = fold->was_norm[1], block->norm2_bias.values = fold->was_norm_bias[1];
     free(fold->scales[site]);
     fold->scales[site] = NULL;
 }

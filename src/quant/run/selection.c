@@ -138,7 +138,7 @@ static bool counts(uint64_t seed, size_t row, int stride)
     return vlmp_rng_below(&rng, step) == row % step;
 }
 
-/* out: the rows that count, those of pictures times √stride. Returns how many. */
+/* out: the rows of x that count, those of pictures times √stride. Returns how many. */
 static int gather(const vlmp_quantize_job *job, bool tower, const vlmp_batch *batch, int stride,
                   const float *x, size_t k, float *out)
 {
@@ -159,22 +159,44 @@ static int gather(const vlmp_quantize_job *job, bool tower, const vlmp_batch *ba
     return taken;
 }
 
+/* *out: the rows that count, in the context's memory; the caller's to free, after a failure too. */
+static int thin(const vlmp_quantize_job *job, bool tower, const vlmp_batch *batch, int stride,
+                vlmp_act x, size_t k, vlmp_act *out, int *rows, vlmp_error *err)
+{
+    static const char what[] = "a batch of activations";
+    vlmp_ctx *ctx = job->sweep.ctx;
+    size_t values = (size_t)batch->rows * k;
+    float *all = vlmp_alloc(values, sizeof *all), *taken = vlmp_alloc(values, sizeof *taken);
+    int status = all != NULL && taken != NULL ? ctx->ops->read_act(ctx, all, x, values, err)
+                                              : vlmp_fail_memory(err, what);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, out, values, ctx->ops->act_bytes, what, err);
+    if (status == VLMP_OK) {
+        *rows = gather(job, tower, batch, stride, all, k, taken);
+        ctx->ops->write_act(ctx, *out, taken, (size_t)*rows * k);
+    }
+    free(all);
+    free(taken);
+    return status;
+}
+
 int vlmp_selection_add(const vlmp_quantize_job *job, vlmp_moments *moments, bool tower,
-                       const vlmp_batch *batch, unsigned set, const float *x,
-                       const float *difference, vlmp_error *err)
+                       const vlmp_batch *batch, unsigned set, vlmp_act x, vlmp_act difference,
+                       vlmp_error *err)
 {
     int stride = tower ? job->selection->tower_stride : job->selection->stride, rows = batch->rows;
-    float *memory = NULL;
+    vlmp_act some = {NULL}, missed = {NULL};
+    int status = VLMP_OK;
     if (stride > 1) {
-        size_t k = (size_t)moments->k, values = (size_t)rows * k;
-        memory = vlmp_alloc(values, (difference != NULL ? 2 : 1) * sizeof *memory);
-        if (memory == NULL) return vlmp_fail_memory(err, "a batch of activations");
-        rows = gather(job, tower, batch, stride, x, k, memory);
-        x = memory;
-        if (difference != NULL) gather(job, tower, batch, stride, difference, k, memory + values);
-        if (difference != NULL) difference = memory + values;
+        size_t k = (size_t)moments->k;
+        status = thin(job, tower, batch, stride, x, k, &some, &rows, err);
+        if (status == VLMP_OK && difference.at != NULL)
+            status = thin(job, tower, batch, stride, difference, k, &missed, &rows, err);
+        x = some;
+        difference = missed;
     }
-    if (rows > 0) vlmp_moments_add(moments, job->sweep.ctx, set, x, difference, rows);
-    free(memory);
-    return VLMP_OK;
+    if (status == VLMP_OK && rows > 0) vlmp_moments_add(moments, set, x, difference, rows);
+    vlmp_ctx_free_memory(job->sweep.ctx, some.at);
+    vlmp_ctx_free_memory(job->sweep.ctx, missed.at);
+    return status;
 }

@@ -9,7 +9,7 @@
  * but no fewer than VLMP_TOKENS_LEAST, of no fewer samples than VLMP_SAMPLES_LEAST, because rows of
  * one picture are alike. */
 #define VLMP_TOKENS_AN_INPUT 3
-#define VLMP_TOKENS_LEAST    8192
+#define VLMP_TOKENS_LEAST    16384
 #define VLMP_SAMPLES_LEAST   32
 
 /* Where samples have more rows than were asked for, second moments take one of so many rows of
@@ -34,9 +34,9 @@ int vlmp_select(vlmp_selection *selection, const vlmp_quantize_job *job, int64_t
                 uint64_t seed, vlmp_error *err);
 void vlmp_selection_free(vlmp_selection *selection); /* leaves it empty */
 
-/* vlmp_moments_add of x [batch->rows][k] and difference, or NULL: all rows, or those that the job's
- * selection takes, weighted so that the expected sums are those of all. tower: rows are of tiles,
- * all of them of pictures. */
+/* vlmp_moments_add of x [batch->rows][k] and difference (at NULL: none): all rows, or those that
+ * the job's selection takes, weighted so that the expected sums are those of all. tower: rows are
+ * of tiles, all of them of pictures. */
 int vlmp_selection_add(const vlmp_quantize_job *job, vlmp_moments *moments, bool tower,
-                       const vlmp_batch *batch, unsigned set, const float *x,
-                       const float *difference, vlmp_error *err);
+                       const vlmp_batch *batch, unsigned set, vlmp_act x, vlmp_act difference,
+                       vlmp_error *err);
