@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool collect(void *arg, int32_t token)
+static int collect(void *arg, int32_t token, bool *stop, vlmp_error *err)
 {
-    return vlmp_ids_push(arg, token);
+    (void)stop;
+    return vlmp_ids_push(arg, token) ? VLMP_OK : vlmp_fail_memory(err, "answer");
 }
 
 int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_sequence *prompt,

@@ -30,8 +30,6 @@ struct stream {
     vlmp_text_stream *text;
     vlmp_buffer out;
     bool print;
-    vlmp_error *err;
-    int status;
 };
 
 /* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
@@ -45,12 +43,15 @@ static void print_answer(const struct stream *s, size_t from)
         fwrite(s->out.data + from, 1, s->out.length - from, stdout);
 }
 
-static bool on_token(void *arg, int32_t token)
+static int on_token(void *arg, int32_t token, bool *stop, vlmp_error *err)
 {
     struct stream *s = arg;
     size_t before = s->out.length;
-    s->status = vlmp_text_stream_push(s->text, token, &s->out, s->err);
-    if (s->status != VLMP_OK || vlmp_interrupted()) return false;
+    VLMP_TRY(vlmp_text_stream_push(s->text, token, &s->out, err));
+    if (vlmp_interrupted()) {
+        *stop = true;
+        return VLMP_OK;
+    }
     if (before == 0) { /* an answer begins with the white space that joined it to the prompt */
         size_t blank = strspn(s->out.data != NULL ? s->out.data : "", " \n\t");
         if (blank > 0) memmove(s->out.data, s->out.data + blank, s->out.length + 1 - blank);
@@ -60,7 +61,7 @@ static bool on_token(void *arg, int32_t token)
         print_answer(s, before);
         fflush(stdout);
     }
-    return true;
+    return VLMP_OK;
 }
 
 static int print_json(const struct stream *s, const vlmp_generation_stats *stats, vlmp_error *err)
@@ -106,7 +107,7 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
                   const vlmp_reader *reader, const vlmp_sequence *sequence, vlmp_error *err)
 {
     vlmp_session *session = NULL;
-    struct stream stream = {.print = !args->json, .err = err};
+    struct stream stream = {.print = !args->json};
     vlmp_generation_stats stats = {0};
     vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
                                   .temperature = o->temperature,
@@ -119,7 +120,6 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     if (status == VLMP_OK)
         status = vlmp_generate(session, &engine->model, sequence, sequence->length, &generation,
                                on_token, &stream, &stats, err);
-    if (status == VLMP_OK) status = stream.status;
     size_t before = stream.out.length;
     if (status == VLMP_OK) status = vlmp_text_stream_finish(stream.text, &stream.out, err);
     if (status == VLMP_OK && args->json) {

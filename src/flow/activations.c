@@ -23,10 +23,7 @@ int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t me
     }
     char path[4200];
     snprintf(path, sizeof path, "%s/activations-XXXXXX", folder);
-    a->fd = mkstemp(path);
-    if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
-    unlink(path);
-    return VLMP_OK;
+    return vlmp_workfile_create(&a->fd, path, err);
 }
 
 void vlmp_activations_free(vlmp_activations *a)

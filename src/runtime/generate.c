@@ -42,7 +42,9 @@ int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_seq
         }
         if (options->stop != NULL && vlmp_stop_tokens_has(options->stop, token)) break;
         stats->new_tokens++;
-        if (!on_token(arg, token) || stats->new_tokens == options->max_new_tokens) break;
+        bool stop = stats->new_tokens == options->max_new_tokens;
+        status = on_token(arg, token, &stop, err);
+        if (status != VLMP_OK || stop) break;
         status = vlmp_session_step(session, token, logits, err);
         stats->steps++;
     }

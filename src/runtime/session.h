@@ -31,8 +31,8 @@ vlmp_session_memory vlmp_session_memory_used(const vlmp_session *session);
  * softmax(logits/temperature). */
 int32_t vlmp_sample_token(const float *logits, int vocab, double temperature, vlmp_rng *rng);
 
-/* Returns false to stop. */
-typedef bool vlmp_token_fn(void *arg, int32_t token);
+/* Takes a token of the answer; sets *stop to end the answer with it. */
+typedef int vlmp_token_fn(void *arg, int32_t token, bool *stop, vlmp_error *err);
 
 typedef struct {
     int max_new_tokens;
@@ -50,7 +50,7 @@ typedef struct {
 } vlmp_generation_stats;
 
 /* Prompt in, tokens out through on_token until an end-of-sequence token (not passed on), the limit,
- * or false. */
+ * *stop, or a failure, on_token's too. */
 int vlmp_generate(vlmp_session *session, const vlmp_model *model, const vlmp_sequence *sequence,
                   int prompt_length, const vlmp_generation *options, vlmp_token_fn *on_token,
                   void *arg, vlmp_generation_stats *stats, vlmp_error *err);
