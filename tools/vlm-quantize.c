@@ -436,8 +436,9 @@ int main(int argc, char **argv)
          .string = &o->calib},
         {.name = "tokens",
          .value = "N|all",
-         .help = "tokens of the calibration that methods see, in whole samples (default: three for "
-                 "each input of the widest linear, at least 16384)",
+         .help =
+             "tokens of the calibration that methods see, in whole samples (default: sixteen for "
+             "each input of the widest linear, at least 16384)",
          .integer = &o->tokens,
          .word = "all",
          .low = 1,

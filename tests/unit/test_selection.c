@@ -37,8 +37,8 @@ static struct fixture *make(int picture_tokens)
     f->model.config.image_token = IMAGE_TOKEN;
     f->model.tile_rows = TILE_ROWS;
     f->linears[0] = (vlmp_linear_info){.component = VLMP_COMPONENT_TEXT, .k = 1000};
-    f->linears[1] = (vlmp_linear_info){.component = VLMP_COMPONENT_TEXT, .k = 6000};
-    f->linears[2] = (vlmp_linear_info){.component = VLMP_COMPONENT_VISION, .k = 6000};
+    f->linears[1] = (vlmp_linear_info){.component = VLMP_COMPONENT_TEXT, .k = 1100};
+    f->linears[2] = (vlmp_linear_info){.component = VLMP_COMPONENT_VISION, .k = 1100};
     f->entries[0].method = VLMP_METHOD_GPTQ;
     f->plan = (vlmp_plan){.entries = f->entries, .count = 3};
     f->picture.tokens = picture_tokens;
@@ -79,15 +79,15 @@ static void is_chosen_from_what_is_quantized(void **state)
     struct fixture *f = make(30);
     const vlmp_selection *s = &f->selection;
     choose(f, VLMP_TOKENS_AUTO, 0);
-    assert_int_equal(s->budget, VLMP_TOKENS_LEAST); /* three times 1000 are fewer */
+    assert_int_equal(s->budget, VLMP_TOKENS_LEAST); /* sixteen times 1000 are fewer */
     f->entries[1].method = VLMP_METHOD_RTN;         /* needs none */
     choose(f, VLMP_TOKENS_AUTO, 0);
     assert_int_equal(s->budget, VLMP_TOKENS_LEAST);
     f->entries[1].method = VLMP_METHOD_AWQ;
     choose(f, VLMP_TOKENS_AUTO, 0);
-    assert_int_equal(s->budget, VLMP_TOKENS_AN_INPUT * 6000);
-    assert_in_range(s->seen_tokens, 18000, 18000 + TEXT + 30);
-    assert_in_range(s->held_tokens, 18000 / 7, 18000 / 7 + 2 * (TEXT + 30));
+    assert_int_equal(s->budget, VLMP_TOKENS_AN_INPUT * 1100);
+    assert_in_range(s->seen_tokens, 17600, 17600 + TEXT + 30);
+    assert_in_range(s->held_tokens, 17600 / 7, 17600 / 7 + 2 * (TEXT + 30));
     assert_int_equal(s->samples, COUNT);
     assert_int_equal(s->tokens, COUNT / 5 * TEXT + COUNT / 5 * 4 * (TEXT + 30));
     /* the tower's rows count where it is quantized by statistics */
@@ -97,7 +97,7 @@ static void is_chosen_from_what_is_quantized(void **state)
     int64_t rows = 0;
     for (int i = 0; i < s->seen; i++)
         rows += (int64_t)f->samples[s->order[i]].sequence.tiles * TILE_ROWS;
-    assert_in_range(rows, 18000, 18000 + TILE_ROWS);
+    assert_in_range(rows, 17600, 17600 + TILE_ROWS);
     finish(f);
 }
 
