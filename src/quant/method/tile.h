@@ -67,6 +67,11 @@ typedef int vlmp_tile_refit_fn(const vlmp_grid *grid, int cols, const float *h, 
 typedef void vlmp_tile_spread_fn(int cols, int count, const float *h, int ld, const float *change,
                                  float *slope);
 
+/* slope [rows][count] += step [rows][cols]·h: what changes of few columns do to others. Most of
+ * step is 0. h [cols][count], leading dimension ld. */
+typedef void vlmp_tile_apply_fn(int rows, int cols, int count, const float *step, int ld_step,
+                                const float *h, int ld, float *slope, int ld_slope);
+
 typedef struct {
     vlmp_tile_search_fn *search;
     vlmp_tile_round_fn *round;
@@ -75,6 +80,7 @@ typedef struct {
     vlmp_tile_descend_fn *descend;
     vlmp_tile_refit_fn *refit;
     vlmp_tile_spread_fn *spread;
+    vlmp_tile_apply_fn *apply;
 } vlmp_tile_ops;
 
 /* The widest instruction set of this processor. */
