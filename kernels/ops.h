@@ -81,6 +81,7 @@ typedef enum {
 } vlmp_activation;
 
 struct vlmp_ops;
+struct vlmp_quant_ops;
 struct vlmp_blas;
 struct vlmp_cpu_kernels;
 
@@ -153,6 +154,8 @@ typedef struct vlmp_ops {
      * the transposed operand is given with its stored layout (trans_b: b[n][k]). For quantizers. */
     void (*gemm)(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
                  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+    const struct vlmp_quant_ops *quant; /* kernels/quant.h */
 } vlmp_ops;
 
 typedef enum {

@@ -58,9 +58,12 @@ typedef struct vlmp_cpu_kernels {
     void (*activate)(float *x, int count, vlmp_activation act);
     void (*gated)(float *gate, const float *up, int count, vlmp_activation act);
     void (*add)(float *y, const float *x, int count);
+
+    const struct vlmp_tile_kernels *tiles; /* of the quantizers, kernels/cpu/quant_tile.h */
 } vlmp_cpu_kernels;
 
 extern const vlmp_ops vlmp_ops_cpu;
+extern const struct vlmp_quant_ops vlmp_quant_ops_cpu;
 extern const vlmp_cpu_kernels vlmp_cpu_portable;
 
 /* The kernels of a level, NULL: the best. NULL when the level is unknown or not supported here. */

@@ -20,6 +20,7 @@ const vlmp_ops vlmp_ops_cpu = {
     .embed = vlmp_cpu_embed,
     .gram = vlmp_cpu_gram,
     .gemm = vlmp_cpu_gemm,
+    .quant = &vlmp_quant_ops_cpu,
 };
 
 #if defined(VLMP_X86_LEVELS)

@@ -15,4 +15,5 @@ const vlmp_ops vlmp_ops_ref = {
     .embed = vlmp_ref_embed,
     .gram = vlmp_ref_gram,
     .gemm = vlmp_ref_gemm,
+    .quant = &vlmp_quant_ops_ref,
 };

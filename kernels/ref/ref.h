@@ -5,6 +5,7 @@
 #include "kernels/ops.h"
 
 extern const vlmp_ops vlmp_ops_ref;
+extern const struct vlmp_quant_ops vlmp_quant_ops_ref;
 
 void vlmp_ref_linear(vlmp_ctx *ctx, float *y, const float *x, int rows, const vlmp_linear *w);
 void vlmp_ref_embed(vlmp_ctx *ctx, float *y, const int32_t *ids, int rows,
