@@ -90,6 +90,7 @@ void kc_check_kv_write(kc *k);
 void kc_check_attention(kc *k);
 void kc_check_gram(kc *k);
 void kc_check_gemm(kc *k);
+void kc_check_quant(kc *k);
 void kc_check_self(kc *k);
 
 void kc_bench(kc *k);

@@ -25,6 +25,7 @@ static const test tests[] = {
     {"attention", kc_check_attention},
     {"gram", kc_check_gram},
     {"gemm", kc_check_gemm},
+    {"quant", kc_check_quant},
 };
 
 static const char *const levels[] = {"portable", "avx2", "avx512", "avx512vnni"};
