@@ -20,7 +20,7 @@ static void error_task(void *arg, int task, int thread)
     const vlmp_quant_work *w = arg;
     const struct error_job *job = w->job;
     const vlmp_coded *q = w->q;
-    vlmp_rows s = vlmp_rows_of(q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(q->n, task);
     int groups = q->k / q->group;
     for (int row = s.row0; row < s.row0 + s.rows; row++)
         for (int g = 0; g < groups; g++) {
@@ -47,7 +47,7 @@ static void levels_task(void *arg, int task, int thread)
     (void)thread;
     const vlmp_quant_work *w = arg;
     const vlmp_coded *q = w->q;
-    vlmp_rows s = vlmp_rows_of(q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(q->n, task);
     int groups = q->k / q->group;
     float *levels = *(float *const *)w->job;
     for (int row = s.row0; row < s.row0 + s.rows; row++)
@@ -77,7 +77,7 @@ static void search_task(void *arg, int task, int thread)
     const vlmp_quant_work *w = arg;
     const vlmp_search_job *job = w->job;
     const vlmp_coded *q = w->q;
-    vlmp_rows s = vlmp_rows_of(q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(q->n, task);
     float x[TILE], scale[LANES], zero[LANES];
     vlmp_trials trials;
     for (int g = 0; g < q->k / q->group; g++) {
@@ -121,7 +121,7 @@ static void round_task(void *arg, int task, int thread)
     const vlmp_quant_work *w = arg;
     const struct round_job *job = w->job;
     const vlmp_coded *q = w->q;
-    vlmp_rows s = vlmp_rows_of(q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(q->n, task);
     float x[TILE], scale[LANES], zero[LANES];
     uint8_t codes[TILE];
     for (int g = 0; g < q->k / q->group; g++) {
@@ -162,7 +162,7 @@ static void propagate_task(void *arg, int task, int thread)
     const vlmp_quant_work *w = arg;
     const vlmp_propagate_job *job = w->job;
     const vlmp_coded *q = w->q;
-    vlmp_rows s = vlmp_rows_of(q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(q->n, task);
     int first = job->first, cols = job->cols, group = q->group < cols ? q->group : cols;
     float live[TILE], target[TILE], error[TILE], settled[TILE];
     float scale[LANES], zero[LANES], loss[LANES] = {0};

@@ -15,7 +15,7 @@ struct block {
     double gain[LANES];
 };
 
-static void load_codes(float *tile, const vlmp_quant_work *w, vlmp_rows s, int first, int cols)
+static void load_codes(float *tile, const vlmp_quant_work *w, vlmp_tile_rows s, int first, int cols)
 {
     for (int r = 0; r < LANES; r++) {
         const uint8_t *row = w->q->codes + (size_t)(s.row0 + r) * (size_t)w->q->k + first;
@@ -24,7 +24,7 @@ static void load_codes(float *tile, const vlmp_quant_work *w, vlmp_rows s, int f
     }
 }
 
-static void store_codes(const float *tile, const vlmp_quant_work *w, vlmp_rows s, int first,
+static void store_codes(const float *tile, const vlmp_quant_work *w, vlmp_tile_rows s, int first,
                         int cols)
 {
     for (int r = 0; r < s.rows; r++) {
@@ -35,7 +35,7 @@ static void store_codes(const float *tile, const vlmp_quant_work *w, vlmp_rows s
 }
 
 /* One group: codes, then zero and scale, then what that does to the block's other columns. */
-static void descend_group(const vlmp_quant_work *w, vlmp_rows s, int from, int group,
+static void descend_group(const vlmp_quant_work *w, vlmp_tile_rows s, int from, int group,
                           struct block *b)
 {
     const vlmp_descend_job *job = w->job;
@@ -67,7 +67,7 @@ static void descend_task(void *arg, int task, int thread)
     (void)thread;
     const vlmp_quant_work *w = arg;
     const vlmp_descend_job *job = w->job;
-    vlmp_rows s = vlmp_rows_of(w->q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(w->q->n, task);
     int k = w->q->k, cols = job->cols, group = w->q->group < cols ? w->q->group : cols;
     struct block b;
     float before[TILE];
@@ -115,7 +115,7 @@ static void catch_up_task(void *arg, int task, int thread)
     (void)thread;
     const vlmp_quant_work *w = arg;
     const vlmp_catch_up_job *job = w->job;
-    vlmp_rows s = vlmp_rows_of(job->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(job->n, task);
     int k = job->k, end = job->first + job->cols;
     const float *h = job->gram + job->first;
     const float *steps = job->steps + (size_t)s.row0 * (size_t)k;
@@ -135,7 +135,7 @@ static void channel_sums_task(void *arg, int task, int thread)
     (void)thread;
     const vlmp_quant_work *w = arg;
     const vlmp_channel_sums_job *job = w->job;
-    vlmp_rows s = vlmp_rows_of(w->q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(w->q->n, task);
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         size_t at = (size_t)row * (size_t)w->q->k + (size_t)job->first;
         for (int i = 0; i < job->cols; i++) {
@@ -166,7 +166,7 @@ static void channel_move_task(void *arg, int task, int thread)
     (void)thread;
     const vlmp_quant_work *w = arg;
     const struct move_job *job = w->job;
-    vlmp_rows s = vlmp_rows_of(w->q->n, task);
+    vlmp_tile_rows s = vlmp_tile_rows_of(w->q->n, task);
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         if (!(job->square[row] > 0.0)) continue;
         double scale = (double)w->q->scales[row];

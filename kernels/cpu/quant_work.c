@@ -11,19 +11,19 @@ static int task_count(int n)
     return n / LANES + (n % LANES != 0);
 }
 
-vlmp_rows vlmp_rows_of(int n, int task)
+vlmp_tile_rows vlmp_tile_rows_of(int n, int task)
 {
     int left = n - task * LANES;
-    return (vlmp_rows){task * LANES, left < LANES ? left : LANES};
+    return (vlmp_tile_rows){task * LANES, left < LANES ? left : LANES};
 }
 
 void vlmp_quant_run(vlmp_ctx *ctx, int n, vlmp_task_fn *fn, vlmp_quant_work *work)
 {
-    work->tiles = ctx->kernels->tiles;
+    work->tiles = vlmp_cpu_of(ctx)->kernels->tiles;
     vlmp_parallel_for(ctx->pool, task_count(n), fn, work);
 }
 
-void vlmp_tile_load(float *tile, const float *m, int ld, vlmp_rows s, int first, int cols,
+void vlmp_tile_load(float *tile, const float *m, int ld, vlmp_tile_rows s, int first, int cols,
                     const int *order)
 {
     if (s.rows < LANES) memset(tile, 0, (size_t)cols * LANES * sizeof *tile);
@@ -38,7 +38,7 @@ void vlmp_tile_load(float *tile, const float *m, int ld, vlmp_rows s, int first,
     }
 }
 
-void vlmp_tile_store(const float *tile, float *m, int ld, vlmp_rows s, int first, int cols)
+void vlmp_tile_store(const float *tile, float *m, int ld, vlmp_tile_rows s, int first, int cols)
 {
     for (int r = 0; r < s.rows; r++) {
         float *row = m + (size_t)(s.row0 + r) * (size_t)ld + first;
@@ -47,7 +47,7 @@ void vlmp_tile_store(const float *tile, float *m, int ld, vlmp_rows s, int first
     }
 }
 
-void vlmp_tile_store_codes(const uint8_t *tile, const vlmp_coded *q, vlmp_rows s, int first,
+void vlmp_tile_store_codes(const uint8_t *tile, const vlmp_coded *q, vlmp_tile_rows s, int first,
                            int cols, const int *order)
 {
     for (int r = 0; r < s.rows; r++) {
@@ -57,7 +57,8 @@ void vlmp_tile_store_codes(const uint8_t *tile, const vlmp_coded *q, vlmp_rows s
     }
 }
 
-void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_rows s, int g, float *scale, float *zero)
+void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, float *scale,
+                           float *zero)
 {
     size_t groups = (size_t)(w->q->k / w->q->group);
     for (int r = 0; r < LANES; r++) {
@@ -67,7 +68,7 @@ void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_rows s, int g, float *
     }
 }
 
-void vlmp_tile_store_scales(const vlmp_quant_work *w, vlmp_rows s, int g, const float *scale,
+void vlmp_tile_store_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, const float *scale,
                             const float *zero)
 {
     size_t groups = (size_t)(w->q->k / w->q->group);

@@ -18,26 +18,27 @@ typedef struct {
 /* Rows of a task: row0 … row0 + rows − 1. */
 typedef struct {
     int row0, rows;
-} vlmp_rows;
+} vlmp_tile_rows;
 
-vlmp_rows vlmp_rows_of(int n, int task);
+vlmp_tile_rows vlmp_tile_rows_of(int n, int task);
 
 /* fn(work, task, thread) for each VLMP_LANES of n rows. */
 void vlmp_quant_run(vlmp_ctx *ctx, int n, vlmp_task_fn *fn, vlmp_quant_work *work);
 
 /* tile [cols][LANES] = m[row0 + lane][columns first …]; missing rows are 0. order maps position to
  * column; NULL: the same. */
-void vlmp_tile_load(float *tile, const float *m, int ld, vlmp_rows s, int first, int cols,
+void vlmp_tile_load(float *tile, const float *m, int ld, vlmp_tile_rows s, int first, int cols,
                     const int *order);
-void vlmp_tile_store(const float *tile, float *m, int ld, vlmp_rows s, int first, int cols);
+void vlmp_tile_store(const float *tile, float *m, int ld, vlmp_tile_rows s, int first, int cols);
 
 /* Codes of columns first …, or of those that order names. */
-void vlmp_tile_store_codes(const uint8_t *tile, const vlmp_coded *q, vlmp_rows s, int first,
+void vlmp_tile_store_codes(const uint8_t *tile, const vlmp_coded *q, vlmp_tile_rows s, int first,
                            int cols, const int *order);
 
 /* Scales and zeros of group g; missing rows: 1 and the middle. */
-void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_rows s, int g, float *scale, float *zero);
-void vlmp_tile_store_scales(const vlmp_quant_work *w, vlmp_rows s, int g, const float *scale,
+void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, float *scale,
+                           float *zero);
+void vlmp_tile_store_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, const float *scale,
                             const float *zero);
 
 void vlmp_cpu_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,

@@ -67,7 +67,7 @@ static void add_moments(vlmp_ctx *ctx, const struct options *o, float *gram, vlm
                        x, o->k);
         for (size_t i = 0; i < BATCH * k; i++)
             x[i] *= strength[i % k];
-        ctx->ops->gram(ctx, gram, x, BATCH, o->k);
+        ctx->ops->gram(ctx, (vlmp_f32){gram}, (vlmp_act){x}, BATCH, o->k);
     }
     free(mix);
     free(factors);
