@@ -76,7 +76,7 @@ typedef struct {
 } vlmp_cpu_ctx;
 
 #define VLMP_THREAD_SCRATCH ((size_t)4 << 20)           /* bytes; bounds what one tile may use */
-#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* bytes of a tile of outputs */
+#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* a tile of outputs */
 
 static inline vlmp_cpu_ctx *vlmp_cpu_of(vlmp_ctx *ctx)
 {
