@@ -73,8 +73,11 @@ typedef struct {
     char describe[160];
 } vlmp_cpu_ctx;
 
-#define VLMP_THREAD_SCRATCH ((size_t)4 << 20)           /* bytes; bounds what one tile may use */
-#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* bytes of a tile of outputs */
+#define VLMP_TILE_ROWS 512
+
+/* Bytes: what one tile may use, and the tile of outputs itself. */
+#define VLMP_THREAD_SCRATCH ((size_t)4 << 20)
+#define VLMP_THREAD_TILE    (sizeof(float) * VLMP_TILE_ROWS * VLMP_TILE_COLUMNS)
 
 static inline vlmp_cpu_ctx *vlmp_cpu_of(vlmp_ctx *ctx)
 {
