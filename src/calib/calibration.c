@@ -1,5 +1,6 @@
 #include "src/calib/calibration.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,16 @@ void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model
     sizes[VLMP_CALIB_TEXT_LAYERS] = model->text.layers;
     sizes[VLMP_CALIB_TEXT_WIDTH] = model->text.shape.dim;
     sizes[VLMP_CALIB_TEXT_INNER] = model->text.shape.intermediate;
+}
+
+vlmp_draw_item vlmp_calib_draw_item(const vlmp_calib_sample *sample, const vlmp_model *model)
+{
+    const vlmp_sequence *s = &sample->sequence;
+    vlmp_draw_item item = {.tokens = s->length, .tower_rows = (int64_t)s->tiles * model->tile_rows};
+    for (int i = 0; i < s->image_count; i++)
+        item.pictures += s->plans[i].tokens;
+    sscanf(sample->id, "%16" SCNx64, &item.key);
+    return item;
 }
 
 void vlmp_calibration_free(vlmp_calibration *calibration)
@@ -454,11 +465,12 @@ static int import_identity(vlmp_calibration *c, const cJSON *root, const struct 
 
 static int import_ids(vlmp_calibration *c, const cJSON *samples, const struct importer *in)
 {
-    c->count = (size_t)cJSON_GetArraySize(samples);
-    if (!cJSON_IsArray(samples) || c->count == 0)
+    size_t count = (size_t)cJSON_GetArraySize(samples);
+    if (!cJSON_IsArray(samples) || count == 0)
         return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples; calibrate again", in->where);
-    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
+    c->samples = vlmp_calloc(count, sizeof *c->samples);
     if (c->samples == NULL) return vlmp_fail_memory(in->err, in->where);
+    c->count = count;
     size_t i = 0;
     for (const cJSON *item = samples->child; item != NULL; item = item->next, i++) {
         if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)

@@ -578,4 +578,5 @@ const vlmp_ops hostile_ops = {
     .gram = gram,
     .cross = cross,
     .gemm = gemm,
+    .quant = &vlmp_quant_ops_ref,
 };

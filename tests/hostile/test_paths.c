@@ -273,15 +273,17 @@ static void the_same_bits(void **state)
     }
 }
 
-/* The first reads, the last, and some between. */
+/* The first read, the last, and two between; of the quantizing ones, those that do the most. */
 static void a_device_that_fails_is_told(void **state)
 {
     (void)state;
     for (int i = 0; i < PATHS; i++) {
         vlmp_buffer out = {0};
+        if (paths[i].method != NULL && strcmp(paths[i].method, "awq+gptq") != 0) continue;
         int reads = run_hostile(&paths[i], 0, &out);
-        for (int n = 1; n <= reads; n += n < 4 || n == reads ? 1 : (reads - n) / 3 + 1)
-            run_hostile(&paths[i], n, &out);
+        assert_true(reads > 4);
+        for (int part = 0; part < 4; part++)
+            run_hostile(&paths[i], 1 + (reads - 1) * part / 3, &out);
         vlmp_buffer_free(&out);
     }
 }

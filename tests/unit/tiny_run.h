@@ -225,16 +225,3 @@ static inline vlmp_source *open_packed(const char *name)
     good(vlmp_packed_open(&source, temp_path(name), &err), &err);
     return source;
 }
-
-static inline void assert_same_files(const char *a, const char *b)
-{
-    vlmp_error err = {0};
-    char *want, *got;
-    size_t length, other;
-    good(vlmp_file_read(&want, &length, temp_path(a), 1 << 24, &err), &err);
-    good(vlmp_file_read(&got, &other, temp_path(b), 1 << 24, &err), &err);
-    assert_int_equal(length, other);
-    assert_memory_equal(want, got, length);
-    free(want);
-    free(got);
-}

@@ -11,7 +11,7 @@ typedef struct {
     int layer;
     const vlmp_batches *batches;
     const vlmp_block *block; /* as the host has it; its weights may change between steps */
-    vlmp_block prepared;     /* what it was when the step at work began, in the context's memory */
+    vlmp_block prepared;     /* in the context's memory, while a step is at work */
     vlmp_activations *x;     /* the block's input, in the end its output */
     vlmp_activations a;      /* inputs of o */
     vlmp_activations m;      /* inputs of down */
@@ -28,6 +28,13 @@ void vlmp_walk_free(vlmp_walk *walk);
  * reached again after the linears before them have changed. NaN or infinity there, or in the
  * output, is VLMP_ERR_INPUT. */
 int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err);
+
+/* The input of a site that the batch has been brought to last, once more. */
+int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err);
+
+/* Between two sites, before the block's weights change: the context has them no longer, until the
+ * first batch goes on. */
+void vlmp_walk_rest(vlmp_walk *walk);
 
 /* Batch `index` through the last linear: x holds the block's output. */
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err);
