@@ -190,7 +190,7 @@ enum backend { REFERENCE, FAST, HOSTILE };
 
 static int create_ctx(vlmp_ctx **ctx, enum backend backend, vlmp_pool *pool, vlmp_error *err)
 {
-    if (backend == HOSTILE) return hostile_ctx_create(ctx, pool, NULL, NULL, err);
+    if (backend == HOSTILE) return vlmp_hostile_ctx_create(ctx, pool, NULL, NULL, err);
     return vlmp_ctx_create(ctx, backend == FAST ? VLMP_BACKEND_CPU : VLMP_BACKEND_REF, NULL, pool,
                            err);
 }

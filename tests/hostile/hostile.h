@@ -19,16 +19,16 @@
 
 #include "kernels/ops.h"
 
-typedef void hostile_report(void *arg, const char *message);
+typedef void vlmp_hostile_report(void *arg, const char *message);
 
 /* report NULL: a message on stderr and abort. Free with vlmp_ctx_free. */
-int hostile_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, hostile_report *report, void *arg,
-                       vlmp_error *err);
+int vlmp_hostile_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, vlmp_hostile_report *report, void *arg,
+                            vlmp_error *err);
 
 /* The device fails: the reads-th read or sync from here on returns VLMP_ERR_SYSTEM with
- * HOSTILE_ERROR, and fills what it should have read with ones. 0: none does. */
-#define HOSTILE_ERROR "the device failed"
-void hostile_fail_after(vlmp_ctx *ctx, int reads);
+ * VLMP_HOSTILE_ERROR, and fills what it should have read with ones. 0: none does. */
+#define VLMP_HOSTILE_ERROR "the device failed"
+void vlmp_hostile_fail_after(vlmp_ctx *ctx, int reads);
 
 /* Reads and syncs so far. */
-int hostile_reads(const vlmp_ctx *ctx);
+int vlmp_hostile_reads(const vlmp_ctx *ctx);

@@ -17,23 +17,23 @@ static size_t size(int rows, int dim)
     }
 
 /* Queues an operation with its struct's values; declares call, and a for the queued struct. */
-#define QUEUE(op, ...)                                                                   \
-    struct hostile_call *call =                                                          \
-        hostile_queue(ctx, #op, run_##op, &(struct op){__VA_ARGS__}, sizeof(struct op)); \
+#define QUEUE(op, ...)                                                                        \
+    struct vlmp_hostile_call *call =                                                          \
+        vlmp_hostile_queue(ctx, #op, run_##op, &(struct op){__VA_ARGS__}, sizeof(struct op)); \
     struct op *a = call->args
 
-#define ACT(name, count)   hostile_use_act(call, #name, &a->name, count)
-#define PLAIN(name, count) hostile_use(call, #name, name.at, (count) * sizeof *name.at)
+#define ACT(name, count)   vlmp_hostile_use_act(call, #name, &a->name, count)
+#define PLAIN(name, count) vlmp_hostile_use(call, #name, name.at, (count) * sizeof *name.at)
 
 /* The rows of a step, when they have what the call needs. */
-static const vlmp_step_rows *take_step(struct hostile_call *call, const vlmp_step *step,
+static const vlmp_step_rows *take_step(struct vlmp_hostile_call *call, const vlmp_step *step,
                                        const vlmp_step **own)
 {
-    struct hostile_step *hidden = hostile_step(call, step);
+    struct vlmp_hostile_step *hidden = vlmp_hostile_step(call, step);
     if (hidden == NULL) return NULL;
     *own = hidden->step;
     if (hidden->rows.segments != NULL) return &hidden->rows;
-    hostile_refuse(call, "the step was not set");
+    vlmp_hostile_refuse(call, "the step was not set");
     return NULL;
 }
 
@@ -49,12 +49,13 @@ static void embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_l
 {
     QUEUE(embed, y, step, table);
     const vlmp_step_rows *rows = take_step(call, step, &a->step);
-    a->table = hostile_weight(call, table);
+    a->table = vlmp_hostile_weight(call, table);
     if (call->refused) return;
-    if (rows->ids == NULL) hostile_refuse(call, "the step has no ids");
+    if (rows->ids == NULL) vlmp_hostile_refuse(call, "the step has no ids");
     for (int i = 0; i < rows->rows && !call->refused; i++)
         if (rows->ids[i] < 0 || rows->ids[i] >= table->n)
-            hostile_refuse(call, "id %d is none of the table's %d", (int)rows->ids[i], table->n);
+            vlmp_hostile_refuse(call, "id %d is none of the table's %d", (int)rows->ids[i],
+                                table->n);
     PLAIN(y, size(rows->rows, table->k));
 }
 
@@ -72,7 +73,7 @@ static void linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows, co
                        bool add)
 {
     QUEUE(linear_f32, y, x, rows, w, add);
-    a->w = hostile_weight(call, w);
+    a->w = vlmp_hostile_weight(call, w);
     PLAIN(y, size(rows.count, w->n));
     ACT(x, size(rows.count, w->k));
 }
@@ -93,11 +94,11 @@ static void linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_row
                           const vlmp_linear *const *w, int count)
 {
     QUEUE(linear_shared, .x = x, .rows = rows, .count = count);
-    if (count > MOST_SHARED) hostile_refuse(call, "%d products are more than a test's", count);
+    if (count > MOST_SHARED) vlmp_hostile_refuse(call, "%d products are more than a test's", count);
     for (int i = 0; i < count && !call->refused; i++) {
         a->y[i] = y[i];
-        a->w[i] = hostile_weight(call, w[i]);
-        if (w[i]->k != w[0]->k) hostile_refuse(call, "inputs of %d and %d", w[0]->k, w[i]->k);
+        a->w[i] = vlmp_hostile_weight(call, w[i]);
+        if (w[i]->k != w[0]->k) vlmp_hostile_refuse(call, "inputs of %d and %d", w[0]->k, w[i]->k);
         ACT(y[i], size(rows.count, w[i]->n));
     }
     ACT(x, size(rows.count, w[0]->k));
@@ -236,22 +237,22 @@ static void rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, in
 }
 
 /* Whether the store has the pages of a step's rows. */
-static void check_pages(struct hostile_call *call, const vlmp_step_rows *rows,
+static void check_pages(struct vlmp_hostile_call *call, const vlmp_step_rows *rows,
                         const vlmp_kv_shape *shape, int layer)
 {
     if (layer < 0 || layer >= shape->layers)
-        hostile_refuse(call, "layer %d of %d", layer, shape->layers);
+        vlmp_hostile_refuse(call, "layer %d of %d", layer, shape->layers);
     for (int s = 0; s < rows->segment_count; s++) {
         const vlmp_segment *segment = &rows->segments[s];
         int end = segment->position + segment->rows;
         int pages = (end + shape->page_rows - 1) / shape->page_rows;
         if (segment->pages != NULL && segment->page_count < pages)
-            hostile_refuse(call, "segment %d has %d pages for %d rows", s, segment->page_count,
-                           end);
+            vlmp_hostile_refuse(call, "segment %d has %d pages for %d rows", s, segment->page_count,
+                                end);
         for (int p = 0; p < pages && !call->refused; p++) {
             int page = segment->pages != NULL ? segment->pages[p] : p;
             if (page < 0 || page >= shape->pages)
-                hostile_refuse(call, "page %d of %d", page, shape->pages);
+                vlmp_hostile_refuse(call, "page %d of %d", page, shape->pages);
         }
     }
 }
@@ -270,7 +271,7 @@ static void kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act
 {
     QUEUE(kv_write, kv, layer, k, v, step);
     const vlmp_step_rows *rows = take_step(call, step, &a->step);
-    a->kv = hostile_store(call, kv);
+    a->kv = vlmp_hostile_store(call, kv);
     if (call->refused) return;
     size_t count = size(rows->rows, a->kv->shape.kv_heads) * (size_t)a->kv->shape.head_dim;
     check_pages(call, rows, &a->kv->shape, layer);
@@ -293,7 +294,7 @@ static void attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, 
 {
     QUEUE(attention, y, q, kv, layer, *how, step);
     const vlmp_step_rows *rows = take_step(call, step, &a->step);
-    a->kv = hostile_store(call, kv);
+    a->kv = vlmp_hostile_store(call, kv);
     if (call->refused) return;
     size_t count = size(rows->rows, how->heads) * (size_t)a->kv->shape.head_dim;
     check_pages(call, rows, &a->kv->shape, layer);
@@ -351,9 +352,9 @@ static void gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x,
                    vlmp_i32 from, int rows)
 {
     QUEUE(gather, y, y_dim, column, x, x_dim, from, rows);
-    if (column + x_dim > y_dim) hostile_refuse(call, "columns beyond the row's %d", y_dim);
+    if (column + x_dim > y_dim) vlmp_hostile_refuse(call, "columns beyond the row's %d", y_dim);
     ACT(y, size(rows, y_dim));
-    hostile_use(call, "x", x.at, rows > 0 ? HOSTILE_REST : 0);
+    vlmp_hostile_use(call, "x", x.at, rows > 0 ? VLMP_HOSTILE_REST : 0);
     PLAIN(from, (size_t)rows);
 }
 
@@ -372,9 +373,9 @@ static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32
                     int dim, bool add)
 {
     QUEUE(scatter, y, to, x, from, rows, dim, add);
-    hostile_use(call, "y", y.at, rows > 0 ? HOSTILE_REST : 0);
+    vlmp_hostile_use(call, "y", y.at, rows > 0 ? VLMP_HOSTILE_REST : 0);
     PLAIN(to, (size_t)rows);
-    ACT(x, rows > 0 ? HOSTILE_REST : 0);
+    ACT(x, rows > 0 ? VLMP_HOSTILE_REST : 0);
     PLAIN(from, (size_t)rows);
 }
 
@@ -423,8 +424,8 @@ static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act
                          int dim, vlmp_i32 kinds)
 {
     QUEUE(column_sizes, sum, largest, x, rows, dim, kinds);
-    hostile_use(call, "sum", sum.at, HOSTILE_REST);
-    hostile_use(call, "largest", largest.at, HOSTILE_REST);
+    vlmp_hostile_use(call, "sum", sum.at, VLMP_HOSTILE_REST);
+    vlmp_hostile_use(call, "largest", largest.at, VLMP_HOSTILE_REST);
     ACT(x, size(rows, dim));
     PLAIN(kinds, (size_t)rows);
 }
@@ -506,9 +507,9 @@ static void cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act left, vlmp_act b, int rows
 static void gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
                  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
 {
-    if (hostile_owns(ctx, a) || hostile_owns(ctx, b) || hostile_owns(ctx, c))
-        hostile_refuse(&(struct hostile_call){.ctx = ctx, .name = "gemm"},
-                       "memory of the context where the host's belongs");
+    if (vlmp_hostile_owns(ctx, a) || vlmp_hostile_owns(ctx, b) || vlmp_hostile_owns(ctx, c))
+        vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = "gemm"},
+                            "memory of the context where the host's belongs");
     else
         vlmp_ref_gemm(ctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
@@ -527,31 +528,31 @@ static const char *describe(const vlmp_ctx *ctx)
 static void *map(vlmp_ctx *ctx, void *at)
 {
     (void)at;
-    hostile_drain(ctx);
+    vlmp_hostile_drain(ctx);
     return NULL;
 }
 
-const vlmp_ops hostile_ops = {
+const vlmp_ops vlmp_hostile_ops = {
     .name = "hostile",
-    .act_bytes = sizeof(hostile_act),
-    .destroy = hostile_destroy,
+    .act_bytes = sizeof(vlmp_hostile_act),
+    .destroy = vlmp_hostile_destroy,
     .reserve = reserve,
     .describe = describe,
-    .alloc = hostile_alloc,
-    .free = hostile_free,
-    .write = hostile_write,
-    .read = hostile_read,
-    .sync = hostile_sync,
+    .alloc = vlmp_hostile_alloc,
+    .free = vlmp_hostile_free,
+    .write = vlmp_hostile_write,
+    .read = vlmp_hostile_read,
+    .sync = vlmp_hostile_sync,
     .map = map,
-    .write_act = hostile_write_act,
-    .read_act = hostile_read_act,
-    .prepare = hostile_prepare,
-    .release = hostile_release,
-    .step_create = hostile_step_create,
-    .step_set = hostile_step_set,
-    .step_free = hostile_step_free,
-    .kv_create = hostile_kv_create,
-    .kv_free = hostile_kv_free,
+    .write_act = vlmp_hostile_write_act,
+    .read_act = vlmp_hostile_read_act,
+    .prepare = vlmp_hostile_prepare,
+    .release = vlmp_hostile_release,
+    .step_create = vlmp_hostile_step_create,
+    .step_set = vlmp_hostile_step_set,
+    .step_free = vlmp_hostile_step_free,
+    .kv_create = vlmp_hostile_kv_create,
+    .kv_free = vlmp_hostile_kv_free,
     .kv_bytes = vlmp_host_kv_bytes,
     .embed = embed,
     .linear = linear,

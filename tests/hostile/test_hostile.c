@@ -31,7 +31,7 @@ static int set_up(void **state)
     vlmp_error err = {0};
     (void)state;
     said[0] = '\0';
-    return hostile_ctx_create(&ctx, NULL, report, NULL, &err);
+    return vlmp_hostile_ctx_create(&ctx, NULL, report, NULL, &err);
 }
 
 static int tear_down(void **state)
@@ -155,7 +155,7 @@ static void addresses_are_checked(void **state)
     float host[DIM] = {0};
     vlmp_f32 x = floats(DIM), weight = floats(DIM);
     vlmp_act y = acts(DIM);
-    assert_int_equal(hostile_ctx_create(&other, NULL, report, NULL, &err), VLMP_OK);
+    assert_int_equal(vlmp_hostile_ctx_create(&other, NULL, report, NULL, &err), VLMP_OK);
     ctx->ops->rms_norm(ctx, y, x, 1, DIM, (vlmp_f32){host}, 0);
     expect("rms_norm: weight is no address of the context's memory");
     other->ops->rms_norm(other, y, x, 1, DIM, weight, 0);
@@ -247,13 +247,13 @@ static void errors_come_when_asked_for(void **state)
     vlmp_error err = {0};
     float back[DIM] = {0};
     vlmp_f32 x = floats(DIM);
-    hostile_fail_after(ctx, 2);
+    vlmp_hostile_fail_after(ctx, 2);
     assert_int_equal(vlmp_ctx_sync(ctx, &err), VLMP_OK);
     assert_int_equal(vlmp_ctx_read(ctx, back, x.at, sizeof back, &err), VLMP_ERR_SYSTEM);
-    assert_string_equal(err.message, HOSTILE_ERROR);
+    assert_string_equal(err.message, VLMP_HOSTILE_ERROR);
     assert_true(isnan(back[0]));
     assert_int_equal(vlmp_ctx_read(ctx, back, x.at, sizeof back, &err), VLMP_OK);
-    assert_int_equal(hostile_reads(ctx), 3);
+    assert_int_equal(vlmp_hostile_reads(ctx), 3);
     vlmp_ctx_free_memory(ctx, x.at);
     expect("");
 }
@@ -263,7 +263,7 @@ static void what_is_left_is_told(void **state)
     (void)state;
     vlmp_error err = {0};
     vlmp_ctx *outer = ctx;
-    assert_int_equal(hostile_ctx_create(&ctx, NULL, report, NULL, &err), VLMP_OK);
+    assert_int_equal(vlmp_hostile_ctx_create(&ctx, NULL, report, NULL, &err), VLMP_OK);
     floats(DIM);
     acts(DIM);
     vlmp_ctx_free(ctx);

@@ -243,14 +243,14 @@ static int run_hostile(const struct path *path, int fail_after, vlmp_buffer *out
 {
     vlmp_error err = {0}, failure = {0};
     vlmp_ctx *reference = ctx;
-    good(hostile_ctx_create(&ctx, pool, report, (void *)(uintptr_t)path, &err), &err);
-    hostile_fail_after(ctx, fail_after);
-    int status = path->run(path, out, &failure), reads = hostile_reads(ctx);
+    good(vlmp_hostile_ctx_create(&ctx, pool, report, (void *)(uintptr_t)path, &err), &err);
+    vlmp_hostile_fail_after(ctx, fail_after);
+    int status = path->run(path, out, &failure), reads = vlmp_hostile_reads(ctx);
     vlmp_ctx_free(ctx);
     ctx = reference;
     if (fail_after == 0) {
         good(status, &failure);
-    } else if (status != VLMP_ERR_SYSTEM || strcmp(failure.message, HOSTILE_ERROR) != 0) {
+    } else if (status != VLMP_ERR_SYSTEM || strcmp(failure.message, VLMP_HOSTILE_ERROR) != 0) {
         fail_msg("%s: when read %d of the device fails, it says %d, '%s'", path->name, fail_after,
                  status, failure.message);
     }
