@@ -16,7 +16,7 @@ enum {
 };
 
 /* How a product is computed. Products of one batch have the same way and, where rows are prepared,
- * the same number of bits. */
+ * the same type of codes. */
 enum way {
     DENSE_ROWS,  /* few rows */
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
@@ -168,7 +168,7 @@ static void prepare_task(void *arg, int task, int thread)
     if (p->way == INT8_TILES)
         p->kernels->tile_prepare_row(prepared, x, w);
     else
-        p->kernels->prepare_row(prepared, x, w->k, w->bits, w->int8_activations);
+        p->kernels->prepare_row(prepared, x, w);
 }
 
 static void run_products(struct products *p)
@@ -190,7 +190,7 @@ static void run_batch(struct products *p)
     if (p->way == INT8_TILES)
         p->stride = p->kernels->tile_prepared_bytes(w);
     else if (p->way == PACKED_ROWS)
-        p->stride = p->kernels->prepared_bytes(w->k, w->bits, w->int8_activations);
+        p->stride = p->kernels->prepared_bytes(w);
     if (p->stride == 0) {
         run_products(p);
         return;
@@ -212,10 +212,9 @@ static void run_batch(struct products *p)
 
 static enum way way_of(const vlmp_cpu_kernels *kernels, int rows, const vlmp_linear *w)
 {
-    bool int8 = w->bits != 0 && w->int8_activations;
-    if (rows > VLMP_FEW_ROWS && !int8)
+    if (rows > VLMP_FEW_ROWS && !vlmp_linear_int8(w))
         return kernels->float_tile != NULL ? FLOAT_TILES : BLAS_TILES;
-    if (w->bits == 0) return DENSE_ROWS;
+    if (!vlmp_linear_quantized(w)) return DENSE_ROWS;
     if (rows > VLMP_FEW_ROWS && kernels->tile_supports != NULL && kernels->tile_supports(w))
         return INT8_TILES;
     return PACKED_ROWS;
@@ -223,7 +222,7 @@ static enum way way_of(const vlmp_cpu_kernels *kernels, int rows, const vlmp_lin
 
 static const vlmp_cpu_kernels *kernels_of(const vlmp_ctx *ctx, const vlmp_linear *w)
 {
-    if (w->bits == 0 || ctx->kernels->packed_supports(w)) return ctx->kernels;
+    if (!vlmp_linear_quantized(w) || ctx->kernels->packed_supports(w)) return ctx->kernels;
     return &vlmp_cpu_portable;
 }
 
@@ -235,8 +234,9 @@ static bool joins(const struct products *p, const vlmp_linear *w)
         way_of(p->kernels, p->rows, w) != p->way)
         return false;
     if (p->way != PACKED_ROWS && p->way != INT8_TILES) return true;
-    return w->bits == first->bits && w->int8_activations == first->int8_activations &&
-           (p->way != INT8_TILES || w->group == first->group);
+    return w->scheme.codes == first->scheme.codes &&
+           vlmp_linear_int8(w) == vlmp_linear_int8(first) &&
+           (p->way != INT8_TILES || vlmp_linear_group(w) == vlmp_linear_group(first));
 }
 
 void vlmp_cpu_linear_shared(vlmp_ctx *ctx, float *const *y, const float *x, int rows,
@@ -272,8 +272,9 @@ static void embed_task(void *arg, int task, int thread)
     (void)thread;
     const struct embed *e = arg;
     assert(e->ids[task] >= 0 && e->ids[task] < e->table->n);
-    e->ctx->kernels->weights_to_f32(e->y + (size_t)task * (size_t)e->table->k, e->table,
-                                    e->ids[task], 0, e->table->k);
+    kernels_of(e->ctx, e->table)
+        ->weights_to_f32(e->y + (size_t)task * (size_t)e->table->k, e->table, e->ids[task], 0,
+                         e->table->k);
 }
 
 void vlmp_cpu_embed(vlmp_ctx *ctx, float *y, const int32_t *ids, int rows, const vlmp_linear *table)

@@ -210,13 +210,9 @@ static bool form_trial(struct search *s, double exponent, bool weight_term)
 
 static int trial_loss(struct search *s, double *loss, vlmp_error *err)
 {
-    int k = s->site->k, group = s->scheme->group == 0 ? k : s->scheme->group;
-    vlmp_quantized shape = {.n = s->total,
-                            .k = k,
-                            .bits = s->scheme->bits,
-                            .group = group,
-                            .groups = k / group,
-                            .symmetric = s->scheme->symmetric};
+    int k = s->site->k;
+    vlmp_quantized shape;
+    vlmp_quantized_shape(&shape, s->total, k, s->scheme);
     struct job job = {.q = &shape,
                       .w = s->rows,
                       .scales = s->trial,

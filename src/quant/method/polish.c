@@ -46,7 +46,7 @@ static void load_codes(float *tile, const vlmp_quantized *q, int row0, int rows,
         for (int c = 0; c < cols; c++)
             tile[c * LANES + r] =
                 r < rows ? (float)q->codes[(size_t)(row0 + r) * (size_t)q->k + (size_t)(first + c)]
-                         : (float)(1 << (q->bits - 1));
+                         : (float)q->grid.middle;
 }
 
 static void store_codes(const float *tile, vlmp_quantized *q, int row0, int rows, int first,
@@ -145,7 +145,7 @@ static void move_channel(void *arg, int task, int thread)
     for (int row = task * LANES; row < task * LANES + vlmp_tile_rows(q->n, task); row++) {
         if (!(job->square[row] > 0.0)) continue;
         double wish = (double)q->scales[row] + job->linear[row] / job->square[row];
-        float next = vlmp_scale_stored((float)wish, job->grid.half);
+        float next = vlmp_scale_stored((float)wish, job->grid.scales);
         double change = (double)q->scales[row] - (double)next;
         double fall = -change * (2.0 * job->linear[row] + change * job->square[row]);
         if (!(fall > 0.0) || !(next <= VLMP_SCALE_MAX)) continue;

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "src/base/dtype.h"
+
 #define VLMP_LANES 16
 #define VLMP_BLOCK 128 /* columns handled between two matrix products */
 
@@ -15,7 +17,7 @@ typedef struct {
     float middle;    /* z when symmetric */
     float span;      /* min-max: scale = range/span; 2^bits − 1 (symmetric: range = 2·amax) */
     bool symmetric;
-    bool half; /* scales are stored as F16 */
+    vlmp_dtype scales; /* as stored */
 
     int candidates;               /* scales tried beside min-max */
     float shrink_from, shrink_to; /* factors of the min-max scale, geometric */

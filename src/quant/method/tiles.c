@@ -34,12 +34,12 @@ vlmp_search vlmp_search_defaults(void)
 
 void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q, const vlmp_search *search)
 {
-    *grid = (vlmp_grid){.low = (float)vlmp_code_low(q->bits, q->symmetric),
-                        .high = (float)vlmp_code_high(q->bits),
-                        .middle = (float)(1 << (q->bits - 1)),
-                        .span = (float)vlmp_code_high(q->bits),
-                        .symmetric = q->symmetric,
-                        .half = vlmp_scales_half(q->group, q->k)};
+    *grid = (vlmp_grid){.low = (float)q->grid.low,
+                        .high = (float)q->grid.high,
+                        .middle = (float)q->grid.middle,
+                        .span = (float)q->grid.high,
+                        .symmetric = q->scheme.zeros == VLMP_ZEROS_NONE,
+                        .scales = q->scheme.scales};
     if (search == NULL) return;
     grid->candidates = search->candidates;
     grid->shrink_from = search->shrink_from;
@@ -52,7 +52,7 @@ void vlmp_tile_scales(const vlmp_quantized *q, int row0, int rows, int g, float 
     for (int r = 0; r < VLMP_LANES; r++) {
         size_t at = (size_t)(row0 + r) * (size_t)q->groups + (size_t)g;
         scale[r] = r < rows ? q->scales[at] : 1.0f;
-        zero[r] = r < rows ? (float)q->zeros[at] : (float)(1 << (q->bits - 1));
+        zero[r] = r < rows ? (float)q->zeros[at] : (float)q->grid.middle;
     }
 }
 
