@@ -6,9 +6,3 @@ static inline float vlmp_round_even(float x)
 {
     return (x + 0x1.8p23f) - 0x1.8p23f;
 }
-
-/* For |x| ≤ 2⁵¹. */
-static inline double vlmp_round_even_double(double x)
-{
-    return (x + 0x1.8p52) - 0x1.8p52;
-}

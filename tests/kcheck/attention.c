@@ -159,6 +159,54 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
     free(bound);
 }
 
+/* Rows of the segments, one after another, to where their pages lie. */
+static void place_rows(const struct store *s, float *to, const float *rows)
+{
+    size_t width = (size_t)s->kv.kv_heads * (size_t)s->kv.head_dim;
+    for (int i = 0; i < SEGMENTS; i++) {
+        const vlmp_segment *segment = &s->segments[i];
+        for (int row = 0; row < segment->position + segment->rows; row++, rows += width) {
+            int page = row / s->kv.page_rows;
+            if (segment->pages != NULL) page = segment->pages[page];
+            size_t slot = (size_t)page * (size_t)s->kv.page_rows + (size_t)(row % s->kv.page_rows);
+            memcpy(to + slot * width, rows, width * sizeof *to);
+        }
+    }
+}
+
+/* The same rows on other pages give the same bits. */
+static void check_pages(kc *k, int page_rows, int other_rows, vlmp_attention a)
+{
+    enum { HEADS = 2, DIM = 24, ROWS = 70 + 201 + 163 + 5, WIDTH = HEADS * DIM };
+    char name[96];
+    snprintf(name, sizeof name, "attention pages of %d and %d rows", page_rows, other_rows);
+    kc_begin(k, name);
+    a.heads = 2 * HEADS;
+    struct attend at[2] = {{.store = make_store(k, page_rows, HEADS, DIM), .a = a},
+                           {.store = make_store(k, other_rows, HEADS, DIM), .a = a}};
+    const float *keys = kc_floats(k, ROWS * WIDTH, KC_NORMAL);
+    const float *values = kc_floats(k, ROWS * WIDTH, KC_NORMAL);
+    size_t count = (size_t)at[0].store.rows * (size_t)a.heads * DIM;
+    at[0].q = at[1].q = kc_floats(k, count, KC_NORMAL);
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    for (int i = 0; i < 2; i++) {
+        float *stored = kc_need(2 * at[i].store.elements, sizeof *stored);
+        at[i].store.kv.k = stored;
+        at[i].store.kv.v = stored + at[i].store.elements;
+        place_rows(&at[i].store, at[i].store.kv.k, keys);
+        place_rows(&at[i].store, at[i].store.kv.v, values);
+    }
+    run_attention(k->contexts[0], out, &at[0]);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = out[i];
+    kc_check(k, &(kc_case){name, run_attention, &at[1], count, NULL, expected, NULL});
+    for (int i = 0; i < 2; i++)
+        free(at[i].store.kv.k);
+    free(out);
+    free(expected);
+}
+
 void kc_check_attention(kc *k)
 {
     const vlmp_attention full = {.scale = 0.25f};
@@ -173,4 +221,7 @@ void kc_check_attention(kc *k)
     check_attention(k, 16, 1, 1, 8, KC_ZEROS, causal);
     check_attention(k, 1, 1, 1, 8, KC_OUTLIERS, full);
     check_attention(k, 16, 1, 1, 32, KC_TINY, full);
+    check_pages(k, 64, 7, full);
+    check_pages(k, 512, 1, causal);
+    check_pages(k, 16, 128, window);
 }

@@ -11,7 +11,8 @@ struct job {
     atomic_int bad_row; /* lowest row whose scale does not fit; n when there is none */
 };
 
-void vlmp_round_codes(vlmp_quantized *q, int row, const float *w)
+/* The codes of row w[k] for scales and zeros that are set already. */
+static void round_codes(vlmp_quantized *q, int row, const float *w)
 {
     uint8_t *codes = q->codes + (size_t)row * (size_t)q->k;
     const vlmp_code_grid grid = q->grid; /* a copy: writing codes cannot change it */
@@ -61,7 +62,7 @@ static void quantize_rows(void *arg, int task, int thread)
                 ;
             q->scales[at] = VLMP_SCALE_MAX;
         }
-        vlmp_round_codes(q, row, w);
+        round_codes(q, row, w);
     }
 }
 

@@ -50,14 +50,6 @@ void vlmp_quantized_free(vlmp_quantized *q)
     *q = (vlmp_quantized){0};
 }
 
-void vlmp_quantized_copy(vlmp_quantized *to, const vlmp_quantized *from)
-{
-    size_t groups = (size_t)from->n * (size_t)from->groups;
-    memcpy(to->codes, from->codes, (size_t)from->n * (size_t)from->k);
-    memcpy(to->scales, from->scales, groups * sizeof *from->scales);
-    memcpy(to->zeros, from->zeros, groups);
-}
-
 void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out)
 {
     for (int r = 0; r < rows; r++) {

@@ -31,9 +31,6 @@ int vlmp_quantized_alloc(vlmp_quantized *q, int n, int k, const vlmp_scheme *sch
                          vlmp_error *err);
 void vlmp_quantized_free(vlmp_quantized *q); /* leaves it empty; harmless when empty */
 
-/* Copies codes, scales and zeros between two of the same shape and scheme. */
-void vlmp_quantized_copy(vlmp_quantized *to, const vlmp_quantized *from);
-
 /* VLMP_ERR_INPUT with row and group when a scale did not fit its type (is infinite). */
 int vlmp_quantized_check_scales(const vlmp_quantized *q, const char *name, vlmp_error *err);
 
