@@ -75,9 +75,9 @@ static int check_syrk(struct check *check)
     for (int i = 0; i < CHECK_N * CHECK_N; i++)
         check->expected[i] = check->terms[i] = check->c[i] = 0;
     vlmp_ssyrk(check->blas, CHECK_N, CHECK_K, check->a, CHECK_N, 0, check->c, CHECK_N);
-    vlmp_ref_gram(NULL, check->expected, check->a, CHECK_K, CHECK_N);
+    vlmp_ref_gram(NULL, (vlmp_f32){check->expected}, (vlmp_act){check->a}, CHECK_K, CHECK_N);
     absolute(check->b, check->a, CHECK_K * CHECK_N);
-    vlmp_ref_gram(NULL, check->terms, check->b, CHECK_K, CHECK_N);
+    vlmp_ref_gram(NULL, (vlmp_f32){check->terms}, (vlmp_act){check->b}, CHECK_K, CHECK_N);
     for (int i = 0; i < CHECK_N; i++)
         if (!close_enough(&(struct check){.c = check->c + i * CHECK_N,
                                           .expected = check->expected + i * CHECK_N,

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -110,6 +111,9 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
         if (info->si_code <= 0) raise(number);
         return;
     }
+    static atomic_flag told = ATOMIC_FLAG_INIT; /* of threads that fault together one speaks */
+    while (atomic_flag_test_and_set(&told))
+        pause();
     remove_outputs();
     say((const char *[]){program_name, ": error: ", path,
                          ": cannot be read any more; it became shorter, or its disk failed: leave "

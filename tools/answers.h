@@ -2,9 +2,21 @@
 #pragma once
 
 #include "src/flow/reader.h"
-#include "src/runtime/session.h"
+#include "src/runtime/generate.h"
 
-/* Generates from the prompt, at most to the end of the context, decodes, trims white space at both
- * ends. Free *answer. */
-int vlmp_answer(vlmp_session *session, const vlmp_reader *reader, const vlmp_sequence *prompt,
+/* Which prompts, and where their answers go. */
+typedef struct {
+    void *arg;
+    /* As in vlmp_answers; an answer is cut where the context ends. */
+    int (*prompt)(void *arg, int index, const vlmp_sequence **out, vlmp_error *err);
+    /* text is the caller's to free: decoded, white space trimmed at both ends. */
+    int (*done)(void *arg, int index, char *text, const vlmp_generation_stats *stats,
+                vlmp_error *err);
+} vlmp_texts;
+
+int vlmp_answer_all(vlmp_runtime *runtime, const vlmp_reader *reader, int count, int max_new_tokens,
+                    const vlmp_texts *texts, vlmp_error *err);
+
+/* One. Free *answer. */
+int vlmp_answer(vlmp_runtime *runtime, const vlmp_reader *reader, const vlmp_sequence *prompt,
                 int max_new_tokens, char **answer, vlmp_generation_stats *stats, vlmp_error *err);

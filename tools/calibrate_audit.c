@@ -195,7 +195,7 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
             a->longest);
     char odd[512];
     vlmp_picture_summary(pictures, odd, sizeof odd);
-    if (odd[0] != '\0') fprintf(stderr, "pictures  %s\n", odd);
+    if (odd[0] != '\0') vlmp_show_line(stderr, "pictures  %s", odd);
     if (a->stand_ins > 0)
         fprintf(stderr, "answers   %zu are the model's own, because the data has none\n",
                 a->stand_ins);

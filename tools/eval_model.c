@@ -1,6 +1,5 @@
 #include "tools/eval_model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,34 +10,10 @@
 #include "src/base/json.h"
 #include "src/eval/metrics.h"
 #include "src/flow/sequence_store.h"
-#include "tools/answers.h"
+#include "tools/eval_answers.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
-
-/* Puts the place of sample i in front of a message that is about it. */
-static void name_sample(const vlmp_eval_job *job, size_t i, vlmp_error *err)
-{
-    vlmp_sample sample;
-    vlmp_error ignored = {0};
-    if (err->code != VLMP_ERR_INPUT || vlmp_eval_sample(job->data, i, &sample, &ignored) != VLMP_OK)
-        return;
-    vlmp_error_at(err, sample.where);
-    vlmp_sample_free(&sample);
-}
-
-/* What is longer than all models of the run can read was left out before; this one counts in
- * another way, and leaving out more would make unequal pairs. */
-static int check_fits(const vlmp_eval_job *job, const vlmp_reader *reader, int tokens,
-                      vlmp_error *err)
-{
-    int context = reader->model->config.text.max_positions;
-    if (tokens <= context) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%d tokens, more than the context of %s, which is %d; take this sample out of "
-                     "the data",
-                     tokens, job->path, context);
-}
 
 /* The sequences of all samples, tokenized by the engine's model, and the hash of their tokens. What
  * is scored is what the reference, if there is one, has scored. */
@@ -54,10 +29,10 @@ static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK)
             status = vlmp_eval_sequence(job->data, i, reader, true, &sequence, err);
-        if (status == VLMP_OK) status = check_fits(job, reader, sequence.length, err);
+        if (status == VLMP_OK) status = vlmp_eval_check_fits(job, reader, sequence.length, err);
         if (status == VLMP_OK && job->reference != NULL)
             status = vlmp_reference_check_sample(job->reference, (int)i, &sequence, job->path, err);
-        name_sample(job, i, err);
+        vlmp_eval_name_sample(job, i, err);
         if (status == VLMP_OK) vlmp_tokens_digest_add(&hash, &sequence);
         if (status == VLMP_OK) status = vlmp_sequence_store_add(out, &sequence, err);
         vlmp_sequence_free(&sequence);
@@ -110,7 +85,7 @@ static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reade
     vlmp_hidden hidden = {.states.fd = -1};
     vlmp_loaded loaded = {0};
     vlmp_linear head;
-    const vlmp_reference *r = job->reference;
+    vlmp_reference *r = job->reference;
     int status = make_sequences(job, reader, &sequences, tokens, err);
     if (status == VLMP_OK && r != NULL)
         status = vlmp_reference_check_all(r, sequences.count, tokens, job->path, err);
@@ -125,57 +100,6 @@ static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reade
     }
     vlmp_unload(&loaded);
     vlmp_hidden_free(&hidden);
-    return status;
-}
-
-/* Greedy answers to all prompts, with their times. */
-static int generate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                    char **answers, vlmp_eval_result *result, vlmp_error *err)
-{
-    vlmp_session *session;
-    vlmp_progress line;
-    size_t cut = 0; /* answers that the context ended */
-    int context = reader->model->config.text.max_positions;
-    double *first = vlmp_alloc(job->data->count, sizeof *first), quantiles[3];
-    double prefill_tokens = 0, prefill_seconds = 0, decode_steps = 0, decode_seconds = 0;
-    if (first == NULL) return vlmp_fail_memory(err, "times");
-    int status =
-        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
-    vlmp_progress_begin(&line, job->args, "answering", (double)job->data->count);
-    for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {
-        vlmp_sequence prompt = {0};
-        vlmp_generation_stats stats = {0};
-        if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK)
-            status = vlmp_eval_sequence(job->data, i, reader, false, &prompt, err);
-        if (status == VLMP_OK) status = check_fits(job, reader, prompt.length + 1, err);
-        if (status == VLMP_OK)
-            status = vlmp_answer(session, reader, &prompt, job->max_new_tokens, &answers[i], &stats,
-                                 err);
-        vlmp_sequence_free(&prompt);
-        name_sample(job, i, err);
-        first[i] = 1e3 * stats.first_seconds;
-        prefill_tokens += stats.prompt_tokens;
-        prefill_seconds += stats.first_seconds;
-        decode_steps += stats.steps;
-        cut += stats.new_tokens < job->max_new_tokens &&
-               stats.prompt_tokens + stats.new_tokens >= context;
-        decode_seconds += stats.decode_seconds;
-        vlmp_progress_update(&line, (double)(i + 1), NULL);
-    }
-    vlmp_progress_end(&line);
-    if (status == VLMP_OK) {
-        vlmp_percentiles(quantiles, first, job->data->count);
-        result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
-        result->speed.prefill_tps = prefill_seconds > 0 ? prefill_tokens / prefill_seconds : NAN;
-        result->speed.decode_tps = decode_seconds > 0 ? decode_steps / decode_seconds : NAN;
-        result->memory.kv_bytes = (int64_t)vlmp_session_memory_used(session).kv_bytes;
-    }
-    if (status == VLMP_OK && cut > 0)
-        status = vlmp_result_note(
-            result, err, "%zu answers were cut where the context of %d tokens ends", cut, context);
-    vlmp_session_free(session);
-    free(first);
     return status;
 }
 
@@ -239,7 +163,8 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     char **answers = vlmp_calloc(job->data->count, sizeof *answers);
     int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
     if (status == VLMP_OK && scored) status = score(job, engine, reader, vocab, &scores, err);
-    if (status == VLMP_OK && answered) status = generate(job, engine, reader, answers, result, err);
+    if (status == VLMP_OK && answered)
+        status = vlmp_eval_answers(job, engine, reader, answers, result, err);
     if (status == VLMP_OK) {
         struct references references = {.data = job->data};
         vlmp_eval_input input = {.count = job->data->count,
@@ -327,10 +252,36 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     return status;
 }
 
+/* Rows of a packed table as F32, a page's worth at a time. */
+static int unpack_head(vlmp_ctx *ctx, const vlmp_linear *head, float *out, vlmp_error *err)
+{
+    enum { ROWS = 64 };
+    vlmp_f32 rows = {NULL};
+    vlmp_step *step = NULL;
+    int32_t ids[ROWS];
+    size_t k = (size_t)head->k;
+    int status = vlmp_ctx_alloc(ctx, &rows, ROWS, k * sizeof *out, "head of the reference", err);
+    if (status == VLMP_OK)
+        status = ctx->ops->step_create(ctx, &step, &(vlmp_step_size){ROWS, 1, 0}, err);
+    for (int first = 0; first < head->n && status == VLMP_OK; first += ROWS) {
+        int count = head->n - first < ROWS ? head->n - first : ROWS;
+        const vlmp_segment segment = {.rows = count};
+        for (int i = 0; i < count; i++)
+            ids[i] = first + i;
+        ctx->ops->step_set(ctx, step, &(vlmp_step_rows){count, 1, &segment, ids, {NULL}});
+        ctx->ops->embed(ctx, rows, step, head);
+        status = vlmp_ctx_read(ctx, out + (size_t)first * k, rows.at,
+                               (size_t)count * k * sizeof *out, err);
+    }
+    ctx->ops->step_free(ctx, step);
+    vlmp_ctx_free_memory(ctx, rows.at);
+    return status;
+}
+
 /* The head outlives the model: a copy, dequantized where it is packed. */
 static int copy_head(vlmp_engine *engine, vlmp_reference *out, vlmp_error *err)
 {
-    vlmp_loaded loaded = {0};
+    vlmp_loaded loaded = {.ctx = engine->ctx};
     vlmp_linear head;
     int status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
     size_t count = status == VLMP_OK ? (size_t)head.n * (size_t)head.k : 0;
@@ -342,9 +293,8 @@ static int copy_head(vlmp_engine *engine, vlmp_reference *out, vlmp_error *err)
     }
     if (status == VLMP_OK && !packed)
         memcpy(out->head_memory, head.weight, count * vlmp_dtype_size(head.dtype));
-    for (int32_t row = 0; status == VLMP_OK && packed && row < head.n; row++)
-        engine->ctx->ops->embed(
-            engine->ctx, (float *)out->head_memory + (size_t)row * (size_t)head.k, &row, 1, &head);
+    else if (status == VLMP_OK)
+        status = unpack_head(engine->ctx, &head, out->head_memory, err);
     out->head.weight = out->head_memory;
     vlmp_unload(&loaded);
     return status;

@@ -12,9 +12,10 @@ typedef struct {
     const vlmp_eval_data *data;
     unsigned metrics;
     int max_new_tokens;
+    int batch; /* answers that share steps */
     bool fast_activations;
     bool allow_overlap;
-    const vlmp_reference *reference; /* NULL: none */
+    vlmp_reference *reference; /* NULL: none */
     vlmp_picture_reading *pictures;
     const char *work_folder;
     const char *date_text; /* --date; NULL: not given */

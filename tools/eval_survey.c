@@ -38,22 +38,22 @@ int vlmp_eval_look_at_data(vlmp_engine *engine, const char *path, vlmp_eval_data
 static int answer_all(vlmp_engine *engine, const vlmp_reader *reader, vlmp_eval_data *data,
                       vlmp_error *err)
 {
-    vlmp_session *session;
+    vlmp_runtime *runtime;
     data->stand_ins = vlmp_calloc(data->count, sizeof *data->stand_ins);
     if (data->stand_ins == NULL) return vlmp_fail_memory(err, "stand-in answers");
-    int status =
-        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
+    int status = vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &reader->preprocess,
+                                     vlmp_dataset_path(data->data), 1, err);
     for (size_t i = 0; i < data->count && status == VLMP_OK; i++) {
         vlmp_sample sample;
         if (vlmp_interrupted()) status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
         if (status == VLMP_OK) status = vlmp_eval_sample(data, i, &sample, err);
         if (status != VLMP_OK) break;
         if (sample.answer_count == 0)
-            status = vlmp_stand_in_answer(session, reader, &sample, data->pictures,
+            status = vlmp_stand_in_answer(runtime, reader, &sample, data->pictures,
                                           &data->stand_ins[i], err);
         vlmp_sample_free(&sample);
     }
-    vlmp_session_free(session);
+    vlmp_runtime_free(runtime);
     return status;
 }
 

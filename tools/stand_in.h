@@ -7,6 +7,6 @@
 #define VLMP_STAND_IN_TOKENS 48
 
 /* Free *answer. */
-int vlmp_stand_in_answer(vlmp_session *session, const vlmp_reader *reader,
+int vlmp_stand_in_answer(vlmp_runtime *runtime, const vlmp_reader *reader,
                          const vlmp_sample *sample, vlmp_picture_reading *reading, char **answer,
                          vlmp_error *err);

@@ -36,7 +36,7 @@ struct command {
     vlmp_engine engine;
     vlmp_reader reader;
     struct tm date;
-    vlmp_session *session; /* only while answers are missing */
+    vlmp_runtime *runtime; /* only while answers are missing */
     vlmp_dataset *data;
     size_t count;               /* records */
     vlmp_candidate *candidates; /* [count] */
@@ -166,12 +166,12 @@ static int take(struct command *c, size_t index, vlmp_calib_sample *out, vlmp_er
     VLMP_TRY(vlmp_dataset_sample(c->data, index, &sample, err));
     int status = vlmp_sample_identity(&sample, &ids, err);
     candidate->stood_in = sample.answer_count == 0;
-    if (status == VLMP_OK && candidate->stood_in && c->session == NULL)
-        status = vlmp_session_create(&c->session, c->engine.ctx, &c->engine.model,
-                                     &c->reader.preprocess, err);
+    if (status == VLMP_OK && candidate->stood_in && c->runtime == NULL)
+        status = vlmp_runtime_create(&c->runtime, c->engine.ctx, &c->engine.model,
+                                     &c->reader.preprocess, c->opt.data, 1, err);
     if (status == VLMP_OK && candidate->stood_in)
         status =
-            vlmp_stand_in_answer(c->session, &c->reader, &sample, &c->opt.pictures, &stand_in, err);
+            vlmp_stand_in_answer(c->runtime, &c->reader, &sample, &c->opt.pictures, &stand_in, err);
     if (status == VLMP_OK)
         status = vlmp_sample_sequence(&c->reader, &sample,
                                       candidate->stood_in ? stand_in : sample.answers[0],
@@ -299,12 +299,13 @@ static int measure(struct command *c, vlmp_error *err)
                         model->vision.layers + model->text.layers);
     int status = vlmp_statistics_create(&c->calibration.statistics, model, err);
     if (status == VLMP_OK)
-        status =
-            vlmp_collector_create(&collector, model, sequences, &c->calibration.statistics, err);
+        status = vlmp_collector_create(&collector, c->engine.ctx, model, sequences,
+                                       &c->calibration.statistics, err);
     if (status == VLMP_OK)
         status = vlmp_sweep_all(&sweep, sequences, (int)count, vlmp_collect, &collector, &x,
                                 &batches, err);
-    if (collector.sums != NULL) vlmp_collector_finish(&collector);
+    int collected = vlmp_collector_finish(&collector);
+    if (status == VLMP_OK) status = collected;
     vlmp_activations_free(&x);
     vlmp_batches_free(&batches);
     free(sequences);
@@ -352,9 +353,9 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(inspect_all(c, err));
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(choose(c, err));
-    vlmp_session_free(
-        c->session); /* its weights must not stay resident while activations are measured */
-    c->session = NULL;
+    vlmp_runtime_free(
+        c->runtime); /* its weights must not stay resident while activations are measured */
+    c->runtime = NULL;
     vlmp_calibration_sizes(c->calibration.sizes, &c->engine.model);
     VLMP_TRY(vlmp_identity_of(&c->calibration.model, c->engine.source, err));
     VLMP_TRY(measure(c, err));
@@ -435,7 +436,7 @@ int main(int argc, char **argv)
         free(c.candidates[i].reason);
     free(c.candidates);
     vlmp_outfile_abort(&c.output);
-    vlmp_session_free(c.session);
+    vlmp_runtime_free(c.runtime);
     vlmp_calibration_free(&c.calibration);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_dataset_close(c.data);

@@ -19,7 +19,7 @@
 struct options {
     const char *data, *image_root, *reference, *save_reference, *date, *metrics, *report, *junit,
         *summary;
-    int64_t samples, max_new_tokens, skip_broken;
+    int64_t samples, max_new_tokens, batch, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
     vlmp_picture_reading pictures;
@@ -258,6 +258,7 @@ static int run(struct command *c, vlmp_error *err)
     c->job.args = c->args;
     c->job.data = &c->data;
     c->job.max_new_tokens = (int)c->opt.max_new_tokens;
+    c->job.batch = (int)c->opt.batch;
     c->job.fast_activations = c->opt.fast_activations;
     c->job.allow_overlap = c->opt.allow_overlap;
     vlmp_work_folder(c->work, NULL);
@@ -291,8 +292,9 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48, .pictures = VLMP_PICTURE_READING_DEFAULT},
-                        .saved = {.fd = -1}};
+    struct command c = {
+        .opt = {.max_new_tokens = 48, .batch = 8, .pictures = VLMP_PICTURE_READING_DEFAULT},
+        .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -333,6 +335,12 @@ int main(int argc, char **argv)
          .integer = &o->max_new_tokens,
          .low = 1,
          .high = 1 << 20},
+        {.name = "batch",
+         .value = "N",
+         .help = "answers generated together (default 8); changes no answer",
+         .integer = &o->batch,
+         .low = 1,
+         .high = 1024},
         {.name = "skip-broken",
          .value = "N",
          .help = "broken samples to leave out, each listed (default 0)",

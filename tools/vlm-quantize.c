@@ -1,4 +1,5 @@
 /* vlm-quantize: a model folder into one packed file, block by block. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -385,7 +386,8 @@ static int run(struct command *c, vlmp_error *err)
     if (!again) VLMP_TRY(vlmp_output_check(c->opt.output, c->opt.force, err));
     const char *inputs[] = {c->args->positionals[0], c->opt.calib, c->opt.recipe};
     VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 3, err));
-    if (c->opt.work != NULL && mkdir(c->opt.work, 0777) != 0 && access(c->opt.work, W_OK) != 0)
+    bool made = c->opt.work == NULL || mkdir(c->opt.work, 0777) == 0 || errno == EEXIST;
+    if (!made || (c->opt.work != NULL && access(c->opt.work, W_OK) != 0))
         return vlmp_fail_errno(err, "%s: cannot make the work folder", c->opt.work);
     VLMP_TRY(vlmp_engine_check_weights(&c->engine, err));
     VLMP_TRY(vlmp_identity_of(&c->identity, c->engine.source, err));

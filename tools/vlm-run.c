@@ -7,7 +7,7 @@
 
 #include "formats/dataset.h"
 #include "src/base/json.h"
-#include "src/runtime/session.h"
+#include "src/runtime/generate.h"
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
@@ -30,8 +30,9 @@ struct stream {
     vlmp_text_stream *text;
     vlmp_buffer out;
     bool print;
-    vlmp_error *err;
-    int status;
+    const vlmp_sequence *prompt;
+    int max_new;
+    vlmp_generation_stats stats;
 };
 
 /* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
@@ -45,12 +46,24 @@ static void print_answer(const struct stream *s, size_t from)
         fwrite(s->out.data + from, 1, s->out.length - from, stdout);
 }
 
-static bool on_token(void *arg, int32_t token)
+static int give_prompt(void *arg, int index, const vlmp_sequence **out, int *max_new,
+                       vlmp_error *err)
+{
+    const struct stream *s = arg;
+    (void)index, (void)err;
+    *out = s->prompt;
+    *max_new = s->max_new;
+    return VLMP_OK;
+}
+
+static int on_token(void *arg, int index, int32_t token, bool *stop, vlmp_error *err)
 {
     struct stream *s = arg;
     size_t before = s->out.length;
-    s->status = vlmp_text_stream_push(s->text, token, &s->out, s->err);
-    if (s->status != VLMP_OK || vlmp_interrupted()) return false;
+    (void)index;
+    VLMP_TRY(vlmp_text_stream_push(s->text, token, &s->out, err));
+    *stop = vlmp_interrupted() != 0;
+    s->stats.new_tokens++;
     if (before == 0) { /* an answer begins with the white space that joined it to the prompt */
         size_t blank = strspn(s->out.data != NULL ? s->out.data : "", " \n\t");
         if (blank > 0) memmove(s->out.data, s->out.data + blank, s->out.length + 1 - blank);
@@ -60,7 +73,15 @@ static bool on_token(void *arg, int32_t token)
         print_answer(s, before);
         fflush(stdout);
     }
-    return true;
+    return VLMP_OK;
+}
+
+static int on_done(void *arg, int index, const vlmp_generation_stats *stats, vlmp_error *err)
+{
+    struct stream *s = arg;
+    (void)index, (void)err;
+    s->stats = *stats;
+    return VLMP_OK;
 }
 
 static int print_json(const struct stream *s, const vlmp_generation_stats *stats, vlmp_error *err)
@@ -105,38 +126,35 @@ static void print_speed(const vlmp_generation_stats *stats)
 static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engine *engine,
                   const vlmp_reader *reader, const vlmp_sequence *sequence, vlmp_error *err)
 {
-    vlmp_session *session = NULL;
-    struct stream stream = {.print = !args->json, .err = err};
-    vlmp_generation_stats stats = {0};
-    vlmp_generation generation = {.max_new_tokens = (int)o->max_new_tokens,
-                                  .temperature = o->temperature,
-                                  .seed = (uint64_t)args->seed,
-                                  .stop = &reader->stop};
-    int status =
-        vlmp_session_create(&session, engine->ctx, &engine->model, &reader->preprocess, err);
+    vlmp_runtime *runtime = NULL;
+    struct stream stream = {
+        .print = !args->json, .prompt = sequence, .max_new = (int)o->max_new_tokens};
+    const vlmp_answers answers = {
+        .arg = &stream, .prompt = give_prompt, .token = on_token, .done = on_done};
+    vlmp_generation generation = {
+        .temperature = o->temperature, .seed = (uint64_t)args->seed, .stop = &reader->stop};
+    int status = vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &reader->preprocess,
+                                     NULL, 1, err);
     if (status == VLMP_OK)
         status = vlmp_text_stream_create(&stream.text, reader->tokenizer, true, err);
-    if (status == VLMP_OK)
-        status = vlmp_generate(session, &engine->model, sequence, sequence->length, &generation,
-                               on_token, &stream, &stats, err);
-    if (status == VLMP_OK) status = stream.status;
+    if (status == VLMP_OK) status = vlmp_generate(runtime, 1, &generation, &answers, err);
     size_t before = stream.out.length;
     if (status == VLMP_OK) status = vlmp_text_stream_finish(stream.text, &stream.out, err);
     if (status == VLMP_OK && args->json) {
-        status = print_json(&stream, &stats, err);
+        status = print_json(&stream, &stream.stats, err);
     } else if (status == VLMP_OK) {
         print_answer(&stream, before);
         putchar('\n');
         fflush(stdout);
-        if (!args->quiet) print_speed(&stats);
+        if (!args->quiet) print_speed(&stream.stats);
     }
     /* What there is of the answer has been printed. */
     if (status == VLMP_OK && vlmp_interrupted())
         status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted after %d tokens of the answer",
-                           stats.new_tokens);
+                           stream.stats.new_tokens);
     vlmp_text_stream_free(stream.text);
     vlmp_buffer_free(&stream.out);
-    vlmp_session_free(session);
+    vlmp_runtime_free(runtime);
     return status;
 }
 

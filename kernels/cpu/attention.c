@@ -11,13 +11,13 @@
 enum { TILE_QUERIES = 64, BLOCK_KEYS = 128, FEW_QUERIES = 4 };
 
 struct attention {
-    vlmp_ctx *ctx;
+    const vlmp_cpu_ctx *cpu;
     float *y;
     const float *q;
-    const vlmp_kv *kv;
+    const vlmp_kv_shape *kv;
+    const float *k, *v; /* of the layer */
     const vlmp_attention *a;
     const vlmp_segment *segments;
-    int count;
 };
 
 /* One tile's state; score and sums live in the thread's scratch. */
@@ -34,33 +34,26 @@ struct tile {
     float total[TILE_QUERIES];
 };
 
-static size_t slot_of(const vlmp_kv *kv, const vlmp_segment *segment, int row)
-{
-    int page = row / kv->page_rows;
-    size_t number = (size_t)(segment->pages != NULL ? segment->pages[page] : page);
-    return number * (size_t)kv->page_rows + (size_t)(row % kv->page_rows);
-}
-
 /* Stored rows first … of the tile's head: a pointer into the store where they are consecutive there
  * (sets *stride), else a copy. */
 static const float *rows_of(const struct tile *t, const float *store, int first, int count,
                             float *copy, size_t *stride)
 {
-    const vlmp_kv *kv = t->args->kv;
+    const vlmp_kv_shape *kv = t->args->kv;
     size_t width = (size_t)kv->kv_heads * (size_t)kv->head_dim;
     const float *base =
         store + (size_t)(t->head / (t->args->a->heads / kv->kv_heads)) * (size_t)kv->head_dim;
-    size_t slot = slot_of(kv, t->segment, first);
+    size_t slot = vlmp_host_kv_slot(kv, t->segment, first);
     bool consecutive = true;
     for (int row = first / kv->page_rows * kv->page_rows + kv->page_rows; row < first + count;
          row += kv->page_rows)
-        consecutive &= slot_of(kv, t->segment, row) == slot + (size_t)(row - first);
+        consecutive &= vlmp_host_kv_slot(kv, t->segment, row) == slot + (size_t)(row - first);
     *stride = width;
     if (consecutive) return base + slot * width;
     *stride = (size_t)kv->head_dim;
     for (int i = 0; i < count; i++)
-        memcpy(copy + (size_t)i * *stride, base + slot_of(kv, t->segment, first + i) * width,
-               *stride * sizeof *copy);
+        memcpy(copy + (size_t)i * *stride,
+               base + vlmp_host_kv_slot(kv, t->segment, first + i) * width, *stride * sizeof *copy);
     return copy;
 }
 
@@ -78,7 +71,7 @@ static void visible(const struct attention *args, const vlmp_segment *segment, i
  * what was summed before. */
 static float soften(struct tile *t, int i, int block, int keys)
 {
-    const vlmp_cpu_kernels *kernels = t->args->ctx->kernels;
+    const vlmp_cpu_kernels *kernels = t->args->cpu->kernels;
     float *scores = t->scores + (size_t)i * BLOCK_KEYS;
     int first, end;
     visible(t->args, t->segment, t->row0 + i, &first, &end);
@@ -101,15 +94,15 @@ static float soften(struct tile *t, int i, int block, int keys)
 static void add_block(struct tile *t, int block, int keys)
 {
     const struct attention *args = t->args;
-    const vlmp_cpu_kernels *kernels = args->ctx->kernels;
+    const vlmp_cpu_kernels *kernels = args->cpu->kernels;
     int dim = args->kv->head_dim;
     int width = args->a->heads * dim;
     const float *q = args->q + (size_t)(t->segment->first_row + t->row0) * (size_t)width +
                      (size_t)t->head * (size_t)dim;
     size_t k_stride, v_stride;
-    const float *k = rows_of(t, args->kv->k, block, keys, t->gathered, &k_stride);
-    const float *v = rows_of(t, args->kv->v, block, keys,
-                             t->gathered + (size_t)BLOCK_KEYS * (size_t)dim, &v_stride);
+    const float *k = rows_of(t, args->k, block, keys, t->gathered, &k_stride);
+    const float *v =
+        rows_of(t, args->v, block, keys, t->gathered + (size_t)BLOCK_KEYS * (size_t)dim, &v_stride);
     if (t->rows <= FEW_QUERIES) {
         for (int i = 0; i < t->rows; i++) {
             float *scores = t->scores + (size_t)i * BLOCK_KEYS;
@@ -121,13 +114,13 @@ static void add_block(struct tile *t, int block, int keys)
         }
         return;
     }
-    vlmp_sgemm(args->ctx->blas, false, true, t->rows, keys, dim, args->a->scale, q, width, k,
+    vlmp_sgemm(args->cpu->blas, false, true, t->rows, keys, dim, args->a->scale, q, width, k,
                (int)k_stride, 0, t->scores, BLOCK_KEYS);
     for (int i = 0; i < t->rows; i++) {
         float factor = soften(t, i, block, keys);
         if (factor != 1) kernels->scale(t->sums + (size_t)i * (size_t)dim, factor, dim);
     }
-    vlmp_sgemm(args->ctx->blas, false, false, t->rows, dim, keys, 1, t->scores, BLOCK_KEYS, v,
+    vlmp_sgemm(args->cpu->blas, false, false, t->rows, dim, keys, 1, t->scores, BLOCK_KEYS, v,
                (int)v_stride, 1, t->sums, dim);
 }
 
@@ -149,7 +142,7 @@ static void run_tile(struct tile *t)
         size_t row = (size_t)(t->segment->first_row + t->row0 + i);
         float *y = args->y + (row * (size_t)args->a->heads + (size_t)t->head) * dim;
         memcpy(y, t->sums + (size_t)i * dim, dim * sizeof *y);
-        args->ctx->kernels->scale(y, 1 / t->total[i], (int)dim);
+        args->cpu->kernels->scale(y, 1 / t->total[i], (int)dim);
     }
 }
 
@@ -166,8 +159,7 @@ static void attention_task(void *arg, int task, int thread)
         task -= tiles_of(&args->segments[s++]) * args->a->heads;
     const vlmp_segment *segment = &args->segments[s];
     size_t dim = (size_t)args->kv->head_dim;
-    float *scratch =
-        (float *)(void *)(args->ctx->thread_scratch + (size_t)thread * VLMP_THREAD_SCRATCH);
+    float *scratch = vlmp_cpu_scratch_of(args->cpu, thread);
     /* The last tiles of a causal segment see the most rows: they go first. */
     int tile = tiles_of(segment) - 1 - task / args->a->heads;
     struct tile t = {
@@ -183,31 +175,19 @@ static void attention_task(void *arg, int task, int thread)
     run_tile(&t);
 }
 
-void vlmp_cpu_attention(vlmp_ctx *ctx, float *y, const float *q, const vlmp_kv *kv,
-                        const vlmp_attention *a, const vlmp_segment *segments, int count)
+void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
+                        const vlmp_attention *a, const vlmp_step *step)
 {
-    assert(a->heads % kv->kv_heads == 0);
-    assert((TILE_QUERIES * BLOCK_KEYS + (TILE_QUERIES + 2 * BLOCK_KEYS) * (size_t)kv->head_dim) *
-               sizeof(float) <=
-           VLMP_THREAD_SCRATCH);
-    struct attention args = {ctx, y, q, kv, a, segments, count};
+    assert(a->heads % kv->shape.kv_heads == 0);
+    assert(
+        (TILE_QUERIES * BLOCK_KEYS + (TILE_QUERIES + 2 * BLOCK_KEYS) * (size_t)kv->shape.head_dim) *
+            sizeof(float) <=
+        VLMP_THREAD_SCRATCH);
+    size_t first = vlmp_host_kv_layer(kv, layer);
+    struct attention args = {vlmp_cpu_of(ctx), y.at,          q.at, &kv->shape,
+                             kv->k + first,    kv->v + first, a,    step->segments};
     int tasks = 0;
-    for (int s = 0; s < count; s++)
-        tasks += tiles_of(&segments[s]) * a->heads;
+    for (int s = 0; s < step->segment_count; s++)
+        tasks += tiles_of(&step->segments[s]) * a->heads;
     vlmp_parallel_for(ctx->pool, tasks, attention_task, &args);
-}
-
-void vlmp_cpu_kv_write(vlmp_ctx *ctx, const vlmp_kv *kv, const float *k, const float *v,
-                       const vlmp_segment *segments, int count)
-{
-    (void)ctx;
-    size_t width = (size_t)kv->kv_heads * (size_t)kv->head_dim;
-    for (int s = 0; s < count; s++) {
-        for (int row = 0; row < segments[s].rows; row++) {
-            size_t from = (size_t)(segments[s].first_row + row) * width;
-            size_t to = slot_of(kv, &segments[s], segments[s].position + row) * width;
-            memcpy(kv->k + to, k + from, width * sizeof *k);
-            memcpy(kv->v + to, v + from, width * sizeof *v);
-        }
-    }
 }

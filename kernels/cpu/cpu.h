@@ -3,7 +3,7 @@
  * into blocks whose borders do not depend on the number of threads. */
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/host.h"
 
 /* Products of at most this many rows read packed weights directly; more rows go through tiles. */
 #define VLMP_FEW_ROWS 8
@@ -38,7 +38,7 @@ typedef struct vlmp_cpu_kernels {
     void (*int8_tile)(float *y, const void *prepared, size_t stride, int rows, const vlmp_linear *w,
                       int n0, int n1, void *scratch);
 
-    /* Many rows in F32, at most VLMP_TILE_COLUMNS outputs. NULL: BLAS does it. */
+    /* Many rows in F32, at most VLMP_TILE_COLUMNS outputs. */
     void (*float_tile)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1,
                        void *scratch);
 
@@ -61,8 +61,53 @@ typedef struct vlmp_cpu_kernels {
     void (*add)(float *y, const float *x, int count);
 } vlmp_cpu_kernels;
 
+struct vlmp_blas;
+
+/* The context: scratch is shared by the threads of one operation. */
+typedef struct {
+    vlmp_ctx ctx; /* the first member, so that a vlmp_ctx pointer is one of these */
+    struct vlmp_blas *blas;
+    const vlmp_cpu_kernels *kernels; /* of the level */
+    unsigned char *scratch;
+    size_t scratch_bytes;
+    unsigned char *thread_scratch; /* threads × (VLMP_THREAD_SCRATCH + VLMP_THREAD_TILE) bytes */
+    char describe[160];
+} vlmp_cpu_ctx;
+
+#define VLMP_THREAD_SCRATCH ((size_t)4 << 20)           /* bytes; bounds what one tile may use */
+#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* bytes of a tile of outputs */
+
+static inline vlmp_cpu_ctx *vlmp_cpu_of(vlmp_ctx *ctx)
+{
+    return (vlmp_cpu_ctx *)(void *)ctx;
+}
+
+static inline void *vlmp_cpu_scratch_of(const vlmp_cpu_ctx *cpu, int thread)
+{
+    return cpu->thread_scratch + (size_t)thread * (VLMP_THREAD_SCRATCH + VLMP_THREAD_TILE);
+}
+
+/* Behind it, where a thread keeps a tile of outputs. */
+static inline float *vlmp_cpu_tile_of(const vlmp_cpu_ctx *cpu, int thread)
+{
+    return (float *)(void *)((unsigned char *)vlmp_cpu_scratch_of(cpu, thread) +
+                             VLMP_THREAD_SCRATCH);
+}
+
+static inline int vlmp_ceil_div(int a, int b)
+{
+    return a / b + (a % b != 0);
+}
+
+static inline int vlmp_smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 extern const vlmp_ops vlmp_ops_cpu;
 extern const vlmp_cpu_kernels vlmp_cpu_portable;
+
+int vlmp_cpu_ctx_create(vlmp_ctx **ctx, const char *level, vlmp_pool *pool, vlmp_error *err);
 
 /* The kernels of a level, NULL: the best. NULL when the level is unknown or not supported here. */
 const vlmp_cpu_kernels *vlmp_cpu_find_kernels(const char *level);
@@ -70,24 +115,28 @@ const vlmp_cpu_kernels *vlmp_cpu_find_kernels(const char *level);
 /* Shared scratch that products of rows × k inputs use. */
 size_t vlmp_cpu_scratch_bytes(int rows, int k);
 
-void vlmp_cpu_linear(vlmp_ctx *ctx, float *y, const float *x, int rows, const vlmp_linear *w);
-void vlmp_cpu_linear_shared(vlmp_ctx *ctx, float *const *y, const float *x, int rows,
+/* Entries of vlmp_ops. */
+void vlmp_cpu_linear(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, vlmp_rows rows, const vlmp_linear *w);
+void vlmp_cpu_linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_rows rows,
                             const vlmp_linear *const *w, int count);
-void vlmp_cpu_rms_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                       const float *weight, float eps);
-void vlmp_cpu_layer_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                         const float *weight, const float *bias, float eps);
-void vlmp_cpu_activate(vlmp_ctx *ctx, float *x, size_t count, vlmp_activation act);
-void vlmp_cpu_gated(vlmp_ctx *ctx, float *gate, const float *up, size_t count, vlmp_activation act);
-void vlmp_cpu_add(vlmp_ctx *ctx, float *y, const float *x, size_t count);
-void vlmp_cpu_rope(vlmp_ctx *ctx, float *x, int rows, int heads, int head_dim,
-                   const int32_t *positions, const float *inv_freq, float scaling);
-void vlmp_cpu_kv_write(vlmp_ctx *ctx, const vlmp_kv *kv, const float *k, const float *v,
-                       const vlmp_segment *segments, int count);
-void vlmp_cpu_attention(vlmp_ctx *ctx, float *y, const float *q, const vlmp_kv *kv,
-                        const vlmp_attention *a, const vlmp_segment *segments, int count);
-void vlmp_cpu_embed(vlmp_ctx *ctx, float *y, const int32_t *ids, int rows,
-                    const vlmp_linear *table);
-void vlmp_cpu_gram(vlmp_ctx *ctx, float *gram, const float *x, int rows, int k);
+void vlmp_cpu_linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows,
+                         const vlmp_linear *w, bool add);
+void vlmp_cpu_embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_linear *table);
+void vlmp_cpu_rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                       float eps);
+void vlmp_cpu_layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                         vlmp_f32 bias, float eps);
+void vlmp_cpu_layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                             vlmp_f32 bias, float eps);
+void vlmp_cpu_activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation act);
+void vlmp_cpu_gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act);
+void vlmp_cpu_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
+                   vlmp_f32 inv_freq, vlmp_i32 axes, float scaling);
+void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
+                        const vlmp_attention *a, const vlmp_step *step);
+void vlmp_cpu_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
+                      size_t p_stride, int vocab, vlmp_i32 targets, int rows);
+void vlmp_cpu_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k);
+void vlmp_cpu_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k);
 void vlmp_cpu_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
                    const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);

@@ -1,26 +1,14 @@
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #if defined(VLMP_X86_LEVELS)
 #    include <cpuid.h>
 #endif
 
+#include "kernels/blas.h"
 #include "kernels/cpu/cpu.h"
-
-const vlmp_ops vlmp_ops_cpu = {
-    .name = "cpu",
-    .linear = vlmp_cpu_linear,
-    .linear_shared = vlmp_cpu_linear_shared,
-    .rms_norm = vlmp_cpu_rms_norm,
-    .layer_norm = vlmp_cpu_layer_norm,
-    .activate = vlmp_cpu_activate,
-    .gated = vlmp_cpu_gated,
-    .add = vlmp_cpu_add,
-    .rope = vlmp_cpu_rope,
-    .kv_write = vlmp_cpu_kv_write,
-    .attention = vlmp_cpu_attention,
-    .embed = vlmp_cpu_embed,
-    .gram = vlmp_cpu_gram,
-    .gemm = vlmp_cpu_gemm,
-};
+#include "kernels/ref/ref.h"
+#include "src/base/memory.h"
 
 #if defined(VLMP_X86_LEVELS)
 extern const vlmp_cpu_kernels vlmp_cpu_avx2;
@@ -73,4 +61,93 @@ const vlmp_cpu_kernels *vlmp_cpu_find_kernels(const char *level)
         if ((level == NULL || strcmp(level, levels[i].kernels->name) == 0) && levels[i].supported())
             return levels[i].kernels;
     return NULL;
+}
+
+static void destroy(vlmp_ctx *ctx)
+{
+    vlmp_cpu_ctx *cpu = vlmp_cpu_of(ctx);
+    vlmp_blas_close(cpu->blas);
+    free(cpu->scratch);
+    free(cpu->thread_scratch);
+    free(cpu);
+}
+
+static int reserve(vlmp_ctx *ctx, int rows, int k, vlmp_error *err)
+{
+    vlmp_cpu_ctx *cpu = vlmp_cpu_of(ctx);
+    size_t bytes = vlmp_cpu_scratch_bytes(rows, k);
+    if (bytes <= cpu->scratch_bytes) return VLMP_OK;
+    unsigned char *scratch = vlmp_alloc(bytes, 1);
+    if (scratch == NULL) return vlmp_fail_memory(err, "kernel scratch");
+    free(cpu->scratch);
+    cpu->scratch = scratch;
+    cpu->scratch_bytes = bytes;
+    return VLMP_OK;
+}
+
+static const char *describe(const vlmp_ctx *ctx)
+{
+    return ((const vlmp_cpu_ctx *)(const void *)ctx)->describe;
+}
+
+/* What is too little work to have a kernel of its own is the reference's. */
+const vlmp_ops vlmp_ops_cpu = {
+    .name = "cpu",
+    .act_bytes = sizeof(float),
+    .destroy = destroy,
+    .reserve = reserve,
+    .describe = describe,
+    VLMP_HOST_OPS,
+    .embed = vlmp_cpu_embed,
+    .linear = vlmp_cpu_linear,
+    .linear_shared = vlmp_cpu_linear_shared,
+    .linear_f32 = vlmp_cpu_linear_f32,
+    .rms_norm = vlmp_cpu_rms_norm,
+    .layer_norm = vlmp_cpu_layer_norm,
+    .layer_norm_f32 = vlmp_cpu_layer_norm_f32,
+    .activate = vlmp_cpu_activate,
+    .gated = vlmp_cpu_gated,
+    .subtract = vlmp_ref_subtract,
+    .rope = vlmp_cpu_rope,
+    .attention = vlmp_cpu_attention,
+    .first_not_finite = vlmp_ref_first_not_finite,
+    .first_not_finite_f32 = vlmp_ref_first_not_finite_f32,
+    .column_sizes = vlmp_ref_column_sizes,
+    .measure = vlmp_cpu_measure,
+    .argmax = vlmp_ref_argmax,
+    .gram = vlmp_cpu_gram,
+    .cross = vlmp_cpu_cross,
+    .gemm = vlmp_cpu_gemm,
+};
+
+static int open_level(vlmp_cpu_ctx *cpu, const char *level, vlmp_error *err)
+{
+    int threads = vlmp_pool_threads(cpu->ctx.pool);
+    cpu->kernels = vlmp_cpu_find_kernels(level);
+    if (cpu->kernels == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "this processor has no kernels of level '%s'; the best it has is '%s'",
+                         level, vlmp_cpu_find_kernels(NULL)->name);
+    VLMP_TRY(vlmp_blas_open(&cpu->blas, threads, err));
+    snprintf(cpu->describe, sizeof cpu->describe, "%s, %s", cpu->kernels->name,
+             vlmp_blas_describe(cpu->blas));
+    cpu->thread_scratch = vlmp_alloc((size_t)threads, VLMP_THREAD_SCRATCH + VLMP_THREAD_TILE);
+    if (cpu->thread_scratch == NULL) return vlmp_fail_memory(err, "kernel scratch");
+    return reserve(&cpu->ctx, 1, 1, err);
+}
+
+int vlmp_cpu_ctx_create(vlmp_ctx **ctx, const char *level, vlmp_pool *pool, vlmp_error *err)
+{
+    vlmp_cpu_ctx *cpu = vlmp_calloc(1, sizeof *cpu);
+    *ctx = NULL;
+    if (cpu == NULL) return vlmp_fail_memory(err, "kernel context");
+    cpu->ctx.ops = &vlmp_ops_cpu;
+    cpu->ctx.pool = pool;
+    int status = open_level(cpu, level, err);
+    if (status != VLMP_OK) {
+        destroy(&cpu->ctx);
+        return status;
+    }
+    *ctx = &cpu->ctx;
+    return VLMP_OK;
 }

@@ -67,6 +67,27 @@ static void dense_rows(float *y, const float *x, int rows, const vlmp_linear *w,
     float_rows(y, x, (size_t)w->k, rows, w, n0, n1);
 }
 
+/* Panels of weights are converted once for all rows. */
+static void float_tile(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1,
+                       void *scratch)
+{
+    enum { PANEL = 1024 };
+    float *weights = scratch;
+    for (int k0 = 0; k0 < w->k; k0 += PANEL) {
+        int depth = w->k - k0 < PANEL ? w->k - k0 : PANEL;
+        for (int n = n0; n < n1; n++)
+            weights_to_f32(weights + (size_t)(n - n0) * PANEL, w, n, k0, k0 + depth);
+        for (int row = 0; row < rows; row++) {
+            const float *in = x + (size_t)row * (size_t)w->k + k0;
+            float *out = y + (size_t)row * (size_t)w->n;
+            for (int n = n0; n < n1; n++) {
+                float sum = dot(weights + (size_t)(n - n0) * PANEL, in, depth);
+                out[n] = k0 == 0 ? sum : out[n] + sum;
+            }
+        }
+    }
+}
+
 static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
 {
     vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
@@ -171,25 +192,15 @@ static float largest_of(const float *x, int count)
     return largest;
 }
 
-static void rms_norm(float *y, const float *x, int dim, const float *weight, float eps)
-{
-    vlmp_ref_rms_norm(NULL, y, x, 1, dim, weight, eps);
-}
-
-static void layer_norm(float *y, const float *x, int dim, const float *weight, const float *bias,
-                       float eps)
-{
-    vlmp_ref_layer_norm(NULL, y, x, 1, dim, weight, bias, eps);
-}
-
 static void activate(float *x, int count, vlmp_activation act)
 {
-    vlmp_ref_activate(NULL, x, (size_t)count, act);
+    vlmp_ref_activate(NULL, (vlmp_act){x}, (size_t)count, act);
 }
 
 static void gated(float *gate, const float *up, int count, vlmp_activation act)
 {
-    vlmp_ref_gated(NULL, gate, up, (size_t)count, act);
+    for (int i = 0; i < count; i++)
+        gate[i] = (float)(vlmp_ref_act(gate[i], act) * up[i]);
 }
 
 static void add(float *y, const float *x, int count)
@@ -203,6 +214,7 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .weights_to_f32 = weights_to_f32,
     .dense_rows = dense_rows,
     .packed_supports = packed_supports,
+    .float_tile = float_tile,
     .prepared_bytes = prepared_bytes,
     .prepare_row = prepare_row,
     .packed_rows = packed_rows,
@@ -211,8 +223,8 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .scale = scale_by,
     .exp_sum = exp_sum,
     .largest = largest_of,
-    .rms_norm = rms_norm,
-    .layer_norm = layer_norm,
+    .rms_norm = vlmp_ref_rms_norm_row,
+    .layer_norm = vlmp_ref_layer_norm_row,
     .activate = activate,
     .gated = gated,
     .add = add,

@@ -1,7 +1,9 @@
-/* Drivers of norms, activations and rotary embedding: fixed blocks of rows or elements. */
+/* Drivers of norms, activations, rotary embedding and measures: fixed blocks of rows or elements.
+ */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/ref/ref.h"
 
 /* Work of a task, large against handing it out (about a microsecond). */
 enum { BLOCK_ELEMENTS = 8192 };
@@ -11,13 +13,8 @@ static int block_rows(int dim)
     return dim >= BLOCK_ELEMENTS ? 1 : BLOCK_ELEMENTS / (dim > 0 ? dim : 1);
 }
 
-static int ceil_div(int a, int b)
-{
-    return a / b + (a % b != 0);
-}
-
 struct norm {
-    vlmp_ctx *ctx;
+    const vlmp_cpu_ctx *cpu;
     float *y;
     const float *x;
     int rows;
@@ -31,7 +28,7 @@ static void norm_task(void *arg, int task, int thread)
 {
     (void)thread;
     const struct norm *n = arg;
-    const vlmp_cpu_kernels *kernels = n->ctx->kernels;
+    const vlmp_cpu_kernels *kernels = n->cpu->kernels;
     int block = block_rows(n->dim);
     for (int row = task * block; row < n->rows && row < (task + 1) * block; row++) {
         size_t offset = (size_t)row * (size_t)n->dim;
@@ -42,22 +39,33 @@ static void norm_task(void *arg, int task, int thread)
     }
 }
 
-void vlmp_cpu_rms_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                       const float *weight, float eps)
+static void run_norm(vlmp_ctx *ctx, const struct norm *norm)
 {
-    struct norm n = {ctx, y, x, rows, dim, weight, NULL, eps};
-    vlmp_parallel_for(ctx->pool, ceil_div(rows, block_rows(dim)), norm_task, &n);
+    struct norm n = *norm;
+    n.cpu = vlmp_cpu_of(ctx);
+    vlmp_parallel_for(ctx->pool, vlmp_ceil_div(n.rows, block_rows(n.dim)), norm_task, &n);
 }
 
-void vlmp_cpu_layer_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                         const float *weight, const float *bias, float eps)
+void vlmp_cpu_rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                       float eps)
 {
-    struct norm n = {ctx, y, x, rows, dim, weight, bias, eps};
-    vlmp_parallel_for(ctx->pool, ceil_div(rows, block_rows(dim)), norm_task, &n);
+    run_norm(ctx, &(struct norm){NULL, y.at, x.at, rows, dim, weight.at, NULL, eps});
+}
+
+void vlmp_cpu_layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                         vlmp_f32 bias, float eps)
+{
+    run_norm(ctx, &(struct norm){NULL, y.at, x.at, rows, dim, weight.at, bias.at, eps});
+}
+
+void vlmp_cpu_layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                             vlmp_f32 bias, float eps)
+{
+    run_norm(ctx, &(struct norm){NULL, x.at, x.at, rows, dim, weight.at, bias.at, eps});
 }
 
 struct elements {
-    vlmp_ctx *ctx;
+    const vlmp_cpu_ctx *cpu;
     float *y;
     const float *x; /* NULL: activate */
     size_t count;
@@ -84,7 +92,7 @@ static void activate_task(void *arg, int task, int thread)
     const struct elements *e = arg;
     int length;
     size_t first = block_of(e, task, &length);
-    e->ctx->kernels->activate(e->y + first, length, e->act);
+    e->cpu->kernels->activate(e->y + first, length, e->act);
 }
 
 static void gated_task(void *arg, int task, int thread)
@@ -93,44 +101,29 @@ static void gated_task(void *arg, int task, int thread)
     const struct elements *e = arg;
     int length;
     size_t first = block_of(e, task, &length);
-    e->ctx->kernels->gated(e->y + first, e->x + first, length, e->act);
+    e->cpu->kernels->gated(e->y + first, e->x + first, length, e->act);
 }
 
-static void add_task(void *arg, int task, int thread)
+void vlmp_cpu_activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation act)
 {
-    (void)thread;
-    const struct elements *e = arg;
-    int length;
-    size_t first = block_of(e, task, &length);
-    e->ctx->kernels->add(e->y + first, e->x + first, length);
-}
-
-void vlmp_cpu_activate(vlmp_ctx *ctx, float *x, size_t count, vlmp_activation act)
-{
-    struct elements e = {ctx, x, NULL, count, act};
+    struct elements e = {vlmp_cpu_of(ctx), x.at, NULL, count, act};
     vlmp_parallel_for(ctx->pool, element_blocks(count), activate_task, &e);
 }
 
-void vlmp_cpu_gated(vlmp_ctx *ctx, float *gate, const float *up, size_t count, vlmp_activation act)
+void vlmp_cpu_gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act)
 {
-    struct elements e = {ctx, gate, up, count, act};
+    struct elements e = {vlmp_cpu_of(ctx), gate.at, up.at, count, act};
     vlmp_parallel_for(ctx->pool, element_blocks(count), gated_task, &e);
 }
 
-void vlmp_cpu_add(vlmp_ctx *ctx, float *y, const float *x, size_t count)
-{
-    struct elements e = {ctx, y, x, count, VLMP_RELU};
-    vlmp_parallel_for(ctx->pool, element_blocks(count), add_task, &e);
-}
-
 struct rope {
-    vlmp_ctx *ctx;
+    const vlmp_cpu_ctx *cpu;
     float *x;
-    int rows;
+    const vlmp_step *step;
     int heads;
     int head_dim;
-    const int32_t *positions;
     const float *inv_freq;
+    const int32_t *axes; /* NULL: the first for all */
     float scaling;
 };
 
@@ -138,7 +131,8 @@ static void rope_row(const struct rope *r, int row, float *cosine, float *sine)
 {
     int half = r->head_dim / 2;
     for (int j = 0; j < half; j++) {
-        float angle = (float)r->positions[row] * r->inv_freq[j];
+        int axis = r->axes != NULL ? r->axes[j] : 0;
+        float angle = (float)r->step->positions[axis][row] * r->inv_freq[j];
         cosine[j] = cosf(angle) * r->scaling;
         sine[j] = sinf(angle) * r->scaling;
     }
@@ -156,17 +150,41 @@ static void rope_row(const struct rope *r, int row, float *cosine, float *sine)
 static void rope_task(void *arg, int task, int thread)
 {
     const struct rope *r = arg;
-    float *cosine =
-        (float *)(void *)(r->ctx->thread_scratch + (size_t)thread * VLMP_THREAD_SCRATCH);
+    float *cosine = vlmp_cpu_scratch_of(r->cpu, thread);
     int block = block_rows(r->heads * r->head_dim);
-    for (int row = task * block; row < r->rows && row < (task + 1) * block; row++)
+    for (int row = task * block; row < r->step->rows && row < (task + 1) * block; row++)
         rope_row(r, row, cosine, cosine + r->head_dim / 2);
 }
 
-void vlmp_cpu_rope(vlmp_ctx *ctx, float *x, int rows, int heads, int head_dim,
-                   const int32_t *positions, const float *inv_freq, float scaling)
+void vlmp_cpu_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
+                   vlmp_f32 inv_freq, vlmp_i32 axes, float scaling)
 {
-    struct rope r = {ctx, x, rows, heads, head_dim, positions, inv_freq, scaling};
+    struct rope r = {vlmp_cpu_of(ctx), x.at, step, heads, head_dim, inv_freq.at, axes.at, scaling};
     int block = block_rows(heads * head_dim);
-    vlmp_parallel_for(ctx->pool, ceil_div(rows, block), rope_task, &r);
+    vlmp_parallel_for(ctx->pool, vlmp_ceil_div(step->rows, block), rope_task, &r);
+}
+
+struct measure {
+    vlmp_token_measure *out;
+    const float *q, *p;
+    size_t q_stride, p_stride;
+    int vocab;
+    const int32_t *targets;
+};
+
+static void measure_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct measure *m = arg;
+    size_t row = (size_t)task;
+    m->out[row] = vlmp_ref_measure_row(m->q + row * m->q_stride,
+                                       m->p != NULL ? m->p + row * m->p_stride : NULL, m->vocab,
+                                       m->targets[row]);
+}
+
+void vlmp_cpu_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
+                      size_t p_stride, int vocab, vlmp_i32 targets, int rows)
+{
+    struct measure m = {out.at, q.at, p.at, q_stride, p_stride, vocab, targets.at};
+    vlmp_parallel_for(ctx->pool, rows, measure_task, &m);
 }

@@ -70,27 +70,46 @@ static double dot_int8(const vlmp_linear *w, int n, const float *x)
     return sum * x_scale;
 }
 
-void vlmp_ref_linear(vlmp_ctx *ctx, float *y, const float *x, int rows, const vlmp_linear *w)
+static double product(const vlmp_linear *w, int n, const float *x)
+{
+    double sum = vlmp_linear_int8(w) ? dot_int8(w, n, x) : dot_float(w, n, x);
+    return w->bias != NULL ? sum + w->bias[n] : sum;
+}
+
+void vlmp_ref_linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows,
+                         const vlmp_linear *w, bool add)
 {
     (void)ctx;
-    assert(rows >= 0);
-    for (int row = 0; row < rows; row++) {
-        const float *x_row = x + (size_t)row * (size_t)w->k;
+    assert(rows.count >= 0);
+    for (int row = 0; row < rows.count; row++) {
+        const float *x_row = (const float *)x.at + (size_t)row * (size_t)w->k;
         for (int n = 0; n < w->n; n++) {
-            double sum = vlmp_linear_int8(w) ? dot_int8(w, n, x_row) : dot_float(w, n, x_row);
-            if (w->bias != NULL) sum += w->bias[n];
-            y[(size_t)row * (size_t)w->n + (size_t)n] = (float)sum;
+            float *out = &y.at[(size_t)row * (size_t)w->n + (size_t)n];
+            double sum = product(w, n, x_row);
+            *out = (float)(add ? *out + sum : sum);
         }
     }
 }
 
-void vlmp_ref_embed(vlmp_ctx *ctx, float *y, const int32_t *ids, int rows, const vlmp_linear *table)
+void vlmp_ref_linear(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, vlmp_rows rows, const vlmp_linear *w)
+{
+    vlmp_ref_linear_f32(ctx, (vlmp_f32){y.at}, x, rows, w, false);
+}
+
+void vlmp_ref_linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_rows rows,
+                            const vlmp_linear *const *w, int count)
+{
+    for (int i = 0; i < count; i++)
+        vlmp_ref_linear(ctx, y[i], x, rows, w[i]);
+}
+
+void vlmp_ref_embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_linear *table)
 {
     (void)ctx;
-    for (int row = 0; row < rows; row++) {
-        assert(ids[row] >= 0 && ids[row] < table->n);
+    for (int row = 0; row < step->rows; row++) {
+        int32_t id = step->ids[row];
+        assert(id >= 0 && id < table->n);
         for (int k = 0; k < table->k; k++)
-            y[(size_t)row * (size_t)table->k + (size_t)k] =
-                (float)vlmp_ref_weight(table, ids[row], k);
+            y.at[(size_t)row * (size_t)table->k + (size_t)k] = (float)vlmp_ref_weight(table, id, k);
     }
 }

@@ -1,19 +1,23 @@
 #include "kernels/ref/ref.h"
 
-void vlmp_ref_gram(vlmp_ctx *ctx, float *gram, const float *x, int rows, int k)
+void vlmp_ref_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k)
 {
     (void)ctx;
+    const float *left = a.at, *right = b.at;
     size_t width = (size_t)k;
     for (size_t i = 0; i < width; i++) {
         for (size_t j = 0; j < width; j++) {
-            double sum = gram[i * width + j];
-            for (int row = 0; row < rows; row++) {
-                const float *x_row = x + (size_t)row * width;
-                sum += (double)x_row[i] * x_row[j];
-            }
-            gram[i * width + j] = (float)sum;
+            double sum = c.at[i * width + j];
+            for (size_t row = 0; row < (size_t)rows; row++)
+                sum += (double)left[row * width + i] * right[row * width + j];
+            c.at[i * width + j] = (float)sum;
         }
     }
+}
+
+void vlmp_ref_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k)
+{
+    vlmp_ref_cross(ctx, gram, x, x, rows, k);
 }
 
 void vlmp_ref_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,

@@ -2,36 +2,53 @@
 
 #include "kernels/ref/ref.h"
 
-void vlmp_ref_rms_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                       const float *weight, float eps)
+void vlmp_ref_rms_norm_row(float *y, const float *x, int dim, const float *weight, float eps)
 {
-    (void)ctx;
-    for (int row = 0; row < rows; row++, x += dim, y += dim) {
-        double sum = 0;
-        for (int i = 0; i < dim; i++)
-            sum += (double)x[i] * x[i];
-        double factor = 1 / sqrt(sum / dim + eps);
-        for (int i = 0; i < dim; i++)
-            y[i] = (float)(x[i] * factor * weight[i]);
-    }
+    double sum = 0;
+    for (int i = 0; i < dim; i++)
+        sum += (double)x[i] * x[i];
+    double factor = 1 / sqrt(sum / dim + eps);
+    for (int i = 0; i < dim; i++)
+        y[i] = (float)(x[i] * factor * weight[i]);
 }
 
-void vlmp_ref_layer_norm(vlmp_ctx *ctx, float *y, const float *x, int rows, int dim,
-                         const float *weight, const float *bias, float eps)
+void vlmp_ref_rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                       float eps)
 {
     (void)ctx;
-    for (int row = 0; row < rows; row++, x += dim, y += dim) {
-        double mean = 0;
-        for (int i = 0; i < dim; i++)
-            mean += x[i];
-        mean /= dim;
-        double variance = 0;
-        for (int i = 0; i < dim; i++)
-            variance += (x[i] - mean) * (x[i] - mean);
-        double factor = 1 / sqrt(variance / dim + eps);
-        for (int i = 0; i < dim; i++)
-            y[i] = (float)((x[i] - mean) * factor * weight[i] + bias[i]);
-    }
+    for (size_t row = 0; row < (size_t)rows; row++)
+        vlmp_ref_rms_norm_row((float *)y.at + row * (size_t)dim, x.at + row * (size_t)dim, dim,
+                              weight.at, eps);
+}
+
+void vlmp_ref_layer_norm_row(float *y, const float *x, int dim, const float *weight,
+                             const float *bias, float eps)
+{
+    double mean = 0;
+    for (int i = 0; i < dim; i++)
+        mean += x[i];
+    mean /= dim;
+    double variance = 0;
+    for (int i = 0; i < dim; i++)
+        variance += (x[i] - mean) * (x[i] - mean);
+    double factor = 1 / sqrt(variance / dim + eps);
+    for (int i = 0; i < dim; i++)
+        y[i] = (float)((x[i] - mean) * factor * weight[i] + bias[i]);
+}
+
+void vlmp_ref_layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                             vlmp_f32 bias, float eps)
+{
+    vlmp_ref_layer_norm(ctx, (vlmp_act){x.at}, x, rows, dim, weight, bias, eps);
+}
+
+void vlmp_ref_layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                         vlmp_f32 bias, float eps)
+{
+    (void)ctx;
+    for (size_t row = 0; row < (size_t)rows; row++)
+        vlmp_ref_layer_norm_row((float *)y.at + row * (size_t)dim, x.at + row * (size_t)dim, dim,
+                                weight.at, bias.at, eps);
 }
 
 double vlmp_ref_act(double x, vlmp_activation act)
@@ -52,36 +69,44 @@ double vlmp_ref_act(double x, vlmp_activation act)
     return x;
 }
 
-void vlmp_ref_activate(vlmp_ctx *ctx, float *x, size_t count, vlmp_activation act)
+void vlmp_ref_activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation act)
 {
     (void)ctx;
+    float *values = x.at;
     for (size_t i = 0; i < count; i++)
-        x[i] = (float)vlmp_ref_act(x[i], act);
+        values[i] = (float)vlmp_ref_act(values[i], act);
 }
 
-void vlmp_ref_gated(vlmp_ctx *ctx, float *gate, const float *up, size_t count, vlmp_activation act)
+void vlmp_ref_gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act)
 {
     (void)ctx;
+    float *values = gate.at;
+    const float *factors = up.at;
     for (size_t i = 0; i < count; i++)
-        gate[i] = (float)(vlmp_ref_act(gate[i], act) * up[i]);
+        values[i] = (float)(vlmp_ref_act(values[i], act) * factors[i]);
 }
 
-void vlmp_ref_add(vlmp_ctx *ctx, float *y, const float *x, size_t count)
+void vlmp_ref_subtract(vlmp_ctx *ctx, vlmp_act y, vlmp_act a, vlmp_act b, int rows, int dim,
+                       vlmp_f32 s)
 {
     (void)ctx;
-    for (size_t i = 0; i < count; i++)
-        y[i] += x[i];
+    float *out = y.at;
+    const float *from = a.at, *less = b.at;
+    for (size_t i = 0; i < (size_t)rows * (size_t)dim; i++)
+        out[i] = from[i] / (s.at != NULL ? s.at[i % (size_t)dim] : 1.0f) - less[i];
 }
 
-void vlmp_ref_rope(vlmp_ctx *ctx, float *x, int rows, int heads, int head_dim,
-                   const int32_t *positions, const float *inv_freq, float scaling)
+void vlmp_ref_rope(vlmp_ctx *ctx, vlmp_act rows, const vlmp_step *step, int heads, int head_dim,
+                   vlmp_f32 inv_freq, vlmp_i32 axes, float scaling)
 {
     (void)ctx;
     int half = head_dim / 2;
-    for (int row = 0; row < rows; row++) {
+    float *x = rows.at;
+    for (int row = 0; row < step->rows; row++) {
         for (int head = 0; head < heads; head++, x += head_dim) {
             for (int j = 0; j < half; j++) {
-                float angle = (float)positions[row] * inv_freq[j];
+                int axis = axes.at != NULL ? axes.at[j] : 0;
+                float angle = (float)step->positions[axis][row] * inv_freq.at[j];
                 double cosine = cos((double)angle) * scaling;
                 double sine = sin((double)angle) * scaling;
                 double a = x[j];

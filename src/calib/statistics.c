@@ -1,6 +1,5 @@
 #include "src/calib/statistics.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,72 +62,108 @@ vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, cons
     return &statistics->sites[site_index(model, stack, layer, site)];
 }
 
-int vlmp_collector_create(vlmp_collector *collector, const vlmp_model *model,
+static int create_sums(vlmp_collector *c, vlmp_error *err)
+{
+    static const char what[] = "activation statistics";
+    size_t values = (size_t)VLMP_TOKEN_KINDS * c->stride;
+    for (int i = 0; i < VLMP_SITES; i++) {
+        VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->sums[i], values, sizeof(double), what, err));
+        VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->largest[i], values, sizeof(float), what, err));
+    }
+    c->host_sums = vlmp_calloc(values, sizeof *c->host_sums);
+    return c->host_sums != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
+}
+
+int vlmp_collector_create(vlmp_collector *c, vlmp_ctx *ctx, const vlmp_model *model,
                           const vlmp_sequence *sequences, vlmp_statistics *statistics,
                           vlmp_error *err)
 {
     size_t stride = 0;
     for (int i = 0; i < statistics->count; i++)
         if ((size_t)statistics->sites[i].dim > stride) stride = (size_t)statistics->sites[i].dim;
-    *collector = (vlmp_collector){
-        .model = model, .sequences = sequences, .statistics = statistics, .stride = stride};
-    collector->sums = vlmp_calloc((size_t)VLMP_SITES * VLMP_TOKEN_KINDS * stride, sizeof(double));
-    return collector->sums != NULL ? VLMP_OK : vlmp_fail_memory(err, "activation statistics");
+    *c = (vlmp_collector){.ctx = ctx,
+                          .model = model,
+                          .sequences = sequences,
+                          .statistics = statistics,
+                          .stride = stride,
+                          .err = err};
+    return create_sums(c, err);
 }
 
-/* Sums of the layer at work into means. */
-static void finish_layer(vlmp_collector *c)
+/* Reads the sums of the layer at work into its sites' means, and begins anew. */
+static int finish_layer(vlmp_collector *c)
 {
     for (size_t i = 0; i < VLMP_SITES; i++) {
         vlmp_site_statistics *stats = &c->statistics->sites[c->first + i];
-        for (size_t kind = 0; kind < VLMP_TOKEN_KINDS; kind++) {
-            const double *sum = c->sums + (i * VLMP_TOKEN_KINDS + kind) * c->stride;
-            for (size_t j = 0; j < (size_t)stats->dim && stats->count[kind] > 0; j++)
-                stats->mean_abs[kind * (size_t)stats->dim + j] =
-                    (float)(sum[j] / (double)stats->count[kind]);
-        }
+        size_t dim = (size_t)stats->dim, values = VLMP_TOKEN_KINDS * dim;
+        VLMP_TRY(
+            vlmp_ctx_read(c->ctx, c->host_sums, c->sums[i].at, values * sizeof(double), c->err));
+        VLMP_TRY(vlmp_ctx_read(c->ctx, stats->max_abs, c->largest[i].at, values * sizeof(float),
+                               c->err));
+        for (size_t j = 0; j < values; j++)
+            if (stats->count[j / dim] > 0)
+                stats->mean_abs[j] = (float)(c->host_sums[j] / (double)stats->count[j / dim]);
+        /* A kind's zeros, of which there are enough for the largest values too. */
+        memset(c->host_sums, 0, values * sizeof(double));
+        vlmp_ctx_write(c->ctx, c->sums[i].at, c->host_sums, values * sizeof(double));
+        vlmp_ctx_write(c->ctx, c->largest[i].at, c->host_sums, values * sizeof(float));
     }
+    return VLMP_OK;
 }
 
-static void collect_row(const float *row, int dim, double *sum, float *max)
+static int set_kinds(vlmp_collector *c, const vlmp_stack *stack, const vlmp_batch *batch,
+                     vlmp_site_statistics *stats)
 {
-    for (int j = 0; j < dim; j++) {
-        float magnitude = fabsf(row[j]);
-        sum[j] += (double)magnitude;
-        if (magnitude > max[j]) max[j] = magnitude;
-    }
-}
-
-void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
-                  const vlmp_batch *batch, const float *input, int dim)
-{
-    vlmp_collector *c = arg;
-    size_t index = site_index(c->model, stack, layer, site);
-    vlmp_site_statistics *stats = &c->statistics->sites[index];
-    size_t first = index - (size_t)site;
-    if (first != c->first) {
-        finish_layer(c);
-        memset(c->sums, 0, VLMP_SITES * VLMP_TOKEN_KINDS * c->stride * sizeof *c->sums);
-        c->first = first;
-    }
     bool tower = stack == &c->model->vision;
+    if (batch->rows > c->kinds_capacity) {
+        free(c->host_kinds);
+        vlmp_ctx_free_memory(c->ctx, c->kinds.at);
+        c->kinds.at = NULL, c->kinds_capacity = 0;
+        c->host_kinds = vlmp_alloc((size_t)batch->rows, sizeof *c->host_kinds);
+        if (c->host_kinds == NULL) return vlmp_fail_memory(c->err, "activation statistics");
+        VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->kinds, (size_t)batch->rows, sizeof *c->host_kinds,
+                                "activation statistics", c->err));
+        c->kinds_capacity = batch->rows;
+    }
     for (int s = 0; s < batch->segment_count; s++) {
         const vlmp_segment *segment = &batch->segments[s];
         for (int r = 0; r < segment->rows; r++) {
             bool picture =
                 tower || c->sequences[batch->first + s].ids[r] == c->model->config.image_token;
-            size_t kind = picture ? VLMP_TOKEN_PICTURE : VLMP_TOKEN_TEXT;
+            int32_t kind = picture ? VLMP_TOKEN_PICTURE : VLMP_TOKEN_TEXT;
             stats->count[kind]++;
-            collect_row(input + (size_t)(segment->first_row + r) * (size_t)dim, dim,
-                        c->sums + ((size_t)site * VLMP_TOKEN_KINDS + kind) * c->stride,
-                        stats->max_abs + kind * (size_t)dim);
+            c->host_kinds[segment->first_row + r] = kind;
         }
     }
+    vlmp_ctx_write(c->ctx, c->kinds.at, c->host_kinds, (size_t)batch->rows * sizeof(int32_t));
+    return VLMP_OK;
 }
 
-void vlmp_collector_finish(vlmp_collector *c)
+void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
+                  const vlmp_batch *batch, vlmp_act input, int dim)
 {
-    finish_layer(c);
-    free(c->sums);
-    c->sums = NULL;
+    vlmp_collector *c = arg;
+    size_t index = site_index(c->model, stack, layer, site), first = index - (size_t)site;
+    if (c->status == VLMP_OK && first != c->first) {
+        c->status = finish_layer(c);
+        c->first = first;
+    }
+    if (c->status == VLMP_OK) c->status = set_kinds(c, stack, batch, &c->statistics->sites[index]);
+    if (c->status != VLMP_OK) return;
+    c->ctx->ops->column_sizes(c->ctx, c->sums[site], c->largest[site], input, batch->rows, dim,
+                              c->kinds);
+}
+
+int vlmp_collector_finish(vlmp_collector *c)
+{
+    if (c->status == VLMP_OK && c->host_sums != NULL) c->status = finish_layer(c);
+    for (int i = 0; i < VLMP_SITES; i++) {
+        vlmp_ctx_free_memory(c->ctx, c->sums[i].at);
+        vlmp_ctx_free_memory(c->ctx, c->largest[i].at);
+    }
+    vlmp_ctx_free_memory(c->ctx, c->kinds.at);
+    free(c->host_sums);
+    free(c->host_kinds);
+    c->host_sums = NULL;
+    return c->status;
 }

@@ -28,19 +28,29 @@ void vlmp_statistics_free(vlmp_statistics *statistics);
 vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, const vlmp_model *model,
                                          const vlmp_stack *stack, int layer, vlmp_site site);
 
-/* Collects while a sweep runs, which does layer after layer. sums are doubles of the layer at work,
- * turned into means when the next one begins and by finish. */
+/* Collects while a sweep runs, which does layer after layer: sums of the layer at work in the
+ * context's memory, read when the next one begins and by finish. */
 typedef struct {
+    vlmp_ctx *ctx;
     const vlmp_model *model;
     const vlmp_sequence *sequences;
     vlmp_statistics *statistics;
-    double *sums; /* [VLMP_SITES][VLMP_TOKEN_KINDS][widest site] */
-    size_t stride;
-    size_t first; /* site of the layer's sums in statistics */
+    vlmp_f64 sums[VLMP_SITES];    /* [VLMP_TOKEN_KINDS][site dim] */
+    vlmp_f32 largest[VLMP_SITES]; /* the same */
+    vlmp_i32 kinds;               /* [rows of a batch] */
+    int32_t *host_kinds;
+    int kinds_capacity;
+    double *host_sums; /* [VLMP_TOKEN_KINDS][widest site] */
+    size_t stride;     /* the widest site */
+    size_t first;      /* site of the layer's sums in statistics */
+    int status;        /* of what failed on the way; err has its message */
+    vlmp_error *err;
 } vlmp_collector;
 
-int vlmp_collector_create(vlmp_collector *collector, const vlmp_model *model,
+/* err must outlive the collector: what fails while it collects is reported by finish. Finish it,
+ * after a failure too. */
+int vlmp_collector_create(vlmp_collector *collector, vlmp_ctx *ctx, const vlmp_model *model,
                           const vlmp_sequence *sequences, vlmp_statistics *statistics,
                           vlmp_error *err);
-vlmp_sweep_tap_fn vlmp_collect;                        /* arg: the collector */
-void vlmp_collector_finish(vlmp_collector *collector); /* the last means; frees the sums */
+vlmp_sweep_tap_fn vlmp_collect;                       /* arg: the collector */
+int vlmp_collector_finish(vlmp_collector *collector); /* the last means; frees */

@@ -39,52 +39,70 @@ static int allocate(vlmp_hidden *h, const vlmp_sweep *sweep, const vlmp_sequence
                                    sweep->work_folder, err);
 }
 
-/* The answers of one sequence: rows are its own, normed those that are scored. */
-static int pick_answers(const vlmp_sweep *sweep, const vlmp_sequence *sequence, const float *rows,
-                        const float *norm, float *normed, vlmp_hidden *h, int at, vlmp_error *err)
+/* What reading hidden states off a batch works with. */
+struct picked {
+    vlmp_f32 x;      /* [max rows][dim] */
+    vlmp_act normed; /* [max rows][dim] */
+    vlmp_vector norm;
+};
+
+/* The answers of one sequence, whose rows of x begin at `first`; normed those that are scored. */
+static int pick_answers(const vlmp_sweep *sweep, const vlmp_sequence *sequence,
+                        const struct picked *p, int first, vlmp_hidden *h, int at, vlmp_error *err)
 {
+    vlmp_ctx *ctx = sweep->ctx;
     for (int a = 0; a < sequence->answer_count; a++) {
         vlmp_span answer = sequence->answers[a];
         int tokens = answer.end - answer.from;
         /* The row before a token predicts it. */
-        const float *from = rows + (size_t)(answer.from - 1) * (size_t)h->dim;
-        sweep->ctx->ops->rms_norm(sweep->ctx, normed, from, tokens, h->dim, norm,
-                                  sweep->model->text.shape.norm_eps);
-        VLMP_TRY(vlmp_activations_put(&h->states, (size_t)at, (size_t)tokens, normed, err));
+        vlmp_f32 from = vlmp_f32_at(p->x, (size_t)(first + answer.from - 1) * (size_t)h->dim);
+        ctx->ops->rms_norm(ctx, p->normed, from, tokens, h->dim, p->norm.own,
+                           sweep->model->text.shape.norm_eps);
+        VLMP_TRY(vlmp_activations_download_act(&h->states, (size_t)at, (size_t)tokens, ctx,
+                                               p->normed, err));
         memcpy(h->targets + at, sequence->ids + answer.from, (size_t)tokens * sizeof *h->targets);
         at += tokens;
     }
     return VLMP_OK;
 }
 
-static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
-                     const vlmp_activations *x, const vlmp_batches *batches, const float *norm,
-                     vlmp_hidden *h, vlmp_error *err)
+static int pick_batch(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
+                      const vlmp_batch *batch, const struct picked *p, vlmp_hidden *h,
+                      vlmp_error *err)
 {
-    size_t dim = (size_t)h->dim;
-    float *scratch = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *scratch);
-    float *normed = vlmp_alloc((size_t)batches->max_rows * dim, sizeof *normed);
-    int status =
-        scratch != NULL && normed != NULL ? VLMP_OK : vlmp_fail_memory(err, "hidden states");
+    for (int s = 0; s < batch->segment_count; s++) {
+        int index = batch->first + s;
+        const vlmp_sequence *sequence;
+        vlmp_sequence held;
+        VLMP_TRY(vlmp_sweep_sequence(sweep, sequences, index, false, &held, &sequence, err));
+        int status =
+            pick_answers(sweep, sequence, p, batch->segments[s].first_row, h, h->first[index], err);
+        vlmp_sequence_free(&held);
+        VLMP_TRY(status);
+    }
+    return VLMP_OK;
+}
+
+static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences, vlmp_activations *x,
+                     const vlmp_batches *batches, vlmp_hidden *h, vlmp_error *err)
+{
+    static const char what[] = "hidden states";
+    vlmp_ctx *ctx = sweep->ctx;
+    size_t rows = (size_t)batches->max_rows, dim = (size_t)h->dim;
+    struct picked p = {0};
+    vlmp_loaded loaded = {.ctx = ctx};
+    int status = vlmp_load_text_norm(&loaded, sweep->model, &p.norm, err);
+    if (status == VLMP_OK) status = vlmp_ctx_alloc(ctx, &p.x, rows, dim * sizeof(float), what, err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &p.normed, rows, dim * ctx->ops->act_bytes, what, err);
     for (int b = 0; b < batches->count && status == VLMP_OK; b++) {
         const vlmp_batch *batch = &batches->batches[b];
-        float *rows;
-        status =
-            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
-        for (int s = 0; s < batch->segment_count && status == VLMP_OK; s++) {
-            int index = batch->first + s;
-            const vlmp_sequence *sequence;
-            vlmp_sequence held;
-            status = vlmp_sweep_sequence(sweep, sequences, index, false, &held, &sequence, err);
-            if (status == VLMP_OK)
-                status =
-                    pick_answers(sweep, sequence, rows + (size_t)batch->segments[s].first_row * dim,
-                                 norm, normed, h, h->first[index], err);
-            vlmp_sequence_free(&held);
-        }
+        status = vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, p.x, err);
+        if (status == VLMP_OK) status = pick_batch(sweep, sequences, batch, &p, h, err);
     }
-    free(scratch);
-    free(normed);
+    vlmp_ctx_free_memory(ctx, p.x.at);
+    vlmp_ctx_free_memory(ctx, p.normed.at);
+    vlmp_unload(&loaded);
     return status;
 }
 
@@ -93,81 +111,61 @@ int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 {
     vlmp_activations x;
     vlmp_batches batches;
-    vlmp_loaded loaded = {0};
-    const float *norm;
     int status = allocate(out, sweep, sequences, count, err);
     if (status != VLMP_OK) return status;
     status = vlmp_sweep_all(sweep, sequences, count, NULL, NULL, &x, &batches, err);
-    if (status == VLMP_OK) status = vlmp_load_text_norm(&loaded, sweep->model, &norm, err);
-    if (status == VLMP_OK) status = pick_rows(sweep, sequences, &x, &batches, norm, out, err);
-    vlmp_unload(&loaded);
+    if (status == VLMP_OK) status = pick_rows(sweep, sequences, &x, &batches, out, err);
     vlmp_activations_free(&x);
     vlmp_batches_free(&batches);
     return status;
 }
 
-static double log_sum_exp(const float *logits, int vocab, int *best)
-{
-    *best = 0;
-    for (int i = 1; i < vocab; i++)
-        if (logits[i] > logits[*best]) *best = i;
-    double max = (double)logits[*best], sum = 0;
-    for (int i = 0; i < vocab; i++)
-        sum += exp((double)logits[i] - max);
-    return max + log(sum);
-}
-
-struct token_score {
-    double nll, reference_nll, kl;
-    float bad, reference_bad; /* a logit that is NaN or infinite; else 0 */
-    bool top1;
+/* A model's side of scoring, in the context's memory. */
+struct side {
+    vlmp_linear head;  /* prepared */
+    vlmp_act states;   /* [CHUNK][dim] */
+    vlmp_f32 logits;   /* [CHUNK][vocabulary] */
+    vlmp_hidden *from; /* NULL: there is no such model */
 };
 
-struct chunk {
-    struct token_score scores[CHUNK];
-    const int32_t *targets; /* of the chunk's tokens */
-    const float *logits;
-    const float *reference;          /* NULL: none */
-    size_t stride, reference_stride; /* logits a token */
-    int vocab;                       /* of them that count */
-};
-
-static float not_finite(const float *logits, int vocab)
+static void free_side(vlmp_ctx *ctx, struct side *side)
 {
-    size_t at = vlmp_first_not_finite(logits, (size_t)vocab);
-    return at < (size_t)vocab ? logits[at] : 0;
+    if (side->head.own != NULL) ctx->ops->release(ctx, side->head.own);
+    vlmp_ctx_free_memory(ctx, side->states.at);
+    vlmp_ctx_free_memory(ctx, side->logits.at);
 }
 
-static void score_one(void *arg, int task, int thread)
+static int create_side(vlmp_ctx *ctx, struct side *side, const vlmp_scored *scored, vlmp_error *err)
 {
-    (void)thread;
-    struct chunk *c = arg;
-    struct token_score *score = &c->scores[task];
-    int best, reference_best;
-    const float *q = c->logits + (size_t)task * c->stride;
-    double lse = log_sum_exp(q, c->vocab, &best);
-    *score = (struct token_score){.nll = lse - (double)q[c->targets[task]],
-                                  .bad = not_finite(q, c->vocab)};
-    if (c->reference == NULL) return;
-    const float *p = c->reference + (size_t)task * c->reference_stride;
-    double reference_lse = log_sum_exp(p, c->vocab, &reference_best);
-    score->reference_bad = not_finite(p, c->vocab);
-    for (int i = 0; i < c->vocab; i++) {
-        double log_p = (double)p[i] - reference_lse, log_q = (double)q[i] - lse;
-        score->kl += exp(log_p) * (log_p - log_q);
-    }
-    score->reference_nll = reference_lse - (double)p[c->targets[task]];
-    score->top1 = best == reference_best;
+    size_t n = (size_t)scored->head->n, dim = (size_t)scored->hidden->dim;
+    side->from = scored->hidden;
+    side->head = *scored->head;
+    side->head.own = NULL;
+    VLMP_TRY(ctx->ops->prepare(ctx, &side->head, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &side->logits, CHUNK, n * sizeof(float), "logits", err));
+    return vlmp_ctx_alloc(ctx, &side->states, CHUNK, dim * ctx->ops->act_bytes, "logits", err);
+}
+
+/* Logits of tokens from `at` on. */
+static int compute_logits(vlmp_ctx *ctx, const struct side *side, int at, int rows, vlmp_error *err)
+{
+    if (side->from == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_activations_upload_act(&side->from->states, (size_t)at, (size_t)rows, ctx,
+                                         side->states, err));
+    ctx->ops->linear_f32(ctx, side->logits, side->states, (vlmp_rows){rows, false}, &side->head,
+                         false);
+    return VLMP_OK;
 }
 
 /* Tokens from `at` on; a new sample begins where `first` says so. */
-static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struct chunk *chunk,
-                  int at, int rows, int *sample, vlmp_error *err)
+static int append(vlmp_token_scores *out, const vlmp_hidden *hidden,
+                  const vlmp_token_measure *measures, int at, int rows, int *sample,
+                  vlmp_error *err)
 {
     for (int i = 0; i < rows; i++) {
         for (; *sample < hidden->samples && hidden->first[*sample] <= at + i; (*sample)++)
             VLMP_TRY(vlmp_scores_sample(out, err));
-        const struct token_score *s = &chunk->scores[i];
+        const vlmp_token_measure *s = &measures[i];
         float bad = s->bad != 0 ? s->bad : s->reference_bad;
         if (bad != 0)
             return vlmp_fail(
@@ -176,46 +174,53 @@ static int append(vlmp_token_scores *out, const vlmp_hidden *hidden, const struc
                 "what they compute exceeds F32",
                 s->bad != 0 ? "" : " of the reference",
                 isnan(bad) ? "infinity (and from it NaN)" : "infinity", *sample, hidden->samples);
-        VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, s->top1, err));
+        bool top1 = out->has_reference && s->best == s->reference_best;
+        VLMP_TRY(vlmp_scores_token(out, s->nll, s->reference_nll, s->kl, top1, err));
     }
     return VLMP_OK;
+}
+
+/* Both models' sides, the tokens they are measured on, and what comes out. */
+struct scoring {
+    struct side model, reference;
+    vlmp_i32 targets;      /* [CHUNK] */
+    vlmp_measures results; /* [CHUNK] */
+};
+
+static int score_chunk(vlmp_ctx *ctx, const struct scoring *s, int vocab, int at, int rows,
+                       vlmp_token_measure *out, vlmp_error *err)
+{
+    VLMP_TRY(compute_logits(ctx, &s->model, at, rows, err));
+    VLMP_TRY(compute_logits(ctx, &s->reference, at, rows, err));
+    vlmp_ctx_write(ctx, s->targets.at, s->model.from->targets + at, (size_t)rows * sizeof(int32_t));
+    ctx->ops->measure(ctx, s->results, s->model.logits, (size_t)s->model.head.n,
+                      s->reference.logits, (size_t)s->reference.head.n, vocab, s->targets, rows);
+    return vlmp_ctx_read(ctx, out, s->results.at, (size_t)rows * sizeof *out, err);
 }
 
 int vlmp_score_tokens(vlmp_ctx *ctx, const vlmp_scored *model, const vlmp_scored *reference,
                       int vocab, vlmp_token_scores *out, vlmp_error *err)
 {
     const vlmp_hidden *hidden = model->hidden;
-    struct chunk chunk = {.stride = (size_t)model->head->n, .vocab = vocab};
-    if (reference != NULL) chunk.reference_stride = (size_t)reference->head->n;
-    float *logits = vlmp_alloc(CHUNK * chunk.stride, sizeof *logits), *states;
-    float *reference_logits =
-        reference != NULL ? vlmp_alloc(CHUNK * chunk.reference_stride, sizeof *logits) : NULL;
-    float *scratch = vlmp_alloc(CHUNK, (size_t)hidden->dim * sizeof *scratch);
-    int status = VLMP_OK, sample = 0;
+    struct scoring s = {0};
+    vlmp_token_measure measures[CHUNK];
+    int sample = 0, status = create_side(ctx, &s.model, model, err);
     out->has_reference = reference != NULL;
-    if (logits == NULL || scratch == NULL || (reference != NULL && reference_logits == NULL))
-        status = vlmp_fail_memory(err, "logits");
+    if (status == VLMP_OK && reference != NULL)
+        status = create_side(ctx, &s.reference, reference, err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &s.targets, CHUNK, sizeof(int32_t), "logits", err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &s.results, CHUNK, sizeof *measures, "logits", err);
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, CHUNK, hidden->dim, err);
-    chunk.logits = logits;
-    chunk.reference = reference_logits;
     for (int at = 0; at < hidden->tokens && status == VLMP_OK; at += CHUNK) {
         int rows = hidden->tokens - at < CHUNK ? hidden->tokens - at : CHUNK;
-        status =
-            vlmp_activations_get(&hidden->states, (size_t)at, (size_t)rows, scratch, &states, err);
-        if (status != VLMP_OK) break;
-        ctx->ops->linear(ctx, logits, states, rows, model->head);
-        if (reference != NULL)
-            status = vlmp_activations_get(&reference->hidden->states, (size_t)at, (size_t)rows,
-                                          scratch, &states, err);
-        if (status != VLMP_OK) break;
-        if (reference != NULL)
-            ctx->ops->linear(ctx, reference_logits, states, rows, reference->head);
-        chunk.targets = hidden->targets + at;
-        vlmp_parallel_for(ctx->pool, rows, score_one, &chunk);
-        status = append(out, hidden, &chunk, at, rows, &sample, err);
+        status = score_chunk(ctx, &s, vocab, at, rows, measures, err);
+        if (status == VLMP_OK) status = append(out, hidden, measures, at, rows, &sample, err);
     }
-    free(logits);
-    free(scratch);
-    free(reference_logits);
+    free_side(ctx, &s.model);
+    free_side(ctx, &s.reference);
+    vlmp_ctx_free_memory(ctx, s.targets.at);
+    vlmp_ctx_free_memory(ctx, s.results.at);
     return status;
 }

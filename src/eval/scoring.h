@@ -23,7 +23,7 @@ int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
 
 /* One side of a comparison: hidden states and the head over them, vocabulary × dim. */
 typedef struct {
-    const vlmp_hidden *hidden;
+    vlmp_hidden *hidden;
     const vlmp_linear *head;
 } vlmp_scored;
 

@@ -26,6 +26,9 @@ int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t me
     a->fd = mkstemp(path);
     if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
     unlink(path);
+    /* Rows that are read before they are written are zeros. */
+    if (ftruncate(a->fd, (off_t)bytes) != 0)
+        return vlmp_fail_errno(err, "%s: cannot make room for spilled activations", folder);
     return VLMP_OK;
 }
 
@@ -33,6 +36,7 @@ void vlmp_activations_free(vlmp_activations *a)
 {
     if (a->fd > 0) close(a->fd);
     free(a->memory);
+    free(a->bounce);
     *a = (vlmp_activations){.fd = -1};
 }
 
@@ -79,6 +83,58 @@ int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, con
         done += (size_t)put;
     }
     return VLMP_OK;
+}
+
+/* The rows' values where the host has them: of the store, or room for those of its file. */
+static int values_of(vlmp_activations *a, size_t first_row, size_t rows, float **out,
+                     vlmp_error *err)
+{
+    *out = a->memory != NULL ? a->memory + first_row * (size_t)a->dim : a->bounce;
+    if (a->memory != NULL || rows <= a->bounce_rows) return VLMP_OK;
+    free(a->bounce);
+    a->bounce_rows = 0;
+    *out = a->bounce = vlmp_alloc(rows, (size_t)a->dim * sizeof *a->bounce);
+    if (a->bounce == NULL) return vlmp_fail_memory(err, "a batch of activations");
+    a->bounce_rows = rows;
+    return VLMP_OK;
+}
+
+int vlmp_activations_upload(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                            vlmp_f32 to, vlmp_error *err)
+{
+    float *values;
+    VLMP_TRY(values_of(a, first_row, rows, &values, err));
+    VLMP_TRY(vlmp_activations_get(a, first_row, rows, values, &values, err));
+    vlmp_ctx_write(ctx, to.at, values, rows * (size_t)a->dim * sizeof *values);
+    return VLMP_OK;
+}
+
+int vlmp_activations_upload_act(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                                vlmp_act to, vlmp_error *err)
+{
+    float *values;
+    VLMP_TRY(values_of(a, first_row, rows, &values, err));
+    VLMP_TRY(vlmp_activations_get(a, first_row, rows, values, &values, err));
+    ctx->ops->write_act(ctx, to, values, rows * (size_t)a->dim);
+    return VLMP_OK;
+}
+
+int vlmp_activations_download(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                              vlmp_f32 from, vlmp_error *err)
+{
+    float *values;
+    VLMP_TRY(values_of(a, first_row, rows, &values, err));
+    VLMP_TRY(vlmp_ctx_read(ctx, values, from.at, rows * (size_t)a->dim * sizeof *values, err));
+    return vlmp_activations_put(a, first_row, rows, values, err);
+}
+
+int vlmp_activations_download_act(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                                  vlmp_act from, vlmp_error *err)
+{
+    float *values;
+    VLMP_TRY(values_of(a, first_row, rows, &values, err));
+    VLMP_TRY(ctx->ops->read_act(ctx, values, from, rows * (size_t)a->dim, err));
+    return vlmp_activations_put(a, first_row, rows, values, err);
 }
 
 /* Rows that a megabyte holds: what save and load move at a time. */

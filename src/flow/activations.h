@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/ops.h"
 #include "src/base/error.h"
 #include "src/base/sha256.h"
 
@@ -13,6 +14,8 @@ typedef struct {
     int dim;
     float *memory; /* NULL when spilled */
     int fd;        /* −1 when in memory */
+    float *bounce; /* rows between a spill file and a context */
+    size_t bounce_rows;
 } vlmp_activations;
 
 /* Bytes: the limit for work whose samples are many. Page cache serves what is beyond about as fast.
@@ -31,6 +34,17 @@ int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t row
 /* Stores values changed through get (nothing to do in memory) or computed elsewhere. */
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
                          vlmp_error *err);
+
+/* rows × dim values from first_row to a context's memory, and back; _act: from and to its own type.
+ */
+int vlmp_activations_upload(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                            vlmp_f32 to, vlmp_error *err);
+int vlmp_activations_download(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                              vlmp_f32 from, vlmp_error *err);
+int vlmp_activations_upload_act(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                                vlmp_act to, vlmp_error *err);
+int vlmp_activations_download_act(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
+                                  vlmp_act from, vlmp_error *err);
 
 /* length bytes of the values from byte `offset` on, for a writer. */
 int vlmp_activations_read(const vlmp_activations *a, uint64_t offset, void *out, size_t length,

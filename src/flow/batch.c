@@ -35,8 +35,10 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, in
             batch->segments = &batches->segments[i];
             used_pages = 0;
         }
-        batches->segments[i] =
-            (vlmp_segment){.first_row = batch->rows, .rows = lengths[i], .pages = next_page};
+        batches->segments[i] = (vlmp_segment){.first_row = batch->rows,
+                                              .rows = lengths[i],
+                                              .pages = next_page,
+                                              .page_count = page_count(lengths[i])};
         for (int p = 0; p < page_count(lengths[i]); p++)
             *next_page++ = used_pages++;
         batch->segment_count++;
@@ -44,6 +46,8 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, in
         batches->total_rows += (size_t)lengths[i];
         if (batch->rows > batches->max_rows) batches->max_rows = batch->rows;
         if (used_pages > batches->max_pages) batches->max_pages = used_pages;
+        if (batch->segment_count > batches->max_segments)
+            batches->max_segments = batch->segment_count;
     }
     if (break_at >= count) batches->break_batch = batches->count;
     return VLMP_OK;
@@ -55,24 +59,4 @@ void vlmp_batches_free(vlmp_batches *batches)
     free(batches->segments);
     free(batches->pages);
     *batches = (vlmp_batches){0};
-}
-
-int vlmp_batch_kv_create(vlmp_kv *kv, const vlmp_batches *batches, int kv_heads, int head_dim,
-                         vlmp_error *err)
-{
-    *kv = (vlmp_kv){.page_rows = VLMP_PAGE_ROWS, .kv_heads = kv_heads, .head_dim = head_dim};
-    size_t row = (size_t)kv_heads * (size_t)head_dim * sizeof(float);
-    size_t rows = (size_t)batches->max_pages * VLMP_PAGE_ROWS;
-    kv->k = vlmp_alloc(rows, row);
-    kv->v = vlmp_alloc(rows, row);
-    if (kv->k != NULL && kv->v != NULL) return VLMP_OK;
-    vlmp_batch_kv_free(kv);
-    return vlmp_fail_memory(err, "keys and values of a batch");
-}
-
-void vlmp_batch_kv_free(vlmp_kv *kv)
-{
-    free(kv->k);
-    free(kv->v);
-    *kv = (vlmp_kv){0};
 }

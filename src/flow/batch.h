@@ -20,7 +20,8 @@ typedef struct {
     vlmp_batch *batches;
     size_t total_rows;
     int max_rows;
-    int max_pages;   /* key/value pages of the largest batch */
+    int max_pages; /* key/value pages of the largest batch */
+    int max_segments;
     int break_batch; /* the first batch behind the break; count when there is none */
     vlmp_segment *segments;
     int32_t *pages;
@@ -31,8 +32,3 @@ typedef struct {
 int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, int break_at,
                         vlmp_error *err);
 void vlmp_batches_free(vlmp_batches *batches);
-
-/* A store for the keys and values of one batch at a time. */
-int vlmp_batch_kv_create(vlmp_kv *kv, const vlmp_batches *batches, int kv_heads, int head_dim,
-                         vlmp_error *err);
-void vlmp_batch_kv_free(vlmp_kv *kv);

@@ -1,11 +1,6 @@
 #include "src/flow/sweep.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "src/base/memory.h"
-#include "src/store/finite.h"
 
 static int check_interrupt(const vlmp_sweep *sweep, vlmp_error *err)
 {
@@ -32,22 +27,42 @@ static const vlmp_sequence *sequence_of(const vlmp_sweep *sweep, bool tiles,
     return &sweep->sequences[sequence];
 }
 
-int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
-                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+static int fail(const vlmp_sweep *sweep, const char *place, bool tiles, const vlmp_batch *batch,
+                size_t row, float value, vlmp_error *err)
 {
-    size_t count = (size_t)batch->rows * (size_t)dim, at = vlmp_first_not_finite(rows, count);
-    if (at == count) return VLMP_OK;
-    const vlmp_sequence *sequence = sequence_of(sweep, tiles, batch, (int)(at / (size_t)dim));
-    return vlmp_model_fail_not_finite(sweep->model, place, rows[at], sweep->data,
+    const vlmp_sequence *sequence = sequence_of(sweep, tiles, batch, (int)row);
+    return vlmp_model_fail_not_finite(sweep->model, place, value, sweep->data,
                                       sequence != NULL ? sequence->line : 0, err);
 }
 
+int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
+                     const vlmp_batch *batch, vlmp_i32 found, vlmp_f32 x, int dim, vlmp_error *err)
+{
+    size_t count = (size_t)batch->rows * (size_t)dim, at;
+    float value;
+    VLMP_TRY(vlmp_first_bad(sweep->ctx, found, x, count, &at, &value, err));
+    if (at == count) return VLMP_OK;
+    return fail(sweep, place, tiles, batch, at / (size_t)dim, value, err);
+}
+
+int vlmp_sweep_check_act(const vlmp_sweep *sweep, const char *place, bool tiles,
+                         const vlmp_batch *batch, vlmp_i32 found, vlmp_act x, int dim,
+                         vlmp_error *err)
+{
+    size_t count = (size_t)batch->rows * (size_t)dim, at;
+    float value;
+    VLMP_TRY(vlmp_first_bad_act(sweep->ctx, found, x, count, &at, &value, err));
+    if (at == count) return VLMP_OK;
+    return fail(sweep, place, tiles, batch, at / (size_t)dim, value, err);
+}
+
 int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
-                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err)
+                           const vlmp_batch *batch, const vlmp_pass *pass, vlmp_error *err)
 {
     char place[VLMP_NAME_MAX];
     snprintf(place, sizeof place, "%s.layers.%d", stack->prefix, layer);
-    return vlmp_sweep_check(sweep, place, stack == &sweep->model->vision, batch, rows, dim, err);
+    return vlmp_sweep_check(sweep, place, stack == &sweep->model->vision, batch, pass->found,
+                            pass->x, stack->shape.dim, err);
 }
 
 struct block_tap {
@@ -55,70 +70,79 @@ struct block_tap {
     void *arg;
     const vlmp_stack *stack;
     int layer;
+    bool look; /* at the inputs only */
     const vlmp_batch *batch;
 };
 
-static void forward_tap(void *arg, vlmp_site site, const float *input, int rows, int dim)
+static void forward_tap(void *arg, vlmp_site site, vlmp_act input, int rows, int dim)
 {
     (void)rows;
     struct block_tap *t = arg;
     t->tap(t->arg, t->stack, t->layer, site, t->batch, input, dim);
 }
 
-static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_block_run *run,
+static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_pass *pass,
                        const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
-                       float *scratch, vlmp_error *err)
+                       vlmp_error *err)
 {
     for (int i = 0; i < batches->count; i++) {
         const vlmp_batch *batch = &batches->batches[i];
+        size_t rows = (size_t)batch->rows;
         VLMP_TRY(check_interrupt(sweep, err));
-        float *rows;
-        VLMP_TRY(
-            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err));
-        run->segments = batch->segments;
-        run->segment_count = batch->segment_count;
-        run->rows = batch->rows;
+        VLMP_TRY(vlmp_activations_upload(x, batch->first_row, rows, pass->ctx, pass->x, err));
+        vlmp_block_run run = vlmp_pass_set(pass, batch, NULL);
         tap->batch = batch;
-        vlmp_block_forward(run, block, rows, tap->tap != NULL ? forward_tap : NULL, tap);
-        VLMP_TRY(vlmp_sweep_check_layer(sweep, tap->stack, tap->layer, batch, rows, run->shape->dim,
-                                        err));
-        VLMP_TRY(vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err));
+        vlmp_block_forward(&run, block, pass->x, tap->tap != NULL ? forward_tap : NULL, tap);
+        VLMP_TRY(vlmp_sweep_check_layer(sweep, tap->stack, tap->layer, batch, pass, err));
+        if (tap->look) continue;
+        VLMP_TRY(vlmp_activations_download(x, batch->first_row, rows, pass->ctx, pass->x, err));
     }
     return VLMP_OK;
+}
+
+/* block: prepared. */
+static int run_block(const vlmp_sweep *sweep, struct block_tap *tap, const vlmp_block *block,
+                     vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
+{
+    vlmp_pass pass;
+    int status = vlmp_pass_create(&pass, sweep->ctx, &tap->stack->shape, batches, err);
+    if (status == VLMP_OK) status = run_batches(sweep, tap, &pass, block, x, batches, err);
+    vlmp_pass_free(&pass);
+    return status;
+}
+
+static int prepare_and_run(const vlmp_sweep *sweep, struct block_tap *tap, const vlmp_block *block,
+                           vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
+{
+    vlmp_block prepared;
+    int status = vlmp_block_prepare(&prepared, sweep->ctx, block, err);
+    if (status == VLMP_OK) status = run_block(sweep, tap, &prepared, x, batches, err);
+    vlmp_block_release(&prepared, sweep->ctx);
+    return status;
 }
 
 int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                      vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
 {
-    const vlmp_block_shape *shape = &stack->shape;
-    vlmp_block_work work = {0};
-    vlmp_kv kv = {0};
-    float *scratch = NULL;
-    int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err);
-    if (status == VLMP_OK) status = vlmp_block_work_create(&work, shape, batches->max_rows, err);
-    if (status == VLMP_OK)
-        status = vlmp_batch_kv_create(&kv, batches, shape->kv_heads, shape->head_dim, err);
-    if (status == VLMP_OK && x->memory == NULL) {
-        scratch = vlmp_alloc((size_t)batches->max_rows, (size_t)shape->dim * sizeof *scratch);
-        if (scratch == NULL) status = vlmp_fail_memory(err, "a batch of activations");
-    }
-    if (status == VLMP_OK) {
-        vlmp_block_run run = {.ctx = sweep->ctx, .shape = shape, .work = &work, .kv = kv};
-        struct block_tap block_tap = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer};
-        status = run_batches(sweep, &block_tap, &run, block, x, batches, scratch, err);
-    }
-    free(scratch);
-    vlmp_batch_kv_free(&kv);
-    vlmp_block_work_free(&work);
-    return status;
+    struct block_tap t = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer};
+    return prepare_and_run(sweep, &t, block, x, batches, err);
+}
+
+int vlmp_sweep_look(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                    const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
+                    vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
+{
+    struct block_tap t = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer, .look = true};
+    return prepare_and_run(sweep, &t, block, x, batches, err);
 }
 
 static int run_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      vlmp_activations *x, const vlmp_batches *batches, vlmp_sweep_tap_fn *tap,
                      void *tap_arg, vlmp_error *err)
 {
-    vlmp_loaded loaded = {0};
+    struct block_tap t = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer};
+    vlmp_loaded loaded = {.ctx = sweep->ctx};
     vlmp_block block;
     int status = VLMP_OK;
     if (sweep->resident == NULL)
@@ -127,8 +151,7 @@ static int run_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer
         block = sweep->resident->vision[layer];
     else
         block = sweep->resident->text[layer];
-    if (status == VLMP_OK)
-        status = vlmp_sweep_block(sweep, stack, layer, &block, x, batches, tap, tap_arg, err);
+    if (status == VLMP_OK) status = run_block(sweep, &t, &block, x, batches, err);
     vlmp_unload(&loaded);
     report(sweep, stack->prefix, layer + 1, stack->layers);
     return status;

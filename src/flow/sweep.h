@@ -7,8 +7,9 @@
 
 #include "src/flow/activations.h"
 #include "src/flow/batch.h"
+#include "src/flow/pass.h"
 #include "src/flow/sequence.h"
-#include "src/model/model.h"
+#include "src/model/weights.h"
 #include "src/picture/preprocess.h"
 
 /* Called after each layer of each stage; may be NULL. */
@@ -41,9 +42,9 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
                         bool pixels, vlmp_sequence *held, const vlmp_sequence **out,
                         vlmp_error *err);
 
-/* Sees every site's input, batch after batch. */
+/* Sees every site's input [batch->rows][dim], batch after batch. */
 typedef void vlmp_sweep_tap_fn(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
-                               const vlmp_batch *batch, const float *input, int dim);
+                               const vlmp_batch *batch, vlmp_act input, int dim);
 
 /* The batches of the two inputs below, which make them themselves: one segment a tile, and one a
  * sequence. No tiles give none. */
@@ -63,7 +64,7 @@ int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_b
                       vlmp_error *err);
 
 /* After tower layer `done` (0: its input) of x: copies the rows that the projector sees. */
-int vlmp_sweep_take_features(const vlmp_sweep *sweep, const vlmp_activations *x,
+int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
                              const vlmp_batches *batches, int done, vlmp_activations *features,
                              vlmp_error *err);
 int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batches,
@@ -72,25 +73,35 @@ int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batc
 /* Token embeddings with projected picture rows in place: x[rows of all sequences][text hidden] and
  * the batches (one segment a sequence). features may be empty when no sequence has a picture. */
 int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                          const vlmp_activations *features, vlmp_activations *x,
-                          vlmp_batches *batches, vlmp_error *err);
+                          vlmp_activations *features, vlmp_activations *x, vlmp_batches *batches,
+                          vlmp_error *err);
 
 /* The text blocks over x, in place. */
 int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
 
-/* One block over all batches of x, in place: what the two above repeat. */
+/* One block over all batches of x, in place: what the two above repeat. block: as the host has it.
+ */
 int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                      vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
 
-/* rows[batch->rows][dim] that a place ("text.layers.2", "projector") has computed for a batch of
- * tiles or of sequences: NaN or infinity is VLMP_ERR_INPUT and names place and sample. */
+/* The same for the tap alone: x stays as it is. */
+int vlmp_sweep_look(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
+                    const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
+                    vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
+
+/* x[batch->rows][dim] that a place ("text.layers.2", "projector") has computed for a batch of tiles
+ * or of sequences: NaN or infinity is VLMP_ERR_INPUT and names place and sample. found: room for an
+ * answer of the context. _act: the same of activations. */
 int vlmp_sweep_check(const vlmp_sweep *sweep, const char *place, bool tiles,
-                     const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
-/* The same of a stack's layer. */
+                     const vlmp_batch *batch, vlmp_i32 found, vlmp_f32 x, int dim, vlmp_error *err);
+int vlmp_sweep_check_act(const vlmp_sweep *sweep, const char *place, bool tiles,
+                         const vlmp_batch *batch, vlmp_i32 found, vlmp_act x, int dim,
+                         vlmp_error *err);
+/* The same of a stack's layer: what its pass has in x. */
 int vlmp_sweep_check_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
-                           const vlmp_batch *batch, const float *rows, int dim, vlmp_error *err);
+                           const vlmp_batch *batch, const vlmp_pass *pass, vlmp_error *err);
 
 /* Everything from pixels and ids to the last text block's output, in one call. */
 int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,

@@ -4,6 +4,7 @@
 
 #include "src/base/memory.h"
 #include "src/flow/sweep.h"
+#include "src/model/ends.h"
 
 static int count_tiles(const vlmp_sequence *sequences, int count)
 {
@@ -11,38 +12,6 @@ static int count_tiles(const vlmp_sequence *sequences, int count)
     for (int i = 0; i < count; i++)
         tiles += sequences[i].tiles;
     return tiles;
-}
-
-/* Buffers for one batch of tiles on their way into the tower. */
-struct tile_buffers {
-    float *pixels, *patches, *projected, *x;
-};
-
-static void free_tile_buffers(struct tile_buffers *b)
-{
-    free(b->pixels);
-    free(b->patches);
-    free(b->projected);
-    free(b->x);
-}
-
-static int create_tile_buffers(struct tile_buffers *b, const vlmp_model *model, int tiles,
-                               vlmp_error *err)
-{
-    const vlmp_vision_config *vision = &model->config.vision;
-    size_t n = (size_t)tiles, hidden = (size_t)vision->hidden;
-    size_t pixels = 3 * (size_t)vision->image_size * (size_t)vision->image_size;
-    *b = (struct tile_buffers){
-        .pixels = vlmp_alloc(n * pixels, sizeof(float)),
-        .patches = vlmp_alloc(n * pixels, sizeof(float)),
-        .projected = vlmp_alloc(n * (size_t)model->patches * hidden, sizeof(float)),
-        .x = vlmp_alloc(n * (size_t)model->tile_rows * hidden, sizeof(float)),
-    };
-    if (b->pixels != NULL && b->patches != NULL && b->projected != NULL && b->x != NULL)
-        return VLMP_OK;
-    free_tile_buffers(b);
-    *b = (struct tile_buffers){0};
-    return vlmp_fail_memory(err, "a batch of picture tiles");
 }
 
 int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int index,
@@ -86,35 +55,51 @@ static int next_tile(struct tile_cursor *c, size_t tile_bytes, const uint8_t **o
     return VLMP_OK;
 }
 
+/* The tiles of one batch, in order, to the context. */
+static int set_tiles(struct tile_cursor *cursor, vlmp_tile_input *input, int tiles, vlmp_error *err)
+{
+    size_t side = (size_t)input->model->config.vision.image_size;
+    for (int t = 0; t < tiles; t++) {
+        const uint8_t *tile = NULL;
+        VLMP_TRY(next_tile(cursor, 3 * side * side, &tile, err));
+        vlmp_tile_input_set(input, t, tile);
+    }
+    return VLMP_OK;
+}
+
 static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
-                       const vlmp_batches *batches, const vlmp_vision_input *input,
+                       const vlmp_batches *batches, const vlmp_vision_input *weights,
                        vlmp_activations *x, vlmp_error *err)
 {
     const vlmp_model *model = sweep->model;
-    size_t side = (size_t)model->config.vision.image_size, tile_bytes = 3 * side * side;
-    struct tile_buffers b;
-    VLMP_TRY(create_tile_buffers(&b, model, batches->max_rows / model->tile_rows, err));
+    vlmp_ctx *ctx = sweep->ctx;
+    vlmp_tile_input input;
+    vlmp_f32 rows = {NULL};
+    vlmp_i32 found = {NULL};
+    float levels[3 * 256];
     struct tile_cursor cursor = {.sweep = sweep, .sequences = sequences};
-    int status = vlmp_ctx_reserve(sweep->ctx, batches->max_rows, input->patch.k, err);
+    vlmp_preprocess_levels(sweep->preprocess, levels);
+    int status = vlmp_tile_input_create(&input, ctx, model, levels,
+                                        batches->max_rows / model->tile_rows, err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &rows, (size_t)batches->max_rows,
+                                (size_t)x->dim * sizeof(float), "a batch of picture tiles", err);
+    if (status == VLMP_OK) status = vlmp_ctx_alloc(ctx, &found, 1, sizeof(int32_t), "a batch", err);
+    if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, batches->max_rows, weights->patch.k, err);
     for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        for (int t = 0; t < batch->segment_count && status == VLMP_OK; t++) {
-            const uint8_t *tile = NULL;
-            status = next_tile(&cursor, tile_bytes, &tile, err);
-            if (status == VLMP_OK)
-                vlmp_preprocess_normalize(sweep->preprocess, b.pixels + (size_t)t * tile_bytes,
-                                          tile, (int)side, (int)side);
-        }
+        status = set_tiles(&cursor, &input, batch->segment_count, err);
         if (status != VLMP_OK) break;
-        vlmp_vision_embed(sweep->ctx, model, input, b.pixels, batch->segment_count, b.patches,
-                          b.projected, b.x);
-        status = vlmp_sweep_check(sweep, "vision.embed", true, batch, b.x,
-                                  model->config.vision.hidden, err);
+        vlmp_tile_input_embed(&input, weights, batch->segment_count, rows);
+        status = vlmp_sweep_check(sweep, "vision.embed", true, batch, found, rows, x->dim, err);
         if (status == VLMP_OK)
-            status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, b.x, err);
+            status =
+                vlmp_activations_download(x, batch->first_row, (size_t)batch->rows, ctx, rows, err);
     }
     vlmp_sequence_free(&cursor.held);
-    free_tile_buffers(&b);
+    vlmp_tile_input_free(&input);
+    vlmp_ctx_free_memory(ctx, rows.at);
+    vlmp_ctx_free_memory(ctx, found.at);
     return status;
 }
 
@@ -143,7 +128,7 @@ int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequen
     if (status != VLMP_OK || batches->count == 0) return status;
     status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
                                      sweep->memory_limit, sweep->work_folder, err);
-    vlmp_loaded loaded = {0};
+    vlmp_loaded loaded = {.ctx = sweep->ctx};
     vlmp_vision_input input;
     if (sweep->resident != NULL)
         input = sweep->resident->vision_input;
@@ -164,130 +149,259 @@ int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batc
                                    sweep->memory_limit, sweep->work_folder, err);
 }
 
-static void copy_features(const vlmp_model *model, const float *x, int tiles, int slot, float *out)
+/* Rows that the projector sees: all but the class row, unless the strategy is "full". */
+static int list_features(const vlmp_model *model, vlmp_ctx *ctx, vlmp_i32 to, int tiles,
+                         vlmp_error *err)
 {
-    const vlmp_vision_config *vision = &model->config.vision;
-    size_t hidden = (size_t)vision->hidden, width = hidden * (size_t)vision->feature_count;
-    int skip = model->tile_rows - model->tile_tokens; /* row 0, unless the strategy is "full" */
-    for (int t = 0; t < tiles; t++)
-        for (int r = 0; r < model->tile_tokens; r++) {
-            size_t from = (size_t)t * (size_t)model->tile_rows + (size_t)(skip + r);
-            size_t to = (size_t)t * (size_t)model->tile_tokens + (size_t)r;
-            memcpy(out + to * width + (size_t)slot * hidden, x + from * hidden,
-                   hidden * sizeof *out);
-        }
+    int skip = model->tile_rows - model->tile_tokens;
+    size_t count = (size_t)tiles * (size_t)model->tile_tokens;
+    int32_t *rows = vlmp_alloc(count, sizeof *rows);
+    if (rows == NULL) return vlmp_fail_memory(err, "picture features");
+    for (int32_t i = 0; i < (int32_t)count; i++)
+        rows[i] = i / model->tile_tokens * model->tile_rows + skip + i % model->tile_tokens;
+    vlmp_ctx_write(ctx, to.at, rows, count * sizeof *rows);
+    free(rows);
+    return VLMP_OK;
 }
 
-int vlmp_sweep_take_features(const vlmp_sweep *sweep, const vlmp_activations *x,
+/* What taking features works with: tower rows of a batch, the projector's rows, and which. */
+struct taken {
+    vlmp_f32 x;
+    vlmp_act features;
+    vlmp_i32 rows;
+};
+
+static int take_slot(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
+                     const vlmp_batches *batches, int slot, vlmp_activations *features,
+                     vlmp_error *err)
+{
+    const vlmp_model *model = sweep->model;
+    vlmp_ctx *ctx = sweep->ctx;
+    for (int i = 0; i < batches->count; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        size_t first = batch->first_row / (size_t)model->tile_rows * (size_t)model->tile_tokens;
+        size_t count = (size_t)batch->segment_count * (size_t)model->tile_tokens;
+        VLMP_TRY(
+            vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
+        /* Other slots of the same rows are kept. */
+        if (model->config.vision.feature_count > 1)
+            VLMP_TRY(
+                vlmp_activations_upload_act(features, first, count, ctx, taken->features, err));
+        ctx->ops->gather(ctx, taken->features, features->dim, slot * x->dim, taken->x, x->dim,
+                         taken->rows, (int)count);
+        VLMP_TRY(vlmp_activations_download_act(features, first, count, ctx, taken->features, err));
+    }
+    return VLMP_OK;
+}
+
+int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
                              const vlmp_batches *batches, int done, vlmp_activations *features,
                              vlmp_error *err)
 {
+    static const char what[] = "picture features";
     const vlmp_model *model = sweep->model;
     const vlmp_vision_config *vision = &model->config.vision;
-    size_t rows = (size_t)batches->max_rows;
-    float *in = vlmp_alloc(rows * (size_t)x->dim, sizeof *in);
-    float *out = vlmp_alloc(rows * (size_t)features->dim, sizeof *out);
-    int status = in != NULL && out != NULL ? VLMP_OK : vlmp_fail_memory(err, "picture features");
-    for (int slot = 0; slot < vision->feature_count; slot++) {
+    vlmp_ctx *ctx = sweep->ctx;
+    int tiles = batches->max_rows / model->tile_rows, status = VLMP_OK;
+    size_t rows = (size_t)batches->max_rows, tokens = (size_t)tiles * (size_t)model->tile_tokens;
+    struct taken taken = {0};
+    for (int slot = 0; slot < vision->feature_count && status == VLMP_OK; slot++) {
         if (vision->feature_layers[slot] != done) continue;
-        for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
-            const vlmp_batch *batch = &batches->batches[i];
-            int tiles = batch->segment_count;
-            size_t first = batch->first_row / (size_t)model->tile_rows * (size_t)model->tile_tokens;
-            size_t count = (size_t)tiles * (size_t)model->tile_tokens;
-            float *source, *target;
-            status =
-                vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, in, &source, err);
-            /* Other slots of the same rows are kept: read, change, write. A fresh spill file has
-             * nothing to read before its first slot. */
-            target = out;
-            if (status == VLMP_OK && (features->memory != NULL || slot > 0))
-                status = vlmp_activations_get(features, first, count, out, &target, err);
-            if (status != VLMP_OK) break;
-            copy_features(model, source, tiles, slot, target);
-            status = vlmp_activations_put(features, first, count, target, err);
+        if (taken.x.at == NULL)
+            status = vlmp_ctx_alloc(ctx, &taken.x, rows, (size_t)x->dim * sizeof(float), what, err);
+        if (status == VLMP_OK && taken.features.at == NULL)
+            status = vlmp_ctx_alloc(ctx, &taken.features, tokens,
+                                    (size_t)features->dim * ctx->ops->act_bytes, what, err);
+        if (status == VLMP_OK && taken.rows.at == NULL) {
+            status = vlmp_ctx_alloc(ctx, &taken.rows, tokens, sizeof(int32_t), what, err);
+            if (status == VLMP_OK) status = list_features(model, ctx, taken.rows, tiles, err);
         }
+        if (status == VLMP_OK) status = take_slot(sweep, &taken, x, batches, slot, features, err);
     }
-    free(in);
-    free(out);
+    vlmp_ctx_free_memory(ctx, taken.x.at);
+    vlmp_ctx_free_memory(ctx, taken.features.at);
+    vlmp_ctx_free_memory(ctx, taken.rows.at);
     return status;
 }
 
-/* Projects and packs the pictures of one sequence into its rows. */
-static int place_pictures(const vlmp_sweep *sweep, const vlmp_sequence *sequence,
-                          const vlmp_projector *projector, const vlmp_activations *features,
-                          size_t feature_row, float *rows, vlmp_error *err)
+/* What a sequence's pictures need on their way into its rows. */
+struct pictures {
+    vlmp_act features;          /* [rows][features' dim] */
+    vlmp_act hidden, projected; /* [rows + 1][hidden]: the newline's row is the last */
+    vlmp_i32 from, to;          /* [tokens] rows of projected, and of the sequence */
+};
+
+static void free_pictures(vlmp_ctx *ctx, struct pictures *p)
 {
-    const vlmp_model *model = sweep->model;
-    size_t hidden = (size_t)model->config.text.hidden;
-    int count = sequence->tiles * model->tile_tokens, tokens = 0;
-    for (int i = 0; i < sequence->image_count; i++)
-        tokens += sequence->plans[i].tokens;
-    float *in = vlmp_alloc((size_t)count * (size_t)features->dim, sizeof *in);
-    float *work = vlmp_alloc((size_t)count * hidden, sizeof *work);
-    float *projected = vlmp_alloc((size_t)count * hidden, sizeof *projected);
-    float *packed = vlmp_alloc((size_t)tokens * hidden, sizeof *packed);
-    int status = in != NULL && work != NULL && projected != NULL && packed != NULL
-                     ? vlmp_ctx_reserve(sweep->ctx, count, features->dim, err)
-                     : vlmp_fail_memory(err, "projected pictures");
-    float *source = NULL;
-    if (status == VLMP_OK)
-        status = vlmp_activations_get(features, feature_row, (size_t)count, in, &source, err);
+    void *const all[] = {p->features.at, p->hidden.at, p->projected.at, p->from.at, p->to.at};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        vlmp_ctx_free_memory(ctx, all[i]);
+}
+
+static int create_pictures(vlmp_ctx *ctx, struct pictures *p, size_t rows, size_t tokens,
+                           int feature_dim, int hidden, vlmp_error *err)
+{
+    static const char what[] = "projected pictures";
+    size_t act = ctx->ops->act_bytes, width = (size_t)hidden * act;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->features, rows, (size_t)feature_dim * act, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->hidden, rows, width, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->projected, rows + 1, width, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->from, tokens, sizeof(int32_t), what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->to, tokens, sizeof(int32_t), what, err));
+    return vlmp_ctx_reserve(ctx, (int)rows, feature_dim, err);
+}
+
+/* Which projected row goes to which row of the batch; first: the sequence's. */
+static int list_places(const vlmp_model *model, const vlmp_sequence *sequence, int first,
+                       vlmp_ctx *ctx, const struct pictures *p, size_t tokens, vlmp_error *err)
+{
+    int32_t newline = sequence->tiles * model->tile_tokens, row = 0;
+    int32_t *from = vlmp_alloc(tokens, sizeof *from), *to = vlmp_alloc(tokens, sizeof *to);
+    int status = from != NULL && to != NULL ? VLMP_OK : vlmp_fail_memory(err, "projected pictures");
     if (status == VLMP_OK) {
-        vlmp_project(sweep->ctx, model, projector, source, count, work, projected);
-        const float *from = projected;
-        float *to = packed;
+        int32_t *next = from;
         for (int i = 0; i < sequence->image_count; i++) {
             const vlmp_image_plan *plan = &sequence->plans[i];
-            model->config.family->pack(&model->config, plan, from, projector->newline, to);
-            from += (size_t)plan->tiles * (size_t)model->tile_tokens * hidden;
-            to += (size_t)plan->tokens * hidden;
+            model->config.family->pack(&model->config, plan, row, newline, next);
+            row += plan->tiles * model->tile_tokens;
+            next += plan->tokens;
         }
-        from = packed;
-        for (int r = 0; r < sequence->length; r++) {
-            if (sequence->ids[r] != model->config.image_token) continue;
-            memcpy(rows + (size_t)r * hidden, from, hidden * sizeof *rows);
-            from += hidden;
-        }
+        next = to;
+        for (int r = 0; r < sequence->length; r++)
+            if (sequence->ids[r] == model->config.image_token) *next++ = first + r;
+        vlmp_ctx_write(ctx, p->from.at, from, tokens * sizeof *from);
+        vlmp_ctx_write(ctx, p->to.at, to, tokens * sizeof *to);
     }
-    free(in);
-    free(work);
-    free(projected);
-    free(packed);
+    free(from);
+    free(to);
     return status;
 }
 
-static int embed_sequences(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
-                           const vlmp_batches *batches, const vlmp_projector *projector,
-                           const vlmp_linear *embed, const vlmp_activations *features,
-                           vlmp_activations *x, vlmp_error *err)
+/* Projects the pictures of one sequence into its rows of x, which begin at `first`. */
+static int place_pictures(const vlmp_sweep *sweep, const vlmp_sequence *sequence,
+                          const vlmp_projector *projector, vlmp_activations *features,
+                          size_t feature_row, vlmp_f32 x, int first, vlmp_error *err)
 {
-    size_t hidden = (size_t)sweep->model->config.text.hidden, feature_row = 0;
-    float *rows = vlmp_alloc((size_t)batches->max_rows * hidden, sizeof *rows);
-    if (rows == NULL) return vlmp_fail_memory(err, "embedded tokens");
-    int status = VLMP_OK;
+    const vlmp_model *model = sweep->model;
+    vlmp_ctx *ctx = sweep->ctx;
+    int hidden = model->config.text.hidden;
+    size_t rows = (size_t)sequence->tiles * (size_t)model->tile_tokens, tokens = 0;
+    for (int i = 0; i < sequence->image_count; i++)
+        tokens += (size_t)sequence->plans[i].tokens;
+    struct pictures p = {0};
+    int status = create_pictures(ctx, &p, rows, tokens, features->dim, hidden, err);
+    if (status == VLMP_OK)
+        status = vlmp_activations_upload_act(features, feature_row, rows, ctx, p.features, err);
+    if (status == VLMP_OK) status = list_places(model, sequence, first, ctx, &p, tokens, err);
+    if (status == VLMP_OK) {
+        vlmp_project(ctx, model, projector, p.features, (int)rows, p.hidden, p.projected);
+        if (projector->newline != NULL)
+            ctx->ops->write_act(ctx, vlmp_act_at(ctx, p.projected, rows * (size_t)hidden),
+                                projector->newline, (size_t)hidden);
+        ctx->ops->scatter(ctx, x, p.to, p.projected, p.from, (int)tokens, hidden, false);
+    }
+    free_pictures(ctx, &p);
+    return status;
+}
+
+/* What embedding a batch works with. */
+struct embedding {
+    vlmp_f32 x; /* [max rows][hidden] */
+    vlmp_step *step;
+    vlmp_i32 found;
+    int32_t *ids; /* [max rows] */
+};
+
+static void free_embedding(vlmp_ctx *ctx, struct embedding *e)
+{
+    vlmp_ctx_free_memory(ctx, e->x.at);
+    vlmp_ctx_free_memory(ctx, e->found.at);
+    ctx->ops->step_free(ctx, e->step);
+    free(e->ids);
+}
+
+static int create_embedding(vlmp_ctx *ctx, struct embedding *e, const vlmp_batches *batches,
+                            int hidden, vlmp_error *err)
+{
+    size_t rows = (size_t)batches->max_rows;
+    const vlmp_step_size size = {batches->max_rows, batches->max_segments, batches->max_pages};
+    e->ids = vlmp_alloc(rows, sizeof *e->ids);
+    if (e->ids == NULL) return vlmp_fail_memory(err, "embedded tokens");
+    VLMP_TRY(
+        vlmp_ctx_alloc(ctx, &e->x, rows, (size_t)hidden * sizeof(float), "embedded tokens", err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &e->found, 1, sizeof(int32_t), "a batch", err));
+    return ctx->ops->step_create(ctx, &e->step, &size, err);
+}
+
+/* A batch's sequences, opened one after the other. */
+struct text_input {
+    const vlmp_sweep *sweep;
+    const vlmp_sequence *sequences;
+    const vlmp_projector *projector;
+    const vlmp_linear *embed;
+    vlmp_activations *features;
+    size_t feature_row; /* of the next sequence */
+};
+
+static int embed_ids(const struct text_input *in, struct embedding *e, const vlmp_batch *batch,
+                     vlmp_error *err)
+{
+    vlmp_ctx *ctx = in->sweep->ctx;
+    for (int s = 0; s < batch->segment_count; s++) {
+        const vlmp_sequence *sequence;
+        vlmp_sequence held;
+        VLMP_TRY(vlmp_sweep_sequence(in->sweep, in->sequences, batch->first + s, false, &held,
+                                     &sequence, err));
+        memcpy(e->ids + batch->segments[s].first_row, sequence->ids,
+               (size_t)sequence->length * sizeof *e->ids);
+        vlmp_sequence_free(&held);
+    }
+    ctx->ops->step_set(ctx, e->step,
+                       &(vlmp_step_rows){.rows = batch->rows,
+                                         .segment_count = batch->segment_count,
+                                         .segments = batch->segments,
+                                         .ids = e->ids});
+    ctx->ops->embed(ctx, e->x, e->step, in->embed);
+    return VLMP_OK;
+}
+
+static int embed_pictures(struct text_input *in, const struct embedding *e, const vlmp_batch *batch,
+                          vlmp_error *err)
+{
+    for (int s = 0; s < batch->segment_count; s++) {
+        const vlmp_sequence *sequence;
+        vlmp_sequence held;
+        if (in->sequences[batch->first + s].tiles == 0) continue;
+        VLMP_TRY(vlmp_sweep_sequence(in->sweep, in->sequences, batch->first + s, false, &held,
+                                     &sequence, err));
+        int status = place_pictures(in->sweep, sequence, in->projector, in->features,
+                                    in->feature_row, e->x, batch->segments[s].first_row, err);
+        in->feature_row += (size_t)sequence->tiles * (size_t)in->sweep->model->tile_tokens;
+        vlmp_sequence_free(&held);
+        VLMP_TRY(status);
+    }
+    return VLMP_OK;
+}
+
+static int embed_sequences(struct text_input *in, const vlmp_batches *batches, vlmp_activations *x,
+                           vlmp_error *err)
+{
+    vlmp_ctx *ctx = in->sweep->ctx;
+    struct embedding e = {0};
+    int status = create_embedding(ctx, &e, batches, x->dim, err);
     for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        for (int s = 0; s < batch->segment_count && status == VLMP_OK; s++) {
-            const vlmp_sequence *sequence;
-            vlmp_sequence held;
-            float *at = rows + (size_t)batch->segments[s].first_row * hidden;
-            status = vlmp_sweep_sequence(sweep, sequences, batch->first + s, false, &held,
-                                         &sequence, err);
-            if (status != VLMP_OK) break;
-            sweep->ctx->ops->embed(sweep->ctx, at, sequence->ids, sequence->length, embed);
-            if (sequence->tiles > 0)
-                status = place_pictures(sweep, sequence, projector, features, feature_row, at, err);
-            feature_row += (size_t)sequence->tiles * (size_t)sweep->model->tile_tokens;
-            vlmp_sequence_free(&held);
-        }
+        status = embed_ids(in, &e, batch, err);
+        if (status == VLMP_OK) status = embed_pictures(in, &e, batch, err);
         /* Rows of the table are finite as its weights are. */
         if (status == VLMP_OK)
-            status = vlmp_sweep_check(sweep, "projector", false, batch, rows, (int)hidden, err);
+            status =
+                vlmp_sweep_check(in->sweep, "projector", false, batch, e.found, e.x, x->dim, err);
         if (status == VLMP_OK)
-            status = vlmp_activations_put(x, batch->first_row, (size_t)batch->rows, rows, err);
+            status =
+                vlmp_activations_download(x, batch->first_row, (size_t)batch->rows, ctx, e.x, err);
     }
-    free(rows);
+    free_embedding(ctx, &e);
     return status;
 }
 
@@ -306,8 +420,8 @@ int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequen
 }
 
 int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                          const vlmp_activations *features, vlmp_activations *x,
-                          vlmp_batches *batches, vlmp_error *err)
+                          vlmp_activations *features, vlmp_activations *x, vlmp_batches *batches,
+                          vlmp_error *err)
 {
     const vlmp_model *model = sweep->model;
     *x = (vlmp_activations){.fd = -1};
@@ -315,7 +429,7 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.text.hidden,
                                          sweep->memory_limit, sweep->work_folder, err);
-    vlmp_loaded loaded = {0};
+    vlmp_loaded loaded = {.ctx = sweep->ctx};
     vlmp_projector projector;
     vlmp_linear embed;
     if (sweep->resident != NULL) {
@@ -326,7 +440,12 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
         if (status == VLMP_OK) status = vlmp_load_text_embed(&loaded, model, &embed, err);
     }
     if (status == VLMP_OK)
-        status = embed_sequences(sweep, sequences, batches, &projector, &embed, features, x, err);
+        status = embed_sequences(&(struct text_input){.sweep = sweep,
+                                                      .sequences = sequences,
+                                                      .projector = &projector,
+                                                      .embed = &embed,
+                                                      .features = features},
+                                 batches, x, err);
     vlmp_unload(&loaded);
     return status;
 }

@@ -1,153 +1,187 @@
 #include "src/model/block.h"
 
-#include <stdlib.h>
+#include <string.h>
 
-#include "src/base/memory.h"
-
-int vlmp_block_work_create(vlmp_block_work *work, const vlmp_block_shape *shape, int rows,
-                           vlmp_error *err)
+int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_error *err)
 {
-    *work = (vlmp_block_work){.rows = rows};
+    if (vector->values == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &vector->own, vector->count, sizeof(float), name, err));
+    vlmp_ctx_write(ctx, vector->own.at, vector->values, vector->count * sizeof(float));
+    return VLMP_OK;
+}
+
+enum { LINEARS = 7, VECTORS = 4 };
+
+static void list_parts(vlmp_block *block, vlmp_linear *linears[LINEARS],
+                       vlmp_vector *vectors[VECTORS])
+{
+    vlmp_linear *const all[LINEARS] = {&block->q,    &block->k,  &block->v,   &block->o,
+                                       &block->gate, &block->up, &block->down};
+    vlmp_vector *const norms[VECTORS] = {&block->norm1, &block->norm1_bias, &block->norm2,
+                                         &block->norm2_bias};
+    memcpy(linears, all, sizeof all);
+    memcpy(vectors, norms, sizeof norms);
+}
+
+int vlmp_block_prepare(vlmp_block *out, vlmp_ctx *ctx, const vlmp_block *block, vlmp_error *err)
+{
+    vlmp_linear *linears[LINEARS];
+    vlmp_vector *vectors[VECTORS];
+    *out = *block;
+    list_parts(out, linears, vectors);
+    for (int i = 0; i < LINEARS; i++)
+        linears[i]->own = NULL;
+    for (int i = 0; i < VECTORS; i++)
+        vectors[i]->own.at = NULL;
+    for (int i = 0; i < LINEARS; i++)
+        if (linears[i]->n > 0) VLMP_TRY(ctx->ops->prepare(ctx, linears[i], err));
+    for (int i = 0; i < VECTORS; i++)
+        VLMP_TRY(vlmp_vector_copy(vectors[i], ctx, "a norm", err));
+    return VLMP_OK;
+}
+
+void vlmp_block_release(vlmp_block *block, vlmp_ctx *ctx)
+{
+    vlmp_linear *linears[LINEARS];
+    vlmp_vector *vectors[VECTORS];
+    list_parts(block, linears, vectors);
+    for (int i = 0; i < LINEARS; i++)
+        if (linears[i]->own != NULL) ctx->ops->release(ctx, linears[i]->own);
+    for (int i = 0; i < VECTORS; i++)
+        vlmp_ctx_free_memory(ctx, vectors[i]->own.at);
+    *block = (vlmp_block){0};
+}
+
+int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_block_shape *shape,
+                           int rows, vlmp_error *err)
+{
+    *work = (vlmp_block_work){.ctx = ctx};
+    size_t count = (size_t)rows, dim = (size_t)shape->dim, half = (size_t)shape->head_dim / 2;
     size_t q = (size_t)shape->heads * (size_t)shape->head_dim;
     size_t kv = (size_t)shape->kv_heads * (size_t)shape->head_dim;
     size_t m = (size_t)shape->intermediate;
-    size_t width = (size_t)shape->dim + 2 * q + 2 * kv + m + (shape->gated ? m : 0) + 1;
-    work->memory = vlmp_alloc((size_t)rows, width * sizeof(float));
-    if (work->memory == NULL) return vlmp_fail_memory(err, "block activations");
-    float *next = work->memory;
-    size_t count = (size_t)rows;
-    work->h = next, next += count * (size_t)shape->dim;
-    work->q = next, next += count * q;
-    work->a = next, next += count * q;
-    work->k = next, next += count * kv;
-    work->v = next, next += count * kv;
-    work->m = next, next += count * m;
-    if (shape->gated) work->up = next, next += count * m;
-    work->positions = (int32_t *)next;
+    const struct {
+        vlmp_act *act;
+        size_t width;
+    } parts[] = {{&work->h, dim},
+                 {&work->q, q},
+                 {&work->a, q},
+                 {&work->k, kv},
+                 {&work->v, kv},
+                 {&work->m, m},
+                 {&work->up, shape->gated ? m : 0}};
+    size_t width = 0, at = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        width += parts[i].width;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &work->memory, count, width * ctx->ops->act_bytes,
+                            "block activations", err));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        *parts[i].act = vlmp_act_at(ctx, work->memory, at);
+        at += count * parts[i].width;
+    }
+    vlmp_vector frequencies = {.values = shape->inv_freq, .count = half};
+    VLMP_TRY(vlmp_vector_copy(&frequencies, ctx, "RoPE frequencies", err));
+    work->inv_freq = frequencies.own;
     return VLMP_OK;
 }
 
 void vlmp_block_work_free(vlmp_block_work *work)
 {
-    free(work->memory);
+    if (work->ctx == NULL) return;
+    vlmp_ctx_free_memory(work->ctx, work->memory.at);
+    vlmp_ctx_free_memory(work->ctx, work->inv_freq.at);
     *work = (vlmp_block_work){0};
 }
 
-static void norm(const vlmp_block_run *run, float *y, const float *x, const float *weight,
-                 const float *bias)
+static void norm(const vlmp_block_run *run, vlmp_act y, vlmp_f32 x, const vlmp_vector *weight,
+                 const vlmp_vector *bias)
 {
     const vlmp_block_shape *shape = run->shape;
+    const vlmp_ops *ops = run->ctx->ops;
     if (shape->norm == VLMP_NORM_RMS)
-        run->ctx->ops->rms_norm(run->ctx, y, x, run->rows, shape->dim, weight, shape->norm_eps);
+        ops->rms_norm(run->ctx, y, x, run->rows.count, shape->dim, weight->own, shape->norm_eps);
     else
-        run->ctx->ops->layer_norm(run->ctx, y, x, run->rows, shape->dim, weight, bias,
-                                  shape->norm_eps);
+        ops->layer_norm(run->ctx, y, x, run->rows.count, shape->dim, weight->own, bias->own,
+                        shape->norm_eps);
 }
 
-static void linears(const vlmp_block_run *run, float *const *y, const float *x,
-                    const vlmp_linear *const *w, int count)
+void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x, vlmp_act h)
 {
+    norm(run, h, x, &block->norm1, &block->norm1_bias);
+}
+
+void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h, vlmp_act a)
+{
+    const vlmp_block_shape *shape = run->shape;
+    const vlmp_block_work *work = run->work;
     const vlmp_ops *ops = run->ctx->ops;
-    if (ops->linear_shared != NULL) {
-        ops->linear_shared(run->ctx, y, x, run->rows, w, count);
-        return;
+    const vlmp_act outputs[] = {work->q, work->k, work->v};
+    const vlmp_linear *const weights[] = {&block->q, &block->k, &block->v};
+    const vlmp_i32 one_axis = {NULL};
+    ops->linear_shared(run->ctx, outputs, h, run->rows, weights, 3);
+    if (work->inv_freq.at != NULL) {
+        ops->rope(run->ctx, work->q, run->step, shape->heads, shape->head_dim, work->inv_freq,
+                  one_axis, 1.0f);
+        ops->rope(run->ctx, work->k, run->step, shape->kv_heads, shape->head_dim, work->inv_freq,
+                  one_axis, 1.0f);
     }
-    for (int i = 0; i < count; i++)
-        ops->linear(run->ctx, y[i], x, run->rows, w[i]);
-}
-
-void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, const float *x,
-                        float *h)
-{
-    norm(run, h, x, block->norm1, block->norm1_bias);
-}
-
-static void rotate(const vlmp_block_run *run, float *q, float *k)
-{
-    const vlmp_block_shape *shape = run->shape;
-    for (int s = 0; s < run->segment_count; s++)
-        for (int r = 0; r < run->segments[s].rows; r++)
-            run->work->positions[run->segments[s].first_row + r] = run->segments[s].position + r;
-    const vlmp_ops *ops = run->ctx->ops;
-    ops->rope(run->ctx, q, run->rows, shape->heads, shape->head_dim, run->work->positions,
-              shape->inv_freq, 1.0f);
-    ops->rope(run->ctx, k, run->rows, shape->kv_heads, shape->head_dim, run->work->positions,
-              shape->inv_freq, 1.0f);
-}
-
-void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, const float *h,
-                         float *a)
-{
-    const vlmp_block_shape *shape = run->shape;
-    vlmp_block_work *work = run->work;
-    float *outputs[] = {work->q, work->k, work->v};
-    const vlmp_linear *weights[] = {&block->q, &block->k, &block->v};
-    linears(run, outputs, h, weights, 3);
-    if (shape->inv_freq != NULL) rotate(run, work->q, work->k);
-    const vlmp_ops *ops = run->ctx->ops;
-    ops->kv_write(run->ctx, &run->kv, work->k, work->v, run->segments, run->segment_count);
+    ops->kv_write(run->ctx, run->kv, run->layer, work->k, work->v, run->step);
     vlmp_attention attention = {
         .heads = shape->heads,
         .scale = 1.0f / __builtin_sqrtf((float)shape->head_dim),
         .causal = shape->causal,
         .window = block->window,
     };
-    ops->attention(run->ctx, a, work->q, &run->kv, &attention, run->segments, run->segment_count);
+    ops->attention(run->ctx, a, work->q, run->kv, run->layer, &attention, run->step);
 }
 
-void vlmp_block_add_attention(const vlmp_block_run *run, const vlmp_block *block, const float *a,
-                              float *x)
+void vlmp_block_add_attention(const vlmp_block_run *run, const vlmp_block *block, vlmp_act a,
+                              vlmp_f32 x)
 {
-    const vlmp_ops *ops = run->ctx->ops;
-    ops->linear(run->ctx, run->work->h, a, run->rows, &block->o);
-    ops->add(run->ctx, x, run->work->h, (size_t)run->rows * (size_t)run->shape->dim);
+    run->ctx->ops->linear_f32(run->ctx, x, a, run->rows, &block->o, true);
 }
 
-void vlmp_block_mlp_in(const vlmp_block_run *run, const vlmp_block *block, const float *x, float *h)
+void vlmp_block_mlp_in(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x, vlmp_act h)
 {
-    norm(run, h, x, block->norm2, block->norm2_bias);
+    norm(run, h, x, &block->norm2, &block->norm2_bias);
 }
 
-void vlmp_block_mlp_out(const vlmp_block_run *run, const vlmp_block *block, const float *h,
-                        float *m)
+void vlmp_block_mlp_out(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h, vlmp_act m)
 {
     const vlmp_block_shape *shape = run->shape;
     const vlmp_ops *ops = run->ctx->ops;
-    size_t count = (size_t)run->rows * (size_t)shape->intermediate;
+    size_t count = (size_t)run->rows.count * (size_t)shape->intermediate;
     if (!shape->gated) {
         ops->linear(run->ctx, m, h, run->rows, &block->up);
         ops->activate(run->ctx, m, count, shape->act);
         return;
     }
-    float *outputs[] = {m, run->work->up};
-    const vlmp_linear *weights[] = {&block->gate, &block->up};
-    linears(run, outputs, h, weights, 2);
+    const vlmp_act outputs[] = {m, run->work->up};
+    const vlmp_linear *const weights[] = {&block->gate, &block->up};
+    ops->linear_shared(run->ctx, outputs, h, run->rows, weights, 2);
     ops->gated(run->ctx, m, run->work->up, count, shape->act);
 }
 
-void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, const float *m,
-                        float *x)
+void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, vlmp_act m, vlmp_f32 x)
 {
-    const vlmp_ops *ops = run->ctx->ops;
-    ops->linear(run->ctx, run->work->h, m, run->rows, &block->down);
-    ops->add(run->ctx, x, run->work->h, (size_t)run->rows * (size_t)run->shape->dim);
+    run->ctx->ops->linear_f32(run->ctx, x, m, run->rows, &block->down, true);
 }
 
-void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, float *x,
+void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
                         vlmp_tap_fn *tap, void *arg)
 {
     const vlmp_block_shape *shape = run->shape;
-    vlmp_block_work *work = run->work;
-    int heads_dim = shape->heads * shape->head_dim;
+    const vlmp_block_work *work = run->work;
+    int rows = run->rows.count, heads_dim = shape->heads * shape->head_dim;
     vlmp_block_attn_in(run, block, x, work->h);
-    if (tap != NULL) tap(arg, VLMP_SITE_ATTN_IN, work->h, run->rows, shape->dim);
+    if (tap != NULL) tap(arg, VLMP_SITE_ATTN_IN, work->h, rows, shape->dim);
     vlmp_block_attn_out(run, block, work->h, work->a);
-    if (tap != NULL) tap(arg, VLMP_SITE_ATTN_OUT, work->a, run->rows, heads_dim);
+    if (tap != NULL) tap(arg, VLMP_SITE_ATTN_OUT, work->a, rows, heads_dim);
     vlmp_block_add_attention(run, block, work->a, x);
     vlmp_block_mlp_in(run, block, x, work->h);
-    if (tap != NULL) tap(arg, VLMP_SITE_MLP_IN, work->h, run->rows, shape->dim);
+    if (tap != NULL) tap(arg, VLMP_SITE_MLP_IN, work->h, rows, shape->dim);
     vlmp_block_mlp_out(run, block, work->h, work->m);
-    if (tap != NULL) tap(arg, VLMP_SITE_MLP_OUT, work->m, run->rows, shape->intermediate);
+    if (tap != NULL) tap(arg, VLMP_SITE_MLP_OUT, work->m, rows, shape->intermediate);
     vlmp_block_add_mlp(run, block, work->m, x);
 }
 

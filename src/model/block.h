@@ -32,66 +32,77 @@ typedef struct {
     bool gated;
     vlmp_activation act;
     bool causal;
-    const float *inv_freq; /* [head_dim/2], or NULL: no rotary positions */
+    const float *inv_freq; /* [head_dim/2] of the host, or NULL: no rotary positions */
 } vlmp_block_shape;
 
-/* One block's weights. Linears point into the source's map; norms are F32 copies. */
+/* A vector as the host has it, and in a context's memory. */
 typedef struct {
-    const float *norm1, *norm1_bias; /* [dim]; bias NULL for RMSNorm */
-    const float *norm2, *norm2_bias;
+    const float *values; /* NULL: none */
+    size_t count;
+    vlmp_f32 own;
+} vlmp_vector;
+
+/* Makes vector->own of its values. Free with vlmp_ctx_free_memory. */
+int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_error *err);
+
+/* One block's weights. Linears point into the source's map. */
+typedef struct {
+    vlmp_vector norm1, norm1_bias; /* [dim]; no bias for RMSNorm */
+    vlmp_vector norm2, norm2_bias;
     vlmp_linear q, k, v, o;
     vlmp_linear gate; /* n 0 when the MLP is not gated */
     vlmp_linear up, down;
     int window; /* sliding attention window; 0: none */
 } vlmp_block;
 
+/* out: block with all its weights in the context's memory, for as long as block's own memory stays.
+ * Release it, after a failure too. */
+int vlmp_block_prepare(vlmp_block *out, vlmp_ctx *ctx, const vlmp_block *block, vlmp_error *err);
+void vlmp_block_release(vlmp_block *block, vlmp_ctx *ctx);
+
 /* Working memory for up to `rows` rows. */
 typedef struct {
-    int rows;
-    float *h;           /* [rows][dim]: a norm's output, then a linear's */
-    float *q;           /* [rows][heads·head_dim] */
-    float *k, *v;       /* [rows][kv_heads·head_dim] */
-    float *a;           /* [rows][heads·head_dim]: attention's output */
-    float *m;           /* [rows][intermediate] */
-    float *up;          /* [rows][intermediate]; NULL when not gated */
-    int32_t *positions; /* [rows] */
-    float *memory;
+    vlmp_ctx *ctx;
+    vlmp_act h;        /* [rows][dim]: a norm's output */
+    vlmp_act q;        /* [rows][heads·head_dim] */
+    vlmp_act k, v;     /* [rows][kv_heads·head_dim] */
+    vlmp_act a;        /* [rows][heads·head_dim]: attention's output */
+    vlmp_act m;        /* [rows][intermediate] */
+    vlmp_act up;       /* [rows][intermediate]; when gated */
+    vlmp_f32 inv_freq; /* [head_dim/2]; at NULL: no rotary positions */
+    vlmp_act memory;
 } vlmp_block_work;
 
-int vlmp_block_work_create(vlmp_block_work *work, const vlmp_block_shape *shape, int rows,
-                           vlmp_error *err);
+int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_block_shape *shape,
+                           int rows, vlmp_error *err);
 void vlmp_block_work_free(vlmp_block_work *work);
 
-/* Rows of x are tokens; segments cut them into sequences; kv is this block's store. */
+/* Rows of x are tokens, which the step cuts into sequences. */
 typedef struct {
     vlmp_ctx *ctx;
     const vlmp_block_shape *shape;
     vlmp_block_work *work;
-    const vlmp_segment *segments;
-    int segment_count;
-    int rows; /* of all segments */
-    vlmp_kv kv;
+    const vlmp_step *step;
+    vlmp_rows rows; /* of the step */
+    vlmp_kv *kv;
+    int layer; /* of the store */
 } vlmp_block_run;
 
 /* The steps between sites. Outputs are named like the site they feed. */
-void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, const float *x,
-                        float *h);
-void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, const float *h,
-                         float *a);
-void vlmp_block_add_attention(const vlmp_block_run *run, const vlmp_block *block, const float *a,
-                              float *x);
-void vlmp_block_mlp_in(const vlmp_block_run *run, const vlmp_block *block, const float *x,
-                       float *h);
-void vlmp_block_mlp_out(const vlmp_block_run *run, const vlmp_block *block, const float *h,
-                        float *m);
-void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, const float *m,
-                        float *x);
+void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x, vlmp_act h);
+void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h,
+                         vlmp_act a);
+void vlmp_block_add_attention(const vlmp_block_run *run, const vlmp_block *block, vlmp_act a,
+                              vlmp_f32 x);
+void vlmp_block_mlp_in(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x, vlmp_act h);
+void vlmp_block_mlp_out(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h, vlmp_act m);
+void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, vlmp_act m, vlmp_f32 x);
 
-/* Sees each site's input; NULL: nothing looks. */
-typedef void vlmp_tap_fn(void *arg, vlmp_site site, const float *input, int rows, int dim);
+/* Sees each site's input [rows][dim]; NULL: nothing looks. */
+typedef void vlmp_tap_fn(void *arg, vlmp_site site, vlmp_act input, int rows, int dim);
 
 /* x[rows][dim] through the whole block, in place. */
-void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, float *x,
+void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
                         vlmp_tap_fn *tap, void *tap_arg);
 
 /* The input width of a site. */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/model/model.h"
+#include "src/model/check.h"
 
 static int contradicts(const vlmp_tensor *tensor, const char *says, vlmp_error *err)
 {

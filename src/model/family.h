@@ -27,10 +27,10 @@ typedef struct vlmp_family {
     /* width, height: of the picture after EXIF orientation. */
     int (*plan_image)(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
                       vlmp_error *err);
-    /* Orders projected rows [tiles·patches][hidden] into plan->tokens rows; newline [hidden] or
-     * NULL. */
-    void (*pack)(const vlmp_config *config, const vlmp_image_plan *plan, const float *projected,
-                 const float *newline, float *out);
+    /* Which of the projected rows [tiles·tile tokens] each of the plan->tokens rows is, counted
+     * from `first`; `newline` stands for the row that ends a row of the map. */
+    void (*pack)(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
+                 int32_t newline, int32_t *out);
 } vlmp_family;
 
 /* Whether the plan is one that plan_image could have made: what pack relies on. */

@@ -87,11 +87,12 @@ static int plan_image(const vlmp_config *config, int width, int height, vlmp_ima
     return VLMP_OK;
 }
 
-static void pack(const vlmp_config *config, const vlmp_image_plan *plan, const float *projected,
-                 const float *newline, float *out)
+static void pack(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
+                 int32_t newline, int32_t *out)
 {
-    (void)newline;
-    memcpy(out, projected, (size_t)plan->tokens * (size_t)config->text.hidden * sizeof *out);
+    (void)config, (void)newline;
+    for (int32_t i = 0; i < plan->tokens; i++)
+        out[i] = first + i;
 }
 
 const vlmp_family vlmp_family_llava = {

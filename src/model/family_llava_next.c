@@ -55,26 +55,22 @@ static int plan_image(const vlmp_config *config, int width, int height, vlmp_ima
 
 /* The base's rows, then row by row what is kept of the map, each row followed by the newline. A
  * picture thinner than a patch keeps no column: its map is newlines alone. */
-static void pack(const vlmp_config *config, const vlmp_image_plan *plan, const float *projected,
-                 const float *newline, float *out)
+static void pack(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
+                 int32_t newline, int32_t *out)
 {
-    size_t hidden = (size_t)config->text.hidden, bytes = hidden * sizeof *out;
-    size_t base = (size_t)vlmp_tile_tokens(config);
+    int32_t base = vlmp_tile_tokens(config);
     vlmp_anyres_layout map = {.side = map_side(config),
                               .map_rows = map_side(config) * plan->grid_rows,
                               .map_cols = map_side(config) * plan->grid_cols};
-    memcpy(out, projected, base * bytes);
-    out += base * hidden;
-    const float *tiles = projected + base * hidden;
+    for (int32_t i = 0; i < base; i++)
+        *out++ = first + i;
     for (int row = plan->first_row; row < plan->first_row + plan->rows; row++) {
         for (int col = plan->first_col; col < plan->first_col + plan->cols; col++) {
             int tile, feature;
             vlmp_anyres_locate(&map, row, col, &tile, &feature);
-            memcpy(out, tiles + ((size_t)tile * base + (size_t)feature) * hidden, bytes);
-            out += hidden;
+            *out++ = first + base + tile * base + feature;
         }
-        memcpy(out, newline, bytes);
-        out += hidden;
+        *out++ = newline;
     }
 }
 

@@ -273,16 +273,9 @@ static float normalized(const vlmp_preprocess *pre, int value, int channel)
     return (x - (float)pre->mean[channel]) / (float)pre->std[channel];
 }
 
-void vlmp_preprocess_normalize(const vlmp_preprocess *pre, float *out, const uint8_t *tile,
-                               int height, int width)
+void vlmp_preprocess_levels(const vlmp_preprocess *pre, float *levels)
 {
-    size_t pixels = (size_t)height * (size_t)width;
-    for (int c = 0; c < 3; c++) {
-        float table[256];
+    for (int c = 0; c < 3; c++)
         for (int v = 0; v < 256; v++)
-            table[v] = normalized(pre, v, c);
-        const uint8_t *from = tile + c;
-        for (size_t i = 0; i < pixels; i++)
-            out[(size_t)c * pixels + i] = table[from[3 * i]];
-    }
+            levels[c * 256 + v] = normalized(pre, v, c);
 }

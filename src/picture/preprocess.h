@@ -96,6 +96,5 @@ typedef struct {
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
                           const char *name, vlmp_error *err);
 
-/* out[3][height][width] from one tile [height][width][3]. */
-void vlmp_preprocess_normalize(const vlmp_preprocess *pre, float *out, const uint8_t *tile,
-                               int height, int width);
+/* levels[3][256]: what each byte of each channel becomes, rescaled and normalized. */
+void vlmp_preprocess_levels(const vlmp_preprocess *pre, float *levels);

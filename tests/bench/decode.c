@@ -13,6 +13,7 @@
 #include "src/base/half.h"
 #include "src/base/memory.h"
 #include "src/base/rng.h"
+#include "src/model/block.h"
 
 enum { PAGE_ROWS = 64, MAX_RUNS = 100 };
 
@@ -24,24 +25,23 @@ struct options {
     const char *level;
 };
 
-struct layer {
-    vlmp_linear q, k, v, o, gate, up, down;
-    vlmp_kv cache;
-};
-
 struct model {
     struct options o;
     vlmp_pool *pool;
     vlmp_ctx *ctx;
-    struct layer *layers;
+    vlmp_block *layers;
+    vlmp_block_shape shape;
     vlmp_linear head;
     float *ones; /* norm weights */
     float *inv_freq;
     unsigned char *map; /* all weights */
     size_t map_bytes;
     size_t map_used;
-    float *x, *normed, *q, *k, *v, *mixed, *gate, *up, *logits;
-    int32_t *positions;
+    vlmp_f32 x, logits, norm;
+    float *embedded; /* of the host */
+    vlmp_block_work work;
+    vlmp_kv *kv;
+    vlmp_step *step;
 };
 
 static void fail(const char *what)
@@ -159,84 +159,105 @@ static void map_weights(struct model *m)
     fclose(file);
 }
 
-static void make_model(struct model *m)
+static void try(int status, const vlmp_error *err)
+{
+    if (status != VLMP_OK) fail(err->message);
+}
+
+static void make_shape(struct model *m)
 {
     const struct options *o = &m->o;
     int dim = o->hidden / o->heads;
-    int kv = o->kv * dim;
-    int rows = o->prompt > 1 ? o->prompt : 1;
-    int pages = (o->prompt + o->tokens) / PAGE_ROWS + 1;
-    vlmp_rng rng = {1};
-    map_weights(m);
-    m->layers = need(vlmp_calloc((size_t)o->layers, sizeof *m->layers));
-    for (int i = 0; i < o->layers; i++) {
-        struct layer *l = &m->layers[i];
-        l->q = make_linear(m, &rng, o->hidden, o->hidden);
-        l->k = make_linear(m, &rng, kv, o->hidden);
-        l->v = make_linear(m, &rng, kv, o->hidden);
-        l->o = make_linear(m, &rng, o->hidden, o->hidden);
-        l->gate = make_linear(m, &rng, o->ffn, o->hidden);
-        l->up = make_linear(m, &rng, o->ffn, o->hidden);
-        l->down = make_linear(m, &rng, o->hidden, o->ffn);
-        size_t cache = (size_t)pages * PAGE_ROWS * (size_t)kv;
-        l->cache = (vlmp_kv){floats(cache), floats(cache), PAGE_ROWS, o->kv, dim};
-    }
-    m->head = make_linear(m, &rng, o->vocab, o->hidden);
-    m->ones = floats((size_t)o->hidden);
-    for (int i = 0; i < o->hidden; i++)
-        m->ones[i] = 1;
     m->inv_freq = floats((size_t)dim);
     for (int i = 0; i < dim / 2; i++)
         m->inv_freq[i] = powf(10000, -2 * (float)i / (float)dim);
-    float **hidden[] = {&m->x, &m->normed, &m->q, &m->k, &m->v, &m->mixed};
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
-        *hidden[i] = floats((size_t)rows * (size_t)o->hidden);
-    m->gate = floats((size_t)rows * (size_t)o->ffn);
-    m->up = floats((size_t)rows * (size_t)o->ffn);
-    m->logits = floats((size_t)o->vocab);
-    m->positions = need(vlmp_calloc((size_t)rows, sizeof *m->positions));
+    m->shape = (vlmp_block_shape){.norm = VLMP_NORM_RMS,
+                                  .norm_eps = 1e-5f,
+                                  .dim = o->hidden,
+                                  .heads = o->heads,
+                                  .kv_heads = o->kv,
+                                  .head_dim = dim,
+                                  .intermediate = o->ffn,
+                                  .gated = true,
+                                  .act = VLMP_SILU,
+                                  .causal = true,
+                                  .inv_freq = m->inv_freq};
 }
 
-static void run_layer(struct model *m, struct layer *l, int rows, int position)
+static void make_weights(struct model *m)
 {
-    const vlmp_ops *ops = m->ctx->ops;
     const struct options *o = &m->o;
-    int dim = o->hidden / o->heads;
+    int kv = o->kv * (o->hidden / o->heads);
+    vlmp_rng rng = {1};
+    vlmp_error err = {0};
+    map_weights(m);
+    m->ones = floats((size_t)o->hidden);
+    for (int i = 0; i < o->hidden; i++)
+        m->ones[i] = 1;
+    vlmp_vector ones = {.values = m->ones, .count = (size_t)o->hidden};
+    m->layers = need(vlmp_calloc((size_t)o->layers, sizeof *m->layers));
+    for (int i = 0; i < o->layers; i++) {
+        vlmp_block l = {.norm1 = ones, .norm2 = ones};
+        l.q = make_linear(m, &rng, o->hidden, o->hidden);
+        l.k = make_linear(m, &rng, kv, o->hidden);
+        l.v = make_linear(m, &rng, kv, o->hidden);
+        l.o = make_linear(m, &rng, o->hidden, o->hidden);
+        l.gate = make_linear(m, &rng, o->ffn, o->hidden);
+        l.up = make_linear(m, &rng, o->ffn, o->hidden);
+        l.down = make_linear(m, &rng, o->hidden, o->ffn);
+        try(vlmp_block_prepare(&m->layers[i], m->ctx, &l, &err), &err);
+    }
+    m->head = make_linear(m, &rng, o->vocab, o->hidden);
+    try(m->ctx->ops->prepare(m->ctx, &m->head, &err), &err);
+    try(vlmp_vector_copy(&ones, m->ctx, "a norm", &err), &err);
+    m->norm = ones.own;
+}
+
+static void make_model(struct model *m)
+{
+    const struct options *o = &m->o;
+    int rows = o->prompt > 1 ? o->prompt : 1;
     size_t hidden = (size_t)rows * (size_t)o->hidden;
-    vlmp_segment segment = {.rows = rows, .position = position};
-    vlmp_attention attention = {o->heads, 1 / sqrtf((float)dim), true, 0};
-    ops->rms_norm(m->ctx, m->normed, m->x, rows, o->hidden, m->ones, 1e-5f);
-    ops->linear_shared(m->ctx, (float *[]){m->q, m->k, m->v}, m->normed, rows,
-                       (const vlmp_linear *[]){&l->q, &l->k, &l->v}, 3);
-    ops->rope(m->ctx, m->q, rows, o->heads, dim, m->positions, m->inv_freq, 1);
-    ops->rope(m->ctx, m->k, rows, o->kv, dim, m->positions, m->inv_freq, 1);
-    ops->kv_write(m->ctx, &l->cache, m->k, m->v, &segment, 1);
-    ops->attention(m->ctx, m->mixed, m->q, &l->cache, &attention, &segment, 1);
-    ops->linear(m->ctx, m->normed, m->mixed, rows, &l->o);
-    ops->add(m->ctx, m->x, m->normed, hidden);
-    ops->rms_norm(m->ctx, m->normed, m->x, rows, o->hidden, m->ones, 1e-5f);
-    ops->linear_shared(m->ctx, (float *[]){m->gate, m->up}, m->normed, rows,
-                       (const vlmp_linear *[]){&l->gate, &l->up}, 2);
-    ops->gated(m->ctx, m->gate, m->up, (size_t)rows * (size_t)o->ffn, VLMP_SILU);
-    ops->linear(m->ctx, m->normed, m->gate, rows, &l->down);
-    ops->add(m->ctx, m->x, m->normed, hidden);
+    vlmp_error err = {0};
+    const vlmp_kv_shape kv = {.layers = o->layers,
+                              .pages = (o->prompt + o->tokens) / PAGE_ROWS + 1,
+                              .page_rows = PAGE_ROWS,
+                              .kv_heads = o->kv,
+                              .head_dim = o->hidden / o->heads};
+    make_shape(m);
+    make_weights(m);
+    try(vlmp_block_work_create(&m->work, m->ctx, &m->shape, rows, &err), &err);
+    try(m->ctx->ops->kv_create(m->ctx, &m->kv, &kv, &err), &err);
+    try(m->ctx->ops->step_create(m->ctx, &m->step, &(vlmp_step_size){rows, 1, 0}, &err), &err);
+    try(vlmp_ctx_alloc(m->ctx, &m->x, hidden, sizeof(float), "rows", &err), &err);
+    try(vlmp_ctx_alloc(m->ctx, &m->logits, (size_t)o->vocab, sizeof(float), "logits", &err), &err);
+    m->embedded = floats(hidden);
+    for (size_t i = 0; i < hidden; i++) /* any embedding: the work does not depend on it */
+        m->embedded[i] =
+            (float)((i / (size_t)o->hidden * 31 + i % (size_t)o->hidden * 17) % 101) / 50 - 1;
 }
 
 /* rows tokens that follow position stored ones; logits of the last. */
 static void forward(struct model *m, int rows, int position)
 {
     const struct options *o = &m->o;
-    for (int row = 0; row < rows; row++) {
-        m->positions[row] = position + row;
-        for (int i = 0; i < o->hidden; i++) /* any embedding: the work does not depend on it */
-            m->x[(size_t)row * (size_t)o->hidden + (size_t)i] =
-                (float)((row * 31 + i * 17) % 101 - 50) / 50;
-    }
-    for (int i = 0; i < o->layers; i++)
-        run_layer(m, &m->layers[i], rows, position);
-    const float *last = m->x + (size_t)(rows - 1) * (size_t)o->hidden;
-    m->ctx->ops->rms_norm(m->ctx, m->normed, last, 1, o->hidden, m->ones, 1e-5f);
-    m->ctx->ops->linear(m->ctx, m->logits, m->normed, 1, &m->head);
+    const vlmp_ops *ops = m->ctx->ops;
+    const vlmp_segment segment = {.rows = rows, .position = position};
+    vlmp_block_run run = {.ctx = m->ctx,
+                          .shape = &m->shape,
+                          .work = &m->work,
+                          .step = m->step,
+                          .rows = {rows, rows == 1},
+                          .kv = m->kv};
+    ops->step_set(m->ctx, m->step,
+                  &(vlmp_step_rows){.rows = rows, .segment_count = 1, .segments = &segment});
+    vlmp_ctx_write(m->ctx, m->x.at, m->embedded,
+                   (size_t)rows * (size_t)o->hidden * sizeof *m->embedded);
+    for (run.layer = 0; run.layer < o->layers; run.layer++)
+        vlmp_block_forward(&run, &m->layers[run.layer], m->x, NULL, NULL);
+    ops->rms_norm(m->ctx, m->work.h, vlmp_f32_at(m->x, (size_t)(rows - 1) * (size_t)o->hidden), 1,
+                  o->hidden, m->norm, 1e-5f);
+    ops->linear_f32(m->ctx, m->logits, m->work.h, (vlmp_rows){1, true}, &m->head, false);
 }
 
 struct read {

@@ -73,6 +73,9 @@ outputs folder 'folder: is a folder' 2
 outputs /dev/null '/dev/null: is a device' 2
 outputs /dev/stdout '/dev/stdout: is a link' 2
 outputs nowhere/out 'nowhere/out: .*No such file' 1
+# The kernel's folders take none of ours; the reason is mkdir's.
+refuses 1 'work folder: (Operation not permitted|Permission denied|Read-only)' \
+    vlm-quantize "$model" --method rtn -o o.vlmp --work /sys/vlmpack-work
 check "a link is not followed" grep -qx keep victim
 check "a FIFO stays" test -p fifo
 check "a device stays" test -c /dev/null
@@ -128,6 +131,13 @@ check "a row of the table has its columns" test "$(grep -c '^| m&lt;' o.md)" = 1
 printf '{"prompt": "x", "image": "%s", "answers": ["y"]}\n' 'no\u001b[31m\u202e.png' >names.jsonl
 refuses 4 'u202e' vlm-calibrate "$model" --data names.jsonl -o o.calib
 clean stderr
+mkdir odd
+for name in sound "$escape"; do cp "$VLMP_ROOT/demo/calib/images/0000.png" "odd/$name.png"; done
+truncate -s -12 "odd/$escape.png"
+exits 0 vlm-calibrate "$model" --data odd -o o.calib
+check "a damaged picture is named" grep -q 'damaged but readable.*x1b' stderr
+clean stderr
+rm o.calib
 printf '{"default": "%s"}\n' 'a\u001b[2J' >recipe.json
 refuses 4 'x1b' vlm-quantize "$model" --recipe recipe.json -o o.vlmp
 clean stderr

@@ -28,7 +28,7 @@
 #include "src/base/memory.h"
 #include "src/flow/reader.h"
 #include "src/flow/sweep.h"
-#include "src/runtime/session.h"
+#include "src/runtime/runtime.h"
 
 #define FOLDER       VLMP_SOURCE_ROOT "/tests/golden/models/"
 #define MAX_PICTURES 4
@@ -285,31 +285,43 @@ static void check_loss(struct fixture *f, int i, int t, const float *logits)
 static void run_head(struct fixture *f, vlmp_activations *x)
 {
     vlmp_error err = {0};
-    vlmp_loaded loaded = {0};
+    vlmp_ctx *ctx = f->ctx;
+    vlmp_loaded loaded = {.ctx = ctx};
     vlmp_linear head;
-    const float *norm;
+    vlmp_vector norm;
+    vlmp_f32 rows, predicted;
+    vlmp_act normed;
     const vlmp_text_config *text = &f->model.config.text;
-    float *logits = vlmp_alloc(x->rows * (size_t)text->vocab, sizeof *logits);
+    size_t hidden = x->rows * (size_t)text->hidden, count = x->rows * (size_t)text->vocab;
+    float *logits = vlmp_alloc(count, sizeof *logits);
     good(vlmp_load_text_norm(&loaded, &f->model, &norm, &err), &err);
     good(vlmp_load_text_head(&loaded, &f->model, &head, &err), &err);
-    good(vlmp_ctx_reserve(f->ctx, (int)x->rows, text->hidden, &err), &err);
-    f->ctx->ops->rms_norm(f->ctx, x->memory, x->memory, (int)x->rows, text->hidden, norm,
-                          text->norm_eps);
+    good(vlmp_ctx_reserve(ctx, (int)x->rows, text->hidden, &err), &err);
+    good(vlmp_ctx_alloc(ctx, &rows, hidden, sizeof(float), "rows", &err), &err);
+    good(vlmp_ctx_alloc(ctx, &normed, hidden, ctx->ops->act_bytes, "rows", &err), &err);
+    good(vlmp_ctx_alloc(ctx, &predicted, count, sizeof(float), "logits", &err), &err);
+    good(vlmp_activations_upload(x, 0, x->rows, ctx, rows, &err), &err);
+    ctx->ops->rms_norm(ctx, normed, rows, (int)x->rows, text->hidden, norm.own, text->norm_eps);
+    good(vlmp_activations_download_act(x, 0, x->rows, ctx, normed, &err), &err);
     compare_all(f, "text.norm", x->memory, (size_t)text->hidden, false);
-    f->ctx->ops->linear(f->ctx, logits, x->memory, (int)x->rows, &head);
+    ctx->ops->linear_f32(ctx, predicted, normed, (vlmp_rows){(int)x->rows, false}, &head, false);
+    good(vlmp_ctx_read(ctx, logits, predicted.at, count * sizeof *logits, &err), &err);
     compare_all(f, "logits", logits, (size_t)text->vocab, false);
-    const float *rows = logits;
+    const float *row = logits;
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
         for (int t = s->answers[0].from; t < s->length; t++)
-            check_loss(f, i, t, rows + (size_t)(t - 1) * (size_t)text->vocab);
-        rows += (size_t)s->length * (size_t)text->vocab;
+            check_loss(f, i, t, row + (size_t)(t - 1) * (size_t)text->vocab);
+        row += (size_t)s->length * (size_t)text->vocab;
     }
     free(logits);
+    vlmp_ctx_free_memory(ctx, rows.at);
+    vlmp_ctx_free_memory(ctx, normed.at);
+    vlmp_ctx_free_memory(ctx, predicted.at);
     vlmp_unload(&loaded);
 }
 
-static void run_text(struct fixture *f, const vlmp_activations *features)
+static void run_text(struct fixture *f, vlmp_activations *features)
 {
     vlmp_error err = {0};
     vlmp_activations x;
@@ -325,24 +337,53 @@ static void run_text(struct fixture *f, const vlmp_activations *features)
     vlmp_batches_free(&batches);
 }
 
-/* The same losses, one token at a time. */
-static void run_session(struct fixture *f)
+/* The same losses, one token at a time, all questions beside one another. */
+static void run_streams(struct fixture *f)
 {
     vlmp_error err = {0};
-    vlmp_session *session;
-    float *logits = vlmp_alloc((size_t)f->model.config.text.vocab, sizeof *logits);
-    good(vlmp_session_create(&session, f->ctx, &f->model, &f->reader.preprocess, &err), &err);
+    vlmp_runtime *runtime;
+    enum { MOST = 16 };
+    vlmp_step_item items[MOST];
+    vlmp_stream *streams[MOST];
+    size_t vocab = (size_t)f->model.config.text.vocab;
+    float *logits = vlmp_alloc(MOST * vocab, sizeof *logits);
+    int left = f->count;
+    assert_true(f->count <= MOST);
+    good(vlmp_runtime_create(&runtime, f->ctx, &f->model, &f->reader.preprocess, NULL, f->count,
+                             &err),
+         &err);
+    int longest = 0;
+    for (int i = 0; i < f->count; i++)
+        if (f->sequences[i].length > longest) longest = f->sequences[i].length;
+    int next[MOST]; /* the token of its answer that a question's logits are of */
     for (int i = 0; i < f->count; i++) {
         const vlmp_sequence *s = &f->sequences[i];
-        good(vlmp_session_prefill(session, s, s->answers[0].from, s->length - s->answers[0].from,
-                                  logits, &err),
-             &err);
-        for (int t = s->answers[0].from; t < s->length; t++) {
-            check_loss(f, i, t, logits);
-            good(vlmp_session_step(session, s->ids[t], logits, &err), &err);
+        next[i] = s->answers[0].from;
+        good(vlmp_stream_open(runtime, s, next[i], longest - next[i], &streams[i], &err), &err);
+        assert_non_null(streams[i]);
+    }
+    while (left > 0) {
+        int count = 0, of[MOST];
+        for (int i = 0; i < f->count; i++) {
+            const vlmp_sequence *s = &f->sequences[i];
+            if (streams[i] == NULL) continue;
+            of[count] = i;
+            items[count++] = (vlmp_step_item){.stream = streams[i],
+                                              .token = s->ids[next[i] - 1],
+                                              .logits = logits + (size_t)i * vocab};
+        }
+        good(vlmp_runtime_step(runtime, items, count, &err), &err);
+        for (int c = 0; c < count; c++) {
+            int i = of[c];
+            if (vlmp_stream_left(streams[i]) > 0) continue;
+            check_loss(f, i, next[i], items[c].logits);
+            if (++next[i] < f->sequences[i].length) continue;
+            vlmp_stream_close(streams[i]);
+            streams[i] = NULL;
+            left--;
         }
     }
-    vlmp_session_free(session);
+    vlmp_runtime_free(runtime);
     free(logits);
 }
 
@@ -356,7 +397,7 @@ static void check_model(const char *folder, const char *model, vlmp_backend back
     run_vision(&f, &features);
     run_text(&f, &features);
     vlmp_activations_free(&features);
-    run_session(&f);
+    run_streams(&f);
     print_message("%-15s %-10s stages at most %.2f of their bound, losses off by %.1e\n", folder,
                   f.ctx->ops->name, f.worst_stage, f.worst_loss);
     close_fixture(&f);

@@ -22,7 +22,7 @@
 #include "formats/safetensors.h"
 #include "src/base/memory.h"
 #include "src/flow/sweep.h"
-#include "src/model/model.h"
+#include "src/model/ends.h"
 
 /* test_stages [MODEL GOLDEN]: another model and its stages, which are too large for the tree. */
 static const char *model_folder = VLMP_SOURCE_ROOT "/demo/model";
@@ -70,62 +70,154 @@ static void *golden_copy(const struct golden *g, const char *name, size_t *bytes
     return copy;
 }
 
+/* x [rows][dim] of the context, for comparing. */
+static float *read_rows(vlmp_ctx *ctx, vlmp_f32 x, size_t count)
+{
+    vlmp_error err = {0};
+    float *out = vlmp_alloc(count, sizeof *out);
+    assert_non_null(out);
+    assert_int_equal(vlmp_ctx_read(ctx, out, x.at, count * sizeof *out, &err), 0);
+    return out;
+}
+
+static float *read_act(vlmp_ctx *ctx, vlmp_act x, size_t count)
+{
+    vlmp_error err = {0};
+    float *out = vlmp_alloc(count, sizeof *out);
+    assert_non_null(out);
+    assert_int_equal(ctx->ops->read_act(ctx, out, x, count, &err), 0);
+    return out;
+}
+
+static void *room(vlmp_ctx *ctx, size_t count, size_t size)
+{
+    vlmp_error err = {0};
+    vlmp_u8 at;
+    if (vlmp_ctx_alloc(ctx, &at, count, size, "a test", &err) != 0) fail_msg("%s", err.message);
+    return at.at;
+}
+
 /* One stack over x, compared after each block. */
-static void run_stack(struct golden *g, vlmp_ctx *ctx, const vlmp_model *model,
-                      const vlmp_stack *stack, const vlmp_block *blocks, const char *stage,
-                      float *x, int rows)
+static void run_stack(struct golden *g, vlmp_ctx *ctx, const vlmp_stack *stack,
+                      const vlmp_block *blocks, const char *stage, vlmp_f32 x, int rows)
 {
     vlmp_error err = {0};
     vlmp_batches batches;
-    vlmp_kv kv;
-    vlmp_block_work work;
+    vlmp_pass pass;
     const vlmp_block_shape *shape = &stack->shape;
-    (void)model;
+    size_t count = (size_t)rows * (size_t)shape->dim;
     assert_int_equal(vlmp_batches_create(&batches, &rows, 1, 1, &err), 0);
-    assert_int_equal(vlmp_batch_kv_create(&kv, &batches, shape->kv_heads, shape->head_dim, &err),
-                     0);
-    assert_int_equal(vlmp_block_work_create(&work, shape, rows, &err), 0);
-    assert_int_equal(vlmp_ctx_reserve(ctx, rows, shape->intermediate, &err), 0);
-    vlmp_block_run run = {.ctx = ctx,
-                          .shape = shape,
-                          .work = &work,
-                          .kv = kv,
-                          .rows = rows,
-                          .segments = batches.batches[0].segments,
-                          .segment_count = 1};
+    assert_int_equal(vlmp_pass_create(&pass, ctx, shape, &batches, &err), 0);
+    vlmp_block_run run = vlmp_pass_set(&pass, &batches.batches[0], NULL);
     for (int i = 0; i < stack->layers; i++) {
         char name[256];
         vlmp_block_forward(&run, &blocks[i], x, NULL, NULL);
         g->depth++;
         snprintf(name, sizeof name, "%s.%d", stage, i);
-        compare(g, name, x, (size_t)rows, (size_t)shape->dim, shape->intermediate);
+        float *values = read_rows(ctx, x, count);
+        compare(g, name, values, (size_t)rows, (size_t)shape->dim, shape->intermediate);
+        free(values);
     }
-    vlmp_block_work_free(&work);
-    vlmp_batch_kv_free(&kv);
+    vlmp_pass_free(&pass);
     vlmp_batches_free(&batches);
 }
 
-static float *run_vision(struct golden *g, vlmp_ctx *ctx, const vlmp_model *model,
-                         const vlmp_resident *weights)
+/* The bytes and levels that normalized values [3][pixels] come from: of 256 each channel has. */
+static void invert(const float *values, size_t pixels, uint8_t *bytes, float *levels)
 {
-    size_t bytes, hidden = (size_t)model->config.vision.hidden,
-                  text = (size_t)model->config.text.hidden;
-    size_t rows = (size_t)model->tile_rows, tokens = (size_t)model->tile_tokens;
-    float *pixels = golden_copy(g, "pixel_values", &bytes);
-    float *patches = vlmp_alloc(bytes, 1), *embedded = vlmp_alloc(rows * hidden, sizeof(float));
-    float *x = vlmp_alloc(rows * hidden, sizeof(float));
-    float *scratch = vlmp_alloc(tokens * text, sizeof(float));
-    float *out = vlmp_alloc(tokens * text, sizeof(float));
-    vlmp_vision_embed(ctx, model, &weights->vision_input, pixels, 1, patches, embedded, x);
-    compare(g, "stage.model.vision_tower.pre_layrnorm", x, rows, hidden,
+    for (size_t c = 0; c < 3; c++) {
+        size_t known = 0;
+        for (size_t i = 0; i < pixels; i++) {
+            float value = values[c * pixels + i];
+            size_t level = 0;
+            while (level < known && levels[c * 256 + level] != value)
+                level++;
+            assert_true(level < 256);
+            if (level == known) levels[c * 256 + known++] = value;
+            bytes[i * 3 + c] = (uint8_t)level;
+        }
+    }
+}
+
+static vlmp_f32 embed_tile(struct golden *g, vlmp_ctx *ctx, const vlmp_model *model,
+                           const vlmp_resident *weights)
+{
+    vlmp_error err = {0};
+    size_t bytes, rows = (size_t)model->tile_rows, hidden = (size_t)model->config.vision.hidden;
+    float *pixels = golden_copy(g, "pixel_values", &bytes), levels[3 * 256] = {0};
+    uint8_t *tile = vlmp_alloc(bytes / sizeof *pixels, 1);
+    assert_non_null(tile);
+    invert(pixels, bytes / sizeof *pixels / 3, tile, levels);
+    vlmp_tile_input input;
+    vlmp_f32 x = {room(ctx, rows * hidden, sizeof(float))};
+    assert_int_equal(vlmp_tile_input_create(&input, ctx, model, levels, 1, &err), 0);
+    assert_int_equal(vlmp_ctx_reserve(ctx, (int)rows, weights->vision_input.patch.k, &err), 0);
+    vlmp_tile_input_set(&input, 0, tile);
+    vlmp_tile_input_embed(&input, &weights->vision_input, 1, x);
+    vlmp_tile_input_free(&input);
+    float *values = read_rows(ctx, x, rows * hidden);
+    compare(g, "stage.model.vision_tower.pre_layrnorm", values, rows, hidden,
             weights->vision_input.patch.k);
-    run_stack(g, ctx, model, &model->vision, weights->vision,
-              "stage.model.vision_tower.encoder.layers", x, (int)rows);
-    vlmp_project(ctx, model, &weights->projector, x + (rows - tokens) * hidden, (int)tokens,
-                 scratch, out);
-    compare(g, "stage.model.multi_modal_projector", out, tokens, text, (int)text);
-    free(pixels), free(patches), free(embedded), free(x), free(scratch);
+    free(values), free(pixels), free(tile);
+    return x;
+}
+
+/* What the projector makes of the picture, [tile_tokens][text hidden]. */
+static vlmp_act run_vision(struct golden *g, vlmp_ctx *ctx, const vlmp_model *model,
+                           const vlmp_resident *weights)
+{
+    size_t hidden = (size_t)model->config.vision.hidden, text = (size_t)model->config.text.hidden;
+    size_t rows = (size_t)model->tile_rows, tokens = (size_t)model->tile_tokens;
+    size_t act = ctx->ops->act_bytes;
+    vlmp_f32 x = embed_tile(g, ctx, model, weights);
+    run_stack(g, ctx, &model->vision, weights->vision, "stage.model.vision_tower.encoder.layers", x,
+              (int)rows);
+    vlmp_act features = {room(ctx, tokens * hidden, act)},
+             scratch = {room(ctx, tokens * text, act)};
+    vlmp_act out = {room(ctx, tokens * text, act)};
+    vlmp_i32 from = {room(ctx, tokens, sizeof(int32_t))};
+    for (size_t i = 0; i < tokens; i++) {
+        int32_t row = (int32_t)(rows - tokens + i);
+        vlmp_ctx_write(ctx, from.at + i, &row, sizeof row);
+    }
+    ctx->ops->gather(ctx, features, (int)hidden, 0, x, (int)hidden, from, (int)tokens);
+    vlmp_project(ctx, model, &weights->projector, features, (int)tokens, scratch, out);
+    float *values = read_act(ctx, out, tokens * text);
+    compare(g, "stage.model.multi_modal_projector", values, tokens, text, (int)text);
+    free(values);
+    vlmp_ctx_free_memory(ctx, x.at);
+    vlmp_ctx_free_memory(ctx, features.at);
+    vlmp_ctx_free_memory(ctx, scratch.at);
+    vlmp_ctx_free_memory(ctx, from.at);
     return out;
+}
+
+/* Token embeddings with the picture's rows where the placeholders are. */
+static vlmp_f32 embed_text(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_resident *weights,
+                           const int32_t *ids, int rows, vlmp_act pictures)
+{
+    vlmp_error err = {0};
+    vlmp_step *step;
+    size_t dim = (size_t)model->config.text.hidden;
+    const vlmp_segment segment = {.rows = rows};
+    vlmp_f32 x = {room(ctx, (size_t)rows * dim, sizeof(float))};
+    vlmp_i32 from = {room(ctx, (size_t)rows, sizeof(int32_t))};
+    vlmp_i32 to = {room(ctx, (size_t)rows, sizeof(int32_t))};
+    int32_t count = 0;
+    assert_int_equal(ctx->ops->step_create(ctx, &step, &(vlmp_step_size){rows, 1, 0}, &err), 0);
+    ctx->ops->step_set(ctx, step, &(vlmp_step_rows){rows, 1, &segment, ids, {NULL}});
+    ctx->ops->embed(ctx, x, step, &weights->embed);
+    for (int32_t r = 0; r < rows; r++) {
+        if (ids[r] != model->config.image_token) continue;
+        vlmp_ctx_write(ctx, to.at + count, &r, sizeof r);
+        vlmp_ctx_write(ctx, from.at + count, &count, sizeof count);
+        count++;
+    }
+    ctx->ops->scatter(ctx, x, to, pictures, from, count, (int)dim, false);
+    ctx->ops->step_free(ctx, step);
+    vlmp_ctx_free_memory(ctx, from.at);
+    vlmp_ctx_free_memory(ctx, to.at);
+    return x;
 }
 
 static void run_sample(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_resident *weights,
@@ -137,26 +229,29 @@ static void run_sample(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_reside
     snprintf(path, sizeof path, "%s/sample%d.safetensors", golden_folder, sample);
     assert_int_equal(vlmp_safetensors_open(&g.file, path, &err), 0);
     size_t bytes, dim = (size_t)model->config.text.hidden, vocab = (size_t)model->config.text.vocab;
-    float *pictures = run_vision(&g, ctx, model, weights), *next = pictures;
+    vlmp_act pictures = run_vision(&g, ctx, model, weights);
     int32_t *ids = golden_copy(&g, "input_ids", &bytes);
     size_t rows = bytes / sizeof *ids;
-    float *x = vlmp_alloc(rows * dim, sizeof *x),
-          *logits = vlmp_alloc(rows * vocab, sizeof *logits);
-    ctx->ops->embed(ctx, x, ids, (int)rows, &weights->embed);
-    for (size_t r = 0; r < rows; r++) {
-        if (ids[r] != model->config.image_token) continue;
-        memcpy(x + r * dim, next, dim * sizeof *x);
-        next += dim;
-    }
-    run_stack(&g, ctx, model, &model->text, weights->text, "stage.model.language_model.layers", x,
+    vlmp_f32 x = embed_text(ctx, model, weights, ids, (int)rows, pictures);
+    run_stack(&g, ctx, &model->text, weights->text, "stage.model.language_model.layers", x,
               (int)rows);
-    ctx->ops->rms_norm(ctx, x, x, (int)rows, (int)dim, weights->norm, model->config.text.norm_eps);
-    compare(&g, "stage.model.language_model.norm", x, rows, dim, (int)dim);
-    ctx->ops->linear(ctx, logits, x, (int)rows, &weights->head);
-    compare(&g, "logits", logits, rows, vocab, (int)dim);
+    vlmp_act normed = {room(ctx, rows * dim, ctx->ops->act_bytes)};
+    vlmp_f32 logits = {room(ctx, rows * vocab, sizeof(float))};
+    ctx->ops->rms_norm(ctx, normed, x, (int)rows, (int)dim, weights->norm.own,
+                       model->config.text.norm_eps);
+    float *values = read_act(ctx, normed, rows * dim);
+    compare(&g, "stage.model.language_model.norm", values, rows, dim, (int)dim);
+    free(values);
+    ctx->ops->linear_f32(ctx, logits, normed, (vlmp_rows){(int)rows, false}, &weights->head, false);
+    values = read_rows(ctx, logits, rows * vocab);
+    compare(&g, "logits", values, rows, vocab, (int)dim);
     print_message("%s, sample %d: largest error %.2f of its bound\n", ctx->ops->name, sample,
                   g.worst);
-    free(pictures), free(ids), free(x), free(logits);
+    free(values), free(ids);
+    vlmp_ctx_free_memory(ctx, pictures.at);
+    vlmp_ctx_free_memory(ctx, x.at);
+    vlmp_ctx_free_memory(ctx, normed.at);
+    vlmp_ctx_free_memory(ctx, logits.at);
     vlmp_safetensors_close(&g.file);
 }
 
@@ -172,7 +267,7 @@ static void check_backend(vlmp_backend backend)
     if (vlmp_ctx_create(&ctx, backend, NULL, pool, &err) != 0) fail_msg("%s", err.message);
     if (vlmp_folder_open(&source, model_folder, &err) != 0) fail_msg("%s", err.message);
     if (vlmp_model_open(&model, source, &err) != 0) fail_msg("%s", err.message);
-    if (vlmp_load_all(&weights, &model, &err) != 0) fail_msg("%s", err.message);
+    if (vlmp_load_all(&weights, ctx, &model, &err) != 0) fail_msg("%s", err.message);
     for (int sample = 0; sample < 3; sample++)
         run_sample(ctx, &model, &weights, sample);
     vlmp_resident_free(&weights);

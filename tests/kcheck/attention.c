@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/ref/ref.h"
 #include "tests/kcheck/kcheck.h"
@@ -14,67 +13,103 @@ enum { SEGMENTS = 4 };
 static const int segment_rows[SEGMENTS] = {70, 1, 33, 3};
 static const int segment_position[SEGMENTS] = {0, 200, 130, 2};
 
+/* What lies in a store, as rows of sequences: the stored ones of each segment, then its own. */
 struct store {
-    vlmp_kv kv;
-    vlmp_segment segments[SEGMENTS];
-    int rows;
-    size_t elements; /* of k and of v */
+    vlmp_kv_shape shape;
+    vlmp_segment segments[SEGMENTS]; /* of the call */
+    vlmp_segment all[SEGMENTS];      /* with all rows, position 0 */
+    int rows, all_rows;
+    const float *k, *v; /* [all_rows][kv_heads·head_dim] */
 };
 
 /* Pages are handed out backwards from a pool with gaps, except to the last segment, which gets
  * pages = NULL: pages 0, 1 … are left to it. */
-static struct store make_store(kc *k, int page_rows, int kv_heads, int dim)
+static struct store make_store(kc *k, int page_rows, int kv_heads, int dim, kc_kind kind)
 {
-    struct store s = {.kv = {.page_rows = page_rows, .kv_heads = kv_heads, .head_dim = dim}};
+    struct store s = {
+        .shape = {.layers = 2, .page_rows = page_rows, .kv_heads = kv_heads, .head_dim = dim}};
     int next = 5 / page_rows + 1;
     for (int i = 0; i < SEGMENTS; i++) {
-        int pages = (segment_position[i] + segment_rows[i] - 1) / page_rows + 1;
+        int rows = segment_position[i] + segment_rows[i], pages = (rows - 1) / page_rows + 1;
         int32_t *numbers = kc_input(k, (size_t)pages * sizeof *numbers);
+        bool listed = i + 1 < SEGMENTS;
         for (int page = 0; page < pages; page++)
             numbers[page] = next + 2 * (pages - 1 - page);
-        if (i + 1 < SEGMENTS) next += 2 * pages;
-        s.segments[i] = (vlmp_segment){s.rows, segment_rows[i], segment_position[i],
-                                       i + 1 < SEGMENTS ? numbers : NULL};
+        if (listed) next += 2 * pages;
+        s.segments[i] = (vlmp_segment){.first_row = s.rows,
+                                       .rows = segment_rows[i],
+                                       .position = segment_position[i],
+                                       .pages = listed ? numbers : NULL,
+                                       .page_count = listed ? pages : 0};
+        s.all[i] = s.segments[i];
+        s.all[i].first_row = s.all_rows;
+        s.all[i].rows = rows;
+        s.all[i].position = 0;
         s.rows += segment_rows[i];
+        s.all_rows += rows;
     }
-    s.elements = (size_t)next * (size_t)page_rows * (size_t)kv_heads * (size_t)dim;
+    s.shape.pages = next;
+    size_t count = (size_t)s.all_rows * (size_t)kv_heads * (size_t)dim;
+    s.k = kc_floats(k, count, kind);
+    s.v = kc_floats(k, count, kind);
     return s;
 }
 
-struct write {
-    struct store store;
-    const float *k, *v;
-};
-
-/* The output is the store: keys, then values. */
-static void run_write(vlmp_ctx *ctx, float *out, const void *arg)
+/* The store in the context's own layout, in the second of two layers; the first holds the values of
+ * the second the other way round. */
+static vlmp_kv *fill(vlmp_ctx *ctx, const struct store *s, const float *v)
 {
-    const struct write *w = arg;
-    vlmp_kv kv = w->store.kv;
-    kv.k = out;
-    kv.v = out + w->store.elements;
-    ctx->ops->kv_write(ctx, &kv, w->k, w->v, w->store.segments, SEGMENTS);
+    vlmp_kv *kv;
+    vlmp_error err = {0};
+    if (ctx->ops->kv_create(ctx, &kv, &s->shape, &err) != VLMP_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+    vlmp_step *step = kc_step(
+        ctx, &(vlmp_step_rows){.rows = s->all_rows, .segment_count = SEGMENTS, .segments = s->all});
+    ctx->ops->kv_write(ctx, kv, 0, kc_act(v), kc_act(s->k), step);
+    ctx->ops->kv_write(ctx, kv, 1, kc_act(s->k), kc_act(v), step);
+    ctx->ops->step_free(ctx, step);
+    return kv;
 }
 
+struct attend {
+    struct store store;
+    const float *q;
+    const float *v; /* the store's, or their sizes */
+    vlmp_attention a;
+};
+
+static void run_attention(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct attend *a = arg;
+    vlmp_kv *kv = fill(ctx, &a->store, a->v);
+    vlmp_step *step = kc_step(ctx, &(vlmp_step_rows){.rows = a->store.rows,
+                                                     .segment_count = SEGMENTS,
+                                                     .segments = a->store.segments});
+    ctx->ops->attention(ctx, kc_act(out), kc_act(a->q), kv, 1, &a->a, step);
+    ctx->ops->step_free(ctx, step);
+    ctx->ops->kv_free(ctx, kv);
+}
+
+/* A row that sees itself alone gives back its own value, whatever its score: what was written is
+ * where the row looks. */
 static void check_write(kc *k, int page_rows, int kv_heads, int dim)
 {
     char name[64];
     snprintf(name, sizeof name, "kv_write page %d heads %d dim %d", page_rows, kv_heads, dim);
     kc_begin(k, name);
-    struct write w = {.store = make_store(k, page_rows, kv_heads, dim)};
-    size_t count = 2 * w.store.elements;
-    size_t width = (size_t)w.store.rows * (size_t)kv_heads * (size_t)dim;
-    w.k = kc_floats(k, width, KC_NORMAL);
-    w.v = kc_floats(k, width, KC_UNIFORM);
-    float *out = kc_need(count, sizeof *out);
+    struct attend at = {.store = make_store(k, page_rows, kv_heads, dim, KC_NORMAL),
+                        .a = {.heads = kv_heads, .scale = 1, .causal = true, .window = 1}};
+    size_t width = (size_t)kv_heads * (size_t)dim, count = (size_t)at.store.rows * width;
+    at.v = at.store.v;
+    at.q = kc_floats(k, count, KC_UNIFORM);
     double *expected = kc_need(count, sizeof *expected);
-    for (size_t i = 0; i < count; i++)
-        out[i] = NAN; /* what is not written stays */
-    run_write(k->reference, out, &w);
-    for (size_t i = 0; i < count; i++)
-        expected[i] = out[i];
-    kc_check(k, &(kc_case){name, run_write, &w, count, NULL, expected, NULL});
-    free(out);
+    for (int s = 0; s < SEGMENTS; s++)
+        for (size_t i = 0; i < (size_t)segment_rows[s] * width; i++)
+            expected[(size_t)at.store.segments[s].first_row * width + i] =
+                at.v[(size_t)(at.store.all[s].first_row + segment_position[s]) * width + i];
+    kc_check(k, &(kc_case){name, run_attention, &at, count, NULL, expected, NULL});
     free(expected);
 }
 
@@ -85,41 +120,29 @@ void kc_check_kv_write(kc *k)
     check_write(k, 64, 3, 32);
 }
 
-struct attend {
-    struct store store;
-    const float *q;
-    vlmp_attention a;
-};
-
-static void run_attention(vlmp_ctx *ctx, float *out, const void *arg)
-{
-    const struct attend *a = arg;
-    ctx->ops->attention(ctx, out, a->q, &a->store.kv, &a->a, a->store.segments, SEGMENTS);
-}
-
 /* For each query row and head: the largest Σ|q·k|·scale, and for each output Σ p·|v|, from the
  * reference run on |v|. A score errs by (dim + 3) units of the former, at most doubled by the
  * subtraction of the largest; that is the relative error of its weight, to which exp, the sums over
  * `keys` weights (numerator and denominator) and rescaling at each block add. */
 static void attention_bounds(kc *k, struct attend *a, double *bound, size_t count)
 {
-    const vlmp_kv kv = a->store.kv;
-    size_t dim = (size_t)kv.head_dim;
-    size_t row_stride = (size_t)kv.kv_heads * dim;
+    const struct store *store = &a->store;
+    size_t dim = (size_t)store->shape.head_dim;
+    size_t elements = (size_t)store->all_rows * (size_t)store->shape.kv_heads * dim;
     float *sizes = kc_need(count, sizeof *sizes);
-    float *v = kc_need(a->store.elements, sizeof *v);
+    float *v = kc_need(elements, sizeof *v);
     double largest_key = 0;
-    for (size_t i = 0; i < a->store.elements; i++)
-        v[i] = fabsf(kv.v[i]);
-    for (size_t slot = 0; slot < a->store.elements / row_stride * (size_t)kv.kv_heads; slot++) {
+    for (size_t i = 0; i < elements; i++)
+        v[i] = fabsf(store->v[i]);
+    for (size_t head = 0; head < elements / dim; head++) {
         double norm = 0;
         for (size_t i = 0; i < dim; i++)
-            norm += (double)kv.k[slot * dim + i] * kv.k[slot * dim + i];
+            norm += (double)store->k[head * dim + i] * store->k[head * dim + i];
         largest_key = fmax(largest_key, sqrt(norm));
     }
-    a->store.kv.v = v;
+    a->v = v;
     run_attention(k->reference, sizes, a);
-    a->store.kv = kv;
+    a->v = store->v;
     int keys = 300;
     for (size_t i = 0; i < count; i++) {
         double norm = 0;
@@ -141,9 +164,8 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
     snprintf(name, sizeof name, "attention page %d heads %d/%d dim %d %s window %d %s", page_rows,
              a.heads, kv_heads, dim, a.causal ? "causal" : "full", a.window, kc_kind_name(kind));
     kc_begin(k, name);
-    struct attend at = {.store = make_store(k, page_rows, kv_heads, dim), .a = a};
-    at.store.kv.k = kc_floats(k, at.store.elements, kind);
-    at.store.kv.v = kc_floats(k, at.store.elements, kind);
+    struct attend at = {.store = make_store(k, page_rows, kv_heads, dim, kind), .a = a};
+    at.v = at.store.v;
     size_t count = (size_t)at.store.rows * (size_t)a.heads * (size_t)dim;
     at.q = kc_floats(k, count, kind);
     float *out = kc_need(count, sizeof *out);
@@ -159,50 +181,26 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
     free(bound);
 }
 
-/* Rows of the segments, one after another, to where their pages lie. */
-static void place_rows(const struct store *s, float *to, const float *rows)
-{
-    size_t width = (size_t)s->kv.kv_heads * (size_t)s->kv.head_dim;
-    for (int i = 0; i < SEGMENTS; i++) {
-        const vlmp_segment *segment = &s->segments[i];
-        for (int row = 0; row < segment->position + segment->rows; row++, rows += width) {
-            int page = row / s->kv.page_rows;
-            if (segment->pages != NULL) page = segment->pages[page];
-            size_t slot = (size_t)page * (size_t)s->kv.page_rows + (size_t)(row % s->kv.page_rows);
-            memcpy(to + slot * width, rows, width * sizeof *to);
-        }
-    }
-}
-
 /* The same rows on other pages give the same bits. */
 static void check_pages(kc *k, int page_rows, int other_rows, vlmp_attention a)
 {
-    enum { HEADS = 2, DIM = 24, ROWS = 70 + 201 + 163 + 5, WIDTH = HEADS * DIM };
+    enum { HEADS = 2, DIM = 24 };
     char name[96];
     snprintf(name, sizeof name, "attention pages of %d and %d rows", page_rows, other_rows);
     kc_begin(k, name);
     a.heads = 2 * HEADS;
-    struct attend at[2] = {{.store = make_store(k, page_rows, HEADS, DIM), .a = a},
-                           {.store = make_store(k, other_rows, HEADS, DIM), .a = a}};
-    const float *keys = kc_floats(k, ROWS * WIDTH, KC_NORMAL);
-    const float *values = kc_floats(k, ROWS * WIDTH, KC_NORMAL);
-    size_t count = (size_t)at[0].store.rows * (size_t)a.heads * DIM;
-    at[0].q = at[1].q = kc_floats(k, count, KC_NORMAL);
+    struct attend at = {.store = make_store(k, page_rows, HEADS, DIM, KC_NORMAL), .a = a};
+    struct attend other = {.store = make_store(k, other_rows, HEADS, DIM, KC_NORMAL), .a = a};
+    size_t count = (size_t)at.store.rows * (size_t)a.heads * DIM;
+    other.store.k = at.store.k;
+    other.v = at.v = at.store.v;
+    other.q = at.q = kc_floats(k, count, KC_NORMAL);
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
-    for (int i = 0; i < 2; i++) {
-        float *stored = kc_need(2 * at[i].store.elements, sizeof *stored);
-        at[i].store.kv.k = stored;
-        at[i].store.kv.v = stored + at[i].store.elements;
-        place_rows(&at[i].store, at[i].store.kv.k, keys);
-        place_rows(&at[i].store, at[i].store.kv.v, values);
-    }
-    run_attention(k->contexts[0], out, &at[0]);
+    run_attention(k->contexts[0], out, &at);
     for (size_t i = 0; i < count; i++)
         expected[i] = out[i];
-    kc_check(k, &(kc_case){name, run_attention, &at[1], count, NULL, expected, NULL});
-    for (int i = 0; i < 2; i++)
-        free(at[i].store.kv.k);
+    kc_check(k, &(kc_case){name, run_attention, &other, count, NULL, expected, NULL});
     free(out);
     free(expected);
 }

@@ -25,7 +25,8 @@ static void bench_linear(const kc *k, const char *what, vlmp_linear w, const flo
         double times[RUNS];
         for (int run = -1; run < RUNS; run++) {
             double start = vlmp_seconds();
-            k->contexts[1]->ops->linear(k->contexts[1], y, x, rows[i], &w);
+            k->contexts[1]->ops->linear(k->contexts[1], kc_act(y), kc_act(x),
+                                        (vlmp_rows){rows[i], rows[i] <= 8}, &w);
             times[run < 0 ? 0 : run] = vlmp_seconds() - start;
         }
         qsort(times, RUNS, sizeof *times, by_value);

@@ -192,3 +192,18 @@ bool kc_check(kc *k, const kc_case *c)
     if (fault != NULL) kc_fail(k, c->name, fault);
     return fault == NULL;
 }
+
+vlmp_step *kc_step(vlmp_ctx *ctx, const vlmp_step_rows *rows)
+{
+    vlmp_step_size size = {.rows = rows->rows, .segments = rows->segment_count};
+    vlmp_error err = {0};
+    vlmp_step *step;
+    for (int s = 0; s < rows->segment_count; s++)
+        size.pages += rows->segments[s].page_count;
+    if (ctx->ops->step_create(ctx, &step, &size, &err) != VLMP_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+    ctx->ops->step_set(ctx, step, rows);
+    return step;
+}

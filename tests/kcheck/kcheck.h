@@ -73,6 +73,21 @@ void *kc_need(size_t count, size_t size); /* zeroed, free() */
 /* Compares; returns whether all was well. */
 bool kc_check(kc *k, const kc_case *c);
 
+/* A buffer of the host as the context's memory, which it is for implementations on the processor.
+ */
+static inline vlmp_f32 kc_f32(const float *values)
+{
+    return (vlmp_f32){(float *)(uintptr_t)values};
+}
+
+static inline vlmp_act kc_act(const float *values)
+{
+    return (vlmp_act){(void *)(uintptr_t)values};
+}
+
+/* A step of the context; exits when memory is out. Free with ctx->ops->step_free. */
+vlmp_step *kc_step(vlmp_ctx *ctx, const vlmp_step_rows *rows);
+
 /* A fault that a check finds itself. */
 void kc_fail(kc *k, const char *name, const char *what);
 
@@ -81,6 +96,8 @@ void kc_check_dense(kc *k);
 void kc_check_packed(kc *k);
 void kc_check_int8(kc *k);
 void kc_check_shared(kc *k);
+void kc_check_added(kc *k);
+void kc_check_neighbours(kc *k);
 void kc_check_embed(kc *k);
 void kc_check_norms(kc *k);
 void kc_check_activations(kc *k);
@@ -88,7 +105,10 @@ void kc_check_elementwise(kc *k);
 void kc_check_rope(kc *k);
 void kc_check_kv_write(kc *k);
 void kc_check_attention(kc *k);
+void kc_check_moved(kc *k);
+void kc_check_measures(kc *k);
 void kc_check_gram(kc *k);
+void kc_check_cross(kc *k);
 void kc_check_gemm(kc *k);
 void kc_check_self(kc *k);
 

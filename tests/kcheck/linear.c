@@ -11,13 +11,14 @@
 struct product {
     const float *x;
     int rows;
+    bool decode;
     vlmp_linear w;
 };
 
 static void run_linear(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct product *p = arg;
-    ctx->ops->linear(ctx, out, p->x, p->rows, &p->w);
+    ctx->ops->linear(ctx, kc_act(out), kc_act(p->x), (vlmp_rows){p->rows, p->decode}, &p->w);
 }
 
 /* Dense weights at an odd byte: maps give any alignment. */
@@ -106,13 +107,14 @@ static double int8_bound(const struct product *p, const float *x, int n)
     return (vlmp_linear_groups(&p->w) + 8) * KC_UNIT * terms + 0x1p-140;
 }
 
-static void check_product(kc *k, const char *name, const struct product *p)
+/* Both ways of a product; the reference knows one. */
+static void check_product(kc *k, const char *name, struct product *p)
 {
     size_t count = (size_t)p->rows * (size_t)p->w.n;
     float *out = kc_need(count + 1, sizeof *out);
     double *expected = kc_need(count + 1, sizeof *expected);
     double *bound = kc_need(count + 1, sizeof *bound);
-    vlmp_ref_linear(k->reference, out, p->x, p->rows, &p->w);
+    run_linear(k->reference, out, p);
     for (int row = 0; row < p->rows; row++) {
         const float *x = p->x + (size_t)row * (size_t)p->w.k;
         for (int n = 0; n < p->w.n; n++) {
@@ -121,7 +123,10 @@ static void check_product(kc *k, const char *name, const struct product *p)
             bound[i] = vlmp_linear_int8(&p->w) ? int8_bound(p, x, n) : float_bound(p, x, n);
         }
     }
-    kc_check(k, &(kc_case){name, run_linear, p, count, NULL, expected, bound});
+    for (int decode = 0; decode < 2; decode++) {
+        p->decode = decode != 0;
+        kc_check(k, &(kc_case){name, run_linear, p, count, NULL, expected, bound});
+    }
     free(out);
     free(expected);
     free(bound);
@@ -255,7 +260,7 @@ void kc_check_int8(kc *k)
 
 struct shared {
     const float *x;
-    int rows;
+    vlmp_rows rows;
     int count;
     const vlmp_linear *w[4];
     bool together;
@@ -264,50 +269,143 @@ struct shared {
 static void run_shared(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct shared *s = arg;
-    float *y[4];
+    vlmp_act y[4];
     for (int i = 0; i < s->count; i++) {
-        y[i] = out;
-        out += (size_t)s->rows * (size_t)s->w[i]->n;
+        y[i] = kc_act(out);
+        out += (size_t)s->rows.count * (size_t)s->w[i]->n;
     }
-    if (s->together && ctx->ops->linear_shared != NULL) {
-        ctx->ops->linear_shared(ctx, y, s->x, s->rows, s->w, s->count);
+    if (s->together) {
+        ctx->ops->linear_shared(ctx, y, kc_act(s->x), s->rows, s->w, s->count);
         return;
     }
     for (int i = 0; i < s->count; i++)
-        ctx->ops->linear(ctx, y[i], s->x, s->rows, s->w[i]);
+        ctx->ops->linear(ctx, y[i], kc_act(s->x), s->rows, s->w[i]);
+}
+
+/* Linears of all kinds over one input of 96. */
+static void mixed_weights(kc *k, vlmp_linear w[4])
+{
+    const vlmp_linear all[4] = {{.n = 70, .k = 96, .scheme = scheme_of(4, 32, true, false)},
+                                {.n = 33, .k = 96, .scheme = scheme_of(4, 0, false, false)},
+                                {.n = 5, .k = 96, .scheme = scheme_of(8, 32, false, true)},
+                                {.n = 130, .k = 96, .dtype = VLMP_BF16}};
+    for (int i = 0; i < 4; i++) {
+        w[i] = all[i];
+        if (vlmp_linear_quantized(&w[i]))
+            packed_weights(k, &w[i]);
+        else
+            dense_weights(k, &w[i], KC_NORMAL);
+    }
 }
 
 /* linear_shared gives the bits of one linear after another, mixed schemes included. */
-void kc_check_shared(kc *k)
+static void check_shared(kc *k, int rows, bool decode)
 {
     char name[64];
-    for (int rows = 1; rows <= 16; rows *= 4) {
-        snprintf(name, sizeof name, "linear_shared rows %d", rows);
-        kc_begin(k, name);
-        vlmp_linear w[4] = {{.n = 70, .k = 96, .scheme = scheme_of(4, 32, true, false)},
-                            {.n = 33, .k = 96, .scheme = scheme_of(4, 0, false, false)},
-                            {.n = 5, .k = 96, .scheme = scheme_of(8, 32, false, true)},
-                            {.n = 130, .k = 96, .dtype = VLMP_BF16}};
-        struct shared s = {.rows = rows, .count = 4};
-        s.x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
-        size_t count = 0;
-        for (int i = 0; i < 4; i++) {
-            if (vlmp_linear_quantized(&w[i]))
-                packed_weights(k, &w[i]);
-            else
-                dense_weights(k, &w[i], KC_NORMAL);
-            s.w[i] = &w[i];
-            count += (size_t)rows * (size_t)w[i].n;
+    snprintf(name, sizeof name, "linear_shared rows %d%s", rows, decode ? " decode" : "");
+    kc_begin(k, name);
+    vlmp_linear w[4];
+    struct shared s = {.rows = {rows, decode}, .count = 4};
+    s.x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
+    mixed_weights(k, w);
+    size_t count = 0;
+    for (int i = 0; i < 4; i++) {
+        s.w[i] = &w[i];
+        count += (size_t)rows * (size_t)w[i].n;
+    }
+    float *apart = kc_need(count, sizeof *apart);
+    double *expected = kc_need(count, sizeof *expected);
+    run_shared(k->contexts[0], apart, &s);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = apart[i];
+    s.together = true;
+    kc_check(k, &(kc_case){name, run_shared, &s, count, NULL, expected, NULL});
+    free(apart);
+    free(expected);
+}
+
+void kc_check_shared(kc *k)
+{
+    for (int rows = 1; rows <= 16; rows *= 4)
+        for (int decode = 0; decode < 2; decode++)
+            check_shared(k, rows, decode != 0);
+}
+
+static void run_added(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct product *p = arg;
+    ctx->ops->linear_f32(ctx, kc_f32(out), kc_act(p->x), (vlmp_rows){p->rows, p->decode}, &p->w,
+                         true);
+}
+
+/* Adding gives the bits of the product, added: both round once more. */
+static void check_added(kc *k, const vlmp_linear *w, int rows, bool decode)
+{
+    char name[64];
+    snprintf(name, sizeof name, "linear_f32 bits %d rows %d%s", vlmp_linear_bits(w), rows,
+             decode ? " decode" : "");
+    struct product p = {.rows = rows, .decode = decode, .w = *w};
+    size_t count = (size_t)rows * (size_t)w->n;
+    p.x = kc_floats(k, (size_t)rows * (size_t)w->k, KC_NORMAL);
+    float *initial = kc_floats(k, count, KC_OUTLIERS);
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    run_linear(k->contexts[0], out, &p);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = initial[i] + out[i];
+    kc_check(k, &(kc_case){name, run_added, &p, count, initial, expected, NULL});
+    free(out);
+    free(expected);
+}
+
+void kc_check_added(kc *k)
+{
+    for (int rows = 1; rows <= 520; rows = rows * 8 - 7 + (rows == 1) * 8) {
+        for (int decode = 0; decode < 2; decode++) {
+            vlmp_linear w[4];
+            kc_begin(k, "linear_f32");
+            mixed_weights(k, w);
+            for (int i = 0; i < 4; i++)
+                check_added(k, &w[i], rows, decode != 0);
         }
-        float *apart = kc_need(count, sizeof *apart);
-        double *expected = kc_need(count, sizeof *expected);
-        run_shared(k->contexts[0], apart, &s);
-        for (size_t i = 0; i < count; i++)
-            expected[i] = apart[i];
-        s.together = true;
-        kc_check(k, &(kc_case){name, run_shared, &s, count, NULL, expected, NULL});
-        free(apart);
-        free(expected);
+    }
+}
+
+/* A row has the bits that it has alone, whatever rows are beside it. */
+static void check_neighbours(kc *k, const vlmp_linear *w, int rows, bool decode)
+{
+    char name[64];
+    snprintf(name, sizeof name, "neighbours bits %d rows %d%s", vlmp_linear_bits(w), rows,
+             decode ? " decode" : "");
+    struct product p = {.rows = rows, .decode = decode, .w = *w};
+    size_t count = (size_t)rows * (size_t)w->n;
+    p.x = kc_floats(k, (size_t)rows * (size_t)w->k, KC_OUTLIERS);
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    for (int row = 0; row < rows; row++) {
+        struct product one = p;
+        one.rows = 1;
+        one.x = p.x + (size_t)row * (size_t)w->k;
+        run_linear(k->contexts[0], out + (size_t)row * (size_t)w->n, &one);
+    }
+    for (size_t i = 0; i < count; i++)
+        expected[i] = out[i];
+    kc_check(k, &(kc_case){name, run_linear, &p, count, NULL, expected, NULL});
+    free(out);
+    free(expected);
+}
+
+void kc_check_neighbours(kc *k)
+{
+    static const int rows[] = {2, 3, 7, 8, 9, 13, 64, 517};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        for (int decode = 0; decode < 2; decode++) {
+            vlmp_linear w[4];
+            kc_begin(k, "neighbours");
+            mixed_weights(k, w);
+            for (int i = 0; i < 4; i++)
+                check_neighbours(k, &w[i], rows[r], decode != 0);
+        }
     }
 }
 
@@ -320,7 +418,12 @@ struct lookup {
 static void run_embed(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct lookup *l = arg;
-    ctx->ops->embed(ctx, out, l->ids, l->rows, &l->table);
+    const vlmp_segment segment = {.rows = l->rows};
+    vlmp_step *step =
+        kc_step(ctx, &(vlmp_step_rows){
+                         .rows = l->rows, .segment_count = 1, .segments = &segment, .ids = l->ids});
+    ctx->ops->embed(ctx, kc_f32(out), step, &l->table);
+    ctx->ops->step_free(ctx, step);
 }
 
 /* Exact: a code times an F16 scale fits F32, and with an F32 scale both round once. */
@@ -344,7 +447,7 @@ static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width
     size_t count = (size_t)ROWS * (size_t)width;
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
-    vlmp_ref_embed(k->reference, out, ids, ROWS, &l.table);
+    run_embed(k->reference, out, &l);
     for (size_t i = 0; i < count; i++)
         expected[i] = out[i];
     kc_check(k, &(kc_case){name, run_embed, &l, count, NULL, expected, NULL});

@@ -16,6 +16,8 @@ static const test tests[] = {
     {"linear.packed", kc_check_packed},
     {"linear.int8", kc_check_int8},
     {"linear.shared", kc_check_shared},
+    {"linear.added", kc_check_added},
+    {"linear.neighbours", kc_check_neighbours},
     {"embed", kc_check_embed},
     {"norms", kc_check_norms},
     {"activations", kc_check_activations},
@@ -23,7 +25,10 @@ static const test tests[] = {
     {"rope", kc_check_rope},
     {"kv_write", kc_check_kv_write},
     {"attention", kc_check_attention},
+    {"moved", kc_check_moved},
+    {"measures", kc_check_measures},
     {"gram", kc_check_gram},
+    {"cross", kc_check_cross},
     {"gemm", kc_check_gemm},
 };
 

@@ -14,7 +14,7 @@ struct gram {
 static void run_gram(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct gram *g = arg;
-    ctx->ops->gram(ctx, out, g->x, g->rows, g->k);
+    ctx->ops->gram(ctx, kc_f32(out), kc_act(g->x), g->rows, g->k);
 }
 
 /* rows products and the old value in any order: (rows + 2) units of Σ|terms|. */
@@ -40,8 +40,8 @@ static void check_gram(kc *k, int rows, int width, kc_kind kind)
         out[i] = initial[i];
         terms[i] = fabsf(initial[i]);
     }
-    vlmp_ref_gram(k->reference, out, g.x, rows, width);
-    vlmp_ref_gram(k->reference, terms, sizes, rows, width);
+    vlmp_ref_gram(k->reference, kc_f32(out), kc_act(g.x), rows, width);
+    vlmp_ref_gram(k->reference, kc_f32(terms), kc_act(sizes), rows, width);
     for (size_t i = 0; i < count; i++) {
         expected[i] = out[i];
         bound[i] = (rows + 2) * KC_UNIT * terms[i] + 0x1p-140;
@@ -62,6 +62,56 @@ void kc_check_gram(kc *k)
     check_gram(k, 100, 129, KC_UNIFORM);
     check_gram(k, 37, 300, KC_NORMAL);
     check_gram(k, 1100, 67, KC_NORMAL);
+}
+
+struct cross {
+    const float *a, *b;
+    int rows, k;
+};
+
+static void run_cross(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct cross *c = arg;
+    ctx->ops->cross(ctx, kc_f32(out), kc_act(c->a), kc_act(c->b), c->rows, c->k);
+}
+
+/* As gram, of two matrices. */
+static void check_cross(kc *k, int rows, int width)
+{
+    char name[64];
+    snprintf(name, sizeof name, "cross rows %d k %d", rows, width);
+    kc_begin(k, name);
+    size_t count = (size_t)width * (size_t)width, values = (size_t)rows * (size_t)width;
+    struct cross c = {.rows = rows, .k = width};
+    c.a = kc_floats(k, values, KC_OUTLIERS);
+    c.b = kc_floats(k, values, KC_NORMAL);
+    float *initial = kc_floats(k, count, KC_NORMAL);
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    double *bound = kc_need(count, sizeof *bound);
+    for (size_t i = 0; i < count; i++)
+        out[i] = initial[i];
+    run_cross(k->reference, out, &c);
+    for (size_t i = 0; i < count; i++) {
+        double terms = fabs((double)initial[i]);
+        for (size_t row = 0; row < (size_t)rows; row++)
+            terms += fabs((double)c.a[row * (size_t)width + i / (size_t)width] *
+                          c.b[row * (size_t)width + i % (size_t)width]);
+        expected[i] = out[i];
+        bound[i] = (rows + 2) * KC_UNIT * terms + 0x1p-140;
+    }
+    kc_check(k, &(kc_case){name, run_cross, &c, count, initial, expected, bound});
+    free(out);
+    free(expected);
+    free(bound);
+}
+
+void kc_check_cross(kc *k)
+{
+    check_cross(k, 0, 3);
+    check_cross(k, 1, 1);
+    check_cross(k, 37, 31);
+    check_cross(k, 130, 300);
 }
 
 struct gemm {

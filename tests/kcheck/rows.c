@@ -21,10 +21,16 @@ static void run_norm(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct norm *n = arg;
     const float *x = n->in_place ? out : n->x;
+    if (n->bias != NULL && n->in_place) {
+        ctx->ops->layer_norm_f32(ctx, kc_f32(out), n->rows, n->dim, kc_f32(n->weight),
+                                 kc_f32(n->bias), n->eps);
+        return;
+    }
     if (n->bias != NULL)
-        ctx->ops->layer_norm(ctx, out, x, n->rows, n->dim, n->weight, n->bias, n->eps);
+        ctx->ops->layer_norm(ctx, kc_act(out), kc_f32(x), n->rows, n->dim, kc_f32(n->weight),
+                             kc_f32(n->bias), n->eps);
     else
-        ctx->ops->rms_norm(ctx, out, x, n->rows, n->dim, n->weight, n->eps);
+        ctx->ops->rms_norm(ctx, kc_act(out), kc_f32(x), n->rows, n->dim, kc_f32(n->weight), n->eps);
 }
 
 /* RMS: the sum of dim squares errs by (dim + 1) units relatively, its root by half of that; then
@@ -103,9 +109,9 @@ static void run_activation(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct activation *a = arg;
     if (a->up != NULL)
-        ctx->ops->gated(ctx, out, a->up, a->count, a->act);
+        ctx->ops->gated(ctx, kc_act(out), kc_act(a->up), a->count, a->act);
     else
-        ctx->ops->activate(ctx, out, a->count, a->act);
+        ctx->ops->activate(ctx, kc_act(out), a->count, a->act);
 }
 
 /* y = x·σ(z): z errs by `steps` roundings, which σ turns into steps·|z|·(1 − σ) units; exp 4 units
@@ -173,34 +179,50 @@ void kc_check_activations(kc *k)
                     check_activation(k, (vlmp_activation)act, counts[c], (kc_kind)kind, gated != 0);
 }
 
-static void run_add(vlmp_ctx *ctx, float *out, const void *arg)
+struct difference {
+    const float *a, *b, *s;
+    int rows, dim;
+};
+
+static void run_subtract(vlmp_ctx *ctx, float *out, const void *arg)
 {
-    const struct activation *a = arg;
-    ctx->ops->add(ctx, out, a->up, a->count);
+    const struct difference *d = arg;
+    ctx->ops->subtract(ctx, kc_act(out), kc_act(d->a), kc_act(d->b), d->rows, d->dim, kc_f32(d->s));
+}
+
+/* Exact: a division and a subtraction of F32. */
+static void check_subtract(kc *k, int rows, int dim, bool scaled)
+{
+    char name[64];
+    snprintf(name, sizeof name, "subtract rows %d dim %d%s", rows, dim, scaled ? " scaled" : "");
+    kc_begin(k, name);
+    size_t count = (size_t)rows * (size_t)dim;
+    struct difference d = {.rows = rows, .dim = dim};
+    d.a = kc_floats(k, count, KC_OUTLIERS);
+    d.b = kc_floats(k, count, KC_NORMAL);
+    if (scaled) d.s = kc_floats(k, (size_t)dim, KC_NORMAL);
+    double *expected = kc_need(count + 1, sizeof *expected);
+    for (size_t i = 0; i < count; i++) {
+        float a = scaled ? d.a[i] / d.s[i % (size_t)dim] : d.a[i];
+        expected[i] = a - d.b[i];
+    }
+    kc_check(k, &(kc_case){name, run_subtract, &d, count, NULL, expected, NULL});
+    free(expected);
 }
 
 void kc_check_elementwise(kc *k)
 {
-    static const size_t counts[] = {0, 1, 17, 1003, 20011};
-    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-        char name[64];
-        size_t count = counts[c];
-        snprintf(name, sizeof name, "add count %zu", count);
-        kc_begin(k, name);
-        struct activation a = {.count = count};
-        a.x = kc_floats(k, count, KC_OUTLIERS);
-        a.up = kc_floats(k, count, KC_NORMAL);
-        double *expected = kc_need(count + 1, sizeof *expected);
-        for (size_t i = 0; i < count; i++)
-            expected[i] = a.x[i] + a.up[i];
-        kc_check(k, &(kc_case){name, run_add, &a, count, a.x, expected, NULL});
-        free(expected);
+    for (int scaled = 0; scaled < 2; scaled++) {
+        check_subtract(k, 0, 7, scaled != 0);
+        check_subtract(k, 1, 1, scaled != 0);
+        check_subtract(k, 19, 65, scaled != 0);
     }
 }
 
 struct rope {
     const float *x;
-    const int32_t *positions;
+    const int32_t *positions[VLMP_POSITION_AXES];
+    const int32_t *axes; /* NULL: one position a row */
     const float *inv_freq;
     int rows, heads, dim;
     float scaling;
@@ -209,24 +231,40 @@ struct rope {
 static void run_rope(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct rope *r = arg;
-    ctx->ops->rope(ctx, out, r->rows, r->heads, r->dim, r->positions, r->inv_freq, r->scaling);
+    const vlmp_segment segment = {.rows = r->rows};
+    vlmp_step_rows rows = {.rows = r->rows, .segment_count = r->rows > 0, .segments = &segment};
+    for (int axis = 0; axis < VLMP_POSITION_AXES; axis++)
+        rows.positions[axis] = r->positions[axis];
+    vlmp_step *step = kc_step(ctx, &rows);
+    vlmp_i32 axes = {(int32_t *)(uintptr_t)r->axes};
+    ctx->ops->rope(ctx, kc_act(out), step, r->heads, r->dim, kc_f32(r->inv_freq), axes, r->scaling);
+    ctx->ops->step_free(ctx, step);
 }
 
-static void check_rope(kc *k, int rows, int heads, int dim, float scaling)
+static void check_rope(kc *k, int rows, int heads, int dim, float scaling, bool axes)
 {
     char name[64];
-    snprintf(name, sizeof name, "rope rows %d heads %d dim %d", rows, heads, dim);
+    snprintf(name, sizeof name, "rope rows %d heads %d dim %d%s", rows, heads, dim,
+             axes ? " axes" : "");
     kc_begin(k, name);
     struct rope r = {.rows = rows, .heads = heads, .dim = dim, .scaling = scaling};
     size_t count = (size_t)rows * (size_t)heads * (size_t)dim;
     r.x = kc_floats(k, count, KC_NORMAL);
-    int32_t *positions = kc_input(k, (size_t)rows * sizeof *positions);
-    for (int i = 0; i < rows; i++)
-        positions[i] = i == 0 ? 0 : (int32_t)vlmp_rng_below(&k->rng, 100000);
+    for (int axis = 0; axis < (axes ? VLMP_POSITION_AXES : 1); axis++) {
+        int32_t *positions = kc_input(k, (size_t)rows * sizeof *positions);
+        for (int i = 0; i < rows; i++)
+            positions[i] = i == 0 ? 0 : (int32_t)vlmp_rng_below(&k->rng, 100000);
+        r.positions[axis] = positions;
+    }
+    if (axes) {
+        int32_t *of = kc_input(k, (size_t)(dim / 2) * sizeof *of);
+        for (int j = 0; j < dim / 2; j++)
+            of[j] = j % VLMP_POSITION_AXES;
+        r.axes = of;
+    }
     float *inv_freq = kc_input(k, (size_t)(dim / 2) * sizeof *inv_freq);
     for (int j = 0; j < dim / 2; j++)
         inv_freq[j] = powf(10000, -2 * (float)j / (float)dim);
-    r.positions = positions;
     r.inv_freq = inv_freq;
     float *out = kc_need(count + 1, sizeof *out);
     double *expected = kc_need(count + 1, sizeof *expected);
@@ -252,9 +290,10 @@ static void check_rope(kc *k, int rows, int heads, int dim, float scaling)
 
 void kc_check_rope(kc *k)
 {
-    check_rope(k, 0, 2, 8, 1);
-    check_rope(k, 1, 1, 2, 1);
-    check_rope(k, 5, 3, 6, 1.25f);
-    check_rope(k, 37, 4, 64, 1);
-    check_rope(k, 9, 2, 128, 0.5f);
+    check_rope(k, 0, 2, 8, 1, false);
+    check_rope(k, 1, 1, 2, 1, false);
+    check_rope(k, 5, 3, 6, 1.25f, false);
+    check_rope(k, 37, 4, 64, 1, false);
+    check_rope(k, 37, 2, 64, 1, true);
+    check_rope(k, 9, 2, 128, 0.5f, false);
 }

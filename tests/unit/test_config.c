@@ -346,25 +346,19 @@ static void next_packs(void **state)
     assert_int_equal(plan.tiles, 3);
     assert_int_equal(plan.tokens, 4 + 2 * (4 + 1));
     assert_true(vlmp_image_plan_is_valid(&c, &plan));
-    float rows[3 * 4][HIDDEN], newline[HIDDEN] = {-1, 1}, out[14][HIDDEN];
-    for (int tile = 0; tile < 3; tile++)
-        for (int i = 0; i < 4; i++) {
-            rows[tile * 4 + i][0] = (float)(10 * tile + i);
-            rows[tile * 4 + i][1] = -rows[tile * 4 + i][0];
-        }
-    c.family->pack(&c, &plan, rows[0], newline, out[0]);
-    static const float want[14] = {0, 1, 2, 3, 10, 11, 20, 21, -1, 12, 13, 22, 23, -1};
-    for (int i = 0; i < 14; i++) {
-        assert_true(out[i][0] == want[i]);
-        assert_true(out[i][1] == -want[i]);
-    }
+    int32_t out[14];
+    c.family->pack(&c, &plan, 100, -1, out);
+    static const int32_t want[14] = {100, 101, 102, 103, 104, 105, 108,
+                                     109, -1,  106, 107, 110, 111, -1};
+    for (int i = 0; i < 14; i++)
+        assert_int_equal(out[i], want[i]);
     /* Thinner than a patch: newlines alone. */
     assert_int_equal(c.family->plan_image(&c, 1, 16, &plan, &err), VLMP_OK);
     assert_int_equal(plan.cols, 0);
     assert_int_equal(plan.tokens, 4 + 4);
     assert_true(vlmp_image_plan_is_valid(&c, &plan));
-    c.family->pack(&c, &plan, rows[0], newline, out[0]);
-    assert_true(out[3][0] == 3 && out[4][0] == -1 && out[7][0] == -1);
+    c.family->pack(&c, &plan, 0, -1, out);
+    assert_true(out[3] == 3 && out[4] == -1 && out[7] == -1);
 }
 
 /* Plans come from files, too: one that would read outside the features is not valid. */

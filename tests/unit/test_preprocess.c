@@ -26,11 +26,13 @@ static void check_line(const char *line)
     assert_int_equal(tiles.image_height, h);
     assert_int_equal(tiles.image_width, w);
     size_t values = (size_t)tile_h * (size_t)tile_w * 3;
-    float *out = malloc((size_t)count * values * sizeof *out);
+    float *out = malloc((size_t)count * values * sizeof *out), levels[3 * 256];
     assert_non_null(out);
-    for (int i = 0; i < count; i++)
-        vlmp_preprocess_normalize(&pre, out + (size_t)i * values, tiles.pixels + (size_t)i * values,
-                                  tile_h, tile_w);
+    vlmp_preprocess_levels(&pre, levels);
+    for (size_t i = 0; i < (size_t)count * values; i++) { /* [tile][channel][row][column] */
+        size_t plane = values / 3, at = i % plane, c = i / plane % 3, tile = i / values;
+        out[i] = levels[c * 256 + tiles.pixels[tile * values + 3 * at + c]];
+    }
     assert_golden(out, (size_t)count * values * sizeof *out, hex, line);
     free(out);
     free(tiles.pixels);

@@ -17,6 +17,7 @@
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/quant/method/guard.h"
+#include "src/quant/method/moments.h"
 #include "src/quant/method/rtn.h"
 #include "src/quant/run/driver.h"
 #include "src/quant/run/fold.h"
@@ -285,19 +286,28 @@ static double error_in_file(const struct run *r, const struct samples *s, const 
     good(vlmp_sweep_vision_input(&sweep, sequences, count, &pixels, &tiles, &err), &err);
     good(vlmp_sweep_vision(&sweep, &pixels, &tiles, NULL, NULL, &features, &err), &err);
     good(vlmp_sweep_text_input(&sweep, sequences, count, &features, &x, &batches, &err), &err);
-    vlmp_loaded loaded = {0}, original = {0};
+    vlmp_loaded loaded = {.ctx = ctx}, original = {0};
     vlmp_block block, source_block;
+    vlmp_pass pass;
     good(vlmp_load_block(&loaded, &model, &model.text, 0, &block, &err), &err);
     good(vlmp_load_block(&original, &r->model, &r->model.text, 0, &source_block, &err), &err);
     float *gram = vlmp_calloc((size_t)(k * k), sizeof *gram), *w = vlmp_alloc(64 * 64, sizeof *w);
-    float *h = vlmp_alloc(batches.total_rows * (size_t)k, sizeof *h);
-    assert_true(gram != NULL && w != NULL && h != NULL);
+    vlmp_moments moments;
+    assert_true(gram != NULL && w != NULL);
+    good(vlmp_pass_create(&pass, ctx, &model.text.shape, &batches, &err), &err);
+    good(vlmp_moments_create(&moments, ctx, k, false, false, &err), &err);
     for (int i = 0; i < batches.break_batch; i++) {
         const vlmp_batch *batch = &batches.batches[i];
-        ctx->ops->rms_norm(ctx, h, x.memory + batch->first_row * (size_t)k, batch->rows, k,
-                           block.norm1, model.config.text.norm_eps);
-        ctx->ops->gram(ctx, gram, h, batch->rows, k);
+        size_t rows = (size_t)batch->rows;
+        good(vlmp_activations_upload(&x, batch->first_row, rows, ctx, pass.x, &err), &err);
+        ctx->ops->rms_norm(ctx, pass.work.h, pass.x, batch->rows, k, block.norm1.own,
+                           model.config.text.norm_eps);
+        vlmp_moments_add(&moments, true, pass.work.h, batch->rows);
     }
+    good(vlmp_moments_finish(&moments, &err), &err);
+    memcpy(gram, moments.gram, (size_t)(k * k) * sizeof *gram);
+    vlmp_moments_free(&moments);
+    vlmp_pass_free(&pass);
     vlmp_to_f32(w, source_block.q.weight, source_block.q.dtype, 64 * 64);
     vlmp_quantized q = read_linear(source, "text.layers.0.attn.q", 64, 64);
     const vlmp_guard_linear linear = {"q", w, &q};
@@ -308,7 +318,6 @@ static double error_in_file(const struct run *r, const struct samples *s, const 
     vlmp_quantized_free(&q);
     free(gram);
     free(w);
-    free(h);
     vlmp_unload(&loaded);
     vlmp_unload(&original);
     vlmp_activations_free(&pixels);

@@ -151,9 +151,9 @@ static const float *folded_vector(const vlmp_block_job *b, vlmp_site site, int p
     *length = b->stack->shape.dim;
     switch (site) {
     case VLMP_SITE_ATTN_IN:
-        return part == 0 ? block->norm1_bias : block->norm1;
+        return (part == 0 ? &block->norm1_bias : &block->norm1)->values;
     case VLMP_SITE_MLP_IN:
-        return part == 0 ? block->norm2_bias : block->norm2;
+        return (part == 0 ? &block->norm2_bias : &block->norm2)->values;
     case VLMP_SITE_ATTN_OUT:
         *length = block->v.n;
         return block->v.bias;

@@ -26,8 +26,9 @@ static int restore_folded(vlmp_block_job *b, const cJSON *replaced, vlmp_error *
 {
     bool vision = b->stack == &b->job->sweep.model->vision;
     const char *const norms[] = {vision ? "norm1" : "attn_norm", vision ? "norm2" : "mlp_norm"};
-    const float **const weights[] = {&b->block.norm1, &b->block.norm2},
-                        **const biases[] = {&b->block.norm1_bias, &b->block.norm2_bias};
+    const float **const weights[] = {&b->block.norm1.values, &b->block.norm2.values},
+                        **const biases[] = {&b->block.norm1_bias.values,
+                                            &b->block.norm2_bias.values};
     char name[VLMP_NAME_MAX];
     for (int i = 0; i < 2; i++) {
         snprintf(name, sizeof name, "%s.layers.%d.%s.weight", b->stack->prefix, b->layer, norms[i]);

@@ -24,30 +24,34 @@ static bool site_needs_cross(const vlmp_block_job *b, vlmp_site site)
     return false;
 }
 
-/* out [rows][k] = x₀/s − x: x is divided by AWQ's scales s already, x₀ is the original model's and
- * not. scales NULL: 1. */
-static void form_difference(float *out, const float *original, const float *input,
-                            const float *scales, int rows, int k)
-{
-    for (size_t i = 0; i < (size_t)rows * (size_t)k; i++)
-        out[i] = original[i] / (scales != NULL ? scales[i % (size_t)k] : 1.0f) - input[i];
-}
-
 struct walks {
     vlmp_walk quantized;
     vlmp_walk original; /* only with a flow of the original model */
     bool two;
-    float *difference; /* [max rows][widest site] */
+    vlmp_act difference; /* [max rows][widest site] */
+    vlmp_f32 scales;     /* [widest site] AWQ's of the site at work */
 };
 
+/* What original inputs x₀ are divided by, since x is by AWQ's scales already; at NULL: nothing. */
+static vlmp_f32 set_scales(const vlmp_block_job *b, const struct walks *walks, vlmp_site site)
+{
+    const float *scales = b->fold.scales[site];
+    if (scales == NULL || walks->scales.at == NULL) return (vlmp_f32){NULL};
+    vlmp_ctx_write(b->job->sweep.ctx, walks->scales.at, scales,
+                   (size_t)vlmp_site_dim(&b->stack->shape, site) * sizeof *scales);
+    return walks->scales;
+}
+
+/* moments NULL: none are wanted; difference: those of x₀ − x too. */
 static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_moments *moments,
-                   vlmp_error *err)
+                   bool difference, vlmp_error *err)
 {
     vlmp_ctx *ctx = b->job->sweep.ctx;
     const vlmp_batches *batches = walks->quantized.batches;
     const volatile sig_atomic_t *interrupted = b->job->sweep.interrupted;
+    vlmp_f32 scales = set_scales(b, walks, site);
     for (int i = 0; i < batches->count; i++) {
-        const float *input, *original = NULL;
+        vlmp_act input, original;
         int rows = batches->batches[i].rows;
         if (interrupted != NULL && *interrupted)
             return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
@@ -55,10 +59,10 @@ static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_
         if (walks->two) VLMP_TRY(vlmp_walk_to(&walks->original, i, site, &original, err));
         if (moments == NULL) continue;
         bool seen = i < batches->break_batch;
-        vlmp_moments_add(moments, ctx, seen, input, rows);
-        if (moments->cross == NULL) continue;
-        form_difference(walks->difference, original, input, b->fold.scales[site], rows, moments->k);
-        vlmp_moments_add_difference(moments, ctx, seen, walks->difference, input, rows);
+        vlmp_moments_add(moments, seen, input, rows);
+        if (!difference) continue;
+        ctx->ops->subtract(ctx, walks->difference, original, input, rows, moments->k, scales);
+        vlmp_moments_add_difference(moments, seen, walks->difference, input, rows);
     }
     return VLMP_OK;
 }
@@ -70,18 +74,21 @@ static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
     for (int site = 0; site < VLMP_SITES; site++) {
         vlmp_moments moments = {0};
         bool needed = site_needs_moments(b, (vlmp_site)site), again = false;
+        bool cross = walks->two && site_needs_cross(b, (vlmp_site)site);
         int status = VLMP_OK;
         if (needed)
-            status =
-                vlmp_moments_create(&moments, vlmp_site_dim(&b->stack->shape, (vlmp_site)site),
-                                    held, walks->two && site_needs_cross(b, (vlmp_site)site), err);
+            status = vlmp_moments_create(&moments, b->job->sweep.ctx,
+                                         vlmp_site_dim(&b->stack->shape, (vlmp_site)site), held,
+                                         cross, err);
         if (status == VLMP_OK)
-            status = advance(b, walks, (vlmp_site)site, needed ? &moments : NULL, err);
+            status = advance(b, walks, (vlmp_site)site, needed ? &moments : NULL, cross, err);
+        if (status == VLMP_OK && needed) status = vlmp_moments_finish(&moments, err);
         if (status == VLMP_OK)
             status =
                 vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL, &again, err);
         vlmp_moments_free(&moments);
-        if (status == VLMP_OK && again) status = advance(b, walks, (vlmp_site)site, NULL, err);
+        if (status == VLMP_OK && again)
+            status = advance(b, walks, (vlmp_site)site, NULL, false, err);
         VLMP_TRY(status);
     }
     for (int i = 0; i < batches->count; i++) {
@@ -105,38 +112,37 @@ int vlmp_block_run_sequential(vlmp_block_job *b, const vlmp_block_flow *flow, vl
         status = vlmp_walk_create(&walks.original, sweep, b->stack, b->layer, &b->original,
                                   flow->original, flow->batches, err);
     if (status == VLMP_OK && walks.two) {
-        const vlmp_block_shape *shape = &b->stack->shape;
-        int attention = shape->heads * shape->head_dim,
-            widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
-        walks.difference = vlmp_alloc((size_t)flow->batches->max_rows *
-                                          (size_t)(attention > widest ? attention : widest),
-                                      sizeof(float));
-        if (walks.difference == NULL) status = vlmp_fail_memory(err, "a batch of activations");
+        size_t widest = (size_t)vlmp_widest_site(&b->stack->shape);
+        status = vlmp_ctx_alloc(sweep->ctx, &walks.difference, (size_t)flow->batches->max_rows,
+                                widest * sweep->ctx->ops->act_bytes, "a batch of activations", err);
+        if (status == VLMP_OK)
+            status = vlmp_ctx_alloc(sweep->ctx, &walks.scales, widest, sizeof(float),
+                                    "a site's scales", err);
     }
     if (status == VLMP_OK) status = walk_sites(b, &walks, err);
-    free(walks.difference);
+    vlmp_ctx_free_memory(sweep->ctx, walks.difference.at);
+    vlmp_ctx_free_memory(sweep->ctx, walks.scales.at);
     vlmp_walk_free(&walks.quantized);
     vlmp_walk_free(&walks.original);
     return status;
 }
 
 struct all_moments {
-    vlmp_ctx *ctx;
     const vlmp_batches *batches;
     vlmp_moments sites[VLMP_SITES];
 };
 
 static void collect_moments(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
-                            const vlmp_batch *batch, const float *input, int dim)
+                            const vlmp_batch *batch, vlmp_act input, int dim)
 {
     (void)stack;
     (void)layer;
     (void)dim;
     struct all_moments *all = arg;
     vlmp_moments *moments = &all->sites[site];
-    if (moments->gram == NULL) return;
+    if (moments->ctx == NULL) return;
     bool seen = batch < all->batches->batches + all->batches->break_batch;
-    vlmp_moments_add(moments, all->ctx, seen, input, batch->rows);
+    vlmp_moments_add(moments, seen, input, batch->rows);
 }
 
 /* Moments of inputs that AWQ's scales divide, from those of the inputs as they were. */
@@ -150,13 +156,13 @@ static void scale_moments(vlmp_moments *moments, const float *scales)
 /* x advances through the block as it was loaded. */
 int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp_error *err)
 {
-    struct all_moments all = {.ctx = b->job->sweep.ctx, .batches = flow->batches};
+    struct all_moments all = {.batches = flow->batches};
     bool held = flow->batches->break_batch < flow->batches->count;
     int status = vlmp_fold_block(&b->fold, b->job, b->stack, &b->block, b->linears, b->count,
                                  flow->x, flow->batches, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++)
         if (site_needs_moments(b, (vlmp_site)site))
-            status = vlmp_moments_create(&all.sites[site],
+            status = vlmp_moments_create(&all.sites[site], b->job->sweep.ctx,
                                          vlmp_site_dim(&b->stack->shape, (vlmp_site)site), held,
                                          false, err);
     if (status == VLMP_OK)
@@ -164,6 +170,8 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
                                   flow->batches, collect_moments, &all, err);
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
         bool again;
+        if (all.sites[site].ctx != NULL) status = vlmp_moments_finish(&all.sites[site], err);
+        if (status != VLMP_OK) break;
         scale_moments(&all.sites[site], b->fold.scales[site]);
         status = vlmp_block_quantize_site(b, (vlmp_site)site,
                                           all.sites[site].gram != NULL ? &all.sites[site] : NULL,

@@ -108,7 +108,7 @@ static int list_stores(struct run *r, bool vision, struct flow *flow,
     return count;
 }
 
-static int take_features(struct run *r, const struct flow *flow, int done, vlmp_error *err)
+static int take_features(struct run *r, struct flow *flow, int done, vlmp_error *err)
 {
     const vlmp_sweep *sweep = &r->job->sweep;
     VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, done, &r->features, err));

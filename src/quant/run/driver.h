@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/calib/calibration.h"
+#include "src/model/linears.h"
 #include "src/quant/method/gptq.h"
 #include "src/quant/scheme/plan.h"
 #include "src/store/sink.h"

@@ -73,7 +73,8 @@ static int use_finished(const vlmp_quantize_job *job, int index, vlmp_linear *li
 
 int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *err)
 {
-    *ends = (vlmp_ends){0};
+    vlmp_ctx *ctx = job->sweep.ctx;
+    *ends = (vlmp_ends){.ctx = ctx};
     vlmp_resident *weights = &ends->weights;
     const vlmp_model *model = job->sweep.model;
     VLMP_TRY(vlmp_load_projector(&weights->loaded, model, &weights->projector, err));
@@ -85,17 +86,23 @@ int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *er
     } all[VLMP_ENDS] = {{VLMP_COMPONENT_PROJECTOR, 0, &weights->projector.first},
                         {VLMP_COMPONENT_PROJECTOR, 1, &weights->projector.second},
                         {VLMP_COMPONENT_EMBED, 0, &weights->embed}};
-    for (int i = 0; i < VLMP_ENDS; i++)
+    for (int i = 0; i < VLMP_ENDS; i++) {
         VLMP_TRY(use_finished(job, find_component(job, all[i].component, all[i].nth), all[i].linear,
                               &ends->packed[i], err));
+        VLMP_TRY(ctx->ops->prepare(ctx, all[i].linear, err));
+        ends->prepared[i] = all[i].linear->own;
+    }
     return VLMP_OK;
 }
 
 void vlmp_ends_free(vlmp_ends *ends)
 {
     vlmp_resident_free(&ends->weights);
-    for (int i = 0; i < VLMP_ENDS; i++)
+    for (int i = 0; i < VLMP_ENDS; i++) {
+        if (ends->prepared[i] != NULL) ends->ctx->ops->release(ends->ctx, ends->prepared[i]);
+        ends->prepared[i] = NULL;
         vlmp_packed_arrays_free(&ends->packed[i]);
+    }
 }
 
 static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, vlmp_error *err)
@@ -107,37 +114,37 @@ static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, 
 }
 
 /* Moments of the projector's inputs, or, with first, of what lies behind its first linear. */
-static int projector_moments(const vlmp_quantize_job *job, const vlmp_activations *features,
+static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *features,
                              size_t seen_rows, const vlmp_linear *first, vlmp_moments *moments,
                              vlmp_error *err)
 {
+    static const char what[] = "projector inputs";
     vlmp_ctx *ctx = job->sweep.ctx;
-    float *scratch = vlmp_alloc(ROWS * (size_t)features->dim, sizeof *scratch);
-    float *hidden = first != NULL ? vlmp_alloc(ROWS * (size_t)first->n, sizeof *hidden) : NULL;
-    int status = scratch != NULL && (first == NULL || hidden != NULL)
-                     ? VLMP_OK
-                     : vlmp_fail_memory(err, "projector inputs");
+    size_t act = ctx->ops->act_bytes;
+    vlmp_act input = {NULL}, hidden = {NULL};
     int widest = moments->k > features->dim ? moments->k : features->dim;
+    int status = vlmp_ctx_alloc(ctx, &input, ROWS, (size_t)features->dim * act, what, err);
+    if (status == VLMP_OK && first != NULL)
+        status = vlmp_ctx_alloc(ctx, &hidden, ROWS, (size_t)first->n * act, what, err);
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, ROWS, widest, err);
     for (size_t at = 0, rows; at < features->rows && status == VLMP_OK; at += rows) {
         size_t end = at < seen_rows ? seen_rows : features->rows;
-        float *input;
         rows = end - at < ROWS ? end - at : ROWS;
-        status = vlmp_activations_get(features, at, rows, scratch, &input, err);
+        status = vlmp_activations_upload_act(features, at, rows, ctx, input, err);
         if (status != VLMP_OK) break;
         if (first != NULL) {
-            ctx->ops->linear(ctx, hidden, input, (int)rows, first);
+            ctx->ops->linear(ctx, hidden, input, (vlmp_rows){(int)rows, false}, first);
             ctx->ops->activate(ctx, hidden, rows * (size_t)first->n,
                                job->sweep.model->config.projector.act);
         }
-        vlmp_moments_add(moments, ctx, at < seen_rows, first != NULL ? hidden : input, (int)rows);
+        vlmp_moments_add(moments, at < seen_rows, first != NULL ? hidden : input, (int)rows);
     }
-    free(scratch);
-    free(hidden);
-    return status;
+    vlmp_ctx_free_memory(ctx, input.at);
+    vlmp_ctx_free_memory(ctx, hidden.at);
+    return status == VLMP_OK ? vlmp_moments_finish(moments, err) : status;
 }
 
-int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations *features,
+int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,
                             size_t seen_rows, vlmp_error *err)
 {
     for (int part = 0; part < 2; part++) {
@@ -148,7 +155,7 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations
         VLMP_TRY(needs_moments(job, index, &needed, err));
         int status = VLMP_OK;
         if (needed) {
-            status = vlmp_moments_create(&moments, job->linears[index].k,
+            status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k,
                                          seen_rows < features->rows, false, err);
             if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
             if (status == VLMP_OK)
@@ -164,43 +171,48 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations
     return VLMP_OK;
 }
 
-static int head_moments(const vlmp_quantize_job *job, const vlmp_activations *x,
+static int head_moments(const vlmp_quantize_job *job, vlmp_activations *x,
                         const vlmp_batches *batches, vlmp_moments *moments, vlmp_error *err)
 {
+    static const char what[] = "inputs of the head";
     vlmp_ctx *ctx = job->sweep.ctx;
     const vlmp_model *model = job->sweep.model;
-    size_t values = (size_t)batches->max_rows * (size_t)x->dim;
-    vlmp_loaded loaded = {0};
-    const float *norm;
-    float *scratch = vlmp_alloc(values, sizeof *scratch), *h = vlmp_alloc(values, sizeof *h);
-    int status =
-        scratch != NULL && h != NULL ? VLMP_OK : vlmp_fail_memory(err, "inputs of the head");
+    size_t rows = (size_t)batches->max_rows, dim = (size_t)x->dim;
+    vlmp_loaded loaded = {.ctx = ctx};
+    vlmp_vector norm;
+    vlmp_f32 in = {NULL};
+    vlmp_act h = {NULL};
+    vlmp_i32 found = {NULL};
+    int status = vlmp_ctx_alloc(ctx, &in, rows, dim * sizeof(float), what, err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &h, rows, dim * ctx->ops->act_bytes, what, err);
+    if (status == VLMP_OK) status = vlmp_ctx_alloc(ctx, &found, 1, sizeof(int32_t), what, err);
     if (status == VLMP_OK) status = vlmp_load_text_norm(&loaded, model, &norm, err);
     for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        float *rows;
+        status = vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, in, err);
+        if (status != VLMP_OK) break;
+        ctx->ops->rms_norm(ctx, h, in, batch->rows, x->dim, norm.own, model->config.text.norm_eps);
         status =
-            vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
+            vlmp_sweep_check_act(&job->sweep, "text.norm", false, batch, found, h, x->dim, err);
         if (status != VLMP_OK) break;
-        ctx->ops->rms_norm(ctx, h, rows, batch->rows, x->dim, norm, model->config.text.norm_eps);
-        status = vlmp_sweep_check(&job->sweep, "text.norm", false, batch, h, x->dim, err);
-        if (status != VLMP_OK) break;
-        vlmp_moments_add(moments, ctx, i < batches->break_batch, h, batch->rows);
+        vlmp_moments_add(moments, i < batches->break_batch, h, batch->rows);
     }
     vlmp_unload(&loaded);
-    free(scratch);
-    free(h);
-    return status;
+    vlmp_ctx_free_memory(ctx, in.at);
+    vlmp_ctx_free_memory(ctx, h.at);
+    vlmp_ctx_free_memory(ctx, found.at);
+    return status == VLMP_OK ? vlmp_moments_finish(moments, err) : status;
 }
 
 /* By what the head reads behind the last block. */
-static int quantize_on_outputs(const vlmp_quantize_job *job, int index, const vlmp_activations *x,
+static int quantize_on_outputs(const vlmp_quantize_job *job, int index, vlmp_activations *x,
                                const vlmp_batches *batches, vlmp_error *err)
 {
     vlmp_moments moments;
-    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k,
-                                 batches->break_batch < batches->count, false, err));
-    int status = head_moments(job, x, batches, &moments, err);
+    int status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k,
+                                     batches->break_batch < batches->count, false, err);
+    if (status == VLMP_OK) status = head_moments(job, x, batches, &moments, err);
     if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
     vlmp_moments_free(&moments);
     return status;
@@ -211,10 +223,12 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, const vl
 static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *err)
 {
     vlmp_moments moments;
-    VLMP_TRY(vlmp_moments_create(&moments, job->linears[index].k, true, false, err));
-    for (size_t i = 0; i < (size_t)moments.k; i++)
+    int status =
+        vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k, true, false, err);
+    if (status == VLMP_OK) status = vlmp_moments_finish(&moments, err);
+    for (size_t i = 0; i < (size_t)moments.k && status == VLMP_OK; i++)
         moments.gram[i * (size_t)moments.k + i] = moments.held[i * (size_t)moments.k + i] = 1;
-    int status = quantize_one(job, index, &moments, err);
+    if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
     vlmp_moments_free(&moments);
     return status;
 }
@@ -222,7 +236,7 @@ static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *e
 /* A table that is the head too is needed before the text blocks run, and weighed by what comes out
  * of them: the original blocks stand in. */
 static int quantize_tied(const vlmp_quantize_job *job, int index, const vlmp_sequence *sequences,
-                         int count, const vlmp_activations *features, vlmp_error *err)
+                         int count, vlmp_activations *features, vlmp_error *err)
 {
     vlmp_ends ends;
     vlmp_activations x = {.fd = -1};
@@ -242,7 +256,7 @@ static int quantize_tied(const vlmp_quantize_job *job, int index, const vlmp_seq
 }
 
 int vlmp_quantize_embedding(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
-                            const vlmp_activations *features, vlmp_error *err)
+                            vlmp_activations *features, vlmp_error *err)
 {
     int index = find_component(job, VLMP_COMPONENT_EMBED, 0);
     bool tied = job->sweep.model->config.text.tied, needed;
@@ -253,7 +267,7 @@ int vlmp_quantize_embedding(const vlmp_quantize_job *job, const vlmp_sequence *s
     return quantize_tied(job, index, sequences, count, features, err);
 }
 
-int vlmp_quantize_head_linear(const vlmp_quantize_job *job, const vlmp_activations *x,
+int vlmp_quantize_head_linear(const vlmp_quantize_job *job, vlmp_activations *x,
                               const vlmp_batches *batches, vlmp_error *err)
 {
     bool tied = job->sweep.model->config.text.tied, needed;

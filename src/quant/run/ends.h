@@ -9,7 +9,9 @@
 /* What makes the input of the text blocks, in the model as it is quantized: of a sequential run the
  * finished linears as the packed file has them, else the source's. */
 typedef struct {
+    vlmp_ctx *ctx;
     vlmp_resident weights; /* projector and embed alone */
+    void *prepared[VLMP_ENDS];
     vlmp_packed_arrays packed[VLMP_ENDS];
 } vlmp_ends;
 
@@ -18,14 +20,14 @@ void vlmp_ends_free(vlmp_ends *ends); /* also after a failure */
 
 /* Both projector linears, the second on what the first then gives. features: what the projector
  * sees, rows of the seen samples first; empty when no method needs statistics. */
-int vlmp_quantize_projector(const vlmp_quantize_job *job, const vlmp_activations *features,
+int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,
                             size_t seen_rows, vlmp_error *err);
 
 /* The embedding table, unless it waits to be quantized as the head. features as above; a tied table
  * may need them and the sequences. */
 int vlmp_quantize_embedding(const vlmp_quantize_job *job, const vlmp_sequence *sequences, int count,
-                            const vlmp_activations *features, vlmp_error *err);
+                            vlmp_activations *features, vlmp_error *err);
 
 /* The head, or the tied table. x: outputs of the last block; not read when no method needs them. */
-int vlmp_quantize_head_linear(const vlmp_quantize_job *job, const vlmp_activations *x,
+int vlmp_quantize_head_linear(const vlmp_quantize_job *job, vlmp_activations *x,
                               const vlmp_batches *batches, vlmp_error *err);

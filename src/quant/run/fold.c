@@ -1,6 +1,5 @@
 #include "src/quant/run/fold.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,85 +27,40 @@ void vlmp_fold_free(vlmp_fold *fold)
 /* What a search needs to know of one site, from the block's original weights. */
 struct site_data {
     vlmp_moments moments;
-    double *sum_abs; /* [k] over the samples that the search sees; becomes the mean */
-    double rows;
+    vlmp_f64 sum_abs; /* [k] over the samples that the search sees */
+    vlmp_f32 max_abs; /* [k] not used */
+    double rows;      /* of them */
 };
 
 struct collect {
     vlmp_ctx *ctx;
     const vlmp_batches *batches;
+    vlmp_i32 kinds; /* [max rows] all 0 */
     struct site_data sites[VLMP_SITES];
 };
 
-static void collect(void *arg, vlmp_site site, const vlmp_batch *batch, const float *input, int dim)
+static void collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
+                    const vlmp_batch *batch, vlmp_act input, int dim)
 {
+    (void)stack, (void)layer;
     struct collect *c = arg;
     struct site_data *data = &c->sites[site];
-    if (data->moments.gram == NULL) return;
+    if (data->moments.sums[0].at == NULL) return;
     bool seen = batch < c->batches->batches + c->batches->break_batch;
-    vlmp_moments_add(&data->moments, c->ctx, seen, input, batch->rows);
+    vlmp_moments_add(&data->moments, seen, input, batch->rows);
     if (!seen) return;
-    for (int r = 0; r < batch->rows; r++)
-        for (int j = 0; j < dim; j++)
-            data->sum_abs[j] += (double)fabsf(input[(size_t)r * (size_t)dim + (size_t)j]);
+    c->ctx->ops->column_sizes(c->ctx, data->sum_abs, data->max_abs, input, batch->rows, dim,
+                              c->kinds);
     data->rows += batch->rows;
-}
-
-struct batch_tap {
-    struct collect *collect;
-    const vlmp_batch *batch;
-};
-
-static void block_tap(void *arg, vlmp_site site, const float *input, int rows, int dim)
-{
-    (void)rows;
-    const struct batch_tap *t = arg;
-    collect(t->collect, site, t->batch, input, dim);
 }
 
 /* One pass of the original block over x, whose result is dropped. */
 static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
-                const vlmp_block *block, const vlmp_activations *x, vlmp_error *err)
+                const vlmp_block *block, vlmp_activations *x, vlmp_error *err)
 {
-    const vlmp_block_shape *shape = &stack->shape;
-    const vlmp_batches *batches = c->batches;
-    size_t values = (size_t)batches->max_rows * (size_t)shape->dim;
-    vlmp_block_work work = {0};
-    vlmp_kv kv = {0};
-    float *rows = vlmp_alloc(values, sizeof *rows), *scratch = vlmp_alloc(values, sizeof *scratch);
-    int widest = shape->intermediate > shape->dim ? shape->intermediate : shape->dim;
-    int status =
-        rows != NULL && scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
-    if (status == VLMP_OK) status = vlmp_ctx_reserve(c->ctx, batches->max_rows, widest, err);
-    if (status == VLMP_OK) status = vlmp_block_work_create(&work, shape, batches->max_rows, err);
-    if (status == VLMP_OK)
-        status = vlmp_batch_kv_create(&kv, batches, shape->kv_heads, shape->head_dim, err);
-    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
-        const vlmp_batch *batch = &batches->batches[i];
-        float *from;
-        if (job->sweep.interrupted != NULL && *job->sweep.interrupted)
-            status = vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        if (status == VLMP_OK)
-            status =
-                vlmp_activations_get(x, batch->first_row, (size_t)batch->rows, scratch, &from, err);
-        if (status != VLMP_OK) break;
-        memcpy(rows, from, (size_t)batch->rows * (size_t)shape->dim * sizeof *rows);
-        vlmp_block_run run = {.ctx = c->ctx,
-                              .shape = shape,
-                              .work = &work,
-                              .kv = kv,
-                              .segments = batch->segments,
-                              .segment_count = batch->segment_count,
-                              .rows = batch->rows};
-        struct batch_tap tap = {.collect = c, .batch = batch};
-        vlmp_block_forward(&run, block, rows, block_tap, &tap);
-        status = vlmp_sweep_check_layer(&job->sweep, stack, layer, batch, rows, shape->dim, err);
-    }
-    free(rows);
-    free(scratch);
-    vlmp_batch_kv_free(&kv);
-    vlmp_block_work_free(&work);
-    return status;
+    VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->kinds, (size_t)c->batches->max_rows, sizeof(int32_t),
+                            "AWQ statistics", err));
+    return vlmp_sweep_look(&job->sweep, stack, layer, block, x, c->batches, collect, c, err);
 }
 
 static bool is_awq(vlmp_method method)
@@ -232,13 +186,15 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
     }
     float *mean_abs = vlmp_alloc((size_t)k, sizeof *mean_abs),
           *scales = vlmp_alloc((size_t)k, sizeof *scales);
+    double *sum_abs = vlmp_alloc((size_t)k, sizeof *sum_abs);
     int *shared = vlmp_alloc((size_t)k, sizeof *shared);
-    int status = mean_abs != NULL && scales != NULL && shared != NULL
-                     ? VLMP_OK
-                     : vlmp_fail_memory(err, "AWQ scales");
+    int status =
+        mean_abs != NULL && scales != NULL && sum_abs != NULL && shared != NULL
+            ? vlmp_ctx_read(ctx, sum_abs, data->sum_abs.at, (size_t)k * sizeof *sum_abs, err)
+            : vlmp_fail_memory(err, "AWQ scales");
     for (int j = 0; j < k && status == VLMP_OK; j++) {
         int head = j / shape->head_dim / (shape->heads / shape->kv_heads);
-        mean_abs[j] = (float)(data->sum_abs[j] / (data->rows > 0 ? data->rows : 1));
+        mean_abs[j] = (float)(sum_abs[j] / (data->rows > 0 ? data->rows : 1));
         shared[j] = head * shape->head_dim + j % shape->head_dim;
     }
     vlmp_awq_site awq = {.k = k,
@@ -259,6 +215,7 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
     }
     free(scales);
     free(mean_abs);
+    free(sum_abs);
     free(shared);
     return status;
 }
@@ -322,11 +279,11 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
                 vlmp_awq_scale_columns(fold->weights[i], linears[i].info->n, linears[i].info->k,
                                        scales);
         if (site == VLMP_SITE_ATTN_IN)
-            VLMP_TRY(
-                fold_norm(fold, 0, &block->norm1, &block->norm1_bias, shape->dim, scales, err));
+            VLMP_TRY(fold_norm(fold, 0, &block->norm1.values, &block->norm1_bias.values, shape->dim,
+                               scales, err));
         else if (site == VLMP_SITE_MLP_IN)
-            VLMP_TRY(
-                fold_norm(fold, 1, &block->norm2, &block->norm2_bias, shape->dim, scales, err));
+            VLMP_TRY(fold_norm(fold, 1, &block->norm2.values, &block->norm2_bias.values, shape->dim,
+                               scales, err));
         else
             VLMP_TRY(fold_rows(fold, shape, linears,
                                vlmp_fold_before(block, linears, count, (vlmp_site)site),
@@ -335,9 +292,27 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
     return VLMP_OK;
 }
 
+static int create_site(struct site_data *data, vlmp_ctx *ctx, int k, bool held, vlmp_error *err)
+{
+    static const char what[] = "AWQ statistics";
+    VLMP_TRY(vlmp_moments_create(&data->moments, ctx, k, held, false, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &data->sum_abs, (size_t)k, sizeof(double), what, err));
+    return vlmp_ctx_alloc(ctx, &data->max_abs, (size_t)k, sizeof(float), what, err);
+}
+
+static void free_sites(struct collect *c)
+{
+    for (int site = 0; site < VLMP_SITES; site++) {
+        vlmp_moments_free(&c->sites[site].moments);
+        vlmp_ctx_free_memory(c->ctx, c->sites[site].sum_abs.at);
+        vlmp_ctx_free_memory(c->ctx, c->sites[site].max_abs.at);
+    }
+    vlmp_ctx_free_memory(c->ctx, c->kinds.at);
+}
+
 int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_stack *stack,
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
-                    const vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
+                    vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
 {
     struct collect c = {.ctx = job->sweep.ctx, .batches = batches};
     bool held = batches->break_batch < batches->count, any = false;
@@ -345,23 +320,21 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
     *fold = (vlmp_fold){0};
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
         if (!can_fold(&stack->shape, block, linears, count, (vlmp_site)site)) continue;
-        int k = vlmp_site_dim(&stack->shape, (vlmp_site)site);
         any = true;
-        status = vlmp_moments_create(&c.sites[site].moments, k, held, false, err);
-        c.sites[site].sum_abs = vlmp_calloc((size_t)k, sizeof(double));
-        if (status == VLMP_OK && c.sites[site].sum_abs == NULL)
-            status = vlmp_fail_memory(err, "AWQ statistics");
+        status = create_site(&c.sites[site], c.ctx, vlmp_site_dim(&stack->shape, (vlmp_site)site),
+                             held, err);
     }
     if (status == VLMP_OK && any)
         status = look(&c, job, stack, linears[0].info->layer, block, x, err);
-    for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++)
-        if (c.sites[site].moments.gram != NULL)
-            status = search_site(fold, job->sweep.ctx, &stack->shape, &c.sites[site], linears,
-                                 count, (vlmp_site)site, err);
-    for (int site = 0; site < VLMP_SITES; site++) {
-        vlmp_moments_free(&c.sites[site].moments);
-        free(c.sites[site].sum_abs);
+    for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
+        struct site_data *data = &c.sites[site];
+        if (data->sum_abs.at == NULL) continue;
+        status = vlmp_moments_finish(&data->moments, err);
+        if (status == VLMP_OK)
+            status =
+                search_site(fold, c.ctx, &stack->shape, data, linears, count, (vlmp_site)site, err);
     }
+    free_sites(&c);
     if (status == VLMP_OK) status = apply(fold, stack, block, linears, count, err);
     return status;
 }
@@ -400,9 +373,9 @@ void vlmp_fold_revert(vlmp_fold *fold, vlmp_block *block, const vlmp_block_linea
     if (before >= 0)
         linears[before].linear->bias = linears[before].source.bias;
     else if (site == VLMP_SITE_ATTN_IN)
-        block->norm1 = fold->was_norm[0], block->norm1_bias = fold->was_norm_bias[0];
+        block->norm1.values = fold->was_norm[0], block->norm1_bias.values = fold->was_norm_bias[0];
     else
-        block->norm2 = fold->was_norm[1], block->norm2_bias = fold->was_norm_bias[1];
+        block->norm2.values = fold->was_norm[1], block->norm2_bias.values = fold->was_norm_bias[1];
     free(fold->scales[site]);
     fold->scales[site] = NULL;
 }

@@ -27,7 +27,7 @@ typedef struct {
 /* Changes block. x: the block's inputs, left as they are. */
 int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_stack *stack,
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
-                    const vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err);
+                    vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err);
 
 /* The vectors that AWQ folds the scales of a linear's site into, by name; the model may lack them.
  * They are stored as F32 whether scales were found or not, so that a plan knows its file's size.

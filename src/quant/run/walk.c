@@ -1,13 +1,6 @@
 #include "src/quant/run/walk.h"
 
-#include <stdlib.h>
-
-#include "src/base/memory.h"
-
-static float *batch_scratch(const vlmp_walk *walk, const vlmp_activations *store)
-{
-    return vlmp_alloc((size_t)walk->batches->max_rows * (size_t)store->dim, sizeof(float));
-}
+#include <stdio.h>
 
 int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
@@ -23,117 +16,111 @@ int vlmp_walk_create(vlmp_walk *walk, const vlmp_sweep *sweep, const vlmp_stack 
                         .a.fd = -1,
                         .m.fd = -1};
     size_t limit = sweep->memory_limit;
-    VLMP_TRY(vlmp_ctx_reserve(sweep->ctx, batches->max_rows, vlmp_widest_site(shape), err));
     VLMP_TRY(vlmp_activations_create(&walk->a, batches->total_rows, shape->heads * shape->head_dim,
                                      limit, sweep->work_folder, err));
     VLMP_TRY(vlmp_activations_create(&walk->m, batches->total_rows, shape->intermediate, limit,
                                      sweep->work_folder, err));
-    VLMP_TRY(vlmp_block_work_create(&walk->work, shape, batches->max_rows, err));
-    VLMP_TRY(vlmp_batch_kv_create(&walk->kv, batches, shape->kv_heads, shape->head_dim, err));
-    walk->scratch_x = batch_scratch(walk, x);
-    walk->scratch_a = batch_scratch(walk, &walk->a);
-    walk->scratch_m = batch_scratch(walk, &walk->m);
-    if (walk->scratch_x != NULL && walk->scratch_a != NULL && walk->scratch_m != NULL)
-        return VLMP_OK;
-    return vlmp_fail_memory(err, "a batch of activations");
+    return vlmp_pass_create(&walk->pass, sweep->ctx, shape, batches, err);
 }
 
 void vlmp_walk_free(vlmp_walk *walk)
 {
     if (walk->sweep == NULL) return;
+    vlmp_block_release(&walk->prepared, walk->sweep->ctx);
     vlmp_activations_free(&walk->a);
     vlmp_activations_free(&walk->m);
-    vlmp_block_work_free(&walk->work);
-    vlmp_batch_kv_free(&walk->kv);
-    free(walk->scratch_x);
-    free(walk->scratch_a);
-    free(walk->scratch_m);
+    vlmp_pass_free(&walk->pass);
     *walk = (vlmp_walk){0};
 }
 
-static vlmp_block_run run_of(vlmp_walk *walk, const vlmp_batch *batch)
+static int get_x(vlmp_walk *walk, const vlmp_batch *batch, vlmp_error *err)
 {
-    return (vlmp_block_run){.ctx = walk->sweep->ctx,
-                            .shape = &walk->stack->shape,
-                            .work = &walk->work,
-                            .segments = batch->segments,
-                            .segment_count = batch->segment_count,
-                            .rows = batch->rows,
-                            .kv = walk->kv};
+    return vlmp_activations_upload(walk->x, batch->first_row, (size_t)batch->rows, walk->pass.ctx,
+                                   walk->pass.x, err);
 }
 
-static int get(const vlmp_activations *store, const vlmp_batch *batch, float *scratch, float **out,
+static int put_x(vlmp_walk *walk, const vlmp_batch *batch, vlmp_error *err)
+{
+    return vlmp_activations_download(walk->x, batch->first_row, (size_t)batch->rows, walk->pass.ctx,
+                                     walk->pass.x, err);
+}
+
+static int get(vlmp_walk *walk, vlmp_activations *store, const vlmp_batch *batch, vlmp_act to,
                vlmp_error *err)
 {
-    return vlmp_activations_get(store, batch->first_row, (size_t)batch->rows, scratch, out, err);
+    return vlmp_activations_upload_act(store, batch->first_row, (size_t)batch->rows, walk->pass.ctx,
+                                       to, err);
 }
 
-static int put(vlmp_activations *store, const vlmp_batch *batch, const float *values,
+static int put(vlmp_walk *walk, vlmp_activations *store, const vlmp_batch *batch, vlmp_act from,
                vlmp_error *err)
 {
-    return vlmp_activations_put(store, batch->first_row, (size_t)batch->rows, values, err);
+    return vlmp_activations_download_act(store, batch->first_row, (size_t)batch->rows,
+                                         walk->pass.ctx, from, err);
 }
 
-/* Where values that are about to be computed go: no need to read what is there. */
-static float *place(const vlmp_activations *store, const vlmp_batch *batch, float *scratch)
+/* The block's weights may have changed since the last step. */
+static int begin(vlmp_walk *walk, int index, vlmp_error *err)
 {
-    return store->memory != NULL ? store->memory + batch->first_row * (size_t)store->dim : scratch;
+    if (index > 0) return VLMP_OK;
+    vlmp_block_release(&walk->prepared, walk->pass.ctx);
+    return vlmp_block_prepare(&walk->prepared, walk->pass.ctx, walk->block, err);
 }
 
-static int advance(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err)
+static int advance(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
-    vlmp_block_run run = run_of(walk, batch);
-    float *h = walk->work.h, *x, *a, *m;
-    VLMP_TRY(get(walk->x, batch, walk->scratch_x, &x, err));
+    const vlmp_block *block = &walk->prepared;
+    const vlmp_block_work *work = &walk->pass.work;
+    vlmp_f32 x = walk->pass.x;
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    VLMP_TRY(get_x(walk, batch, err));
     switch (site) {
     case VLMP_SITE_ATTN_IN:
-        vlmp_block_attn_in(&run, walk->block, x, h);
-        *input = h;
+        vlmp_block_attn_in(&run, block, x, work->h);
+        *input = work->h;
         return VLMP_OK;
     case VLMP_SITE_ATTN_OUT:
-        a = place(&walk->a, batch, walk->scratch_a);
-        vlmp_block_attn_in(&run, walk->block, x, h);
-        vlmp_block_attn_out(&run, walk->block, h, a);
-        *input = a;
-        return put(&walk->a, batch, a, err);
+        vlmp_block_attn_in(&run, block, x, work->h);
+        vlmp_block_attn_out(&run, block, work->h, work->a);
+        *input = work->a;
+        return put(walk, &walk->a, batch, work->a, err);
     case VLMP_SITE_MLP_IN:
-        VLMP_TRY(get(&walk->a, batch, walk->scratch_a, &a, err));
-        vlmp_block_add_attention(&run, walk->block, a, x);
-        VLMP_TRY(put(walk->x, batch, x, err));
-        vlmp_block_mlp_in(&run, walk->block, x, h);
-        *input = h;
+        VLMP_TRY(get(walk, &walk->a, batch, work->a, err));
+        vlmp_block_add_attention(&run, block, work->a, x);
+        VLMP_TRY(put_x(walk, batch, err));
+        vlmp_block_mlp_in(&run, block, x, work->h);
+        *input = work->h;
         return VLMP_OK;
     default:
-        m = place(&walk->m, batch, walk->scratch_m);
-        vlmp_block_mlp_in(&run, walk->block, x, h);
-        vlmp_block_mlp_out(&run, walk->block, h, m);
-        *input = m;
-        return put(&walk->m, batch, m, err);
+        vlmp_block_mlp_in(&run, block, x, work->h);
+        vlmp_block_mlp_out(&run, block, work->h, work->m);
+        *input = work->m;
+        return put(walk, &walk->m, batch, work->m, err);
     }
 }
 
-/* Moments of what is not finite would make weights of it, so each site's input is looked at. */
-static int check(const vlmp_walk *walk, int index, const float *rows, int dim, vlmp_error *err)
+int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err)
 {
-    return vlmp_sweep_check_layer(walk->sweep, walk->stack, walk->layer,
-                                  &walk->batches->batches[index], rows, dim, err);
-}
-
-int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, const float **input, vlmp_error *err)
-{
+    char place[VLMP_NAME_MAX];
+    snprintf(place, sizeof place, "%s.layers.%d", walk->stack->prefix, walk->layer);
+    VLMP_TRY(begin(walk, index, err));
     VLMP_TRY(advance(walk, index, site, input, err));
-    return check(walk, index, *input, vlmp_site_dim(&walk->stack->shape, site), err);
+    /* Moments of what is not finite would make weights of it. */
+    return vlmp_sweep_check_act(walk->sweep, place, walk->stack == &walk->sweep->model->vision,
+                                &walk->batches->batches[index], walk->pass.found, *input,
+                                vlmp_site_dim(&walk->stack->shape, site), err);
 }
 
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
-    vlmp_block_run run = run_of(walk, batch);
-    float *x, *m;
-    VLMP_TRY(get(walk->x, batch, walk->scratch_x, &x, err));
-    VLMP_TRY(get(&walk->m, batch, walk->scratch_m, &m, err));
-    vlmp_block_add_mlp(&run, walk->block, m, x);
-    VLMP_TRY(check(walk, index, x, walk->stack->shape.dim, err));
-    return put(walk->x, batch, x, err);
+    VLMP_TRY(begin(walk, index, err));
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    VLMP_TRY(get_x(walk, batch, err));
+    VLMP_TRY(get(walk, &walk->m, batch, walk->pass.work.m, err));
+    vlmp_block_add_mlp(&run, &walk->prepared, walk->pass.work.m, walk->pass.x);
+    VLMP_TRY(
+        vlmp_sweep_check_layer(walk->sweep, walk->stack, walk->layer, batch, &walk->pass, err));
+    return put_x(walk, batch, err);
 }

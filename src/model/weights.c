@@ -1,33 +1,68 @@
-/* Weights from a source: views into its map, F32 copies of the small ones, checks of all. */
+#include "src/model/weights.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/half.h"
-#include "src/model/model.h"
+#include "src/model/check.h"
 #include "src/store/finite.h"
 
 void vlmp_unload(vlmp_loaded *loaded)
 {
+    for (int i = 0; i < loaded->prepared_count; i++)
+        loaded->ctx->ops->release(loaded->ctx, loaded->prepared[i]);
+    for (int i = 0; i < loaded->copy_count; i++)
+        vlmp_ctx_free_memory(loaded->ctx, loaded->copies[i]);
     for (int i = 0; i < loaded->tensor_count; i++)
         loaded->source->release(loaded->source, loaded->tensors[i]);
+    free(loaded->prepared);
+    free(loaded->copies);
     free(loaded->tensors);
     vlmp_arena_free(&loaded->arena);
-    *loaded = (vlmp_loaded){0};
+    *loaded = (vlmp_loaded){.ctx = loaded->ctx};
+}
+
+/* Makes room for one more in a list of pointers. */
+static int grow(void *list, int count, int *capacity, vlmp_error *err)
+{
+    void **items;
+    memcpy(&items, list, sizeof items);
+    if (count < *capacity) return VLMP_OK;
+    int grown = *capacity == 0 ? 32 : 2 * *capacity;
+    items = realloc(items, (size_t)grown * sizeof *items);
+    if (items == NULL) return vlmp_fail_memory(err, "list of loaded tensors");
+    memcpy(list, &items, sizeof items);
+    *capacity = grown;
+    return VLMP_OK;
 }
 
 static int remember(vlmp_loaded *loaded, const vlmp_source *source, const vlmp_tensor *tensor,
                     vlmp_error *err)
 {
     loaded->source = source;
-    if (loaded->tensor_count == loaded->tensor_capacity) {
-        int capacity = loaded->tensor_capacity == 0 ? 32 : 2 * loaded->tensor_capacity;
-        void *grown = realloc(loaded->tensors, (size_t)capacity * sizeof *loaded->tensors);
-        if (grown == NULL) return vlmp_fail_memory(err, "list of loaded tensors");
-        loaded->tensors = grown;
-        loaded->tensor_capacity = capacity;
-    }
+    VLMP_TRY(grow(&loaded->tensors, loaded->tensor_count, &loaded->tensor_capacity, err));
     loaded->tensors[loaded->tensor_count++] = tensor;
+    return VLMP_OK;
+}
+
+/* The linear in the context's memory. */
+static int prepare(vlmp_loaded *loaded, vlmp_linear *linear, vlmp_error *err)
+{
+    if (loaded->ctx == NULL || loaded->shapes_only) return VLMP_OK;
+    VLMP_TRY(grow(&loaded->prepared, loaded->prepared_count, &loaded->prepared_capacity, err));
+    VLMP_TRY(loaded->ctx->ops->prepare(loaded->ctx, linear, err));
+    loaded->prepared[loaded->prepared_count++] = linear->own;
+    return VLMP_OK;
+}
+
+/* The same of a vector. */
+static int copy(vlmp_loaded *loaded, const char *name, vlmp_vector *vector, vlmp_error *err)
+{
+    if (loaded->ctx == NULL || loaded->shapes_only) return VLMP_OK;
+    VLMP_TRY(grow(&loaded->copies, loaded->copy_count, &loaded->copy_capacity, err));
+    VLMP_TRY(vlmp_vector_copy(vector, loaded->ctx, name, err));
+    loaded->copies[loaded->copy_count++] = vector->own.at;
     return VLMP_OK;
 }
 
@@ -40,19 +75,29 @@ static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name
     return vlmp_tensor_check_finite(*out, err);
 }
 
-int vlmp_load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
-                  const int64_t *shape, const float **out, vlmp_error *err)
+/* A vector or small matrix as F32, for the host. */
+static int load_f32(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
+                    const int64_t *shape, float **out, size_t *count, vlmp_error *err)
 {
     const vlmp_tensor *tensor;
     VLMP_TRY(need(loaded, source, name, rank, shape, &tensor, err));
     *out = NULL;
     if (loaded->shapes_only) return VLMP_OK;
-    size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
-    float *copy = vlmp_arena_alloc(&loaded->arena, count, sizeof *copy);
-    if (copy == NULL) return vlmp_fail_memory(err, name);
-    vlmp_to_f32(copy, tensor->data, tensor->dtype, count);
-    *out = copy;
+    *count = tensor->bytes / vlmp_dtype_size(tensor->dtype);
+    *out = vlmp_arena_alloc(&loaded->arena, *count, sizeof **out);
+    if (*out == NULL) return vlmp_fail_memory(err, name);
+    vlmp_to_f32(*out, tensor->data, tensor->dtype, *count);
     return VLMP_OK;
+}
+
+int vlmp_load_vector(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
+                     const int64_t *shape, vlmp_vector *out, vlmp_error *err)
+{
+    float *values;
+    *out = (vlmp_vector){0};
+    VLMP_TRY(load_f32(loaded, source, name, rank, shape, &values, &out->count, err));
+    out->values = values;
+    return copy(loaded, name, out, err);
 }
 
 static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const char *name,
@@ -88,8 +133,12 @@ static int load_bias(vlmp_loaded *loaded, const vlmp_source *source, const char 
                      const float **out, vlmp_error *err)
 {
     char full[VLMP_NAME_MAX + 16];
+    float *values = NULL;
+    size_t count;
     snprintf(full, sizeof full, "%s.bias", name);
-    return vlmp_load_f32(loaded, source, full, 1, (int64_t[]){n}, out, err);
+    VLMP_TRY(load_f32(loaded, source, full, 1, (int64_t[]){n}, &values, &count, err));
+    *out = values;
+    return VLMP_OK;
 }
 
 int vlmp_load_linear(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int n, int k,
@@ -98,26 +147,29 @@ int vlmp_load_linear(vlmp_loaded *loaded, const vlmp_source *source, const char 
     *out = (vlmp_linear){.n = n, .k = k};
     if (bias) VLMP_TRY(load_bias(loaded, source, name, n, &out->bias, err));
     const vlmp_scheme *scheme = source->scheme(source, name);
-    if (scheme != NULL) return load_quantized(loaded, source, name, scheme, out, err);
+    if (scheme != NULL) {
+        VLMP_TRY(load_quantized(loaded, source, name, scheme, out, err));
+        return prepare(loaded, out, err);
+    }
     char full[VLMP_NAME_MAX + 16];
     snprintf(full, sizeof full, "%s.weight", name);
     const vlmp_tensor *tensor;
     VLMP_TRY(need(loaded, source, full, 2, (int64_t[]){n, k}, &tensor, err));
     out->weight = tensor->data;
     out->dtype = tensor->dtype;
-    return VLMP_OK;
+    return prepare(loaded, out, err);
 }
 
 static int load_norm(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int dim,
-                     const float **weight, const float **bias, vlmp_error *err)
+                     vlmp_vector *weight, vlmp_vector *bias, vlmp_error *err)
 {
     char full[VLMP_NAME_MAX + 16];
     int64_t shape[] = {dim};
     snprintf(full, sizeof full, "%s.weight", name);
-    VLMP_TRY(vlmp_load_f32(loaded, source, full, 1, shape, weight, err));
+    VLMP_TRY(vlmp_load_vector(loaded, source, full, 1, shape, weight, err));
     if (bias == NULL) return VLMP_OK;
     snprintf(full, sizeof full, "%s.bias", name);
-    return vlmp_load_f32(loaded, source, full, 1, shape, bias, err);
+    return vlmp_load_vector(loaded, source, full, 1, shape, bias, err);
 }
 
 int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_stack *stack,
@@ -166,6 +218,24 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
     return VLMP_OK;
 }
 
+/* Positions, and the class row where it stands. */
+static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vector *out,
+                          vlmp_error *err)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    size_t count, hidden = (size_t)vision->hidden;
+    float *rows, *class_row = NULL;
+    VLMP_TRY(load_f32(loaded, model->source, "vision.position.weight", 2,
+                      (int64_t[]){model->tile_rows, vision->hidden}, &rows, &out->count, err));
+    if (vision->has_class)
+        VLMP_TRY(load_f32(loaded, model->source, "vision.class", 1, (int64_t[]){vision->hidden},
+                          &class_row, &count, err));
+    for (size_t i = 0; class_row != NULL && i < hidden; i++)
+        rows[i] += class_row[i];
+    out->values = rows;
+    return copy(loaded, "vision.position.weight", out, err);
+}
+
 int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_input *out,
                            vlmp_error *err)
 {
@@ -177,11 +247,8 @@ int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vi
     VLMP_TRY(need(loaded, model->source, "vision.embed.weight", 4, shape, &tensor, err));
     out->patch.weight = tensor->data;
     out->patch.dtype = tensor->dtype;
-    if (vision->has_class)
-        VLMP_TRY(vlmp_load_f32(loaded, model->source, "vision.class", 1, (int64_t[]){hidden},
-                               &out->class_row, err));
-    VLMP_TRY(vlmp_load_f32(loaded, model->source, "vision.position.weight", 2,
-                           (int64_t[]){model->tile_rows, hidden}, &out->position, err));
+    VLMP_TRY(prepare(loaded, &out->patch, err));
+    VLMP_TRY(load_tile_rows(loaded, model, &out->rows, err));
     return load_norm(loaded, model->source, "vision.pre_norm", hidden, &out->pre_norm,
                      &out->pre_norm_bias, err);
 }
@@ -199,8 +266,12 @@ int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_proje
     VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, text,
                               config->projector.bias, &out->second, err));
     if (!config->has_newline) return VLMP_OK;
-    return vlmp_load_f32(loaded, model->source, "newline", 1, (int64_t[]){text}, &out->newline,
-                         err);
+    float *newline;
+    size_t count;
+    VLMP_TRY(
+        load_f32(loaded, model->source, "newline", 1, (int64_t[]){text}, &newline, &count, err));
+    out->newline = newline;
+    return VLMP_OK;
 }
 
 int vlmp_load_text_embed(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
@@ -211,7 +282,7 @@ int vlmp_load_text_embed(vlmp_loaded *loaded, const vlmp_model *model, vlmp_line
                             out, err);
 }
 
-int vlmp_load_text_norm(vlmp_loaded *loaded, const vlmp_model *model, const float **out,
+int vlmp_load_text_norm(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vector *out,
                         vlmp_error *err)
 {
     return load_norm(loaded, model->source, "text.norm", model->config.text.hidden, out, NULL, err);
@@ -244,9 +315,9 @@ static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err
     return vlmp_load_text_head(loaded, model, &out->head, err);
 }
 
-int vlmp_load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err)
+int vlmp_load_all(vlmp_resident *out, vlmp_ctx *ctx, const vlmp_model *model, vlmp_error *err)
 {
-    *out = (vlmp_resident){0};
+    *out = (vlmp_resident){.loaded.ctx = ctx};
     return load_all(out, model, err);
 }
 

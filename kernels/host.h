@@ -1,0 +1,82 @@
+/* What implementations on the host's processor share: memory, steps, stores of keys and values. An
+ * address is a pointer, an activation an F32, and nothing is deferred. */
+#pragma once
+
+#include "kernels/ops.h"
+
+struct vlmp_step {
+    vlmp_step_size size; /* that there is room for */
+    int rows;
+    int segment_count;
+    vlmp_segment *segments;                 /* [size.segments] whose pages point into the step's */
+    int32_t *pages;                         /* [size.pages] */
+    int32_t *ids;                           /* [size.rows] */
+    int32_t *positions[VLMP_POSITION_AXES]; /* [size.rows] */
+};
+
+/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. */
+struct vlmp_kv {
+    vlmp_kv_shape shape;
+    float *k, *v;
+};
+
+/* The part of a layer in the store. */
+static inline size_t vlmp_host_kv_layer(const vlmp_kv *kv, int layer)
+{
+    return (size_t)layer * (size_t)kv->shape.pages * (size_t)kv->shape.page_rows *
+           (size_t)kv->shape.kv_heads * (size_t)kv->shape.head_dim;
+}
+
+/* The slot of a layer that holds row `row` of a sequence. */
+static inline size_t vlmp_host_kv_slot(const vlmp_kv_shape *shape, const vlmp_segment *segment,
+                                       int row)
+{
+    int page = row / shape->page_rows;
+    size_t number = (size_t)(segment->pages != NULL ? segment->pages[page] : page);
+    return number * (size_t)shape->page_rows + (size_t)(row % shape->page_rows);
+}
+
+/* Entries of vlmp_ops, with the contracts there. */
+void *vlmp_host_alloc(vlmp_ctx *ctx, size_t bytes);
+void vlmp_host_free(vlmp_ctx *ctx, void *at);
+void vlmp_host_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
+int vlmp_host_read(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);
+void *vlmp_host_map(vlmp_ctx *ctx, void *at);
+int vlmp_host_sync(vlmp_ctx *ctx, vlmp_error *err);
+void vlmp_host_write_act(vlmp_ctx *ctx, vlmp_act to, const float *from, size_t count);
+int vlmp_host_read_act(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_error *err);
+
+/* Weights are read where they lie. */
+int vlmp_host_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err);
+void vlmp_host_release(vlmp_ctx *ctx, void *own);
+
+int vlmp_host_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_size *size,
+                          vlmp_error *err);
+void vlmp_host_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
+void vlmp_host_step_free(vlmp_ctx *ctx, vlmp_step *step);
+
+int vlmp_host_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
+void vlmp_host_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);
+size_t vlmp_host_kv_bytes(const vlmp_kv_shape *shape);
+void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
+                        const vlmp_step *step);
+
+void vlmp_host_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+                        vlmp_f32 levels);
+void vlmp_host_repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim);
+void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
+                      vlmp_i32 from, int rows);
+void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
+                       int dim, bool add);
+
+/* The entries above, for a table. */
+#define VLMP_HOST_OPS                                                                             \
+    .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,                   \
+    .read = vlmp_host_read, .sync = vlmp_host_sync, .map = vlmp_host_map,                         \
+    .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                             \
+    .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
+    .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
+    .step_free = vlmp_host_step_free, .kv_create = vlmp_host_kv_create,                           \
+    .kv_free = vlmp_host_kv_free, .kv_bytes = vlmp_host_kv_bytes, .kv_write = vlmp_host_kv_write, \
+    .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, .gather = vlmp_host_gather,       \
+    .scatter = vlmp_host_scatter

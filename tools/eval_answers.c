@@ -1,0 +1,130 @@
+#include "tools/eval_answers.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/eval/metrics.h"
+#include "tools/answers.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+void vlmp_eval_name_sample(const vlmp_eval_job *job, size_t i, vlmp_error *err)
+{
+    vlmp_sample sample;
+    vlmp_error ignored = {0};
+    if (err->code != VLMP_ERR_INPUT || vlmp_eval_sample(job->data, i, &sample, &ignored) != VLMP_OK)
+        return;
+    vlmp_error_at(err, sample.where);
+    vlmp_sample_free(&sample);
+}
+
+int vlmp_eval_check_fits(const vlmp_eval_job *job, const vlmp_reader *reader, int tokens,
+                         vlmp_error *err)
+{
+    int context = reader->model->config.text.max_positions;
+    if (tokens <= context) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%d tokens, more than the context of %s, which is %d; take this sample out of "
+                     "the data",
+                     tokens, job->path, context);
+}
+
+struct answering {
+    const vlmp_eval_job *job;
+    const vlmp_reader *reader;
+    vlmp_sequence prompt; /* the last one asked for */
+    size_t first;         /* sample of answer 0 */
+    char **answers;
+    double *first_ms; /* of the timed ones; NULL: they are not */
+    vlmp_generation_stats sums;
+    size_t done, cut; /* answers; of them those that the context ended */
+    vlmp_progress line;
+};
+
+static int give_prompt(void *arg, int index, const vlmp_sequence **out, vlmp_error *err)
+{
+    struct answering *a = arg;
+    size_t at = a->first + (size_t)index;
+    vlmp_sequence_free(&a->prompt);
+    if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+    int status = vlmp_eval_sequence(a->job->data, at, a->reader, false, &a->prompt, err);
+    *out = &a->prompt;
+    if (status == VLMP_OK)
+        status = vlmp_eval_check_fits(a->job, a->reader, a->prompt.length + 1, err);
+    vlmp_eval_name_sample(a->job, at, err);
+    return status;
+}
+
+static int take_answer(void *arg, int index, char *text, const vlmp_generation_stats *stats,
+                       vlmp_error *err)
+{
+    struct answering *a = arg;
+    (void)err;
+    a->answers[a->first + (size_t)index] = text;
+    if (a->first_ms != NULL) {
+        a->first_ms[index] = 1e3 * stats->first_seconds;
+        a->sums.prompt_tokens += stats->prompt_tokens;
+        a->sums.first_seconds += stats->first_seconds;
+        a->sums.steps += stats->steps;
+        a->sums.decode_seconds += stats->decode_seconds;
+    }
+    a->cut +=
+        stats->new_tokens < a->job->max_new_tokens &&
+        stats->prompt_tokens + stats->new_tokens >= a->reader->model->config.text.max_positions;
+    vlmp_progress_update(&a->line, (double)++a->done, NULL);
+    return VLMP_OK;
+}
+
+/* Samples first … first + count − 1, `streams` at a time. */
+static int answer(struct answering *a, vlmp_engine *engine, size_t first, size_t count, int streams,
+                  int64_t *kv_bytes, vlmp_error *err)
+{
+    vlmp_runtime *runtime;
+    const vlmp_texts texts = {.arg = a, .prompt = give_prompt, .done = take_answer};
+    if (count == 0) return VLMP_OK;
+    a->first = first;
+    VLMP_TRY(vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &a->reader->preprocess,
+                                 vlmp_dataset_path(a->job->data->data), streams, err));
+    int status =
+        vlmp_answer_all(runtime, a->reader, (int)count, a->job->max_new_tokens, &texts, err);
+    int64_t bytes = (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
+    if (bytes > *kv_bytes) *kv_bytes = bytes;
+    vlmp_runtime_free(runtime);
+    return status;
+}
+
+static void fill_speed(const struct answering *a, size_t timed, vlmp_eval_result *result)
+{
+    const vlmp_generation_stats *s = &a->sums;
+    double quantiles[3];
+    vlmp_percentiles(quantiles, a->first_ms, timed);
+    result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
+    result->speed.prefill_tps = s->first_seconds > 0 ? s->prompt_tokens / s->first_seconds : NAN;
+    result->speed.decode_tps = s->decode_seconds > 0 ? s->steps / s->decode_seconds : NAN;
+}
+
+int vlmp_eval_answers(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                      char **answers, vlmp_eval_result *result, vlmp_error *err)
+{
+    struct answering a = {.job = job, .reader = reader, .answers = answers};
+    size_t count = job->data->count, timed = 0;
+    double first_ms[VLMP_TIMED_ANSWERS];
+    if ((job->metrics & VLMP_METRIC_SPEED) != 0)
+        timed = count < VLMP_TIMED_ANSWERS ? count : VLMP_TIMED_ANSWERS;
+    vlmp_progress_begin(&a.line, job->args, "answering", (double)count);
+    a.first_ms = first_ms;
+    int status = answer(&a, engine, 0, timed, 1, &result->memory.kv_bytes, err);
+    a.first_ms = NULL;
+    int streams = count - timed < (size_t)job->batch ? (int)(count - timed) : job->batch;
+    if (status == VLMP_OK)
+        status = answer(&a, engine, timed, count - timed, streams, &result->memory.kv_bytes, err);
+    vlmp_progress_end(&a.line);
+    vlmp_sequence_free(&a.prompt);
+    a.first_ms = first_ms;
+    if (status == VLMP_OK && timed > 0) fill_speed(&a, timed, result);
+    if (status == VLMP_OK && a.cut > 0)
+        status = vlmp_result_note(result, err,
+                                  "%zu answers were cut where the context of %d tokens ends", a.cut,
+                                  reader->model->config.text.max_positions);
+    return status;
+}
