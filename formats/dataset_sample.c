@@ -107,22 +107,25 @@ static int resolve_image(const vlmp_dataset *d, vlmp_sample *sample, const char 
                              "--image-root",
                              where, name);
     }
-    char joined[PATH_MAX], real[PATH_MAX];
+    char joined[PATH_MAX], *real;
     if (!vlmp_path_join(joined, sizeof joined, d->image_root, name))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: picture '%.80s…': the path is too long", where,
                          name);
-    const char *path = joined;
-    /* What does not exist fails when it is decoded. */
-    if (realpath(joined, real) != NULL) {
-        size_t root = strcmp(d->real_root, "/") == 0 ? 0 : strlen(d->real_root);
-        if (!lies_in(real, d->real_root, root) && !lies_in_blobs(real, d->real_root))
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: picture '%.200s' leaves the folder through a link; copy the "
-                             "file, or use --image-root",
-                             where, name);
-        path = real;
+    /* What does not exist or may not be read fails when it is decoded. */
+    vlmp_error refused = {0};
+    if (vlmp_path_resolve(&real, joined, &refused) != VLMP_OK)
+        VLMP_TRY(vlmp_fail_tried(err, &refused));
+    size_t root = strcmp(d->real_root, "/") == 0 ? 0 : strlen(d->real_root);
+    if (real != NULL && !lies_in(real, d->real_root, root) && !lies_in_blobs(real, d->real_root)) {
+        free(real);
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: picture '%.200s' leaves the folder through a link; copy the file, or "
+                         "use --image-root",
+                         where, name);
     }
+    const char *path = real != NULL ? real : joined;
     *out = vlmp_arena_copy(&sample->arena, path, strlen(path));
+    free(real);
     return *out != NULL ? VLMP_OK : vlmp_fail_memory(err, where);
 }
 

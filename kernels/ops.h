@@ -48,6 +48,8 @@ typedef struct {
     vlmp_token_measure *at;
 } vlmp_measures;
 
+struct vlmp_quant_ops;
+
 typedef struct vlmp_ops {
     const char *name; /* "ref", "cpu" … */
     size_t act_bytes; /* of an activation */
@@ -181,6 +183,8 @@ typedef struct vlmp_ops {
      * memory of the host. */
     void (*gemm)(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
                  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+    const struct vlmp_quant_ops *quant; /* kernels/quant.h; on memory of the host */
 } vlmp_ops;
 
 static inline vlmp_f32 vlmp_f32_at(vlmp_f32 x, size_t element)

@@ -75,7 +75,7 @@ static int take_answer(void *arg, int index, char *text, const vlmp_generation_s
     return VLMP_OK;
 }
 
-/* Samples first … first + count − 1, `streams` at a time. */
+/* Samples first … first + count − 1, `streams` at a time. *kv_bytes: of their keys and values. */
 static int answer(struct answering *a, vlmp_engine *engine, size_t first, size_t count, int streams,
                   int64_t *kv_bytes, vlmp_error *err)
 {
@@ -87,8 +87,7 @@ static int answer(struct answering *a, vlmp_engine *engine, size_t first, size_t
                                  vlmp_dataset_path(a->job->data->data), streams, err));
     int status =
         vlmp_answer_all(runtime, a->reader, (int)count, a->job->max_new_tokens, &texts, err);
-    int64_t bytes = (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
-    if (bytes > *kv_bytes) *kv_bytes = bytes;
+    *kv_bytes = (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
     vlmp_runtime_free(runtime);
     return status;
 }
@@ -112,12 +111,13 @@ int vlmp_eval_answers(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_
     if ((job->metrics & VLMP_METRIC_SPEED) != 0)
         timed = count < VLMP_TIMED_ANSWERS ? count : VLMP_TIMED_ANSWERS;
     vlmp_progress_begin(&a.line, job->args, "answering", (double)count);
+    int64_t shared = 0;
     a.first_ms = first_ms;
     int status = answer(&a, engine, 0, timed, 1, &result->memory.kv_bytes, err);
     a.first_ms = NULL;
     int streams = count - timed < (size_t)job->batch ? (int)(count - timed) : job->batch;
-    if (status == VLMP_OK)
-        status = answer(&a, engine, timed, count - timed, streams, &result->memory.kv_bytes, err);
+    if (status == VLMP_OK) status = answer(&a, engine, timed, count - timed, streams, &shared, err);
+    if (timed == 0) result->memory.kv_bytes = shared;
     vlmp_progress_end(&a.line);
     vlmp_sequence_free(&a.prompt);
     a.first_ms = first_ms;

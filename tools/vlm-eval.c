@@ -356,7 +356,7 @@ int main(int argc, char **argv)
         VLMP_PICTURE_OPTIONS(&o->pictures),
         {.name = "gate",
          .value = "EXPR",
-         .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"; may be repeated",
+         .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"",
          .list = &o->gates},
         {.name = "report", .value = "F.html", .help = "write a report", .string = &o->report},
         {.name = "junit",

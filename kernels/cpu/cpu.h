@@ -59,6 +59,8 @@ typedef struct vlmp_cpu_kernels {
     void (*activate)(float *x, int count, vlmp_activation act);
     void (*gated)(float *gate, const float *up, int count, vlmp_activation act);
     void (*add)(float *y, const float *x, int count);
+
+    const struct vlmp_tile_kernels *tiles; /* of the quantizers, kernels/cpu/quant_tile.h */
 } vlmp_cpu_kernels;
 
 struct vlmp_blas;
@@ -74,8 +76,11 @@ typedef struct {
     char describe[160];
 } vlmp_cpu_ctx;
 
-#define VLMP_THREAD_SCRATCH ((size_t)4 << 20)           /* bytes; bounds what one tile may use */
-#define VLMP_THREAD_TILE    (sizeof(float) * 512 * VLMP_TILE_COLUMNS) /* bytes of a tile of outputs */
+#define VLMP_TILE_ROWS 512
+
+/* Bytes: what one tile may use, and the tile of outputs itself. */
+#define VLMP_THREAD_SCRATCH ((size_t)4 << 20)
+#define VLMP_THREAD_TILE    (sizeof(float) * VLMP_TILE_ROWS * VLMP_TILE_COLUMNS)
 
 static inline vlmp_cpu_ctx *vlmp_cpu_of(vlmp_ctx *ctx)
 {
@@ -105,6 +110,7 @@ static inline int vlmp_smaller(int a, int b)
 }
 
 extern const vlmp_ops vlmp_ops_cpu;
+extern const struct vlmp_quant_ops vlmp_quant_ops_cpu;
 extern const vlmp_cpu_kernels vlmp_cpu_portable;
 
 int vlmp_cpu_ctx_create(vlmp_ctx **ctx, const char *level, vlmp_pool *pool, vlmp_error *err);

@@ -1,10 +1,12 @@
 /* The table of a level. */
 #include "kernels/cpu/level.h"
+#include "kernels/cpu/quant_tile.h"
 
 #define TEXT_OF(name) #name
 #define TEXT(name)    TEXT_OF(name)
 
 extern const vlmp_cpu_kernels LEVEL_NAME(cpu);
+extern const vlmp_tile_kernels LEVEL_NAME(quant_tile);
 
 const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
     .name = TEXT(VLMP_LEVEL),
@@ -29,4 +31,5 @@ const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
     .activate = LEVEL_NAME(activate),
     .gated = LEVEL_NAME(gated),
     .add = LEVEL_NAME(add),
+    .tiles = &LEVEL_NAME(quant_tile),
 };

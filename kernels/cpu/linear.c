@@ -7,7 +7,6 @@
 /* Fixed grids, anchored at the call's first row and output. Rows of a tile share one conversion of
  * its weights; COLUMNS × PANEL floats of them fit a core's L2 cache. */
 enum {
-    TILE_ROWS = 512,
     FEW_BLOCK = 64,
     MAX_SHARED = 8, /* products of one input that run as one batch */
 };
@@ -58,7 +57,7 @@ static void add_bias(float *y, int rows, const vlmp_linear *w, int n0, int n1)
 static void int8_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                       int thread)
 {
-    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0);
     int n1 = vlmp_smaller(n0 + VLMP_TILE_COLUMNS, w->n);
     y += (size_t)row0 * (size_t)w->n;
     p->kernels->int8_tile(y, p->prepared + (size_t)row0 * p->stride, p->stride, rows, w, n0, n1,
@@ -69,7 +68,7 @@ static void int8_tile(const struct products *p, float *y, const vlmp_linear *w, 
 static void float_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                        int thread)
 {
-    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0);
     int n1 = vlmp_smaller(n0 + VLMP_TILE_COLUMNS, w->n);
     y += (size_t)row0 * (size_t)w->n;
     p->kernels->float_tile(y, p->x + (size_t)row0 * (size_t)w->k, rows, w, n0, n1,
@@ -81,7 +80,7 @@ static void float_tile(const struct products *p, float *y, const vlmp_linear *w,
 static void few_rows(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                      int n1)
 {
-    int rows = vlmp_smaller(TILE_ROWS, p->rows - row0);
+    int rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0);
     y += (size_t)row0 * (size_t)w->n;
     if (p->way == DENSE_ROWS)
         p->kernels->dense_rows(y, p->x + (size_t)row0 * (size_t)w->k, rows, w, n0, n1);
@@ -142,13 +141,13 @@ static void product_task(void *arg, int task, int thread)
         i++;
     task -= p->first_task[i];
     const vlmp_linear *w = p->w[i];
-    int row_tiles = vlmp_ceil_div(p->rows, TILE_ROWS);
-    int row0 = task % row_tiles * TILE_ROWS;
+    int row_tiles = vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
+    int row0 = task % row_tiles * VLMP_TILE_ROWS;
     int n0 = task / row_tiles * tile_columns(p);
     int n1 = vlmp_smaller(n0 + tile_columns(p), w->n);
     struct target target = {.y = p->y[i] + (size_t)row0 * (size_t)w->n + (size_t)n0,
                             .stride = (size_t)w->n,
-                            .rows = vlmp_smaller(TILE_ROWS, p->rows - row0),
+                            .rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0),
                             .columns = n1 - n0};
     float *kept = vlmp_cpu_tile_of(p->cpu, thread);
     if (p->add) keep_tile(&target, kept);
@@ -173,7 +172,7 @@ static void run_products(struct products *p)
 {
     if (p->way == PACKED_ROWS || p->way == INT8_TILES)
         vlmp_parallel_for(p->cpu->ctx.pool, p->rows, prepare_task, p);
-    int row_tiles = vlmp_ceil_div(p->rows, TILE_ROWS);
+    int row_tiles = vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
     p->first_task[0] = 0;
     for (int i = 0; i < p->count; i++)
         p->first_task[i + 1] =

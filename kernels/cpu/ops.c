@@ -118,6 +118,7 @@ const vlmp_ops vlmp_ops_cpu = {
     .gram = vlmp_cpu_gram,
     .cross = vlmp_cpu_cross,
     .gemm = vlmp_cpu_gemm,
+    .quant = &vlmp_quant_ops_cpu,
 };
 
 static int open_level(vlmp_cpu_ctx *cpu, const char *level, vlmp_error *err)

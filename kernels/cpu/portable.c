@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/quant_tile.h"
 #include "kernels/ref/ref.h"
 #include "src/base/half.h"
 
@@ -209,6 +210,8 @@ static void add(float *y, const float *x, int count)
         y[i] += x[i];
 }
 
+extern const vlmp_tile_kernels vlmp_quant_tile_portable;
+
 const vlmp_cpu_kernels vlmp_cpu_portable = {
     .name = "portable",
     .weights_to_f32 = weights_to_f32,
@@ -228,4 +231,5 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .activate = activate,
     .gated = gated,
     .add = add,
+    .tiles = &vlmp_quant_tile_portable,
 };

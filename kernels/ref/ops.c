@@ -46,6 +46,7 @@ const vlmp_ops vlmp_ops_ref = {
     .gram = vlmp_ref_gram,
     .cross = vlmp_ref_cross,
     .gemm = vlmp_ref_gemm,
+    .quant = &vlmp_quant_ops_ref,
 };
 
 int vlmp_ref_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, vlmp_error *err)

@@ -5,6 +5,7 @@
 #include "kernels/host.h"
 
 extern const vlmp_ops vlmp_ops_ref;
+extern const struct vlmp_quant_ops vlmp_quant_ops_ref;
 
 int vlmp_ref_ctx_create(vlmp_ctx **ctx, vlmp_pool *pool, vlmp_error *err);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -220,5 +221,17 @@ int vlmp_file_write(const char *path, const void *bytes, size_t length, bool for
     int status = vlmp_outfile_write(&file, bytes, length, err);
     if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
     vlmp_outfile_abort(&file);
+    return status;
+}
+
+int vlmp_workfile_create(int *fd, char *path, vlmp_error *err)
+{
+    *fd = mkstemp(path);
+    if (*fd < 0) return vlmp_fail_errno(err, "%s: cannot create the work file", path);
+    /* Twice: nobody else would remove it, and on a network one call may fail. */
+    if (unlink(path) == 0 || unlink(path) == 0) return VLMP_OK;
+    int status = vlmp_fail_errno(err, "%s: cannot take the work file's name away; remove it", path);
+    close(*fd);
+    *fd = -1;
     return status;
 }

@@ -39,5 +39,9 @@ void vlmp_outfile_abort(vlmp_outfile *file); /* removes; harmless after commit *
 int vlmp_file_write(const char *path, const void *bytes, size_t length, bool force,
                     vlmp_error *err);
 
+/* A file for reading and writing that has no name and goes with *fd. path: where it is created;
+ * ends in XXXXXX, which becomes the name it had. *fd is -1 on failure. */
+int vlmp_workfile_create(int *fd, char *path, vlmp_error *err);
+
 /* write(2) until all is written; fd errors are reported with path. */
 int vlmp_write_all(int fd, const void *bytes, size_t length, const char *path, vlmp_error *err);

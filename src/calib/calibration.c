@@ -454,11 +454,12 @@ static int import_identity(vlmp_calibration *c, const cJSON *root, const struct 
 
 static int import_ids(vlmp_calibration *c, const cJSON *samples, const struct importer *in)
 {
-    c->count = (size_t)cJSON_GetArraySize(samples);
-    if (!cJSON_IsArray(samples) || c->count == 0)
+    size_t count = (size_t)cJSON_GetArraySize(samples);
+    if (!cJSON_IsArray(samples) || count == 0)
         return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: no samples; calibrate again", in->where);
-    c->samples = vlmp_calloc(c->count, sizeof *c->samples);
+    c->samples = vlmp_calloc(count, sizeof *c->samples);
     if (c->samples == NULL) return vlmp_fail_memory(in->err, in->where);
+    c->count = count;
     size_t i = 0;
     for (const cJSON *item = samples->child; item != NULL; item = item->next, i++) {
         if (!cJSON_IsString(item) || strlen(item->valuestring) != VLMP_SHA256_HEX - 1)

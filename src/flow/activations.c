@@ -23,9 +23,7 @@ int vlmp_activations_create(vlmp_activations *a, size_t rows, int dim, size_t me
     }
     char path[4200];
     snprintf(path, sizeof path, "%s/activations-XXXXXX", folder);
-    a->fd = mkstemp(path);
-    if (a->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the spill file", path);
-    unlink(path);
+    VLMP_TRY(vlmp_workfile_create(&a->fd, path, err));
     /* Rows that are read before they are written are zeros. */
     if (ftruncate(a->fd, (off_t)bytes) != 0)
         return vlmp_fail_errno(err, "%s: cannot make room for spilled activations", folder);

@@ -88,14 +88,33 @@ void vlmp_identity_lines(const vlmp_identity *identity, vlmp_buffer *out)
 
 void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX])
 {
+    const double fields[] = {(double)pre->kind,
+                             pre->do_resize,
+                             pre->size.height,
+                             pre->size.width,
+                             pre->size.shortest_edge,
+                             pre->size.longest_edge,
+                             (double)pre->resample,
+                             pre->do_center_crop,
+                             pre->crop_height,
+                             pre->crop_width,
+                             pre->do_rescale,
+                             pre->rescale_factor,
+                             pre->do_normalize,
+                             pre->mean[0],
+                             pre->mean[1],
+                             pre->mean[2],
+                             pre->std[0],
+                             pre->std[1],
+                             pre->std[2],
+                             pre->do_pad};
     char text[4096];
-    int used = snprintf(
-        text, sizeof text,
-        "%d %d %d %d %d %d %d %d %d %d %d %.17g %d %.17g %.17g %.17g %.17g %.17g %.17g %d",
-        (int)pre->kind, pre->do_resize, pre->size.height, pre->size.width, pre->size.shortest_edge,
-        pre->size.longest_edge, (int)pre->resample, pre->do_center_crop, pre->crop_height,
-        pre->crop_width, pre->do_rescale, pre->rescale_factor, pre->do_normalize, pre->mean[0],
-        pre->mean[1], pre->mean[2], pre->std[0], pre->std[1], pre->std[2], pre->do_pad);
+    int used = 0;
+    /* One number a call: from 15 conversions on, glibc's printf allocates, and may fail, once a
+     * library has registered conversions of its own (libquadmath, which OpenBLAS brings). */
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%.17g", i > 0 ? " " : "",
+                         fields[i]);
     _Static_assert(VLMP_MAX_PINPOINTS * 24 + 600 < sizeof text, "all of it fits");
     for (int i = 0; i < pre->pinpoint_count; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, " %d,%d", pre->pinpoints[i][0],

@@ -22,10 +22,7 @@ int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, int ima
     if (store->heads == NULL || store->offsets == NULL || store->path == NULL)
         return vlmp_fail_memory(err, "tokenized samples");
     snprintf(store->path, length, "%s/samples-XXXXXX", folder);
-    store->fd = mkstemp(store->path);
-    if (store->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the work file", store->path);
-    unlink(store->path);
-    return VLMP_OK;
+    return vlmp_workfile_create(&store->fd, store->path, err);
 }
 
 void vlmp_sequence_store_free(vlmp_sequence_store *store)

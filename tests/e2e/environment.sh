@@ -54,6 +54,23 @@ if [ -z "${VLMP_SANITIZED-}" ]; then
     done
 fi
 
+# --- a picture behind a link that leads out, when the system does not tell where it leads ------------
+if [ -z "${VLMP_SANITIZED-}" ]; then
+    mkdir pictures
+    cp "$(find "$VLMP_ROOT/demo/eval/images" -name '*.png' | head -1)" outside.png
+    ln -s ../outside.png pictures/out.png
+    echo '{"prompt": "p", "image": "out.png", "answers": ["a"]}' >pictures/data.jsonl
+    leads_out="vlm-calibrate $model --data pictures/data.jsonl -o o.calib --samples 1 -q"
+    # shellcheck disable=SC2086 # words
+    refuses 4 'leaves the folder through a link' env VLMP_FAULT=io:0:fail VLMP_FAULT_LOG="$PWD/calls" \
+        LD_PRELOAD="$VLMP_INJECT" $leads_out
+    check "links are resolved" grep -q '^realpath ' calls
+    for call in $(grep -n '^realpath ' calls | cut -d: -f1); do
+        # shellcheck disable=SC2086 # words
+        refuses 1 'Input/output error' env VLMP_FAULT=io:$call:fail LD_PRELOAD="$VLMP_INJECT" $leads_out
+    done
+fi
+
 # --- outputs that are not plain files ---------------------------------------------------------------
 echo keep >victim
 ln -s victim link

@@ -32,6 +32,17 @@ done
 kept 'own/config.json: is a file of the input' \
     vlm-eval own --reference own --data data.jsonl --save-reference own/config.json --force
 kept 'two outputs have this name' vlm-eval own --data data.jsonl --report x.html --summary ./x.html
+# Nor where one look at the files fails: what cannot be seen to be apart is not written.
+if [ -z "${VLMP_SANITIZED-}" ]; then
+    for call in 1 2 3 4 5 6 7 8; do
+        for output in data.jsonl own/config.json; do
+            VLMP_FAULT=io:$call:fail LD_PRELOAD=$VLMP_INJECT vlm-calibrate own --data data.jsonl -o $output \
+                --samples 1 --force -q >/dev/null 2>&1 || true
+            all_files >after
+            same before after
+        done
+    done
+fi
 mkdir folder
 exits 0 vlm-calibrate own --data data.jsonl -o own/new.calib -q # beside the model, not in its place
 exits 0 vlm-calibrate own --data data.jsonl -o own/new.calib -q --force

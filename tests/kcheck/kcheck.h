@@ -110,6 +110,7 @@ void kc_check_measures(kc *k);
 void kc_check_gram(kc *k);
 void kc_check_cross(kc *k);
 void kc_check_gemm(kc *k);
+void kc_check_quant(kc *k);
 void kc_check_self(kc *k);
 
 void kc_bench(kc *k);

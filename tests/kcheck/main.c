@@ -30,6 +30,7 @@ static const test tests[] = {
     {"gram", kc_check_gram},
     {"cross", kc_check_cross},
     {"gemm", kc_check_gemm},
+    {"quant", kc_check_quant},
 };
 
 static const char *const levels[] = {"portable", "avx2", "avx512", "avx512vnni"};

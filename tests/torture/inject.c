@@ -4,7 +4,8 @@
  *                             HOW fail, on (that one and all later), or for io: space (ENOSPC),
  *                             short (half is done), intr (EINTR), cut (files below the current
  *                             folder keep only their first N bytes once they are mapped)
- *     VLMP_FAULT_LOG=FILE     counting: one line a call, its name and a hash of where it was made;
+ *     VLMP_FAULT_LOG=FILE     counting: one line a call, its name, a hash of where it was made, and
+ *                             the program's two innermost places, as offsets in it;
  *                             failing: the name, and where
  *
  * The glibc interposes its own use of malloc, and the libraries' use of everything. */
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -33,7 +35,7 @@ extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_real
     *__libc_memalign(size_t, size_t);
 
 enum how { HOW_FAIL, HOW_ON, HOW_SPACE, HOW_SHORT, HOW_INTR, HOW_CUT };
-enum { FRAMES = 14, MOST_CALLS = 1 << 20 };
+enum { FRAMES = 14, OWN_FRAMES = 2, MOST_CALLS = 1 << 20 };
 
 static bool ready;
 static bool kind_is_io;
@@ -42,6 +44,20 @@ static long fail_at;
 static long calls;
 static int log_fd = -1;
 static __thread bool inside; /* what this library calls itself is not counted */
+static uintptr_t program, program_end;
+
+/* Where the program itself lies: the first in the list. */
+static int find_program(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size, (void)arg;
+    program = info->dlpi_addr;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t end = program + part->p_vaddr + part->p_memsz;
+        if (part->p_type == PT_LOAD && end > program_end) program_end = end;
+    }
+    return 1;
+}
 
 static void log_call(const char *name, bool failing)
 {
@@ -53,6 +69,12 @@ static void log_call(const char *name, bool failing)
     for (int i = 2; i < count; i++)
         hash = (hash ^ (uintptr_t)frames[i]) * 1099511628211u;
     used = (size_t)snprintf(line, sizeof line, "%s %016llx", name, (unsigned long long)hash);
+    for (int i = 2, own = 0; !failing && i < count && own < OWN_FRAMES; i++) {
+        uintptr_t at = (uintptr_t)frames[i];
+        if (at < program || at >= program_end) continue;
+        used += (size_t)snprintf(line + used, sizeof line - used, " 0x%zx", at - program);
+        own++;
+    }
     for (int i = 2; failing && i < count && used < sizeof line - 512; i++) {
         Dl_info info;
         if (dladdr(frames[i], &info) == 0 || info.dli_fname == NULL) continue;
@@ -104,6 +126,7 @@ __attribute__((constructor)) static void start(void)
         if (*rest == ':' && strcmp(rest + 1, names[i]) == 0) how = (enum how)i;
     void *frames[2];
     backtrace(frames, 2); /* opens its library now */
+    dl_iterate_phdr(find_program, NULL);
     if (path != NULL) log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     inside = false;
     ready = true;

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Every command, with each allocation and each call of the system failing in turn.
 
-    torture.py TOOLS INJECT ROOT [--all | --places N | --sample N] [--case NAME] [--kind alloc|io]
+    torture.py TOOLS INJECT ROOT [--all | --places N | --sample N [--also FUNCTIONS]]
+               [--case NAME] [--kind alloc|io]
 
 TOOLS: folder of the programs; INJECT: the preloaded library (inject.c); ROOT: the source tree.
 --all fails every call; --places N at most N calls of each place in the code (a place is a stack of
 return addresses); --sample N (the default, 12) N calls a command and kind, drawn from the places by
---seed. A run passes when
+--seed; --also adds one call of each place in the functions, which are separated by commas. A run
+passes when
 
   * it ends with 0, and its results are those of an undisturbed run, or
   * it ends with 1, with exactly one error message, which says that memory was out or what the system
@@ -180,7 +182,7 @@ class Bench:
             return None if whole else "exit 1 with half a document"
         return None
 
-    def numbers(self, log):
+    def numbers(self, case, log):
         """The calls to fail, from the log of a counting run."""
         places = {}
         for number, line in enumerate(log.split("\n")[:-1], 1):
@@ -191,8 +193,21 @@ class Bench:
         if self.options.places:
             return sorted(n for numbers in places.values()
                           for n in chance.sample(numbers, min(len(numbers), self.options.places)))
-        one_each = sorted(chance.choice(numbers) for numbers in places.values())
-        return sorted(chance.sample(one_each, min(len(one_each), self.options.sample)))
+        one_each = {line: chance.choice(numbers) for line, numbers in places.items()}
+        drawn = chance.sample(sorted(one_each.values()), min(len(one_each), self.options.sample))
+        also = set(self.options.also.split(","))
+        within = functions(os.path.join(self.options.tools, case.command[0]),
+                           {offset for line in one_each for offset in line.split()[2:]})
+        return sorted({*drawn, *(number for line, number in one_each.items()
+                                 if also.intersection(within[o] for o in line.split()[2:]))})
+
+
+def functions(program, offsets):
+    """The functions that the offsets in a program lie in."""
+    offsets = sorted(offsets)
+    found = subprocess.run(["addr2line", "-f", "-e", program], input="\n".join(offsets) + "\n",
+                           capture_output=True, text=True, check=True)
+    return dict(zip(offsets, found.stdout.split("\n")[::2]))
 
 
 def place(tools, log):
@@ -203,8 +218,7 @@ def place(tools, log):
         name, _, offset = frame.rpartition("+")
         path = os.path.join(tools, name)
         if os.path.exists(path):
-            found = subprocess.run(["addr2line", "-f", "-e", path, offset], capture_output=True, text=True)
-            name = found.stdout.split("\n")[0]
+            name = functions(path, [offset])[offset]
         frames.append(name)
     return "%s < %s" % (words[0], " < ".join(frames)) if words else ""
 
@@ -217,6 +231,7 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--places", type=int, default=0)
     parser.add_argument("--sample", type=int, default=12)
+    parser.add_argument("--also", default="")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--case", default="")
@@ -241,7 +256,7 @@ def main():
                 if options.kind and options.kind != kind:
                     continue
                 counted = bench.run(case, kind + ":0")[4]
-                numbers = bench.numbers(counted)
+                numbers = bench.numbers(case, counted)
                 hows = ["fail", "on"] if kind == "alloc" else ["fail", "space", "short", "intr"]
                 faults = ["%s:%d:%s" % (kind, n, how) for n in numbers for how in hows]
                 seen = {}

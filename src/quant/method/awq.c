@@ -7,9 +7,8 @@
 #include "src/base/memory.h"
 #include "src/quant/method/linalg.h"
 #include "src/quant/method/polish.h"
-#include "src/quant/method/tiles.h"
+#include "src/quant/method/search.h"
 
-#define LANES     VLMP_LANES
 #define SCALE_LOW 1e-4f
 
 vlmp_awq_options vlmp_awq_defaults(void)
@@ -18,90 +17,23 @@ vlmp_awq_options vlmp_awq_defaults(void)
         .search = vlmp_search_defaults(), .steps = 10, .rows = 256, .refits = 3};
 }
 
-/* Rounding w·s with searched scales, for the loss (error set) and for the result (q's arrays). */
-struct job {
-    vlmp_quantized *q;   /* shape and scheme; its arrays are written when error is NULL */
-    const float *w;      /* [n][k] */
-    const float *scales; /* [k]; NULL: 1 */
-    const float *weight; /* [k]: diagonal of the scaled Gram matrix */
-    float *error;        /* [n][k]: W − ŵ/s */
-    float *room;         /* threads × 3 × [group][LANES] */
-    const vlmp_tile_ops *ops;
-    vlmp_grid grid;
-};
-
-static void keep_codes(const struct job *job, const float *codes, int row0, int rows, int first)
-{
-    vlmp_quantized *q = job->q;
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < q->group; c++)
-            q->codes[(size_t)(row0 + r) * (size_t)q->k + (size_t)(first + c)] =
-                (uint8_t)(int)codes[c * LANES + r];
-}
-
-static void keep_error(const struct job *job, const float *values, int row0, int rows, int first)
-{
-    const vlmp_quantized *q = job->q;
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < q->group; c++) {
-            size_t at = (size_t)(row0 + r) * (size_t)q->k + (size_t)(first + c);
-            job->error[at] = job->w[at] - values[c * LANES + r] / job->scales[first + c];
-        }
-}
-
-static void round_rows(void *arg, int task, int thread)
-{
-    struct job *job = arg;
-    vlmp_quantized *q = job->q;
-    int row0 = task * LANES, rows = vlmp_tile_rows(q->n, task);
-    size_t size = (size_t)q->group * LANES;
-    float *x = job->room + (size_t)thread * 3 * size, *codes = x + size, *values = codes + size;
-    float scale[LANES], zero[LANES];
-    for (int g = 0; g < q->groups; g++) {
-        int first = g * q->group;
-        vlmp_tile_load(x, job->w, q->k, row0, rows, first, q->group, NULL);
-        for (int c = 0; c < q->group && job->scales != NULL; c++)
-            for (int r = 0; r < LANES; r++)
-                x[c * LANES + r] *= job->scales[first + c];
-        job->ops->search(&job->grid, q->group, x, job->weight + first, scale, zero);
-        job->ops->round(&job->grid, q->group, x, scale, zero, codes, values);
-        if (job->error != NULL) {
-            keep_error(job, values, row0, rows, first);
-            continue;
-        }
-        keep_codes(job, codes, row0, rows, first);
-        vlmp_tile_put_scales(q, row0, rows, g, scale, zero);
-    }
-}
-
-static float *alloc_room(const vlmp_ctx *ctx, const vlmp_quantized *q)
-{
-    return vlmp_alloc((size_t)vlmp_pool_threads(ctx->pool),
-                      3 * (size_t)q->group * LANES * sizeof(float));
-}
-
 int vlmp_awq_quantize(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *w,
                       const vlmp_awq_options *options, const char *name, vlmp_error *err)
 {
-    struct job job = {.q = q, .w = w, .ops = vlmp_tile_ops_get()};
     float *weight = vlmp_alloc((size_t)q->k, sizeof *weight);
-    job.room = alloc_room(ctx, q);
-    if (weight == NULL || job.room == NULL) {
-        free(weight);
-        free(job.room);
-        return vlmp_fail_memory(err, "rounding a linear");
-    }
+    if (weight == NULL) return vlmp_fail_memory(err, "rounding a linear");
     float most = 0.0f;
     for (int i = 0; i < q->k; i++)
         most = fmaxf(most, gram[(size_t)i * (size_t)q->k + (size_t)i]);
     /* a channel that never fired still counts a little, so that its weights stay in range */
     for (int i = 0; i < q->k; i++)
         weight[i] = most > 0.0f ? gram[(size_t)i * (size_t)q->k + (size_t)i] + 1e-6f * most : 1.0f;
-    job.weight = weight;
-    vlmp_grid_init(&job.grid, q, &options->search);
-    vlmp_parallel_for(ctx->pool, vlmp_tile_count(q->n), round_rows, &job);
+    vlmp_coded coded = vlmp_coded_of(q);
+    vlmp_grid grid;
+    vlmp_grid_init(&grid, q, &options->search);
+    ctx->ops->quant->search(ctx, &coded, &grid, &(vlmp_search_job){.w = w, .weight = weight});
+    ctx->ops->quant->round(ctx, &coded, &grid, w, NULL);
     free(weight);
-    free(job.room);
     VLMP_TRY(vlmp_quantized_check_scales(q, name, err));
     vlmp_polish_options refit = {.scales = true, .sweeps = options->refits, .converged = 0.01};
     vlmp_polish_report report;
@@ -118,9 +50,10 @@ struct search {
     float *w_mean; /* [k] mean of |w| over the group's largest, pooled likewise */
     float *rows;   /* the sampled rows of all linears, [total][k] */
     int total;
-    float *error;  /* [total][k] */
-    float *weight; /* [k] */
-    float *trial;  /* [k] */
+    vlmp_quantized rounded; /* the same, under the trial scales */
+    float *error;           /* [total][k] */
+    float *weight;          /* [k] */
+    float *trial;           /* [k] */
 };
 
 static int sampled(int n, int rows)
@@ -211,16 +144,6 @@ static bool form_trial(struct search *s, double exponent, bool weight_term)
 static int trial_loss(struct search *s, double *loss, vlmp_error *err)
 {
     int k = s->site->k;
-    vlmp_quantized shape;
-    vlmp_quantized_shape(&shape, s->total, k, s->scheme);
-    struct job job = {.q = &shape,
-                      .w = s->rows,
-                      .scales = s->trial,
-                      .weight = s->weight,
-                      .error = s->error,
-                      .ops = vlmp_tile_ops_get(),
-                      .room = alloc_room(s->ctx, &shape)};
-    if (job.room == NULL) return vlmp_fail_memory(err, "searching channel scales");
     float most = 0.0f;
     for (int c = 0; c < k; c++) {
         float diagonal = s->site->gram[(size_t)c * (size_t)k + (size_t)c];
@@ -229,9 +152,14 @@ static int trial_loss(struct search *s, double *loss, vlmp_error *err)
     }
     for (int c = 0; c < k; c++)
         s->weight[c] = most > 0.0f ? s->weight[c] + 1e-6f * most : 1.0f;
-    vlmp_grid_init(&job.grid, &shape, &s->options->search);
-    vlmp_parallel_for(s->ctx->pool, vlmp_tile_count(shape.n), round_rows, &job);
-    free(job.room);
+    const vlmp_quant_ops *ops = s->ctx->ops->quant;
+    vlmp_coded coded = vlmp_coded_of(&s->rounded);
+    vlmp_grid grid;
+    vlmp_grid_init(&grid, &s->rounded, &s->options->search);
+    ops->search(s->ctx, &coded, &grid,
+                &(vlmp_search_job){.w = s->rows, .factor = s->trial, .weight = s->weight});
+    ops->round(s->ctx, &coded, &grid, s->rows, s->trial);
+    ops->error(s->ctx, &coded, s->rows, s->trial, s->error);
     return vlmp_weighted_error(s->ctx, s->error, s->total, k, s->site->gram, NULL, loss, err);
 }
 
@@ -264,6 +192,7 @@ static void free_search(struct search *s)
     free(s->x_mean);
     free(s->w_mean);
     free(s->rows);
+    vlmp_quantized_free(&s->rounded);
     free(s->error);
     free(s->weight);
     free(s->trial);
@@ -290,6 +219,9 @@ int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
         s.rows == NULL || s.error == NULL) {
         status = vlmp_fail_memory(err, "searching channel scales");
     } else {
+        status = vlmp_quantized_alloc(&s.rounded, s.total, site->k, scheme, err);
+    }
+    if (status == VLMP_OK) {
         memcpy(s.x_mean, site->mean_abs, k * sizeof *s.x_mean);
         gather_rows(&s);
         mean_weights(&s, scheme->group == 0 ? site->k : scheme->group);

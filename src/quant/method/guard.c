@@ -7,7 +7,8 @@
 #include "src/base/memory.h"
 #include "src/quant/method/linalg.h"
 #include "src/quant/method/rtn.h"
-#include "src/quant/method/tiles.h"
+
+#define ROWS 16 /* of a task */
 
 struct job {
     const vlmp_guard_linear *linear;
@@ -23,7 +24,7 @@ static void form_error(void *arg, int task, int thread)
     struct job *job = arg;
     const vlmp_quantized *q = job->linear->q;
     size_t k = (size_t)q->k;
-    for (int r = task * VLMP_LANES; r < task * VLMP_LANES + vlmp_tile_rows(job->taken, task); r++) {
+    for (int r = task * ROWS; r < job->taken && r < (task + 1) * ROWS; r++) {
         size_t row = (size_t)r * (size_t)q->n / (size_t)job->taken;
         float *w = job->rows + (size_t)r * k, *e = job->error + (size_t)r * k;
         memcpy(w, job->linear->w + row * k, k * sizeof *w);
@@ -67,7 +68,7 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
     if (job.rows == NULL || job.error == NULL || (tokens->cross != NULL && product == NULL)) {
         status = vlmp_fail_memory(err, "comparing a linear");
     } else {
-        vlmp_parallel_for(ctx->pool, vlmp_tile_count(job.taken), form_error, &job);
+        vlmp_parallel_for(ctx->pool, (job.taken + ROWS - 1) / ROWS, form_error, &job);
         status = sum_error(error, ctx, &job, tokens, product, err);
     }
     free(job.rows);

@@ -8,6 +8,12 @@
 #include "src/quant/method/linalg.h"
 
 #define DAMPING_MAX 1.0
+#define ROWS        16 /* of a task */
+
+static int task_count(int rows)
+{
+    return (rows + ROWS - 1) / ROWS;
+}
 
 struct ranked {
     float rank; /* of the group */
@@ -45,15 +51,23 @@ static int order_inputs(vlmp_hessian *h, const float *gram)
     return 0;
 }
 
-static void gather(const vlmp_hessian *h, const float *gram, float ridge)
+struct gather {
+    const vlmp_hessian *h;
+    const float *gram;
+};
+
+static void gather_rows(void *arg, int task, int thread)
 {
+    (void)thread;
+    const struct gather *job = arg;
+    const vlmp_hessian *h = job->h;
     size_t k = (size_t)h->k;
-    for (size_t i = 0; i < k; i++) {
-        const float *row = gram + (size_t)h->order[i] * k;
+    for (size_t i = (size_t)task * ROWS; i < k && i < (size_t)(task + 1) * ROWS; i++) {
+        const float *row = job->gram + (size_t)h->order[i] * k;
         float *out = h->factor + i * k;
         for (size_t j = 0; j <= i; j++)
             out[j] = row[h->order[j]];
-        out[i] += ridge;
+        out[i] += h->ridge;
     }
 }
 
@@ -74,7 +88,7 @@ static bool factor_with_ladder(vlmp_hessian *h, vlmp_ctx *ctx, const float *gram
         h->attempts++;
         h->damping = d;
         h->ridge = (float)(d * mean);
-        gather(h, gram, h->ridge);
+        vlmp_parallel_for(ctx->pool, task_count(h->k), gather_rows, &(struct gather){h, gram});
         /* a Schur complement of H + ridge·I is at least ridge; half of it leaves room for rounding
          */
         vlmp_ldl(ctx, h->factor, h->k, h->pivot, 0.5f * h->ridge, scratch, &ok);
@@ -119,32 +133,81 @@ void vlmp_hessian_free(vlmp_hessian *h)
     *h = (vlmp_hessian){0};
 }
 
+/* A correction on its way: rows of it are tasks. */
+struct correction {
+    const vlmp_hessian *h;
+    const float *cross, *held_cross;
+    float *solved; /* [n][k] by position */
+    float *x;      /* [n][k] */
+    float *w;      /* [n][k] */
+    double *part;  /* one a task: Σ held_cross∘x */
+    int n;
+    float step;
+};
+
+typedef void correct_row_fn(struct correction *job, size_t row, int task);
+
+/* Rows of a task, for each of the functions below. */
+static void each_row(struct correction *job, int task, correct_row_fn *fn)
+{
+    for (int row = task * ROWS; row < job->n && row < (task + 1) * ROWS; row++)
+        fn(job, (size_t)row, task);
+}
+
+static void to_positions(struct correction *job, size_t row, int task)
+{
+    (void)task;
+    size_t k = (size_t)job->h->k;
+    for (size_t i = 0; i < k; i++)
+        job->solved[row * k + i] = job->cross[row * k + (size_t)job->h->order[i]];
+}
+
+static void from_positions(struct correction *job, size_t row, int task)
+{
+    size_t k = (size_t)job->h->k;
+    for (size_t i = 0; i < k; i++)
+        job->x[row * k + (size_t)job->h->order[i]] = job->solved[row * k + i];
+    for (size_t i = row * k; i < (row + 1) * k && job->held_cross != NULL; i++)
+        job->part[task] += (double)job->held_cross[i] * (double)job->x[i];
+}
+
+static void add_step(struct correction *job, size_t row, int task)
+{
+    (void)task;
+    size_t k = (size_t)job->h->k;
+    for (size_t i = row * k; i < (row + 1) * k; i++)
+        job->w[i] += job->step * job->x[i];
+}
+
+static void to_positions_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    each_row(arg, task, to_positions);
+}
+
+static void from_positions_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    each_row(arg, task, from_positions);
+}
+
+static void add_step_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    each_row(arg, task, add_step);
+}
+
 /* The step along x that lowers Σ |y − (W + step·x)·input|² most on the held-back tokens: the
  * minimum of step²·tr(x·gram·xᵀ) − 2·step·Σ cross∘x. */
-static int best_step(vlmp_ctx *ctx, const float *x, int n, int k, const vlmp_held_back *held,
+static int best_step(vlmp_ctx *ctx, const struct correction *job, const float *held_gram,
                      double most, double *step, vlmp_error *err)
 {
     double square, linear = 0.0;
-    VLMP_TRY(vlmp_weighted_error(ctx, x, n, k, held->gram, NULL, &square, err));
-    for (size_t i = 0; i < (size_t)n * (size_t)k; i++)
-        linear += (double)held->cross[i] * (double)x[i];
+    VLMP_TRY(vlmp_weighted_error(ctx, job->x, job->n, job->h->k, held_gram, NULL, &square, err));
+    for (int i = 0; i < task_count(job->n); i++)
+        linear += job->part[i];
     *step = square > 0.0 ? fmin(fmax(linear / square, 0.0), most) : 0.0;
     return VLMP_OK;
-}
-
-/* Rows between inputs in order and by position. */
-static void permute_rows(const vlmp_hessian *h, const float *in, float *out, int n,
-                         bool by_position)
-{
-    size_t k = (size_t)h->k;
-    for (size_t r = 0; r < (size_t)n; r++)
-        for (size_t i = 0; i < k; i++) {
-            size_t at = r * k + (size_t)h->order[i];
-            if (by_position)
-                out[r * k + i] = in[at];
-            else
-                out[at] = in[r * k + i];
-        }
 }
 
 int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cross,
@@ -153,22 +216,27 @@ int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cros
 {
     *used = 0.0;
     if (h->failed || h->ridge == 0.0f || alpha == 0.0) return VLMP_OK;
-    size_t count = (size_t)n * (size_t)h->k;
-    float *x = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *x);
-    float *solved = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *solved);
-    int status = VLMP_OK;
-    if (x == NULL || solved == NULL) {
+    int tasks = task_count(n), status = VLMP_OK;
+    struct correction job = {.h = h, .cross = cross, .w = w, .n = n};
+    job.held_cross = held != NULL ? held->cross : NULL;
+    job.x = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *job.x);
+    job.solved = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *job.solved);
+    job.part = vlmp_calloc((size_t)tasks, sizeof *job.part);
+    if (job.x == NULL || job.solved == NULL || job.part == NULL) {
         status = vlmp_fail_memory(err, "the corrected target of a linear");
     } else {
-        permute_rows(h, cross, solved, n, true);
-        vlmp_ldl_solve(ctx, h->factor, h->pivot, h->k, solved, n);
-        permute_rows(h, solved, x, n, false);
+        vlmp_parallel_for(ctx->pool, tasks, to_positions_task, &job);
+        vlmp_ldl_solve(ctx, h->factor, h->pivot, h->k, job.solved, n);
+        vlmp_parallel_for(ctx->pool, tasks, from_positions_task, &job);
         *used = alpha;
-        if (held != NULL) status = best_step(ctx, x, n, h->k, held, alpha, used, err);
+        if (held != NULL) status = best_step(ctx, &job, held->gram, alpha, used, err);
     }
-    for (size_t i = 0; status == VLMP_OK && i < count; i++)
-        w[i] += (float)*used * x[i];
-    free(x);
-    free(solved);
+    if (status == VLMP_OK) {
+        job.step = (float)*used;
+        vlmp_parallel_for(ctx->pool, tasks, add_step_task, &job);
+    }
+    free(job.x);
+    free(job.solved);
+    free(job.part);
     return status;
 }

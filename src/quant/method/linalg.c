@@ -91,6 +91,7 @@ void vlmp_ldl(vlmp_ctx *ctx, float *a, int k, float *pivot, float least, float *
 struct solve {
     const float *m; /* [k][k] */
     float *x;       /* [n][k] */
+    const float *pivot;
     float transposed[NB * NB];
     int k, n, first, cols;
     bool forward;
@@ -116,6 +117,15 @@ static void solve_rows(void *arg, int task, int thread)
     }
 }
 
+static void divide_rows(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct solve *s = arg;
+    for (int row = task * ROWS; row < min_int((task + 1) * ROWS, s->n); row++)
+        for (int j = 0; j < s->k; j++)
+            s->x[(size_t)row * (size_t)s->k + (size_t)j] /= s->pivot[j];
+}
+
 /* The triangle on the diagonal, after what lies beside it has been subtracted. */
 static void solve_block(vlmp_ctx *ctx, struct solve *s)
 {
@@ -128,7 +138,7 @@ static void solve_block(vlmp_ctx *ctx, struct solve *s)
 
 void vlmp_ldl_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x, int n)
 {
-    struct solve s = {.m = m, .x = x, .k = k, .n = n, .forward = true};
+    struct solve s = {.m = m, .x = x, .pivot = pivot, .k = k, .n = n, .forward = true};
     for (s.first = 0; s.first < k; s.first += NB) {
         s.cols = min_int(NB, k - s.first);
         if (s.first > 0)
@@ -136,9 +146,7 @@ void vlmp_ldl_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, fl
                            m + (size_t)s.first * (size_t)k, k, 1.0f, x + s.first, k);
         solve_block(ctx, &s);
     }
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < k; j++)
-            x[(size_t)i * (size_t)k + (size_t)j] /= pivot[j];
+    vlmp_parallel_for(ctx->pool, (n + ROWS - 1) / ROWS, divide_rows, &s);
     s.forward = false;
     for (s.first = (k - 1) / NB * NB; s.first >= 0; s.first -= NB) {
         s.cols = min_int(NB, k - s.first);

@@ -1,5 +1,7 @@
 /* Coordinate descent on a finished quantization: codes, then scales and zeros, group by group, each
- * move lowering tr(E·(H + ridge·I)·Eᵀ), E = target − ŵ. */
+ * move lowering tr(E·(H + ridge·I)·Eᵀ), E = target − ŵ. Where codes move, scales are refitted in
+ * the first sweep only (per channel: before it): E·H is kept, and what the few codes that later
+ * sweeps change do to it costs little. */
 #pragma once
 
 #include "kernels/ops.h"

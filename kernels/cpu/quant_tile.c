@@ -1,5 +1,5 @@
-/* Built several times with TILE_OPS naming the table (meson.build). */
-#include "src/quant/method/tile.h"
+/* Built once a level with TILE_KERNELS naming the table (meson.build). */
+#include "kernels/cpu/quant_tile.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,10 +23,10 @@ static inline float clamp(float x, float low, float high)
     return x > high ? high : x;
 }
 
-/* out[lane] = Σ weight·(x − ŵ)² */
-static void group_loss(const vlmp_grid *grid, int cols, const float *restrict x,
+/* loss[lane] += Σ weight·(x − ŵ)² */
+static void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
                        const float *restrict weight, const float *restrict scale,
-                       const float *restrict zero, float *restrict out)
+                       const float *restrict zero, float *restrict loss)
 {
     float inverse[LANES], least[LANES], most[LANES], sum[LANES], step[LANES];
     FOR_LANES
@@ -35,7 +35,7 @@ static void group_loss(const vlmp_grid *grid, int cols, const float *restrict x,
         inverse[r] = 1.0f / scale[r];
         least[r] = grid->low - zero[r];
         most[r] = grid->high - zero[r];
-        sum[r] = 0.0f;
+        sum[r] = loss[r];
     }
     for (int i = 0; i < cols; i++) {
         const float *restrict xi = x + i * LANES;
@@ -47,13 +47,21 @@ static void group_loss(const vlmp_grid *grid, int cols, const float *restrict x,
             sum[r] += w * (e * e);
         }
     }
-    memcpy(out, sum, sizeof sum);
+    memcpy(loss, sum, sizeof sum);
 }
 
-static void group_range(int cols, const float *restrict x, float *restrict low,
-                        float *restrict high)
+static void losses(const vlmp_grid *grid, int cols, const float *x, const float *weight,
+                   vlmp_trials *trials)
 {
-    float a[LANES] = {0}, b[LANES] = {0};
+    for (int t = 0; t < trials->count; t++)
+        trial_loss(grid, cols, x, weight, trials->scale[t], trials->zero[t], trials->loss[t]);
+}
+
+static void widen(int cols, const float *restrict x, vlmp_trials *restrict trials)
+{
+    float a[LANES], b[LANES];
+    memcpy(a, trials->low, sizeof a);
+    memcpy(b, trials->high, sizeof b);
     for (int i = 0; i < cols; i++) {
         const float *restrict xi = x + i * LANES;
         FOR_LANES
@@ -62,73 +70,75 @@ static void group_range(int cols, const float *restrict x, float *restrict low,
             b[r] = xi[r] > b[r] ? xi[r] : b[r];
         }
     }
-    memcpy(low, a, sizeof a);
-    memcpy(high, b, sizeof b);
+    memcpy(trials->low, a, sizeof a);
+    memcpy(trials->high, b, sizeof b);
 }
 
-/* Keeps the trial where it is strictly better. */
-static void keep_better(const float *restrict trial_loss, const float *restrict trial_scale,
-                        const float *restrict trial_zero, float *restrict loss,
-                        float *restrict scale, float *restrict zero)
+/* A multiple of the min-max scale, with zeros around the centred one. */
+static void add_trials(const vlmp_grid *grid, float factor, int zero_moves, vlmp_trials *trials)
 {
-    FOR_LANES
-    {
-        bool better = trial_loss[r] < loss[r];
-        loss[r] = better ? trial_loss[r] : loss[r];
-        scale[r] = better ? trial_scale[r] : scale[r];
-        zero[r] = better ? trial_zero[r] : zero[r];
-    }
-}
-
-static void try_factor(const vlmp_grid *grid, int cols, const float *x, const float *weight,
-                       float factor, const float *low, const float *high, float *loss, float *scale,
-                       float *zero, int zero_moves)
-{
-    float trial_scale[LANES], trial_zero[LANES], trial_loss[LANES], centre[LANES];
+    const float *low = trials->low, *high = trials->high;
+    float scale[LANES], centre[LANES];
     FOR_LANES
     {
         float range =
             grid->symmetric ? 2.0f * (-low[r] > high[r] ? -low[r] : high[r]) : high[r] - low[r];
-        trial_scale[r] = vlmp_scale_stored(range / grid->span * factor, grid->scales);
-        float shift = 0.5f * grid->span - 0.5f * (low[r] + high[r]) / trial_scale[r];
+        scale[r] = vlmp_scale_stored(range / grid->span * factor, grid->scales);
+        float shift = 0.5f * grid->span - 0.5f * (low[r] + high[r]) / scale[r];
         centre[r] = vlmp_round_even(clamp(shift, grid->low, grid->high));
     }
     for (int move = -zero_moves; move <= zero_moves; move++) {
-        FOR_LANES trial_zero[r] =
-            grid->symmetric ? grid->middle : clamp(centre[r] + (float)move, grid->low, grid->high);
-        group_loss(grid, cols, x, weight, trial_scale, trial_zero, trial_loss);
-        keep_better(trial_loss, trial_scale, trial_zero, loss, scale, zero);
+        int t = trials->count++;
+        FOR_LANES
+        {
+            trials->scale[t][r] = scale[r];
+            trials->zero[t][r] = grid->symmetric
+                                     ? grid->middle
+                                     : clamp(centre[r] + (float)move, grid->low, grid->high);
+            trials->loss[t][r] = 0.0f;
+        }
     }
 }
 
-static void search(const vlmp_grid *grid, int cols, const float *x, const float *weight,
-                   float *scale, float *zero)
+static void list_trials(const vlmp_grid *grid, vlmp_trials *trials)
 {
-    float low[LANES], high[LANES], loss[LANES];
-    group_range(cols, x, low, high);
+    int moves = grid->symmetric ? 0 : grid->zero_moves;
+    trials->count = 0;
+    add_trials(grid, 1.0f, 0, trials);
+    for (int c = 0; c < grid->candidates; c++) {
+        float t = grid->candidates > 1 ? (float)c / (float)(grid->candidates - 1) : 0.0f;
+        float factor = grid->shrink_from * powf(grid->shrink_to / grid->shrink_from, t);
+        add_trials(grid, factor, moves, trials);
+    }
+}
+
+static void pick(const vlmp_grid *grid, const vlmp_trials *trials, float *scale, float *zero)
+{
+    float loss[LANES];
     FOR_LANES
     {
         loss[r] = INFINITY;
         scale[r] = INFINITY;
         zero[r] = grid->middle;
     }
-    int moves = grid->symmetric ? 0 : grid->zero_moves;
-    try_factor(grid, cols, x, weight, 1.0f, low, high, loss, scale, zero, 0);
-    for (int c = 0; c < grid->candidates; c++) {
-        float t = grid->candidates > 1 ? (float)c / (float)(grid->candidates - 1) : 0.0f;
-        float factor = grid->shrink_from * powf(grid->shrink_to / grid->shrink_from, t);
-        try_factor(grid, cols, x, weight, factor, low, high, loss, scale, zero, moves);
-    }
+    for (int t = 0; t < trials->count; t++)
+        FOR_LANES
+        {
+            bool better = trials->loss[t][r] < loss[r];
+            loss[r] = better ? trials->loss[t][r] : loss[r];
+            scale[r] = better ? trials->scale[t][r] : scale[r];
+            zero[r] = better ? trials->zero[t][r] : zero[r];
+        }
     FOR_LANES
     {
-        if (low[r] != 0.0f || high[r] != 0.0f) continue;
+        if (trials->low[r] != 0.0f || trials->high[r] != 0.0f) continue;
         scale[r] = 1.0f;
         zero[r] = grid->middle;
     }
 }
 
 static void round_tile(const vlmp_grid *grid, int cols, const float *x, const float *scale,
-                       const float *zero, float *codes, float *values)
+                       const float *zero, uint8_t *codes)
 {
     float inverse[LANES];
     FOR_LANES inverse[r] = 1.0f / scale[r];
@@ -137,8 +147,7 @@ static void round_tile(const vlmp_grid *grid, int cols, const float *x, const fl
         {
             float level = vlmp_round_even(
                 clamp(x[c * LANES + r] * inverse[r], grid->low - zero[r], grid->high - zero[r]));
-            codes[c * LANES + r] = level + zero[r];
-            values[c * LANES + r] = level * scale[r];
+            codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
         }
 }
 
@@ -257,6 +266,67 @@ static void spread(int cols, int count, const float *h, int ld, const float *cha
             AT(slope, i) += CONST_AT(change, c) * h[(int64_t)c * ld + i];
 }
 
+/* Columns of a row whose step is not 0. */
+static int list_steps(const float *step, int cols, uint16_t *list)
+{
+    int count = 0;
+    for (int c = 0; c < cols; c += LANES) {
+        int end = c + LANES < cols ? c + LANES : cols;
+        uint32_t bits[LANES], any = 0;
+        if (end - c == LANES) {
+            memcpy(bits, step + c, sizeof bits);
+            for (int i = 0; i < LANES; i++)
+                any |= bits[i];
+            if (any == 0) continue;
+        }
+        for (int i = c; i < end; i++) {
+            list[count] = (uint16_t)i;
+            count += step[i] != 0.0f;
+        }
+    }
+    return count;
+}
+
+/* A part of a row's slope stays in registers while the few changes of the row pass by. */
+static void apply_row(const uint16_t *list, int changes, int count, const float *step,
+                      const float *h, int ld, float *slope)
+{
+    int i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES) {
+        float *out = slope + i;
+        lanes a0 = AT(out, 0), a1 = AT(out, 1), a2 = AT(out, 2), a3 = AT(out, 3);
+        for (int c = 0; c < changes; c++) {
+            const float *row = h + (int64_t)list[c] * ld + i;
+            float by = step[list[c]];
+            a0 += by * CONST_AT(row, 0);
+            a1 += by * CONST_AT(row, 1);
+            a2 += by * CONST_AT(row, 2);
+            a3 += by * CONST_AT(row, 3);
+        }
+        AT(out, 0) = a0;
+        AT(out, 1) = a1;
+        AT(out, 2) = a2;
+        AT(out, 3) = a3;
+    }
+    for (int c = 0; c < changes; c++)
+        for (int j = i; j < count; j++)
+            slope[j] += step[list[c]] * h[(int64_t)list[c] * ld + j];
+}
+
+static void apply(int rows, int cols, int count, const float *step, int ld_step, const float *h,
+                  int ld, float *slope, int ld_slope)
+{
+    enum { PIECE = 4096 };
+    uint16_t list[PIECE];
+    for (int r = 0; r < rows; r++)
+        for (int from = 0; from < cols; from += PIECE) {
+            const float *by = step + (int64_t)r * ld_step + from;
+            int changes = list_steps(by, cols - from < PIECE ? cols - from : PIECE, list);
+            apply_row(list, changes, count, by, h + (int64_t)from * ld, ld,
+                      slope + (int64_t)r * ld_slope);
+        }
+}
+
 /* The decrease of error·H·errorᵀ for a step of `amount` along a direction with these products. */
 static inline float decrease(float amount, float linear, float square)
 {
@@ -341,12 +411,18 @@ static int refit(const vlmp_grid *grid, int cols, const float *h, int ld, const 
     return moved + refit_scale(grid, cols, h, ld, ridge, scale, zero, error, slope, codes, gain);
 }
 
-const vlmp_tile_ops TILE_OPS = {
-    .search = search,
+extern const vlmp_tile_kernels TILE_KERNELS;
+
+const vlmp_tile_kernels TILE_KERNELS = {
+    .widen = widen,
+    .list = list_trials,
+    .losses = losses,
+    .pick = pick,
     .round = round_tile,
     .settle = settle,
     .propagate = propagate,
     .descend = descend,
     .refit = refit,
     .spread = spread,
+    .apply = apply,
 };

@@ -1,0 +1,139 @@
+/* What quantizers compute on whole matrices: a table beside that of kernels/ops.h, with its rules.
+ * Every operation works row by row: rows of weights do not meet. Matrices are F32, row-major;
+ * operations are described by structs and call nothing back, so that a device can run them.
+ *
+ * Arithmetic is F32 without contraction, sums over columns one after another: rounding, codes,
+ * scales and errors have the same bits at every level of the CPU. The reference adds in double, and
+ * may choose otherwise where two choices are within rounding of each other. */
+#pragma once
+
+#include "kernels/ops.h"
+
+#define VLMP_BLOCK      128 /* columns handled between two matrix products */
+#define VLMP_MAX_TRIALS 64  /* scales tried for a group: 1 + candidates·(2·zero_moves + 1) */
+
+/* The code grid of a scheme, and how its scales are searched. */
+typedef struct {
+    float low, high; /* codes */
+    float middle;    /* z when symmetric */
+    float span;      /* min-max: scale = range/span; 2^bits − 1 (symmetric: range = 2·amax) */
+    bool symmetric;
+    vlmp_dtype scales; /* as stored */
+
+    int candidates;               /* scales tried beside min-max */
+    float shrink_from, shrink_to; /* factors of the min-max scale, geometric */
+    int zero_moves;               /* zeros tried on each side of the centred one (asymmetric) */
+} vlmp_grid;
+
+/* ŵ = (code − zero)·scale. */
+typedef struct {
+    int n, k;
+    int group;      /* columns that share a scale; k when per channel */
+    uint8_t *codes; /* [n][k] */
+    float *scales;  /* [n][k/group] */
+    uint8_t *zeros; /* [n][k/group] */
+} vlmp_coded;
+
+/* Scale and zero of every group: those that minimise Σ weight[i]·(x − ŵ)² over the group's columns,
+ * x = w·factor; min-max is the first candidate, a later one must be strictly better. A group of
+ * zeros gets scale 1 and the middle. A scale that does not fit its type comes out infinite. */
+typedef struct {
+    const float *w;      /* [n][k] */
+    const float *factor; /* [k]; NULL: 1 */
+    const float *weight; /* [k], by position where there is an order */
+    const int *order;    /* [k]: column at each position; NULL: the same. Only where group == k */
+} vlmp_search_job;
+
+/* One block of GPTQ. Columns are named by position; groups stay together and are entered whole, the
+ * last first. On entry to a group its scale and zero are searched (unless `searched`) on what its
+ * columns would be if none of them were rounded; then columns are rounded, last first, and each
+ * error (target − ŵ) is passed on: live[i] += error·factor[column][i] for i < column. */
+typedef struct {
+    int first, cols;  /* the block: positions first … first + cols − 1, cols ≤ VLMP_BLOCK */
+    const int *order; /* [k] column at each position */
+    const float *target; /* [n][k] by column */
+    const float *passed; /* [n][VLMP_BLOCK] what later blocks have passed on: live − target */
+    const float *factor; /* [k][k] by position, below the diagonal */
+    const float *pivot;  /* [k] by position: weights of the search and of the loss */
+    bool searched;       /* scales and zeros are there */
+    float *error;        /* out [n][k] by position: target − ŵ of the block's columns */
+    double *loss;        /* [n] += Σ pivot·(live − ŵ)² */
+} vlmp_propagate_job;
+
+/* One pass of coordinate descent over a block of whole groups (or a part of one group): for each
+ * group its codes, column after column, then its zero (asymmetric) and its scale with codes fixed,
+ * each where that lowers error·(gram + ridge·I)·errorᵀ. */
+typedef struct {
+    int first, cols;   /* columns first … first + cols − 1, cols ≤ VLMP_BLOCK */
+    const float *gram; /* [k][k] symmetric */
+    float ridge;
+    bool codes, scales; /* what may move; scales only where group ≤ VLMP_BLOCK */
+    /* fresh: error is target − ŵ and kept so, slope is error·gram of the block's columns and
+     * becomes error·(gram + ridge·I). Else slope is that already, and error becomes what the pass
+     * has changed of target − ŵ. */
+    bool fresh;
+    float *error; /* [n][k] */
+    float *slope; /* [n][slope_ld], column `first` at 0 */
+    int slope_ld;
+    float *change; /* out [n][VLMP_BLOCK]: what the pass has changed of target − ŵ */
+    double *gain;  /* [n] += the decrease of error·(gram + ridge·I)·errorᵀ */
+} vlmp_descend_job;
+
+/* slope [n][cols] += steps·gram of the block's columns, over all columns outside of the block. Most
+ * steps are 0. */
+typedef struct {
+    int n, k;
+    int first, cols;    /* the block, cols ≤ VLMP_BLOCK */
+    const float *gram;  /* [k][k] */
+    const float *steps; /* [n][k] */
+    float *slope;       /* [n][slope_ld], column `first` at 0 */
+    int slope_ld;
+} vlmp_catch_up_job;
+
+/* The sums of a scale per row over the columns of a block: level = code − zero, curve =
+ * levels·(gram + ridge·I). */
+typedef struct {
+    int first, cols;
+    float ridge;
+    const float *levels; /* [n][k] */
+    const float *curve;  /* [n][VLMP_BLOCK] levels·gram of the block's columns */
+    const float *error;  /* [n][k] */
+    double *linear;      /* [n] += Σ curve·error */
+    double *square;      /* [n] += Σ curve·level */
+} vlmp_channel_sums_job;
+
+typedef struct vlmp_quant_ops {
+    /* error [n][k] = target − ŵ/factor[k]; NULL: 1. One rounding a step. */
+    void (*error)(vlmp_ctx *ctx, const vlmp_coded *q, const float *target, const float *factor,
+                  float *error);
+
+    /* levels [n][k] = codes − zeros. */
+    void (*levels)(vlmp_ctx *ctx, const vlmp_coded *q, float *levels);
+
+    /* Writes q's scales and zeros. */
+    void (*search)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                   const vlmp_search_job *job);
+
+    /* Codes of w·factor [n][k] rounded to nearest under q's scales and zeros: clamp(round(x·(1/s)))
+     * + z, ties to even. */
+    void (*round)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, const float *w,
+                  const float *factor);
+
+    /* Writes the block's codes, and its scales and zeros unless searched. */
+    void (*propagate)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                      const vlmp_propagate_job *job);
+
+    /* Updates the block's codes, scales and zeros. */
+    void (*descend)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                    const vlmp_descend_job *job);
+
+    void (*catch_up)(vlmp_ctx *ctx, const vlmp_catch_up_job *job);
+
+    void (*channel_sums)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_channel_sums_job *job);
+
+    /* Moves the one scale of each row by linear/square where that lowers the error; keeps error
+     * [n][k] and gain [n] up to date. */
+    void (*channel_move)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                         const float *levels, const double *linear, const double *square,
+                         float *error, double *gain);
+} vlmp_quant_ops;
