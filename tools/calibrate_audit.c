@@ -106,6 +106,20 @@ static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
     vlmp_json_put_int(w, value);
 }
 
+static void write_measured(const vlmp_measured *measured, vlmp_json_writer *w)
+{
+    vlmp_json_key(w, "measured");
+    vlmp_json_open(w, '{');
+    if (measured->budget > 0)
+        put_count(w, "budget", measured->budget);
+    else
+        vlmp_json_key(w, "budget"), vlmp_json_put_string(w, "all");
+    put_count(w, "samples", measured->samples);
+    put_count(w, "tokens", measured->tokens);
+    put_count(w, "picture_tokens", measured->picture_tokens);
+    vlmp_json_close(w, '}');
+}
+
 static void write_left_out(const vlmp_candidate *candidates, size_t count, vlmp_json_writer *w)
 {
     vlmp_json_key(w, "left_out");
@@ -157,6 +171,7 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
     put_count(&w, "picture_tokens", a->picture_tokens);
     put_count(&w, "answer_tokens", a->answer_tokens);
     put_count(&w, "longest", a->longest);
+    write_measured(&a->measured, &w);
     write_left_out(candidates, count, &w);
     vlmp_json_key(&w, "pictures");
     vlmp_picture_remarks_write(&w, pictures);
@@ -193,6 +208,10 @@ int vlmp_audit_print(const vlmp_audit *a, const vlmp_cli_args *args, const char 
             "tokens    %lld of pictures, %lld of text (%lld of answers); longest sample %d\n",
             (long long)a->picture_tokens, (long long)a->text_tokens, (long long)a->answer_tokens,
             a->longest);
+    int64_t tokens = a->picture_tokens + a->text_tokens;
+    fprintf(stderr, "measured  activations of %lld tokens in %lld samples%s\n",
+            (long long)a->measured.tokens, (long long)a->measured.samples,
+            a->measured.tokens < tokens ? "; --audit-tokens all takes all" : "");
     char odd[512];
     vlmp_picture_summary(pictures, odd, sizeof odd);
     if (odd[0] != '\0') vlmp_show_line(stderr, "pictures  %s", odd);

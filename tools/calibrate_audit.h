@@ -33,6 +33,12 @@ typedef struct {
  * unmarked. */
 int vlmp_mark_duplicates(vlmp_candidate *candidates, size_t count, vlmp_error *err);
 
+/* What activations were measured on. */
+typedef struct {
+    int64_t budget; /* tokens asked for; 0: all */
+    int64_t samples, tokens, picture_tokens;
+} vlmp_measured;
+
 typedef struct {
     size_t strata;
     size_t states[5]; /* by vlmp_candidate_state */
@@ -42,6 +48,7 @@ typedef struct {
     const char *date;   /* --date; NULL: not given */
     int64_t text_tokens, picture_tokens, answer_tokens;
     int longest;
+    vlmp_measured measured;
     double headroom; /* 65504 over the largest activation at any site */
     char headroom_site[VLMP_NAME_MAX];
 } vlmp_audit;

@@ -34,11 +34,16 @@ static int parse_integer(const parser *p, const vlmp_cli_option *option, const c
     int64_t low = option->low, high = option->high;
     if (low == 0 && high == 0) high = INT64_MAX;
     char *end;
+    if (option->word != NULL && strcmp(text, option->word) == 0) {
+        *option->integer = 0;
+        return VLMP_OK;
+    }
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || text[0] == ' ' || text[0] == '+')
-        return vlmp_fail(p->err, VLMP_ERR_USAGE, "--%s: '%s' is not a whole number", option->name,
-                         text);
+        return vlmp_fail(p->err, VLMP_ERR_USAGE, "--%s: '%s' is not a whole number%s%s",
+                         option->name, text, option->word != NULL ? " or " : "",
+                         option->word != NULL ? option->word : "");
     if (errno == ERANGE || value < low || value > high) {
         if (high == INT64_MAX)
             return vlmp_fail(p->err, VLMP_ERR_USAGE, "--%s: %s must be at least %lld", option->name,

@@ -42,6 +42,7 @@ typedef struct {
     bool off;            /* a flag that sets false ("--no-sequential") */
     const char **string; /* with choices: one of them */
     int64_t *integer;    /* in low … high; both 0: 0 … INT64_MAX */
+    const char *word;    /* that an integer option takes for 0, which low may exclude: "all" */
     double *number;      /* finite, in low … high; both 0: any */
     uint64_t *bytes;     /* "1500", "512M", "24G", "1.5GiB": powers of 1024 */
     vlmp_cli_list *list; /* may be given more than once */

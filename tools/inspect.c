@@ -96,6 +96,44 @@ int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* The audit of a calibration file, a document within its metadata; NULL: none that can be read.
+ * Free it with cJSON_Delete. */
+static cJSON *audit_of(const vlmp_safetensors *file)
+{
+    size_t length;
+    vlmp_error refused = {0};
+    cJSON *root = NULL, *audit = NULL;
+    const char *audit_text, *text = vlmp_safetensors_metadata(file, VLMP_CALIBRATION_KEY, &length);
+    if (text == NULL || vlmp_json_parse(&root, text, length, file->path, &refused) != VLMP_OK)
+        return NULL;
+    if (vlmp_json_string(root, "audit", "{}", &audit_text, file->path, &refused) == VLMP_OK)
+        vlmp_json_parse(&audit, audit_text, strlen(audit_text), file->path, &refused);
+    cJSON_Delete(root);
+    return audit;
+}
+
+/* What the activations of a calibration were measured on; files of older versions do not say. */
+static void print_measured(const vlmp_safetensors *file)
+{
+    cJSON *audit = audit_of(file);
+    const cJSON *measured = vlmp_json_get(audit, "measured");
+    const cJSON *budget = vlmp_json_get(measured, "budget");
+    int64_t samples = 0, tokens = 0, chosen = 0;
+    vlmp_error refused = {0};
+    int status = vlmp_json_int(measured, "samples", 0, 0, INT64_MAX, &samples, "", &refused);
+    if (status == VLMP_OK)
+        status = vlmp_json_int(measured, "tokens", 0, 0, INT64_MAX, &tokens, "", &refused);
+    if (status == VLMP_OK)
+        status = vlmp_json_int(audit, "chosen", 0, 0, INT64_MAX, &chosen, "", &refused);
+    if (status == VLMP_OK && measured != NULL) {
+        printf("activations measured on %lld tokens, %lld of %lld samples", (long long)tokens,
+               (long long)samples, (long long)chosen);
+        if (cJSON_IsNumber(budget)) printf(" (--audit-tokens %.0f)", budget->valuedouble);
+        putchar('\n');
+    }
+    cJSON_Delete(audit);
+}
+
 static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool verified)
 {
     vlmp_json_open(w, '{');
@@ -116,6 +154,12 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool ver
         vlmp_put_json_text(w, file->pairs[i].value, file->pairs[i].length);
     }
     vlmp_json_close(w, '}');
+    cJSON *audit = audit_of(file);
+    if (audit != NULL) {
+        vlmp_json_key(w, "audit");
+        vlmp_json_put_tree(w, audit);
+    }
+    cJSON_Delete(audit);
     vlmp_json_key(w, "tensors");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < file->count; i++) {
@@ -155,6 +199,7 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
         vlmp_show_line(stdout, "metadata %s: %zu bytes%s%.60s", file->pairs[i].key,
                        file->pairs[i].length, file->pairs[i].length <= 60 ? ", " : "",
                        file->pairs[i].length <= 60 ? file->pairs[i].value : "");
+    print_measured(file);
     putchar('\n');
     vlmp_rows rows = {.columns = 4};
     bool good = true;

@@ -34,10 +34,12 @@ static int compare_note(const vlmp_source *file, const char *key, const char *te
     if (status == VLMP_OK) status = vlmp_json_parse(&want, text, strlen(text), key, err);
     if (status == VLMP_OK && !cJSON_Compare(have, want, true)) {
         const cJSON *item = want->child;
-        while (what == NULL && item->next != NULL &&
+        while (what == NULL && item != NULL &&
                cJSON_Compare(vlmp_json_get(have, item->string), item, true))
             item = item->next;
-        status = other_run(file, what != NULL ? what : item->string, err);
+        for (const cJSON *other = have->child; item == NULL && other != NULL; other = other->next)
+            if (vlmp_json_get(want, other->string) == NULL) item = other;
+        status = other_run(file, what != NULL ? what : item != NULL ? item->string : key, err);
     }
     cJSON_Delete(have);
     cJSON_Delete(want);

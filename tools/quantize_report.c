@@ -11,6 +11,7 @@
 #include "src/quant/run/record.h"
 #include "tools/engine.h"
 #include "tools/progress.h"
+#include "tools/quantize_origin.h"
 #include "tools/terminal.h"
 
 #define RESERVE_PER_LINEAR                                                \
@@ -310,6 +311,10 @@ int vlmp_quantize_done(const vlmp_cli_command *cli, const vlmp_cli_args *args, c
     vlmp_json_put_int(&w, summary->unguarded);
     vlmp_json_key(&w, "auto_channels");
     vlmp_json_put_int(&w, summary->auto_channels);
+    if (summary->selection != NULL) {
+        vlmp_json_key(&w, "tokens");
+        vlmp_selection_write(summary->selection, &w);
+    }
     vlmp_json_key(&w, "threads");
     vlmp_json_put_int(&w, args->threads);
     vlmp_json_key(&w, "seconds");

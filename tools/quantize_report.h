@@ -33,7 +33,8 @@ typedef struct {
     int fallbacks;
     int kept_rtn;
     int unguarded;
-    int auto_channels; /* of the plan */
+    int auto_channels;               /* of the plan */
+    const vlmp_selection *selection; /* of the calibration; NULL: none was needed */
     char first_fallback[VLMP_NAME_MAX];
 } vlmp_quantize_summary;
 

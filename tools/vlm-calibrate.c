@@ -1,5 +1,5 @@
-/* vlm-calibrate: chooses samples, runs the model on them, stores samples and activation statistics
- * with an audit of both. */
+/* vlm-calibrate: chooses samples, measures activations on a part of them, stores samples and
+ * statistics with an audit of both. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "src/calib/sampling.h"
 #include "src/flow/sequence_store.h"
 #include "tools/calibrate_audit.h"
+#include "tools/calibrate_measure.h"
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
@@ -24,7 +25,7 @@
 
 struct options {
     const char *data, *output, *image_root, *date;
-    int64_t samples, max_tokens, skip_broken;
+    int64_t samples, max_tokens, skip_broken, audit_tokens;
     bool keep_noise, force;
     vlmp_picture_reading pictures;
 };
@@ -262,55 +263,17 @@ static int choose(struct command *c, vlmp_error *err)
     return status;
 }
 
-static void on_progress(void *arg, const char *stage, int done, int total)
-{
-    struct command *c = arg;
-    char detail[64];
-    int before = strcmp(stage, "text") == 0 ? c->engine.model.vision.layers : 0;
-    snprintf(detail, sizeof detail, "%s block %d of %d", stage, done, total);
-    vlmp_progress_update(&c->progress, before + done, detail);
-}
-
 static int measure(struct command *c, vlmp_error *err)
 {
-    const vlmp_model *model = &c->engine.model;
-    size_t count = c->calibration.count;
-    vlmp_sequence *sequences = vlmp_alloc(count, sizeof *sequences);
-    if (sequences == NULL) return vlmp_fail_memory(err, "samples");
-    for (size_t i = 0; i < count; i++)
-        sequences[i] = c->calibration.samples[i].sequence;
-    char folder[VLMP_PATH_MAX];
-    vlmp_work_folder(folder, c->opt.output);
-    vlmp_sweep sweep = {.ctx = c->engine.ctx,
-                        .model = model,
-                        .preprocess = &c->reader.preprocess,
-                        .fetch = vlmp_sequence_fetch,
-                        .fetch_arg = &c->chosen,
-                        .data = c->opt.data,
-                        .work_folder = folder,
-                        .memory_limit = VLMP_ACTIVATIONS_IN_MEMORY,
-                        .progress = on_progress,
-                        .progress_arg = c,
-                        .interrupted = vlmp_interrupt_flag()};
-    vlmp_collector collector = {0};
-    vlmp_activations x = {.fd = -1};
-    vlmp_batches batches = {0};
-    vlmp_progress_begin(&c->progress, c->args, "measuring activations",
-                        model->vision.layers + model->text.layers);
-    int status = vlmp_statistics_create(&c->calibration.statistics, model, err);
-    if (status == VLMP_OK)
-        status = vlmp_collector_create(&collector, c->engine.ctx, model, sequences,
-                                       &c->calibration.statistics, err);
-    if (status == VLMP_OK)
-        status = vlmp_sweep_all(&sweep, sequences, (int)count, vlmp_collect, &collector, &x,
-                                &batches, err);
-    int collected = vlmp_collector_finish(&collector);
-    if (status == VLMP_OK) status = collected;
-    vlmp_activations_free(&x);
-    vlmp_batches_free(&batches);
-    free(sequences);
-    vlmp_progress_end(&c->progress);
-    return status;
+    vlmp_measurement measurement = {.engine = &c->engine,
+                                    .args = c->args,
+                                    .preprocess = &c->reader.preprocess,
+                                    .chosen = &c->chosen,
+                                    .data = c->opt.data,
+                                    .output = c->opt.output,
+                                    .progress = &c->progress};
+    return vlmp_calibrate_measure(&measurement, c->opt.audit_tokens, &c->calibration,
+                                  &c->audit.measured, err);
 }
 
 static int read_pixels(void *arg, size_t index, uint64_t offset, void *out, size_t length,
@@ -369,7 +332,9 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.samples = 128, .pictures = VLMP_PICTURE_READING_DEFAULT},
+    struct command c = {.opt = {.samples = 128,
+                                .audit_tokens = VLMP_AUDIT_TOKENS,
+                                .pictures = VLMP_PICTURE_READING_DEFAULT},
                         .output = {.fd = -1},
                         .chosen = VLMP_NO_SEQUENCES};
     struct options *o = &c.opt;
@@ -406,6 +371,14 @@ int main(int argc, char **argv)
          .integer = &o->max_tokens,
          .low = 1,
          .high = 1 << 24},
+        {.name = "audit-tokens",
+         .value = "N|all",
+         .help = "tokens of the chosen samples that activations are measured on, for the audit "
+                 "alone: whole samples, drawn by length and share of pictures (default 8000)",
+         .integer = &o->audit_tokens,
+         .word = "all",
+         .low = 1,
+         .high = 1ll << 40},
         {.name = "skip-broken",
          .value = "N",
          .help = "broken samples to leave out, each listed in the audit (default 0)",

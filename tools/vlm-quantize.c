@@ -23,11 +23,12 @@
 #include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_finished.h"
+#include "tools/quantize_origin.h"
 #include "tools/quantize_report.h"
 
 struct options {
     const char *calib, *method, *group, *activations, *recipe, *output, *work;
-    int64_t bits, allow_fallbacks;
+    int64_t bits, tokens, allow_fallbacks;
     bool symmetric, asymmetric, dry_run, resume, force, sequential;
 };
 
@@ -44,6 +45,7 @@ struct command {
     vlmp_identity identity;
     char calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
+    vlmp_selection selection;     /* what the run takes of it */
     char work[VLMP_PATH_MAX];     /* folder of spilled activations and the two below */
     char journal[VLMP_PATH_MAX];  /* path */
     char boundary[VLMP_PATH_MAX]; /* see vlmp_quantize_job */
@@ -135,6 +137,18 @@ static int make_plan(struct command *c, vlmp_error *err)
     return plan_file(c, err);
 }
 
+/* The part of a run that says what is computed. */
+static vlmp_quantize_job job_of(const struct command *c)
+{
+    return (vlmp_quantize_job){.sweep = {.model = &c->engine.model},
+                               .linears = c->linears,
+                               .linear_count = c->linear_count,
+                               .plan = &c->plan,
+                               .calibration = c->plan.needs_calibration ? &c->calibration : NULL,
+                               .selection = c->plan.needs_calibration ? &c->selection : NULL,
+                               .sequential = c->opt.sequential};
+}
+
 static int load_calibration(struct command *c, vlmp_error *err)
 {
     if (!c->plan.needs_calibration) return VLMP_OK;
@@ -153,7 +167,9 @@ static int load_calibration(struct command *c, vlmp_error *err)
     if (status == VLMP_OK) vlmp_tensor_file_sha256(file, c->calib_digest);
     vlmp_tensor_file_close(file);
     if (status != VLMP_OK) return status;
-    return vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err);
+    VLMP_TRY(vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err));
+    vlmp_quantize_job job = job_of(c);
+    return vlmp_select(&c->selection, &job, c->opt.tokens, (uint64_t)c->args->seed, err);
 }
 
 /* Bytes beside the output while it runs; 0 when that depends on a calibration file not given. */
@@ -162,46 +178,20 @@ static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
     *work = 0;
     if (c->plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
     VLMP_TRY(load_calibration(c, err));
-    vlmp_quantize_job job = {.sweep = {.model = &c->engine.model},
-                             .linears = c->linears,
-                             .linear_count = c->linear_count,
-                             .plan = &c->plan,
-                             .calibration = &c->calibration,
-                             .sequential = c->opt.sequential};
+    vlmp_quantize_job job = job_of(c);
     *work = vlmp_quantize_work_bytes(&job);
     return VLMP_OK;
 }
 
-/* Everything that the result's bytes depend on: the journal's identity, and the provenance. */
-static void write_provenance(const struct command *c, vlmp_json_writer *w)
+static vlmp_quantize_origin origin_of(const struct command *c, const char *recipe)
 {
-    bool computed = c->plan.needs_calibration;
-    vlmp_json_open(w, '{');
-    vlmp_json_key(w, "tool");
-    vlmp_json_put_string(w, "vlmpack " VLMP_VERSION);
-    vlmp_json_key(w, "source");
-    vlmp_json_put_string(w, c->identity.tensors);
-    vlmp_json_key(w, "calibration");
-    vlmp_json_put_string(w, computed ? c->calib_digest : NULL);
-    vlmp_json_key(w, "calibration_samples");
-    vlmp_json_open(w, '[');
-    for (size_t i = 0; i < c->calibration.count; i++)
-        vlmp_json_put_string(w, c->calibration.samples[i].id);
-    vlmp_json_close(w, ']');
-    vlmp_json_key(w, "calibration_samples_loose");
-    vlmp_json_open(w, '[');
-    for (size_t i = 0; i < c->calibration.count; i++)
-        vlmp_json_put_string(w, c->calibration.samples[i].loose_id);
-    vlmp_json_close(w, ']');
-    if (c->calibration.alpha[0] != '\0') {
-        vlmp_json_key(w, "calibration_alpha");
-        vlmp_json_put_string(w, c->calibration.alpha);
-    }
-    vlmp_json_key(w, "sequential");
-    vlmp_json_put_bool(w, c->opt.sequential);
-    vlmp_json_key(w, "kernels");
-    vlmp_json_put_string(w, computed ? vlmp_ctx_describe(c->engine.ctx) : NULL);
-    vlmp_json_close(w, '}');
+    return (vlmp_quantize_origin){.model = &c->identity,
+                                  .calibration = &c->calibration,
+                                  .calibration_digest = c->calib_digest,
+                                  .selection = c->plan.needs_calibration ? &c->selection : NULL,
+                                  .recipe = recipe,
+                                  .sequential = c->opt.sequential,
+                                  .kernels = vlmp_ctx_describe(c->engine.ctx)};
 }
 
 /* c->work, c->journal and c->boundary: beside the output, or in --work. */
@@ -224,11 +214,8 @@ static int open_sink(struct command *c, vlmp_error *err)
     vlmp_buffer identity = {0};
     vlmp_json_writer recipe = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
-    vlmp_buffer_printf(&identity, "tool: vlmpack %s\n", VLMP_VERSION);
-    vlmp_identity_lines(&c->identity, &identity);
-    vlmp_buffer_printf(&identity, "calibration: %s\nrecipe: %s\nsequential: %d\nkernels: %s\n",
-                       c->calib_digest, recipe.out.data, c->opt.sequential,
-                       vlmp_ctx_describe(c->engine.ctx));
+    vlmp_quantize_origin origin = origin_of(c, recipe.out.data);
+    vlmp_quantize_identity(&origin, &identity);
     vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
                              : c->opt.force ? VLMP_JOURNAL_REPLACE
                                             : VLMP_JOURNAL_NEW;
@@ -272,29 +259,29 @@ static int quantize(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_preprocess_from_source(&preprocess, NULL, c->engine.source, err));
     vlmp_progress_begin(&c->progress, c->args, "quantizing",
                         model->vision.layers + model->text.layers);
-    vlmp_buffer head = {0};
+    vlmp_buffer selected = {0}, head = {0};
+    if (c->plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
     vlmp_quantize_head(&head);
+    if (selected.data != NULL && !selected.failed)
+        vlmp_progress_say(&c->progress, "%s", selected.data);
     if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
+    vlmp_buffer_free(&selected);
     vlmp_buffer_free(&head);
-    vlmp_quantize_job job = {.sweep = {.ctx = c->engine.ctx,
-                                       .model = model,
-                                       .preprocess = &preprocess,
-                                       .work_folder = c->work,
-                                       .memory_limit = (size_t)256 << 20,
-                                       .progress = on_progress,
-                                       .progress_arg = c,
-                                       .interrupted = vlmp_interrupt_flag()},
-                             .linears = c->linears,
-                             .linear_count = c->linear_count,
-                             .plan = &c->plan,
-                             .calibration = c->plan.needs_calibration ? &c->calibration : NULL,
-                             .sequential = c->opt.sequential,
-                             .gptq = vlmp_gptq_defaults(),
-                             .sink = c->sink,
-                             .boundary = c->boundary,
-                             .on_linear = on_linear,
-                             .on_notice = on_notice,
-                             .arg = c};
+    vlmp_quantize_job job = job_of(c);
+    job.sweep = (vlmp_sweep){.ctx = c->engine.ctx,
+                             .model = model,
+                             .preprocess = &preprocess,
+                             .work_folder = c->work,
+                             .memory_limit = (size_t)256 << 20,
+                             .progress = on_progress,
+                             .progress_arg = c,
+                             .interrupted = vlmp_interrupt_flag()};
+    job.gptq = vlmp_gptq_defaults();
+    job.sink = c->sink;
+    job.boundary = c->boundary;
+    job.on_linear = on_linear;
+    job.on_notice = on_notice;
+    job.arg = c;
     int status = vlmp_quantize(&job, err);
     vlmp_progress_end(&c->progress);
     return status;
@@ -302,7 +289,8 @@ static int quantize(struct command *c, vlmp_error *err)
 
 static int finish(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels,
+                                     .selection = c->plan.needs_calibration ? &c->selection : NULL};
     vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
     int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
     if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
@@ -311,7 +299,8 @@ static int finish(struct command *c, vlmp_error *err)
                            "--resume then finishes without computing again",
                            summary.fallbacks, summary.first_fallback, summary.fallbacks);
     vlmp_recipe_write(&c->recipe, &recipe);
-    write_provenance(c, &provenance);
+    vlmp_quantize_origin origin = origin_of(c, recipe.out.data);
+    vlmp_quantize_provenance(&origin, &provenance);
     if (status == VLMP_OK && (decisions.out.failed || recipe.out.failed || provenance.out.failed))
         status = vlmp_fail_memory(err, "metadata");
     char digest[VLMP_SHA256_HEX];
@@ -336,11 +325,13 @@ static int finish(struct command *c, vlmp_error *err)
 /* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
 static int finish_again(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels};
+    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels,
+                                     .selection = c->plan.needs_calibration ? &c->selection : NULL};
     char digest[VLMP_SHA256_HEX];
     vlmp_json_writer recipe = {0}, provenance = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
-    write_provenance(c, &provenance);
+    vlmp_quantize_origin origin = origin_of(c, recipe.out.data);
+    vlmp_quantize_provenance(&origin, &provenance);
     int status = recipe.out.failed || provenance.out.failed
                      ? vlmp_fail_memory(err, "metadata")
                      : vlmp_quantize_check_finished(c->opt.output, &c->identity, recipe.out.data,
@@ -413,6 +404,7 @@ static void clean(struct command *c, bool done)
     }
     vlmp_journal_sink_close(c->sink);
     vlmp_calibration_free(&c->calibration);
+    vlmp_selection_free(&c->selection);
     vlmp_packed_plan_free(&c->packed);
     vlmp_plan_free(&c->plan);
     free(c->linears);
@@ -422,8 +414,11 @@ static void clean(struct command *c, bool done)
 
 int main(int argc, char **argv)
 {
-    struct command c = {
-        .opt = {.group = "auto", .activations = "float", .bits = 4, .sequential = true}};
+    struct command c = {.opt = {.group = "auto",
+                                .activations = "float",
+                                .bits = 4,
+                                .tokens = VLMP_TOKENS_AUTO,
+                                .sequential = true}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "output",
@@ -440,6 +435,15 @@ int main(int argc, char **argv)
          .value = "CALIB",
          .help = "statistics and samples of vlm-calibrate; gptq and awq need them",
          .string = &o->calib},
+        {.name = "tokens",
+         .value = "N|all",
+         .help =
+             "tokens of the calibration that methods see, in whole samples (default: sixteen for "
+             "each input of the widest linear, at least 16384)",
+         .integer = &o->tokens,
+         .word = "all",
+         .low = 1,
+         .high = 1ll << 40},
         {.name = "bits",
          .value = "N",
          .help = "bits per weight: 4 or 8 (default 4; int8: 8)",

@@ -4,6 +4,7 @@
 
 #include "src/base/json.h"
 #include "src/base/sha256.h"
+#include "src/calib/sampling.h"
 #include "src/calib/statistics.h"
 #include "src/flow/identity.h"
 
@@ -40,6 +41,9 @@ typedef struct {
     vlmp_statistics statistics;
     char *audit; /* a JSON document */
 } vlmp_calibration;
+
+/* What a draw needs to know of a sample. */
+vlmp_draw_item vlmp_calib_draw_item(const vlmp_calib_sample *sample, const vlmp_model *model);
 
 /* sizes of a calibration of this model. */
 void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model);

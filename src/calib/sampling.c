@@ -158,3 +158,98 @@ int vlmp_choose_samples(vlmp_stratum_key *keys, size_t count, size_t want, uint6
     free(take);
     return status;
 }
+
+/* An item in its place of the drawing order: strata take turns, each at even distances. */
+struct placed {
+    const vlmp_draw_item *item;
+    double place; /* in the order of its stratum, 0 … 1 */
+    uint64_t lot;
+    int stratum;
+};
+
+static int compare_in_strata(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    if (x->stratum != y->stratum) return x->stratum - y->stratum;
+    if (x->lot != y->lot) return x->lot < y->lot ? -1 : 1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    if (x->place != y->place) return x->place < y->place ? -1 : 1;
+    if (x->lot != y->lot) return x->lot < y->lot ? -1 : 1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static double picture_share(const vlmp_draw_item *item)
+{
+    return (double)item->pictures / (double)item->tokens;
+}
+
+static void place(struct placed *order, const vlmp_draw_item *items, size_t count, uint64_t seed,
+                  double *values)
+{
+    double length_cut[2], share_cut[2] = {0, 0};
+    size_t with = 0;
+    for (size_t i = 0; i < count; i++)
+        if (items[i].pictures > 0) values[with++] = picture_share(&items[i]);
+    if (with > 0) thirds(values, with, share_cut);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (double)items[i].tokens;
+    thirds(values, count, length_cut);
+    for (size_t i = 0; i < count; i++) {
+        const vlmp_draw_item *item = &items[i];
+        vlmp_rng rng = {item->key ^ vlmp_rng_next(&(vlmp_rng){seed})};
+        int share = item->pictures > 0 ? 1 + third_of(picture_share(item), share_cut) : 0;
+        order[i] =
+            (struct placed){.item = item,
+                            .lot = vlmp_rng_next(&rng),
+                            .stratum = 3 * share + third_of((double)item->tokens, length_cut)};
+    }
+    qsort(order, count, sizeof *order, compare_in_strata);
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first; end < count && order[end].stratum == order[first].stratum;)
+            end++;
+        for (size_t i = first; i < end; i++)
+            order[i].place = ((double)(i - first) + 0.5) / (double)(end - first);
+    }
+    qsort(order, count, sizeof *order, compare_places);
+}
+
+static void draw_in_order(const struct placed *order, const vlmp_draw_item *items, size_t count,
+                          vlmp_draw_budget left, bool *drawn)
+{
+    bool met[2] = {false, false}; /* without and with pictures */
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < count; i++) {
+            const vlmp_draw_item *item = order[i].item;
+            bool *kind = &met[item->pictures > 0], *taken = &drawn[item - items];
+            bool wanted = left.tokens > 0 || left.samples > 0 ||
+                          (left.tower_rows > 0 && item->tower_rows > 0);
+            if (*taken || (round == 0 ? *kind : !wanted)) continue;
+            *kind = *taken = true;
+            left.tokens -= item->tokens;
+            left.tower_rows -= item->tower_rows;
+            left.samples--;
+        }
+}
+
+int vlmp_draw_samples(const vlmp_draw_item *items, size_t count, const vlmp_draw_budget *budget,
+                      uint64_t seed, bool *drawn, vlmp_error *err)
+{
+    struct placed *order = vlmp_alloc(count, sizeof *order);
+    double *values = vlmp_alloc(count, sizeof *values);
+    int status =
+        order != NULL && values != NULL ? VLMP_OK : vlmp_fail_memory(err, "choice of samples");
+    for (size_t i = 0; i < count; i++)
+        drawn[i] = false;
+    if (status == VLMP_OK && count > 0) {
+        place(order, items, count, seed, values);
+        draw_in_order(order, items, count, *budget, drawn);
+    }
+    free(order);
+    free(values);
+    return status;
+}

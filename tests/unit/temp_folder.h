@@ -50,3 +50,15 @@ static inline void temp_write(const char *name, const void *bytes, size_t length
     FILE *file = fopen(temp_path(name), "wb");
     if (file == NULL || fwrite(bytes, 1, length, file) != length || fclose(file) != 0) abort();
 }
+
+/* Whether two files of the folder are there and have the same bytes. */
+static inline int temp_same(const char *a, const char *b)
+{
+    FILE *first = fopen(temp_path(a), "rb"), *second = fopen(temp_path(b), "rb");
+    int x = first != NULL && second != NULL ? 0 : 1, y = 0;
+    while (x == y && x != EOF)
+        x = getc(first), y = getc(second);
+    if (first != NULL) fclose(first);
+    if (second != NULL) fclose(second);
+    return x == EOF && y == EOF;
+}

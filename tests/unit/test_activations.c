@@ -49,6 +49,20 @@ static void spilled(void **state)
     round_trip(ROWS * DIM * sizeof(float) - 1, true);
 }
 
+/* A block border keeps stores that are filled only later, such as the tower's features. */
+static void can_be_read_before_rows_are_stored(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_activations a;
+    float scratch[ROWS * DIM], *got;
+    assert_int_equal(vlmp_activations_create(&a, ROWS, DIM, 0, "/tmp", &err), 0);
+    assert_int_equal(vlmp_activations_get(&a, 0, ROWS, scratch, &got, &err), 0);
+    for (size_t i = 0; i < ROWS * DIM; i++)
+        assert_true(got[i] == 0);
+    vlmp_activations_free(&a);
+}
+
 static void no_folder(void **state)
 {
     (void)state;
@@ -61,6 +75,7 @@ static void no_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(in_memory), cmocka_unit_test(spilled),
+                                       cmocka_unit_test(can_be_read_before_rows_are_stored),
                                        cmocka_unit_test(no_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

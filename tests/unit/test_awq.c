@@ -126,8 +126,8 @@ static void finds_outliers_and_lowers_the_loss(void **state)
     double method = loss_of(f, &q, scales), plain = loss_of(f, &nearest, NULL);
     assert_true(method < 0.5 * plain);
     vlmp_guard_result result;
-    const vlmp_guard_linear guarded = {"x", f->w, &q};
-    const vlmp_guard_tokens tokens = {f->gram, NULL, NULL};
+    const vlmp_guard_linear guarded = {.name = "x", .w = f->w, .q = &q};
+    const vlmp_guard_tokens tokens = {.gram = f->gram};
     assert_int_equal(vlmp_guard(&result, f->ctx, &guarded, 1, &tokens, scales, &err), VLMP_OK);
     assert_false(result.keep_rtn);
     assert_true(fabs(result.method_error - method) < 1e-3 * method);
@@ -250,10 +250,10 @@ static void guard_judges(void **state)
     vlmp_error err = {0};
     vlmp_quantized q;
     vlmp_guard_result result;
-    const vlmp_guard_tokens tokens = {f->gram, NULL, NULL};
+    const vlmp_guard_tokens tokens = {.gram = f->gram};
     assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
     assert_int_equal(vlmp_rtn(&q, f->w, f->pool, "x", &err), VLMP_OK);
-    const vlmp_guard_linear linear = {"x", f->w, &q};
+    const vlmp_guard_linear linear = {.name = "x", .w = f->w, .q = &q};
     assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_false(result.keep_rtn); /* equal is not worse */
     assert_true(result.method_error == result.rtn_error);
@@ -319,14 +319,16 @@ static void guard_judges_original_outputs(void **state)
         }
         add_token(s, f, x, x0, rounded);
     }
-    const vlmp_guard_linear linear = {"x", f->w, &q[1]};
-    vlmp_guard_tokens tokens = {s->gram, s->cross, s->shift};
+    vlmp_guard_linear linear = {.name = "x", .w = f->w, .q = &q[1]};
+    vlmp_guard_tokens tokens = {s->gram, s->cross};
+    assert_int_equal(vlmp_guard_missed(&linear.missed, f->ctx, f->w, N, K, s->shift, &err), 0);
     vlmp_guard_result result;
     assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_false(result.keep_rtn);
     assert_true(fabs(result.method_error - s->error[1]) < 1e-3 * s->error[1]);
     assert_true(fabs(result.rtn_error - s->error[0]) < 1e-3 * s->error[0]);
-    tokens.cross = tokens.shift = NULL;
+    tokens.cross = NULL;
+    linear.missed = 0;
     assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_true(result.keep_rtn);
     for (int which = 0; which < 2; which++) {

@@ -10,6 +10,12 @@
 
 #define ROWS 16 /* of a task */
 
+/* Rows of w [n][k] that an error is taken on. */
+static int rows_taken(int n)
+{
+    return n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
+}
+
 struct job {
     const vlmp_guard_linear *linear;
     const float *scales;
@@ -40,16 +46,12 @@ static int sum_error(double *error, vlmp_ctx *ctx, const struct job *job,
                      const vlmp_guard_tokens *tokens, float *product, vlmp_error *err)
 {
     int k = job->linear->q->k;
-    double missed = 0;
-    if (tokens->cross != NULL) {
+    if (tokens->cross != NULL)
         ctx->ops->gemm(ctx, false, false, job->taken, k, k, 1.0f, job->rows, k, tokens->cross, k,
                        0.0f, product, k);
-        VLMP_TRY(
-            vlmp_weighted_error(ctx, job->rows, job->taken, k, tokens->shift, NULL, &missed, err));
-    }
     VLMP_TRY(vlmp_weighted_error(ctx, job->error, job->taken, k, tokens->gram,
                                  tokens->cross != NULL ? product : NULL, error, err));
-    *error = (*error + missed) * ((double)job->linear->q->n / job->taken);
+    *error = (*error + job->linear->missed) * ((double)job->linear->q->n / job->taken);
     return VLMP_OK;
 }
 
@@ -57,9 +59,7 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
                      const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err)
 {
     const vlmp_quantized *q = linear->q;
-    struct job job = {.linear = linear,
-                      .scales = scales,
-                      .taken = q->n < VLMP_GUARD_ROWS ? q->n : VLMP_GUARD_ROWS};
+    struct job job = {.linear = linear, .scales = scales, .taken = rows_taken(q->n)};
     size_t values = (size_t)job.taken * (size_t)q->k;
     job.rows = vlmp_alloc(values, sizeof(float));
     job.error = vlmp_alloc(values, sizeof(float));
@@ -77,20 +77,27 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
     return status;
 }
 
-int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
-                      const float *gram, vlmp_error *err)
+int vlmp_guard_missed(double *missed, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *shift, vlmp_error *err)
 {
-    int taken = n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
+    int taken = rows_taken(n);
     size_t row_bytes = (size_t)k * sizeof *w;
     float *rows = vlmp_alloc((size_t)taken, row_bytes);
     if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
     for (int r = 0; r < taken; r++)
         memcpy(rows + (size_t)r * (size_t)k, w + (size_t)r * (size_t)n / (size_t)taken * (size_t)k,
                row_bytes);
-    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
+    int status = vlmp_weighted_error(ctx, rows, taken, k, shift, NULL, missed, err);
     free(rows);
-    if (status == VLMP_OK) *energy *= (double)n / taken;
     return status;
+}
+
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_guard_missed(energy, ctx, w, n, k, gram, err));
+    *energy *= (double)n / rows_taken(n);
+    return VLMP_OK;
 }
 
 static int nearest_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,

@@ -10,14 +10,13 @@ typedef struct {
     const char *name;
     const float *w;          /* [n][k] original weights */
     const vlmp_quantized *q; /* the method's, of w·scales */
+    double missed;           /* vlmp_guard_missed where the wanted outputs are W·x₀; else 0 */
 } vlmp_guard_linear;
 
 /* The tokens to judge on, by moments of their inputs x before scales are folded. */
 typedef struct {
     const float *gram; /* [k][k] Σ x·xᵀ */
-    /* The wanted outputs are W·x₀: [k][k] Σ (x₀ − x)·xᵀ and Σ (x₀ − x)·(x₀ − x)ᵀ; both NULL: x₀
-     * = x. */
-    const float *cross, *shift;
+    const float *cross; /* the wanted outputs are W·x₀: [k][k] Σ (x₀ − x)·xᵀ; NULL: x₀ = x */
 } vlmp_guard_tokens;
 
 typedef struct {
@@ -38,6 +37,11 @@ int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                      const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err);
+
+/* Σ |w·(x₀ − x)|² over the rows of w [n][k] that errors are taken on, not scaled up. shift [k][k]:
+ * Σ (x₀ − x)·(x₀ − x)ᵀ. */
+int vlmp_guard_missed(double *missed, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *shift, vlmp_error *err);
 
 /* Σ |w·x|² of w [n][k], estimated from as many rows: what errors are relative to. */
 int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,

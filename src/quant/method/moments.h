@@ -4,32 +4,56 @@
 
 #include "kernels/ops.h"
 
+/* The matrices, as bits of a set; each one of held-out samples follows that of the samples seen. */
+enum {
+    VLMP_GRAM = 1,
+    VLMP_HELD = 2,
+    VLMP_CROSS = 4,
+    VLMP_HELD_CROSS = 8,
+    VLMP_SHIFT = 16,
+    VLMP_HELD_SHIFT = 32,
+    VLMP_MOMENTS = 6
+};
+
 typedef struct {
     vlmp_ctx *ctx;
     int k;
-    vlmp_f32 sums[6]; /* of what follows, while rows are added; at NULL: not wanted */
-    float *gram;      /* [k][k] Σ x·xᵀ over the samples seen; NULL: no statistics */
-    float *held;      /* [k][k] the same over the samples held out; NULL when there are none */
-    /* Where the original model's inputs x₀ are known, else NULL: [k][k] Σ (x₀ − x)·xᵀ and
-     * Σ (x₀ − x)·(x₀ − x)ᵀ over both. */
+    bool held_out;               /* some samples are */
+    bool original;               /* the original model's inputs x₀ are known */
+    bool finished;               /* no rows follow */
+    vlmp_f32 sums[VLMP_MOMENTS]; /* of what follows, while rows are added */
+    /* [k][k] each, when finished; NULL: there is none, or it lies in the work file. */
+    float *gram; /* Σ x·xᵀ over the samples seen, always in memory; NULL: no statistics */
+    float *held; /* the same over the samples held out */
+    /* Σ (x₀ − x)·xᵀ and Σ (x₀ − x)·(x₀ − x)ᵀ over both. */
     float *cross, *held_cross;
     float *shift, *held_shift;
+
+    char *folder;        /* NULL: all are in memory */
+    int fd;              /* of the work file, unlinked; −1: none yet */
+    unsigned there;      /* set of the matrices that the file has */
+    unsigned changed;    /* set of those in memory that differ from it */
+    const float *scales; /* those in the file are of inputs over these; NULL */
 } vlmp_moments;
 
-/* All zero. held: some samples are held out; original: x₀ is known. Free after a failure too. */
+/* All zero. held: some samples are held out; original: x₀ is known. folder: where matrices other
+ * than gram lie while nothing holds them; NULL: all stay in memory. Free after a failure too. */
 int vlmp_moments_create(vlmp_moments *moments, vlmp_ctx *ctx, int k, bool held, bool original,
-                        vlmp_error *err);
+                        const char *folder, vlmp_error *err);
 void vlmp_moments_free(vlmp_moments *moments); /* leaves it empty; harmless when empty */
 
-/* Adds rows of x[rows][k], all of samples seen or all of samples held out. */
-void vlmp_moments_add(vlmp_moments *moments, bool seen, vlmp_act x, int rows);
+/* Brings a set of matrices into memory and puts the others but gram away; pointers taken before are
+ * void. Nothing to do where all are in memory. While rows are added, a matrix that was put away
+ * does not come back. */
+int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err);
 
-/* Adds what the same rows miss of the original inputs: difference[rows][k] = x₀ − x. */
-void vlmp_moments_add_difference(vlmp_moments *moments, bool seen, vlmp_act difference, vlmp_act x,
-                                 int rows);
+/* Adds rows of x[rows][k] and of what they miss of the original inputs, difference[rows][k] = x₀ −
+ * x, to the matrices of a set, which are held. difference is read for crosses and shifts alone. */
+void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act difference,
+                      int rows);
 
-/* No rows follow: gram and the others are there for the host. */
+/* No rows follow: gram and what is held from now on is there for the host. */
 int vlmp_moments_finish(vlmp_moments *moments, vlmp_error *err);
 
-/* From inputs x/s to the inputs x. */
-void vlmp_moments_unscale(vlmp_moments *moments, const float *scales);
+/* From inputs x/s to the inputs x. scales are read until the moments are freed. */
+int vlmp_moments_unscale(vlmp_moments *moments, const float *scales, vlmp_error *err);

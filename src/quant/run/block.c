@@ -37,9 +37,10 @@ static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_tar
     if (w == NULL) return vlmp_fail_memory(err, l->info->name);
     *memory = w;
     *target = (vlmp_target){.info = l->info, .entry = l->entry, .w = w, .plain = w};
-    vlmp_to_f32(w, l->linear->weight, l->linear->dtype, values);
+    vlmp_fold_weights(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, true, w);
     if (!scaled) return VLMP_OK;
-    vlmp_fold_plain(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, w + values);
+    vlmp_fold_weights(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, false,
+                      w + values);
     target->plain = w + values;
     return VLMP_OK;
 }

@@ -5,6 +5,7 @@
 #include "src/base/memory.h"
 #include "src/quant/method/awq.h"
 #include "src/quant/run/block_job.h"
+#include "src/quant/run/selection.h"
 #include "src/quant/run/walk.h"
 
 static bool site_needs_moments(const vlmp_block_job *b, vlmp_site site)
@@ -42,56 +43,84 @@ static vlmp_f32 set_scales(const vlmp_block_job *b, const struct walks *walks, v
     return walks->scales;
 }
 
-/* moments NULL: none are wanted; difference: those of x₀ − x too. */
-static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_moments *moments,
-                   bool difference, vlmp_error *err)
+/* All batches to a site, or with `again` past it once more; a set of moments of the samples seen,
+ * and that of the samples held out, gets their inputs. moments NULL: none are wanted. */
+static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, bool again,
+                   vlmp_moments *moments, unsigned set, vlmp_error *err)
 {
     vlmp_ctx *ctx = b->job->sweep.ctx;
     const vlmp_batches *batches = walks->quantized.batches;
     const volatile sig_atomic_t *interrupted = b->job->sweep.interrupted;
+    bool tower = b->stack == &b->job->sweep.model->vision;
     vlmp_f32 scales = set_scales(b, walks, site);
     for (int i = 0; i < batches->count; i++) {
-        vlmp_act input, original;
+        vlmp_act input, original = {NULL}, difference = {NULL};
         int rows = batches->batches[i].rows;
         if (interrupted != NULL && *interrupted)
             return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
-        VLMP_TRY(vlmp_walk_to(&walks->quantized, i, site, &input, err));
-        if (walks->two) VLMP_TRY(vlmp_walk_to(&walks->original, i, site, &original, err));
+        VLMP_TRY((again ? vlmp_walk_again : vlmp_walk_to)(&walks->quantized, i, site, &input, err));
+        if (walks->two)
+            VLMP_TRY((again ? vlmp_walk_again : vlmp_walk_to)(&walks->original, i, site, &original,
+                                                              err));
         if (moments == NULL) continue;
-        bool seen = i < batches->break_batch;
-        vlmp_moments_add(moments, seen, input, rows);
-        if (!difference) continue;
-        ctx->ops->subtract(ctx, walks->difference, original, input, rows, moments->k, scales);
-        vlmp_moments_add_difference(moments, seen, walks->difference, input, rows);
+        if ((set & ~(unsigned)VLMP_GRAM) != 0) {
+            difference = walks->difference;
+            ctx->ops->subtract(ctx, difference, original, input, rows, moments->k, scales);
+        }
+        unsigned now = i < batches->break_batch ? set : set << 1;
+        VLMP_TRY(vlmp_moments_hold(moments, now, err));
+        VLMP_TRY(vlmp_selection_add(b->job, moments, tower, &batches->batches[i], now, input,
+                                    difference, err));
     }
     return VLMP_OK;
 }
 
-static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
+/* Brings all batches to the site. Where the moments are too large to be in memory together, each
+ * matrix takes a look of its own. */
+static int gather_moments(vlmp_block_job *b, struct walks *walks, vlmp_site site,
+                          vlmp_moments *moments, vlmp_error *err)
+{
+    unsigned crosses = moments->original ? VLMP_CROSS | VLMP_SHIFT : 0;
+    if (moments->folder == NULL)
+        return advance(b, walks, site, false, moments, VLMP_GRAM | crosses, err);
+    VLMP_TRY(advance(b, walks, site, false, moments, VLMP_GRAM, err));
+    VLMP_TRY(advance(b, walks, site, true, moments, VLMP_CROSS, err));
+    return advance(b, walks, site, true, moments, VLMP_SHIFT, err);
+}
+
+static int create_moments(const vlmp_block_job *b, const struct walks *walks, vlmp_site site,
+                          vlmp_moments *moments, vlmp_error *err)
 {
     const vlmp_batches *batches = walks->quantized.batches;
-    bool held = batches->break_batch < batches->count;
-    for (int site = 0; site < VLMP_SITES; site++) {
-        vlmp_moments moments = {0};
-        bool needed = site_needs_moments(b, (vlmp_site)site), again = false;
-        bool cross = walks->two && site_needs_cross(b, (vlmp_site)site);
-        int status = VLMP_OK;
-        if (needed)
-            status = vlmp_moments_create(&moments, b->job->sweep.ctx,
-                                         vlmp_site_dim(&b->stack->shape, (vlmp_site)site), held,
-                                         cross, err);
-        if (status == VLMP_OK)
-            status = advance(b, walks, (vlmp_site)site, needed ? &moments : NULL, cross, err);
-        if (status == VLMP_OK && needed) status = vlmp_moments_finish(&moments, err);
-        if (status == VLMP_OK)
-            status =
-                vlmp_block_quantize_site(b, (vlmp_site)site, needed ? &moments : NULL, &again, err);
-        vlmp_moments_free(&moments);
-        if (status == VLMP_OK && again)
-            status = advance(b, walks, (vlmp_site)site, NULL, false, err);
-        VLMP_TRY(status);
-    }
-    for (int i = 0; i < batches->count; i++) {
+    const vlmp_sweep *sweep = &b->job->sweep;
+    size_t k = (size_t)vlmp_site_dim(&b->stack->shape, site);
+    bool original = walks->two && site_needs_cross(b, site);
+    bool large = original && k * k * sizeof(float) > sweep->memory_limit;
+    return vlmp_moments_create(moments, sweep->ctx, (int)k, batches->break_batch < batches->count,
+                               original, large ? sweep->work_folder : NULL, err);
+}
+
+static int walk_site(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlmp_error *err)
+{
+    vlmp_moments moments = {.fd = -1};
+    bool needed = site_needs_moments(b, site), again = false;
+    int status = needed ? create_moments(b, walks, site, &moments, err) : VLMP_OK;
+    if (status == VLMP_OK)
+        status = needed ? gather_moments(b, walks, site, &moments, err)
+                        : advance(b, walks, site, false, NULL, 0, err);
+    if (status == VLMP_OK && needed) status = vlmp_moments_finish(&moments, err);
+    if (status == VLMP_OK)
+        status = vlmp_block_quantize_site(b, site, needed ? &moments : NULL, &again, err);
+    vlmp_moments_free(&moments);
+    if (status == VLMP_OK && again) status = advance(b, walks, site, false, NULL, 0, err);
+    return status;
+}
+
+static int walk_sites(vlmp_block_job *b, struct walks *walks, vlmp_error *err)
+{
+    for (int site = 0; site < VLMP_SITES; site++)
+        VLMP_TRY(walk_site(b, walks, (vlmp_site)site, err));
+    for (int i = 0; i < walks->quantized.batches->count; i++) {
         VLMP_TRY(vlmp_walk_finish(&walks->quantized, i, err));
         if (walks->two) VLMP_TRY(vlmp_walk_finish(&walks->original, i, err));
     }
@@ -128,21 +157,25 @@ int vlmp_block_run_sequential(vlmp_block_job *b, const vlmp_block_flow *flow, vl
 }
 
 struct all_moments {
+    const vlmp_quantize_job *job;
     const vlmp_batches *batches;
     vlmp_moments sites[VLMP_SITES];
+    int status;
+    vlmp_error *err;
 };
 
 static void collect_moments(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
                             const vlmp_batch *batch, vlmp_act input, int dim)
 {
-    (void)stack;
     (void)layer;
     (void)dim;
     struct all_moments *all = arg;
     vlmp_moments *moments = &all->sites[site];
-    if (moments->ctx == NULL) return;
+    if (moments->ctx == NULL || all->status != VLMP_OK) return;
     bool seen = batch < all->batches->batches + all->batches->break_batch;
-    vlmp_moments_add(moments, seen, input, batch->rows);
+    all->status =
+        vlmp_selection_add(all->job, moments, stack == &all->job->sweep.model->vision, batch,
+                           seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, all->err);
 }
 
 /* Moments of inputs that AWQ's scales divide, from those of the inputs as they were. */
@@ -156,7 +189,7 @@ static void scale_moments(vlmp_moments *moments, const float *scales)
 /* x advances through the block as it was loaded. */
 int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp_error *err)
 {
-    struct all_moments all = {.batches = flow->batches};
+    struct all_moments all = {.job = b->job, .batches = flow->batches, .err = err};
     bool held = flow->batches->break_batch < flow->batches->count;
     int status = vlmp_fold_block(&b->fold, b->job, b->stack, &b->block, b->linears, b->count,
                                  flow->x, flow->batches, err);
@@ -164,10 +197,11 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
         if (site_needs_moments(b, (vlmp_site)site))
             status = vlmp_moments_create(&all.sites[site], b->job->sweep.ctx,
                                          vlmp_site_dim(&b->stack->shape, (vlmp_site)site), held,
-                                         false, err);
+                                         false, NULL, err);
     if (status == VLMP_OK)
         status = vlmp_sweep_block(&b->job->sweep, b->stack, b->layer, &b->original, flow->x,
                                   flow->batches, collect_moments, &all, err);
+    if (status == VLMP_OK) status = all.status;
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
         bool again;
         if (all.sites[site].ctx != NULL) status = vlmp_moments_finish(&all.sites[site], err);

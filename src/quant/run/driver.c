@@ -8,8 +8,8 @@
 #include "src/quant/run/block.h"
 #include "src/quant/run/boundary.h"
 #include "src/quant/run/ends.h"
-#include "src/quant/run/holdout.h"
 #include "src/quant/run/record.h"
+#include "src/quant/run/selection.h"
 
 /* Activations on their way through a stack, in the model as it is quantized and, where a method
  * aims at its outputs, in the original one. Empty when the plan needs no statistics. */
@@ -57,24 +57,15 @@ static int copy_activations(const vlmp_quantize_job *job, vlmp_activations *out,
     return status;
 }
 
-/* The samples that methods see come first, those held out behind them. */
-static int order_samples(const vlmp_calibration *calibration, vlmp_sequence **out, int *seen,
-                         vlmp_error *err)
+/* The samples of the selection: those that methods see come first. */
+static int order_samples(const vlmp_calibration *calibration, const vlmp_selection *selection,
+                         vlmp_sequence **out, vlmp_error *err)
 {
-    size_t count = calibration->count, at = 0;
-    bool *held = vlmp_alloc(count, sizeof *held);
-    *out = vlmp_alloc(count, sizeof **out);
-    if (held == NULL || *out == NULL) {
-        free(held);
-        free(*out);
-        *out = NULL;
-        return vlmp_fail_memory(err, "calibration samples");
-    }
-    *seen = (int)count - vlmp_hold_out(calibration, held);
-    for (int half = 0; half < 2; half++)
-        for (size_t i = 0; i < count; i++)
-            if (held[i] == (half == 1)) (*out)[at++] = calibration->samples[i].sequence;
-    free(held);
+    int count = selection->seen + selection->held;
+    *out = vlmp_alloc((size_t)count, sizeof **out);
+    if (*out == NULL) return vlmp_fail_memory(err, "calibration samples");
+    for (int i = 0; i < count; i++)
+        (*out)[i] = calibration->samples[selection->order[i]].sequence;
     return VLMP_OK;
 }
 
@@ -309,9 +300,10 @@ uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
         if (job->plan->entries[i].method != VLMP_METHOD_KEEP)
             quantized += job->plan->entries[i].bytes;
     if (!job->plan->needs_calibration) return quantized;
-    for (size_t i = 0; i < job->calibration->count; i++) {
-        tiles += (uint64_t)job->calibration->samples[i].sequence.tiles;
-        tokens += (uint64_t)job->calibration->samples[i].sequence.length;
+    for (int i = 0; i < job->selection->seen + job->selection->held; i++) {
+        const vlmp_calib_sample *sample = &job->calibration->samples[job->selection->order[i]];
+        tiles += (uint64_t)sample->sequence.tiles;
+        tokens += (uint64_t)sample->sequence.length;
     }
     uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)model->config.vision.feature_count;
     uint64_t vision =
@@ -325,20 +317,29 @@ int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)
 {
     vlmp_quantize_job ordered = *job;
     vlmp_sequence *sequences = NULL;
+    vlmp_selection all = {0};
     struct run run = {.job = &ordered,
                       .boundary = {.fd = -1},
                       .features = NO_ACTIVATIONS,
                       .original_features = NO_ACTIVATIONS};
+    int status = VLMP_OK;
     if (job->plan->needs_calibration) {
-        VLMP_TRY(order_samples(job->calibration, &sequences, &ordered.sweep.break_at, err));
+        if (job->selection == NULL) {
+            status = vlmp_select(&all, job, 0, 0, err);
+            ordered.selection = &all;
+        }
+        if (status == VLMP_OK)
+            status = order_samples(job->calibration, ordered.selection, &sequences, err);
         run.sequences = sequences;
-        run.count = (int)job->calibration->count;
+        run.count = ordered.selection->seen + ordered.selection->held;
+        ordered.sweep.break_at = ordered.selection->seen;
         ordered.sweep.sequences = sequences;
     }
-    int status = run_all(&run, err);
+    if (status == VLMP_OK) status = run_all(&run, err);
     vlmp_boundary_close(&run.boundary);
     vlmp_activations_free(&run.features);
     vlmp_activations_free(&run.original_features);
     free(sequences);
+    vlmp_selection_free(&all);
     return status;
 }

@@ -32,6 +32,8 @@ typedef struct {
 typedef void vlmp_on_linear(void *arg, const vlmp_linear_result *result);
 typedef void vlmp_on_notice(void *arg, const char *text);
 
+typedef struct vlmp_selection vlmp_selection; /* selection.h */
+
 typedef struct {
     vlmp_sweep sweep;
     const vlmp_linear_info *linears;
@@ -39,6 +41,7 @@ typedef struct {
     const vlmp_plan *plan;               /* an entry for each linear */
     const vlmp_calibration *calibration; /* NULL when the plan needs none */
     bool sequential;                     /* statistics on already quantized inputs */
+    const vlmp_selection *selection;     /* what is taken of the calibration; NULL: all samples */
     vlmp_gptq_options gptq;
     vlmp_sink *sink;
     const char *boundary; /* path in front of "-0" and "-1": activations at block borders */
@@ -55,8 +58,8 @@ int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
                         const vlmp_calibration *calibration, const char *where, vlmp_error *err);
 
 /* Bytes that a run keeps beside its output until it ends, at most: the quantized linears in the
- * sink, activations at two block borders. Needs model, linears, plan, calibration and sequential.
- */
+ * sink, activations at two block borders. Needs model, linears, plan, sequential, and the selection
+ * where the plan needs statistics. */
 uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job);
 
 /* Results of all steps lie in the sink's records, see record.h. */

@@ -4,6 +4,7 @@
 
 #include "src/base/memory.h"
 #include "src/quant/run/record.h"
+#include "src/quant/run/selection.h"
 #include "src/quant/run/site.h"
 
 #define ROWS 512 /* of activations at a time */
@@ -137,7 +138,10 @@ static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *fea
             ctx->ops->activate(ctx, hidden, rows * (size_t)first->n,
                                job->sweep.model->config.projector.act);
         }
-        vlmp_moments_add(moments, at < seen_rows, first != NULL ? hidden : input, (int)rows);
+        const vlmp_batch part = {.first_row = at, .rows = (int)rows};
+        status =
+            vlmp_selection_add(job, moments, true, &part, at < seen_rows ? VLMP_GRAM : VLMP_HELD,
+                               first != NULL ? hidden : input, (vlmp_act){NULL}, err);
     }
     vlmp_ctx_free_memory(ctx, input.at);
     vlmp_ctx_free_memory(ctx, hidden.at);
@@ -156,7 +160,7 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *feat
         int status = VLMP_OK;
         if (needed) {
             status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k,
-                                         seen_rows < features->rows, false, err);
+                                         seen_rows < features->rows, false, NULL, err);
             if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
             if (status == VLMP_OK)
                 status = projector_moments(job, features, seen_rows,
@@ -196,7 +200,9 @@ static int head_moments(const vlmp_quantize_job *job, vlmp_activations *x,
         status =
             vlmp_sweep_check_act(&job->sweep, "text.norm", false, batch, found, h, x->dim, err);
         if (status != VLMP_OK) break;
-        vlmp_moments_add(moments, i < batches->break_batch, h, batch->rows);
+        status = vlmp_selection_add(job, moments, false, batch,
+                                    i < batches->break_batch ? VLMP_GRAM : VLMP_HELD, h,
+                                    (vlmp_act){NULL}, err);
     }
     vlmp_unload(&loaded);
     vlmp_ctx_free_memory(ctx, in.at);
@@ -211,7 +217,7 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, vlmp_act
 {
     vlmp_moments moments;
     int status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k,
-                                     batches->break_batch < batches->count, false, err);
+                                     batches->break_batch < batches->count, false, NULL, err);
     if (status == VLMP_OK) status = head_moments(job, x, batches, &moments, err);
     if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
     vlmp_moments_free(&moments);
@@ -223,8 +229,8 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, vlmp_act
 static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *err)
 {
     vlmp_moments moments;
-    int status =
-        vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k, true, false, err);
+    int status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k, true, false,
+                                     NULL, err);
     if (status == VLMP_OK) status = vlmp_moments_finish(&moments, err);
     for (size_t i = 0; i < (size_t)moments.k && status == VLMP_OK; i++)
         moments.gram[i * (size_t)moments.k + i] = moments.held[i * (size_t)moments.k + i] = 1;

@@ -1,5 +1,6 @@
 #include "src/quant/run/fold.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,16 +8,15 @@
 #include "src/base/memory.h"
 #include "src/quant/method/awq.h"
 #include "src/quant/method/guard.h"
+#include "src/quant/run/selection.h"
 #include "src/quant/run/site.h"
 
 void vlmp_fold_free(vlmp_fold *fold)
 {
     for (int i = 0; i < VLMP_SITES; i++)
         free(fold->scales[i]);
-    for (int i = 0; i < VLMP_BLOCK_LINEARS; i++) {
-        free(fold->weights[i]);
+    for (int i = 0; i < VLMP_BLOCK_LINEARS; i++)
         free(fold->bias[i]);
-    }
     for (int i = 0; i < 2; i++) {
         free(fold->norm[i]);
         free(fold->norm_bias[i]);
@@ -32,35 +32,34 @@ struct site_data {
     double rows;      /* of them */
 };
 
+/* A pass of the original block over its inputs, whose result is dropped. */
 struct collect {
-    vlmp_ctx *ctx;
+    const vlmp_quantize_job *job;
+    const vlmp_stack *stack;
+    int layer;
+    const vlmp_block *block; /* as it was loaded */
     const vlmp_batches *batches;
-    vlmp_i32 kinds; /* [max rows] all 0 */
-    struct site_data sites[VLMP_SITES];
+    vlmp_i32 kinds;                     /* [max rows] all 0 */
+    struct site_data sites[VLMP_SITES]; /* those with moments are looked at */
+    int status;
+    vlmp_error *err;
 };
 
 static void collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
                     const vlmp_batch *batch, vlmp_act input, int dim)
 {
-    (void)stack, (void)layer;
+    (void)layer;
     struct collect *c = arg;
     struct site_data *data = &c->sites[site];
-    if (data->moments.sums[0].at == NULL) return;
+    vlmp_ctx *ctx = c->job->sweep.ctx;
+    if (data->moments.ctx == NULL || c->status != VLMP_OK) return;
     bool seen = batch < c->batches->batches + c->batches->break_batch;
-    vlmp_moments_add(&data->moments, seen, input, batch->rows);
+    c->status =
+        vlmp_selection_add(c->job, &data->moments, stack == &c->job->sweep.model->vision, batch,
+                           seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, c->err);
     if (!seen) return;
-    c->ctx->ops->column_sizes(c->ctx, data->sum_abs, data->max_abs, input, batch->rows, dim,
-                              c->kinds);
+    ctx->ops->column_sizes(ctx, data->sum_abs, data->max_abs, input, batch->rows, dim, c->kinds);
     data->rows += batch->rows;
-}
-
-/* One pass of the original block over x, whose result is dropped. */
-static int look(struct collect *c, const vlmp_quantize_job *job, const vlmp_stack *stack, int layer,
-                const vlmp_block *block, vlmp_activations *x, vlmp_error *err)
-{
-    VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->kinds, (size_t)c->batches->max_rows, sizeof(int32_t),
-                            "AWQ statistics", err));
-    return vlmp_sweep_look(&job->sweep, stack, layer, block, x, c->batches, collect, c, err);
 }
 
 static bool is_awq(vlmp_method method)
@@ -115,75 +114,53 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
     return linears[vlmp_fold_before(block, linears, count, site)].entry->method != VLMP_METHOD_KEEP;
 }
 
-/* F32 copy of a linear's weights, made once. */
-static int own_weights(vlmp_fold *fold, const vlmp_block_linear *linears, int i, vlmp_error *err)
-{
-    vlmp_linear *linear = linears[i].linear;
-    size_t count = (size_t)linear->n * (size_t)linear->k;
-    if (fold->weights[i] != NULL) return VLMP_OK;
-    fold->weights[i] = vlmp_alloc(count, sizeof(float));
-    if (fold->weights[i] == NULL) return vlmp_fail_memory(err, linears[i].info->name);
-    vlmp_to_f32(fold->weights[i], linear->weight, linear->dtype, count);
-    linear->weight = fold->weights[i];
-    linear->dtype = VLMP_F32;
-    return VLMP_OK;
-}
-
-/* Whether the scales help on held-out samples: AWQ's rounding against plain rounding. */
-static int helps(bool *out, vlmp_ctx *ctx, const struct site_data *data,
-                 const vlmp_awq_options *options, const vlmp_block_linear *linears, int count,
-                 vlmp_site site, float *const *weights, const float *scales, vlmp_error *err)
+/* Whether the scales help on held-out samples: AWQ's rounding against plain rounding. Uses up the
+ * moments of the samples seen. weights: of the site's linears, F32. */
+static int helps(bool *out, vlmp_ctx *ctx, struct site_data *data, const vlmp_awq_options *options,
+                 const vlmp_block_linear *const *linears, float *const *weights, int count,
+                 const float *scales, vlmp_error *err)
 {
     vlmp_guard_linear judged[VLMP_BLOCK_LINEARS];
     vlmp_quantized q[VLMP_BLOCK_LINEARS] = {0};
-    const vlmp_guard_tokens tokens = {data->moments.held, NULL, NULL};
-    int k = data->moments.k, n = 0, status = VLMP_OK;
-    size_t values = (size_t)k * (size_t)k;
-    float *gram = vlmp_alloc(values, sizeof *gram);
-    if (gram == NULL) return vlmp_fail_memory(err, "second moments");
-    memcpy(gram, data->moments.gram, values * sizeof *gram);
-    vlmp_awq_scale_gram(gram, k, scales);
+    const vlmp_guard_tokens tokens = {.gram = data->moments.held};
+    int k = data->moments.k, status = VLMP_OK;
+    vlmp_awq_scale_gram(data->moments.gram, k, scales);
     for (int i = 0; i < count && status == VLMP_OK; i++) {
-        if (linears[i].info->site != site) continue;
-        size_t size = (size_t)linears[i].info->n * (size_t)k;
+        const vlmp_linear_info *info = linears[i]->info;
+        size_t size = (size_t)info->n * (size_t)k;
         float *scaled = vlmp_alloc(size, sizeof *scaled);
-        status = scaled != NULL ? vlmp_quantized_alloc(&q[n], linears[i].info->n, k,
-                                                       &linears[i].entry->scheme, err)
-                                : vlmp_fail_memory(err, linears[i].info->name);
+        status = scaled != NULL
+                     ? vlmp_quantized_alloc(&q[i], info->n, k, &linears[i]->entry->scheme, err)
+                     : vlmp_fail_memory(err, info->name);
         if (status == VLMP_OK) {
             memcpy(scaled, weights[i], size * sizeof *scaled);
-            vlmp_awq_scale_columns(scaled, linears[i].info->n, k, scales);
+            vlmp_awq_scale_columns(scaled, info->n, k, scales);
             status =
-                vlmp_awq_quantize(&q[n], ctx, gram, scaled, options, linears[i].info->name, err);
+                vlmp_awq_quantize(&q[i], ctx, data->moments.gram, scaled, options, info->name, err);
         }
         free(scaled);
-        judged[n] = (vlmp_guard_linear){.name = linears[i].info->name, .w = weights[i], .q = &q[n]};
-        n++;
+        judged[i] = (vlmp_guard_linear){.name = info->name, .w = weights[i], .q = &q[i]};
     }
     vlmp_guard_result result = {0};
-    if (status == VLMP_OK) status = vlmp_guard(&result, ctx, judged, n, &tokens, scales, err);
+    if (status == VLMP_OK) status = vlmp_guard(&result, ctx, judged, count, &tokens, scales, err);
     *out = !result.keep_rtn;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < count; i++)
         vlmp_quantized_free(&q[i]);
-    free(gram);
     return status;
 }
 
-static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *shape,
-                       const struct site_data *data, const vlmp_block_linear *linears, int count,
-                       vlmp_site site, vlmp_error *err)
+/* The best scales of a site for its linears' weights; NULL in *found where none help. */
+static int search_scales(float **found, vlmp_ctx *ctx, const vlmp_block_shape *shape,
+                         struct site_data *data, vlmp_site site,
+                         const vlmp_block_linear *const *linears, float *const *weights, int count,
+                         vlmp_error *err)
 {
-    int k = data->moments.k, n = 0;
+    int k = data->moments.k;
     vlmp_awq_options options = vlmp_awq_defaults();
     vlmp_awq_report report = {0};
     vlmp_awq_linear readers[VLMP_BLOCK_LINEARS];
-    const vlmp_scheme *scheme = NULL;
-    for (int i = 0; i < count; i++) {
-        if (linears[i].info->site != site) continue;
-        VLMP_TRY(own_weights(fold, linears, i, err));
-        readers[n++] = (vlmp_awq_linear){.w = fold->weights[i], .n = linears[i].info->n};
-        scheme = &linears[i].entry->scheme;
-    }
+    for (int i = 0; i < count; i++)
+        readers[i] = (vlmp_awq_linear){.w = weights[i], .n = linears[i]->info->n};
     float *mean_abs = vlmp_alloc((size_t)k, sizeof *mean_abs),
           *scales = vlmp_alloc((size_t)k, sizeof *scales);
     double *sum_abs = vlmp_alloc((size_t)k, sizeof *sum_abs);
@@ -201,22 +178,49 @@ static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *s
                          .gram = data->moments.gram,
                          .mean_abs = mean_abs,
                          .linears = readers,
-                         .count = n,
+                         .count = count,
                          .shared = site == VLMP_SITE_ATTN_OUT ? shared : NULL,
                          .shared_count = shape->kv_heads * shape->head_dim};
     if (status == VLMP_OK)
-        status = vlmp_awq_search(scales, ctx, &awq, scheme, &options, &report, err);
+        status =
+            vlmp_awq_search(scales, ctx, &awq, &linears[0]->entry->scheme, &options, &report, err);
     bool use = !report.identity;
     if (status == VLMP_OK && use && data->moments.held != NULL)
-        status = helps(&use, ctx, data, &options, linears, count, site, fold->weights, scales, err);
+        status = helps(&use, ctx, data, &options, linears, weights, count, scales, err);
     if (status == VLMP_OK && use) {
-        fold->scales[site] = scales;
+        *found = scales;
         scales = NULL;
     }
     free(scales);
     free(mean_abs);
     free(sum_abs);
     free(shared);
+    return status;
+}
+
+static int search_site(vlmp_fold *fold, vlmp_ctx *ctx, const vlmp_block_shape *shape,
+                       struct site_data *data, const vlmp_block_linear *linears, int count,
+                       vlmp_site site, vlmp_error *err)
+{
+    const vlmp_block_linear *readers[VLMP_BLOCK_LINEARS];
+    float *weights[VLMP_BLOCK_LINEARS] = {0};
+    int n = 0, status = VLMP_OK;
+    for (int i = 0; i < count && status == VLMP_OK; i++) {
+        const vlmp_linear *from = &linears[i].source;
+        size_t values = (size_t)from->n * (size_t)from->k;
+        if (linears[i].info->site != site) continue;
+        readers[n] = &linears[i];
+        weights[n] = vlmp_alloc(values, sizeof(float));
+        if (weights[n] == NULL)
+            status = vlmp_fail_memory(err, linears[i].info->name);
+        else
+            vlmp_to_f32(weights[n++], from->weight, from->dtype, values);
+    }
+    if (status == VLMP_OK)
+        status =
+            search_scales(&fold->scales[site], ctx, shape, data, site, readers, weights, n, err);
+    for (int i = 0; i < n; i++)
+        free(weights[i]);
     return status;
 }
 
@@ -245,25 +249,19 @@ int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row)
                        : row / shape->head_dim * repeat * shape->head_dim + row % shape->head_dim;
 }
 
-/* Rows of the linear before the site divided by the scales of the channels they produce. */
-static int fold_rows(vlmp_fold *fold, const vlmp_block_shape *shape,
+/* The bias of the linear before the site divided by the scales of the channels it produces; its
+ * rows are by vlmp_fold_weights. */
+static int fold_bias(vlmp_fold *fold, const vlmp_block_shape *shape,
                      const vlmp_block_linear *linears, int before, vlmp_site site,
                      const float *scales, vlmp_error *err)
 {
     vlmp_linear *linear = linears[before].linear;
-    VLMP_TRY(own_weights(fold, linears, before, err));
-    if (linear->bias != NULL) {
-        fold->bias[before] = vlmp_alloc((size_t)linear->n, sizeof(float));
-        if (fold->bias[before] == NULL) return vlmp_fail_memory(err, linears[before].info->name);
-    }
-    for (int r = 0; r < linear->n; r++) {
-        int channel = vlmp_fold_channel(shape, site, r);
-        float *row = fold->weights[before] + (size_t)r * (size_t)linear->k;
-        for (int j = 0; j < linear->k; j++)
-            row[j] /= scales[channel];
-        if (linear->bias != NULL) fold->bias[before][r] = linear->bias[r] / scales[channel];
-    }
-    if (linear->bias != NULL) linear->bias = fold->bias[before];
+    if (linear->bias == NULL) return VLMP_OK;
+    fold->bias[before] = vlmp_alloc((size_t)linear->n, sizeof(float));
+    if (fold->bias[before] == NULL) return vlmp_fail_memory(err, linears[before].info->name);
+    for (int r = 0; r < linear->n; r++)
+        fold->bias[before][r] = linear->bias[r] / scales[vlmp_fold_channel(shape, site, r)];
+    linear->bias = fold->bias[before];
     return VLMP_OK;
 }
 
@@ -274,10 +272,6 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
     for (int site = 0; site < VLMP_SITES; site++) {
         const float *scales = fold->scales[site];
         if (scales == NULL) continue;
-        for (int i = 0; i < count; i++)
-            if ((int)linears[i].info->site == site)
-                vlmp_awq_scale_columns(fold->weights[i], linears[i].info->n, linears[i].info->k,
-                                       scales);
         if (site == VLMP_SITE_ATTN_IN)
             VLMP_TRY(fold_norm(fold, 0, &block->norm1.values, &block->norm1_bias.values, shape->dim,
                                scales, err));
@@ -285,7 +279,7 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
             VLMP_TRY(fold_norm(fold, 1, &block->norm2.values, &block->norm2_bias.values, shape->dim,
                                scales, err));
         else
-            VLMP_TRY(fold_rows(fold, shape, linears,
+            VLMP_TRY(fold_bias(fold, shape, linears,
                                vlmp_fold_before(block, linears, count, (vlmp_site)site),
                                (vlmp_site)site, scales, err));
     }
@@ -295,48 +289,92 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
 static int create_site(struct site_data *data, vlmp_ctx *ctx, int k, bool held, vlmp_error *err)
 {
     static const char what[] = "AWQ statistics";
-    VLMP_TRY(vlmp_moments_create(&data->moments, ctx, k, held, false, err));
+    VLMP_TRY(vlmp_moments_create(&data->moments, ctx, k, held, false, NULL, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &data->sum_abs, (size_t)k, sizeof(double), what, err));
     return vlmp_ctx_alloc(ctx, &data->max_abs, (size_t)k, sizeof(float), what, err);
 }
 
-static void free_sites(struct collect *c)
+static void free_site(struct site_data *data, vlmp_ctx *ctx)
 {
-    for (int site = 0; site < VLMP_SITES; site++) {
-        vlmp_moments_free(&c->sites[site].moments);
-        vlmp_ctx_free_memory(c->ctx, c->sites[site].sum_abs.at);
-        vlmp_ctx_free_memory(c->ctx, c->sites[site].max_abs.at);
+    vlmp_moments_free(&data->moments);
+    vlmp_ctx_free_memory(ctx, data->sum_abs.at);
+    vlmp_ctx_free_memory(ctx, data->max_abs.at);
+    *data = (struct site_data){0};
+}
+
+/* Looks at sites first … end − 1 that have inputs, and searches their scales. */
+static int search_pass(struct collect *c, vlmp_fold *fold, const int inputs[VLMP_SITES], int first,
+                       int end, const vlmp_block_linear *linears, int count, vlmp_activations *x,
+                       vlmp_error *err)
+{
+    vlmp_ctx *ctx = c->job->sweep.ctx;
+    bool held = c->batches->break_batch < c->batches->count, any = false;
+    int status = VLMP_OK;
+    for (int site = first; site < end && status == VLMP_OK; site++) {
+        if (inputs[site] == 0) continue;
+        any = true;
+        status = create_site(&c->sites[site], ctx, inputs[site], held, err);
     }
-    vlmp_ctx_free_memory(c->ctx, c->kinds.at);
+    if (status == VLMP_OK && any)
+        status = vlmp_sweep_look(&c->job->sweep, c->stack, c->layer, c->block, x, c->batches,
+                                 collect, c, err);
+    if (status == VLMP_OK) status = c->status;
+    for (int site = first; site < end; site++) {
+        struct site_data *data = &c->sites[site];
+        bool looked = status == VLMP_OK && inputs[site] > 0;
+        if (looked) status = vlmp_moments_finish(&data->moments, err);
+        if (looked && status == VLMP_OK)
+            status = search_site(fold, ctx, &c->stack->shape, data, linears, count, (vlmp_site)site,
+                                 err);
+        free_site(data, ctx);
+    }
+    return status;
+}
+
+/* Bytes of the moments of a site of k inputs, seen and held out. */
+static double moments_bytes(int k)
+{
+    return 2.0 * sizeof(float) * k * k;
+}
+
+/* Behind the sites from `first` on whose moments fit `limit` bytes together or are no larger than
+ * those of the widest site: a pass for each site would run the block four times, one for all would
+ * need the memory of four. */
+static int end_of_pass(const int inputs[VLMP_SITES], int first, size_t limit)
+{
+    double most = (double)limit, sum = 0;
+    for (int site = 0; site < VLMP_SITES; site++)
+        most = fmax(most, moments_bytes(inputs[site]));
+    int end = first;
+    while (end < VLMP_SITES && sum + moments_bytes(inputs[end]) <= most)
+        sum += moments_bytes(inputs[end]), end++;
+    return end;
 }
 
 int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_stack *stack,
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
                     vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err)
 {
-    struct collect c = {.ctx = job->sweep.ctx, .batches = batches};
-    bool held = batches->break_batch < batches->count, any = false;
-    int status = VLMP_OK;
+    vlmp_ctx *ctx = job->sweep.ctx;
+    struct collect c = {.job = job,
+                        .stack = stack,
+                        .layer = linears[0].info->layer,
+                        .block = block,
+                        .batches = batches,
+                        .err = err};
+    int inputs[VLMP_SITES] = {0}; /* of the sites that may take scales */
     *fold = (vlmp_fold){0};
-    for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
-        if (!can_fold(&stack->shape, block, linears, count, (vlmp_site)site)) continue;
-        any = true;
-        status = create_site(&c.sites[site], c.ctx, vlmp_site_dim(&stack->shape, (vlmp_site)site),
-                             held, err);
+    for (int site = 0; site < VLMP_SITES; site++)
+        if (can_fold(&stack->shape, block, linears, count, (vlmp_site)site))
+            inputs[site] = vlmp_site_dim(&stack->shape, (vlmp_site)site);
+    int status = vlmp_ctx_alloc(ctx, &c.kinds, (size_t)batches->max_rows, sizeof(int32_t),
+                                "AWQ statistics", err);
+    for (int site = 0, end; site < VLMP_SITES && status == VLMP_OK; site = end) {
+        end = end_of_pass(inputs, site, job->sweep.memory_limit);
+        status = search_pass(&c, fold, inputs, site, end, linears, count, x, err);
     }
-    if (status == VLMP_OK && any)
-        status = look(&c, job, stack, linears[0].info->layer, block, x, err);
-    for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
-        struct site_data *data = &c.sites[site];
-        if (data->sum_abs.at == NULL) continue;
-        status = vlmp_moments_finish(&data->moments, err);
-        if (status == VLMP_OK)
-            status =
-                search_site(fold, c.ctx, &stack->shape, data, linears, count, (vlmp_site)site, err);
-    }
-    free_sites(&c);
-    if (status == VLMP_OK) status = apply(fold, stack, block, linears, count, err);
-    return status;
+    vlmp_ctx_free_memory(ctx, c.kinds.at);
+    return status == VLMP_OK ? apply(fold, stack, block, linears, count, err) : status;
 }
 
 int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
@@ -350,12 +388,15 @@ int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, 
     return -1;
 }
 
-void vlmp_fold_plain(const vlmp_fold *fold, const vlmp_block_shape *shape, const vlmp_block *block,
-                     const vlmp_block_linear *linears, int count, int index, float *out)
+void vlmp_fold_weights(const vlmp_fold *fold, const vlmp_block_shape *shape,
+                       const vlmp_block *block, const vlmp_block_linear *linears, int count,
+                       int index, bool scaled, float *out)
 {
     const vlmp_linear *from = &linears[index].source;
+    const float *own = fold->scales[linears[index].info->site];
     size_t k = (size_t)from->k;
     vlmp_to_f32(out, from->weight, from->dtype, (size_t)from->n * k);
+    if (scaled && own != NULL) vlmp_awq_scale_columns(out, from->n, from->k, own);
     for (int site = 0; site < VLMP_SITES; site++) {
         const float *scales = fold->scales[site];
         if (scales == NULL || vlmp_fold_before(block, linears, count, (vlmp_site)site) != index)

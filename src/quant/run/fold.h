@@ -16,15 +16,14 @@ typedef struct {
 } vlmp_block_linear;
 
 typedef struct {
-    float *scales[VLMP_SITES]; /* [site dim] by which the site's inputs are divided; NULL */
-    float
-        *weights[VLMP_BLOCK_LINEARS]; /* F32 weights of linears that changed; NULL: the source's */
-    float *bias[VLMP_BLOCK_LINEARS];  /* F32 biases that changed; NULL */
-    float *norm[2], *norm_bias[2];    /* norms that changed; NULL */
+    float *scales[VLMP_SITES];       /* [site dim] by which the site's inputs are divided; NULL */
+    float *bias[VLMP_BLOCK_LINEARS]; /* F32 biases that changed; NULL */
+    float *norm[2], *norm_bias[2];   /* norms that changed; NULL */
     const float *was_norm[2], *was_norm_bias[2]; /* what they were */
 } vlmp_fold;
 
-/* Changes block. x: the block's inputs, left as they are. */
+/* Changes norms and biases of block; weights that scales change are by vlmp_fold_weights. x: the
+ * block's inputs, left as they are. */
 int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_stack *stack,
                     vlmp_block *block, const vlmp_block_linear *linears, int count,
                     vlmp_activations *x, const vlmp_batches *batches, vlmp_error *err);
@@ -45,10 +44,11 @@ int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, 
  * produces. */
 int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row);
 
-/* out [n][k]: the weights of a linear without the scales of its own site, but with those that its
- * rows carry. */
-void vlmp_fold_plain(const vlmp_fold *fold, const vlmp_block_shape *shape, const vlmp_block *block,
-                     const vlmp_block_linear *linears, int count, int index, float *out);
+/* out [n][k]: the weights of a linear with the scales that its rows carry, and with those of its
+ * own site (scaled) or without. */
+void vlmp_fold_weights(const vlmp_fold *fold, const vlmp_block_shape *shape,
+                       const vlmp_block *block, const vlmp_block_linear *linears, int count,
+                       int index, bool scaled, float *out);
 
 /* Takes the scales of a site back, as if none had been found: the norm before it or the bias of the
  * linear before it is what it was. The linears of the site and the rows of the one before it are

@@ -18,7 +18,7 @@
 struct work {
     const vlmp_quantize_job *job;
     const vlmp_target *target;
-    const vlmp_moments *moments;
+    vlmp_moments *moments;
     const vlmp_hessian *hessian; /* of the group's moments; NULL when no method needs it */
     vlmp_linear_result *result;
     vlmp_quantized q;
@@ -35,7 +35,7 @@ static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const fl
 /* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
 static bool aims_at_outputs(const struct work *work)
 {
-    return work->target->entry->method == VLMP_METHOD_AWQ_GPTQ && work->moments->cross != NULL;
+    return work->target->entry->method == VLMP_METHOD_AWQ_GPTQ && work->moments->original;
 }
 
 static int run_gptq(struct work *work, const float *target, vlmp_error *err)
@@ -56,25 +56,33 @@ static int run_gptq(struct work *work, const float *target, vlmp_error *err)
 static int run_gptq_to_outputs(struct work *work, vlmp_error *err)
 {
     const vlmp_target *target = work->target;
-    const vlmp_moments *moments = work->moments;
+    vlmp_moments *moments = work->moments;
     vlmp_ctx *ctx = work->job->sweep.ctx;
     int n = target->info->n, k = target->info->k;
     size_t values = (size_t)n * (size_t)k;
-    float *cross = output_cross(ctx, target->w, n, k, moments->cross);
-    float *held_cross = output_cross(ctx, target->w, n, k, moments->held_cross);
-    float *moved = vlmp_alloc(values, sizeof *moved);
-    int status = cross != NULL && held_cross != NULL && moved != NULL
-                     ? VLMP_OK
+    float *cross = NULL, *held_cross = NULL, *moved = NULL;
+    int status = vlmp_moments_hold(moments, VLMP_CROSS, err);
+    if (status == VLMP_OK) {
+        cross = output_cross(ctx, target->w, n, k, moments->cross);
+        status = vlmp_moments_hold(moments, VLMP_HELD_CROSS, err);
+    }
+    if (status == VLMP_OK) {
+        held_cross = output_cross(ctx, target->w, n, k, moments->held_cross);
+        moved = vlmp_alloc(values, sizeof *moved);
+        status = cross != NULL && held_cross != NULL && moved != NULL
+                     ? vlmp_moments_hold(moments, VLMP_HELD, err)
                      : vlmp_fail_memory(err, target->info->name);
+    }
     if (status == VLMP_OK) {
         vlmp_held_back held = {.gram = moments->held, .cross = held_cross};
         memcpy(moved, target->w, values * sizeof *moved);
         status = vlmp_hessian_correct(work->hessian, ctx, cross, &held, 1.0, moved, n,
                                       &work->result->correction, err);
     }
-    if (status == VLMP_OK) status = run_gptq(work, moved, err);
     free(cross);
     free(held_cross);
+    if (status == VLMP_OK) status = vlmp_moments_hold(moments, 0, err);
+    if (status == VLMP_OK) status = run_gptq(work, moved, err);
     free(moved);
     return status;
 }
@@ -92,8 +100,7 @@ static int run_method(struct work *work, vlmp_error *err)
                                  target->info->name, err);
     case VLMP_METHOD_GPTQ:
     case VLMP_METHOD_AWQ_GPTQ:
-        if (aims_at_outputs(work) && work->moments->held != NULL)
-            return run_gptq_to_outputs(work, err);
+        if (aims_at_outputs(work) && work->moments->held_out) return run_gptq_to_outputs(work, err);
         return run_gptq(work, target->w, err);
     default:
         return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
@@ -110,11 +117,16 @@ static int seen_error(struct work *work, const float *w, vlmp_error *err)
 {
     vlmp_ctx *ctx = work->job->sweep.ctx;
     const vlmp_linear_info *info = work->target->info;
-    const vlmp_moments *moments = work->moments;
+    vlmp_moments *moments = work->moments;
     double error, energy;
     vlmp_guard_linear judged = {.name = info->name, .w = w, .q = &work->q};
-    vlmp_guard_tokens tokens = {moments->gram, NULL, NULL};
-    if (aims_at_outputs(work)) tokens.cross = moments->cross, tokens.shift = moments->shift;
+    vlmp_guard_tokens tokens = {.gram = moments->gram};
+    if (aims_at_outputs(work)) {
+        VLMP_TRY(vlmp_moments_hold(moments, VLMP_SHIFT, err));
+        VLMP_TRY(vlmp_guard_missed(&judged.missed, ctx, w, info->n, info->k, moments->shift, err));
+        VLMP_TRY(vlmp_moments_hold(moments, VLMP_CROSS, err));
+        tokens.cross = moments->cross;
+    }
     VLMP_TRY(vlmp_guard_error(&error, ctx, &judged, &tokens, NULL, err));
     VLMP_TRY(vlmp_guard_energy(&energy, ctx, w, info->n, info->k, moments->gram, err));
     work->result->error = relative(error, energy);
@@ -145,15 +157,23 @@ static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, s
     vlmp_guard_linear linears[VLMP_BLOCK_LINEARS];
     vlmp_guard_result verdict;
     double energy = 0;
-    if (group->scales != NULL) vlmp_moments_unscale(moments, group->scales);
-    vlmp_guard_tokens tokens = {moments->held, NULL, NULL};
-    if (aims_at_outputs(&works[0]))
-        tokens.cross = moments->held_cross, tokens.shift = moments->held_shift;
+    bool outputs = aims_at_outputs(&works[0]);
+    if (group->scales != NULL) VLMP_TRY(vlmp_moments_unscale(moments, group->scales, err));
+    VLMP_TRY(vlmp_moments_hold(moments, VLMP_HELD_SHIFT, err));
+    for (int t = 0; t < group->count; t++) {
+        const vlmp_target *target = &group->targets[t];
+        linears[t] =
+            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
+        if (outputs)
+            VLMP_TRY(vlmp_guard_missed(&linears[t].missed, ctx, target->plain, target->info->n,
+                                       moments->k, moments->held_shift, err));
+    }
+    VLMP_TRY(vlmp_moments_hold(moments, VLMP_HELD | VLMP_HELD_CROSS, err));
+    vlmp_guard_tokens tokens = {.gram = moments->held,
+                                .cross = outputs ? moments->held_cross : NULL};
     for (int t = 0; t < group->count; t++) {
         const vlmp_target *target = &group->targets[t];
         double one;
-        linears[t] =
-            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
         VLMP_TRY(vlmp_guard_energy(&one, ctx, target->plain, target->info->n, moments->k,
                                    moments->held, err));
         energy += one;
@@ -221,11 +241,11 @@ int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *g
                                  .result = &results[t]};
     }
     int status = quantize_all(job, group, works, err);
-    if (status == VLMP_OK && searched && group->moments->held != NULL)
+    if (status == VLMP_OK && searched && group->moments->held_out)
         status = judge(job, group, works, reverted, err);
     for (int t = 0; t < group->count; t++) {
         results[t].unguarded =
-            searched && group->moments->held == NULL && results[t].method != VLMP_METHOD_RTN;
+            searched && !group->moments->held_out && results[t].method != VLMP_METHOD_RTN;
         if (status == VLMP_OK) status = vlmp_packed_arrays_fill(&packed[t], &works[t].q, err);
         vlmp_quantized_free(&works[t].q);
     }

@@ -112,6 +112,25 @@ int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vl
                                 vlmp_site_dim(&walk->stack->shape, site), err);
 }
 
+int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err)
+{
+    const vlmp_batch *batch = &walk->batches->batches[index];
+    const vlmp_block_work *work = &walk->pass.work;
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    if (site == VLMP_SITE_ATTN_OUT || site == VLMP_SITE_MLP_OUT) {
+        bool attention = site == VLMP_SITE_ATTN_OUT;
+        *input = attention ? work->a : work->m;
+        return get(walk, attention ? &walk->a : &walk->m, batch, *input, err);
+    }
+    VLMP_TRY(get_x(walk, batch, err));
+    *input = work->h;
+    if (site == VLMP_SITE_ATTN_IN)
+        vlmp_block_attn_in(&run, &walk->prepared, walk->pass.x, work->h);
+    else
+        vlmp_block_mlp_in(&run, &walk->prepared, walk->pass.x, work->h);
+    return VLMP_OK;
+}
+
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];

@@ -29,5 +29,8 @@ void vlmp_walk_free(vlmp_walk *walk);
  * output, is VLMP_ERR_INPUT. */
 int vlmp_walk_to(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err);
 
+/* The input of a site that the batch has been brought to last, once more. */
+int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, vlmp_error *err);
+
 /* Batch `index` through the last linear: x holds the block's output. */
 int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err);

@@ -1,0 +1,93 @@
+#include "tools/quantize_origin.h"
+
+static void put_int(vlmp_json_writer *w, const char *key, int64_t value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_int(w, value);
+}
+
+static void put_string(vlmp_json_writer *w, const char *key, const char *value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_string(w, value);
+}
+
+void vlmp_selection_write(const vlmp_selection *s, vlmp_json_writer *w)
+{
+    vlmp_json_open(w, '{');
+    if (s->budget > 0) {
+        put_int(w, "budget", s->budget);
+        put_int(w, "seed", (int64_t)s->seed);
+    } else {
+        put_string(w, "budget", "all");
+    }
+    put_int(w, "seen", s->seen_tokens);
+    put_int(w, "held_out", s->held_tokens);
+    put_int(w, "of", s->tokens);
+    put_int(w, "samples_seen", s->seen);
+    put_int(w, "samples_held_out", s->held);
+    put_int(w, "samples_of", s->samples);
+    if (s->stride > 1) put_int(w, "picture_stride", s->stride);
+    if (s->tower_stride > 1) put_int(w, "tower_stride", s->tower_stride);
+    vlmp_json_close(w, '}');
+}
+
+void vlmp_selection_show(const vlmp_selection *s, vlmp_buffer *out)
+{
+    vlmp_buffer_printf(out, "on %lld tokens of %d samples, %lld of %d held out",
+                       (long long)s->seen_tokens, s->seen, (long long)s->held_tokens, s->held);
+    if (s->budget > 0)
+        vlmp_buffer_printf(out, "; --tokens all takes all %lld of %d", (long long)s->tokens,
+                           s->samples);
+    if (s->stride > 1) vlmp_buffer_printf(out, "; moments take one of %d picture rows", s->stride);
+    if (s->tower_stride > 1)
+        vlmp_buffer_printf(out, "; the tower's moments one of %d rows", s->tower_stride);
+}
+
+void vlmp_quantize_identity(const vlmp_quantize_origin *origin, vlmp_buffer *out)
+{
+    const vlmp_selection *selection = origin->selection;
+    vlmp_buffer_printf(out, "tool: vlmpack %s\n", VLMP_VERSION);
+    vlmp_identity_lines(origin->model, out);
+    vlmp_buffer_printf(out, "calibration: %s\nrecipe: %s\nsequential: %d\n",
+                       origin->calibration_digest, origin->recipe, origin->sequential);
+    if (selection != NULL && selection->budget > 0)
+        vlmp_buffer_printf(out, "tokens: %lld\nseed: %llu\n", (long long)selection->budget,
+                           (unsigned long long)selection->seed);
+    else
+        vlmp_buffer_text(out, "tokens: all\nseed: none\n");
+    vlmp_buffer_printf(out, "kernels: %s\n", origin->kernels);
+}
+
+static void write_ids(const vlmp_calibration *calibration, bool loose, vlmp_json_writer *w)
+{
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < calibration->count; i++)
+        vlmp_json_put_string(w,
+                             loose ? calibration->samples[i].loose_id : calibration->samples[i].id);
+    vlmp_json_close(w, ']');
+}
+
+void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writer *w)
+{
+    const vlmp_selection *selection = origin->selection;
+    bool computed = selection != NULL;
+    vlmp_json_open(w, '{');
+    put_string(w, "tool", "vlmpack " VLMP_VERSION);
+    put_string(w, "source", origin->model->tensors);
+    put_string(w, "calibration", computed ? origin->calibration_digest : NULL);
+    vlmp_json_key(w, "calibration_samples");
+    write_ids(origin->calibration, false, w);
+    vlmp_json_key(w, "calibration_samples_loose");
+    write_ids(origin->calibration, true, w);
+    if (origin->calibration->alpha[0] != '\0')
+        put_string(w, "calibration_alpha", origin->calibration->alpha);
+    if (computed && selection->budget > 0) {
+        vlmp_json_key(w, "tokens");
+        vlmp_selection_write(selection, w);
+    }
+    vlmp_json_key(w, "sequential");
+    vlmp_json_put_bool(w, origin->sequential);
+    put_string(w, "kernels", computed ? origin->kernels : NULL);
+    vlmp_json_close(w, '}');
+}

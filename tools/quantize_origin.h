@@ -1,0 +1,28 @@
+/* What the bytes of a packed file depend on: the journal's identity, and the file's provenance. */
+#pragma once
+
+#include "src/base/json.h"
+#include "src/flow/identity.h"
+#include "src/quant/run/selection.h"
+
+typedef struct {
+    const vlmp_identity *model;
+    const vlmp_calibration *calibration; /* empty when no method needs statistics */
+    const char *calibration_digest;      /* "" then */
+    const vlmp_selection *selection;     /* what is taken of it; NULL then */
+    const char *recipe;                  /* its rules as JSON */
+    bool sequential;
+    const char *kernels;
+} vlmp_quantize_origin;
+
+/* Appends lines of the form "key: value". */
+void vlmp_quantize_identity(const vlmp_quantize_origin *origin, vlmp_buffer *out);
+
+/* One object. Says nothing of kernels and selection where they make no difference. */
+void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writer *w);
+
+/* {"budget": N or "all", "seen": …}: what was taken of the calibration. */
+void vlmp_selection_write(const vlmp_selection *selection, vlmp_json_writer *w);
+
+/* The same in a line for the user, without newline. */
+void vlmp_selection_show(const vlmp_selection *selection, vlmp_buffer *out);
