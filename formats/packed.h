@@ -54,8 +54,8 @@ typedef struct {
 int vlmp_packed_plan_init(vlmp_packed_plan *plan, const vlmp_source *source, vlmp_error *err);
 void vlmp_packed_plan_free(vlmp_packed_plan *plan);
 
-/* name.weight [n][k] gives way to name.codes, name.scales and, when not symmetric, name.zeros.
- * scheme->group divides k, or is 0. */
+/* name.weight [n][k] gives way to the parts of src/base/packed_parts.h. scheme->group divides k, or
+ * is VLMP_GROUP_CHANNEL. */
 int vlmp_packed_plan_quantize(vlmp_packed_plan *plan, const char *name, const vlmp_scheme *scheme,
                               vlmp_error *err);
 

@@ -89,19 +89,19 @@ static int bad_linear(const vlmp_packed *p, const char *name, const char *what, 
                      p->base.path, name, what);
 }
 
-/* name + part has exactly this type and shape; columns 0: it must be absent. */
+/* NAME.PART has exactly this type and shape; columns 0: it must be absent. */
 static int check_part(const vlmp_packed *p, const char *name, const char *part, vlmp_dtype dtype,
                       int64_t rows, int64_t columns, vlmp_error *err)
 {
     char full[VLMP_ST_MAX_NAME + 16];
-    snprintf(full, sizeof full, "%s%s", name, part);
+    snprintf(full, sizeof full, "%s.%s", name, part);
     const vlmp_tensor *tensor = vlmp_tensor_table_find(&p->table, full);
     if (columns == 0) {
         if (tensor == NULL) return VLMP_OK;
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: tensor '%.200s' at byte %llu is there although its linear has no %s; "
                          "make the file again",
-                         p->base.path, full, (unsigned long long)tensor->file_offset, part + 1);
+                         p->base.path, full, (unsigned long long)tensor->file_offset, part);
     }
     if (tensor == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.200s' is missing; make the file again",
@@ -141,26 +141,27 @@ static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *ou
     if (strlen(item->string) >= VLMP_NAME_BYTES)
         return bad_linear(p, item->string, "has too long a name", err);
     int64_t bits, group;
+    bool symmetric;
     const char *activations;
     VLMP_TRY(read_shape(p, item, out, err));
     VLMP_TRY(vlmp_json_int(item, "bits", 0, 0, 8, &bits, where, err));
     VLMP_TRY(vlmp_json_int(item, "group", -1, -1, INT32_MAX, &group, where, err));
-    VLMP_TRY(vlmp_json_bool(item, "symmetric", true, &out->scheme.symmetric, where, err));
+    VLMP_TRY(vlmp_json_bool(item, "symmetric", true, &symmetric, where, err));
     VLMP_TRY(vlmp_json_string(item, "activations", "", &activations, where, err));
-    out->scheme.bits = (int)bits;
-    out->scheme.group = (int)group;
-    out->scheme.int8_activations = strcmp(activations, "int8") == 0;
+    out->scheme = vlmp_scheme_make(vlmp_code_type_of_bits((int)bits), (int)group,
+                                   symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED,
+                                   strcmp(activations, "int8") == 0);
     if (!out->scheme.int8_activations && strcmp(activations, "float") != 0)
         return bad_linear(p, item->string, "has neither float nor int8 activations", err);
     out->name = vlmp_arena_copy(&p->arena, item->string, strlen(item->string));
     if (out->name == NULL) return vlmp_fail_memory(err, p->base.path);
     vlmp_packed_shape shape;
-    if (!vlmp_packed_shape_of(&shape, out))
+    if (!vlmp_packed_shape_of(&shape, out->n, out->k, &out->scheme))
         return bad_linear(p, item->string, "has bits, group and shape that do not fit", err);
-    VLMP_TRY(check_part(p, out->name, ".codes", VLMP_U8, out->n, shape.code_bytes, err));
-    VLMP_TRY(check_part(p, out->name, ".scales", shape.scale_type, out->n, shape.groups, err));
-    VLMP_TRY(check_part(p, out->name, ".zeros", VLMP_U8, out->n, shape.zero_bytes, err));
-    return check_part(p, out->name, ".weight", VLMP_U8, 0, 0, err);
+    for (int i = 0; i < VLMP_PACKED_PARTS; i++)
+        VLMP_TRY(check_part(p, out->name, vlmp_packed_part_names[i], shape.parts[i].dtype, out->n,
+                            shape.parts[i].columns, err));
+    return check_part(p, out->name, "weight", VLMP_U8, 0, 0, err);
 }
 
 static int linears_by_computation(const void *a, const void *b)
@@ -172,21 +173,20 @@ static int linears_by_computation(const void *a, const void *b)
 /* Parts that no linear claims. A linear claims its own, all of which exist. */
 static int check_strays(const vlmp_packed *p, vlmp_error *err)
 {
-    static const char *const parts[] = {".codes", ".scales", ".zeros"};
-    size_t have[3] = {0}, want[3] = {p->linear_count, p->linear_count, 0};
+    size_t have[VLMP_PACKED_PARTS + 1] = {0};
+    size_t want[VLMP_PACKED_PARTS] = {p->linear_count, p->linear_count, 0};
     for (size_t i = 0; i < p->linear_count; i++)
-        want[2] += !p->linears[i].scheme.symmetric;
+        want[VLMP_PACKED_ZEROS] += p->linears[i].scheme.zeros == VLMP_ZEROS_PACKED;
     for (size_t i = 0; i < p->table.count; i++) {
         const char *name = p->table.tensors[i].name;
-        for (int k = 0; k < 3; k++)
-            have[k] += strcmp(name + vlmp_name_stem(name), parts[k]) == 0;
+        have[vlmp_packed_part_of(name + vlmp_name_stem(name))]++;
     }
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < VLMP_PACKED_PARTS; k++)
         if (have[k] != want[k])
             return vlmp_fail(
                 err, VLMP_ERR_INPUT,
-                "%s: %zu tensors end in '%s', the linears have %zu; make the file again",
-                p->base.path, have[k], parts[k], want[k]);
+                "%s: %zu tensors end in '.%s', the linears have %zu; make the file again",
+                p->base.path, have[k], vlmp_packed_part_names[k], want[k]);
     return VLMP_OK;
 }
 

@@ -4,29 +4,19 @@
 
 #include "src/model/names.h"
 
-const char *const vlmp_packed_features[VLMP_PACKED_FEATURES] = {"codes-4", "codes-8", "zeros",
-                                                                "activations-int8"};
+enum { ZEROS = VLMP_CODE_TYPES - 1, INT8_ACTIVATIONS };
 
-bool vlmp_packed_shape_of(vlmp_packed_shape *out, const vlmp_packed_linear *linear)
+const char *vlmp_packed_feature(int index)
 {
-    const vlmp_scheme *scheme = &linear->scheme;
-    if (scheme->bits != 4 && scheme->bits != 8) return false;
-    if (linear->n < 1 || linear->k < 1 || linear->n > INT32_MAX || linear->k > INT32_MAX ||
-        scheme->group < 0 || (scheme->group > 0 && linear->k % scheme->group != 0))
-        return false;
-    /* At most 2^31 · 8 bits: no product overflows. */
-    bool per_channel = scheme->group == 0;
-    out->groups = per_channel ? 1 : linear->k / scheme->group;
-    out->code_bytes = (linear->k * scheme->bits + 7) / 8;
-    out->zero_bytes = scheme->symmetric ? 0 : (out->groups * scheme->bits + 7) / 8;
-    out->scale_type = per_channel ? VLMP_F32 : VLMP_F16;
-    return true;
+    if (index == ZEROS) return "zeros";
+    if (index == INT8_ACTIVATIONS) return "activations-int8";
+    return vlmp_code_types[index + 1].feature;
 }
 
-unsigned vlmp_packed_features_of(const vlmp_packed_linear *linear)
+unsigned vlmp_packed_features_of(const vlmp_scheme *scheme)
 {
-    return (linear->scheme.bits == 4 ? 1u : 2u) | (linear->scheme.symmetric ? 0u : 4u) |
-           (linear->scheme.int8_activations ? 8u : 0u);
+    return 1u << (scheme->codes - 1) | (scheme->zeros == VLMP_ZEROS_PACKED ? 1u << ZEROS : 0u) |
+           (scheme->int8_activations ? 1u << INT8_ACTIVATIONS : 0u);
 }
 
 bool vlmp_packed_is_file(const char *name)

@@ -90,19 +90,17 @@ static vlmp_tensor *find(vlmp_packed_plan *plan, const char *name, vlmp_error *e
     return NULL;
 }
 
-static int add_part(vlmp_packed_plan *plan, const char *name, const char *part, vlmp_tensor tensor,
-                    vlmp_dtype dtype, int64_t columns, vlmp_error *err)
+static int add_part(vlmp_packed_plan *plan, const char *name, vlmp_packed_part part,
+                    vlmp_tensor tensor, const vlmp_packed_shape *shape, vlmp_error *err)
 {
     char full[VLMP_NAME_BYTES];
-    snprintf(full, sizeof full, "%s%s", name, part);
+    snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[part]);
     tensor.name = vlmp_arena_copy(&plan->arena, full, strlen(full));
     if (tensor.name == NULL) return vlmp_fail_memory(err, full);
-    tensor.dtype = dtype;
-    tensor.shape[1] = columns;
+    tensor.dtype = shape->parts[part].dtype;
+    tensor.shape[1] = shape->parts[part].columns;
+    tensor.bytes = shape->parts[part].bytes;
     tensor.data = NULL;
-    if (!vlmp_mul_size((size_t)tensor.shape[0], (size_t)columns, &tensor.bytes) ||
-        !vlmp_mul_size(tensor.bytes, vlmp_dtype_size(dtype), &tensor.bytes))
-        return vlmp_fail(err, VLMP_ERR_INPUT, "tensor '%s': its size overflows", full);
     return add_tensor(plan, &tensor, err);
 }
 
@@ -117,11 +115,12 @@ int vlmp_packed_plan_quantize(vlmp_packed_plan *plan, const char *name, const vl
     if (weight == NULL) return err->code;
     vlmp_packed_linear linear = {.scheme = *scheme, .n = weight->shape[0], .k = weight->shape[1]};
     vlmp_packed_shape shape;
-    if (weight->rank != 2 || !vlmp_packed_shape_of(&shape, &linear))
+    if (weight->rank != 2 || !vlmp_packed_shape_of(&shape, linear.n, linear.k, scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: tensor '%s' cannot be stored with %d bits and group %d; choose "
                          "another scheme",
-                         weight->file, weight->source_name, scheme->bits, scheme->group);
+                         weight->file, weight->source_name, vlmp_code_types[scheme->codes].bits,
+                         scheme->group);
     linear.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
     if (linear.name == NULL) return vlmp_fail_memory(err, name);
     void *list = plan->linears;
@@ -131,10 +130,10 @@ int vlmp_packed_plan_quantize(vlmp_packed_plan *plan, const char *name, const vl
     plan->linears[plan->linear_count++] = linear;
     vlmp_tensor base = *weight;
     *weight = plan->tensors[--plan->tensor_count];
-    VLMP_TRY(add_part(plan, name, ".codes", base, VLMP_U8, shape.code_bytes, err));
-    VLMP_TRY(add_part(plan, name, ".scales", base, shape.scale_type, shape.groups, err));
-    if (scheme->symmetric) return VLMP_OK;
-    return add_part(plan, name, ".zeros", base, VLMP_U8, shape.zero_bytes, err);
+    for (int i = 0; i < VLMP_PACKED_PARTS; i++)
+        if (shape.parts[i].columns > 0)
+            VLMP_TRY(add_part(plan, name, (vlmp_packed_part)i, base, &shape, err));
+    return VLMP_OK;
 }
 
 int vlmp_packed_plan_replace(vlmp_packed_plan *plan, const char *name, vlmp_dtype dtype,

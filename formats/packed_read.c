@@ -110,7 +110,7 @@ static int check_features(const vlmp_packed *p, const cJSON *list, vlmp_error *e
     for (const cJSON *item = list->child; item != NULL; item = item->next) {
         bool known = false;
         for (int i = 0; i < VLMP_PACKED_FEATURES && cJSON_IsString(item); i++)
-            known |= strcmp(item->valuestring, vlmp_packed_features[i]) == 0;
+            known |= strcmp(item->valuestring, vlmp_packed_feature(i)) == 0;
         if (!known)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: needs the feature '%.80s', which this version does not know; "

@@ -12,8 +12,7 @@ static int check_scales(const vlmp_packed *p, const vlmp_packed_linear *linear,
 {
     size_t size = vlmp_dtype_size(scales->dtype), count = scales->bytes / size;
     for (size_t i = 0; i < count; i++) {
-        float value;
-        vlmp_to_f32(&value, scales->data + i * size, scales->dtype, 1);
+        float value = vlmp_scale_at(scales->data, i, scales->dtype);
         if (value > 0 && vlmp_f32_bits(value) < 0x7f800000u) continue;
         return vlmp_fail(
             err, VLMP_ERR_INPUT,
@@ -27,13 +26,12 @@ static int check_scales(const vlmp_packed *p, const vlmp_packed_linear *linear,
 }
 
 /* The bits behind the last code of each row are zero. */
-static int check_padding(const vlmp_packed *p, const vlmp_tensor *tensor, int64_t used_bits,
+static int check_padding(const vlmp_packed *p, const vlmp_tensor *tensor, int used_bits,
                          vlmp_error *err)
 {
-    int spare = (int)(tensor->shape[1] * 8 - used_bits);
-    for (int64_t row = 0; spare > 0 && row < tensor->shape[0]; row++) {
+    for (int64_t row = 0; used_bits < 8 && row < tensor->shape[0]; row++) {
         size_t at = (size_t)((row + 1) * tensor->shape[1] - 1);
-        if (tensor->data[at] >> (8 - spare) == 0) continue;
+        if (tensor->data[at] >> used_bits == 0) continue;
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: tensor '%.200s' at byte %llu: the bits behind the last code are not "
                          "zero; make the file again",
@@ -45,20 +43,19 @@ static int check_padding(const vlmp_packed *p, const vlmp_tensor *tensor, int64_
 
 static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, vlmp_error *err)
 {
-    static const char *const parts[] = {".codes", ".scales", ".zeros"};
-    const vlmp_tensor *tensors[3];
-    for (int i = 0; i < 3; i++) {
-        char full[VLMP_ST_MAX_NAME + 16];
-        snprintf(full, sizeof full, "%s%s", linear->name, parts[i]);
-        tensors[i] = vlmp_tensor_table_find(&p->table, full);
-    }
     vlmp_packed_shape shape;
-    vlmp_packed_shape_of(&shape, linear);
-    int bits = linear->scheme.bits;
-    VLMP_TRY(check_scales(p, linear, tensors[1], err));
-    VLMP_TRY(check_padding(p, tensors[0], linear->k * bits, err));
-    if (tensors[2] == NULL) return VLMP_OK;
-    return check_padding(p, tensors[2], shape.groups * bits, err);
+    vlmp_packed_shape_of(&shape, linear->n, linear->k, &linear->scheme);
+    for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
+        if (shape.parts[i].columns == 0) continue;
+        char full[VLMP_ST_MAX_NAME + 16];
+        snprintf(full, sizeof full, "%s.%s", linear->name, vlmp_packed_part_names[i]);
+        const vlmp_tensor *tensor = vlmp_tensor_table_find(&p->table, full);
+        if (i == VLMP_PACKED_SCALES)
+            VLMP_TRY(check_scales(p, linear, tensor, err));
+        else
+            VLMP_TRY(check_padding(p, tensor, shape.parts[i].used_bits, err));
+    }
+    return VLMP_OK;
 }
 
 int vlmp_packed_verify(const vlmp_source *source, vlmp_st_progress *progress, void *arg,

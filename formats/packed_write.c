@@ -72,10 +72,10 @@ static void put_requires(vlmp_json_writer *w, const draft *d)
 {
     unsigned features = 0;
     for (size_t i = 0; i < d->plan->linear_count; i++)
-        features |= vlmp_packed_features_of(&d->linears[i]);
+        features |= vlmp_packed_features_of(&d->linears[i].scheme);
     vlmp_json_open(w, '[');
     for (int i = 0; i < VLMP_PACKED_FEATURES; i++)
-        if (features & 1u << i) vlmp_json_put_string(w, vlmp_packed_features[i]);
+        if (features & 1u << i) vlmp_json_put_string(w, vlmp_packed_feature(i));
     vlmp_json_close(w, ']');
 }
 
@@ -92,11 +92,11 @@ static void put_linears(vlmp_json_writer *w, const draft *d)
         vlmp_json_put_int(w, linear->k);
         vlmp_json_close(w, ']');
         vlmp_json_key(w, "bits");
-        vlmp_json_put_int(w, linear->scheme.bits);
+        vlmp_json_put_int(w, vlmp_code_types[linear->scheme.codes].bits);
         vlmp_json_key(w, "group");
         vlmp_json_put_int(w, linear->scheme.group);
         vlmp_json_key(w, "symmetric");
-        vlmp_json_put_bool(w, linear->scheme.symmetric);
+        vlmp_json_put_bool(w, linear->scheme.zeros == VLMP_ZEROS_NONE);
         vlmp_json_key(w, "activations");
         vlmp_json_put_string(w, linear->scheme.int8_activations ? "int8" : "float");
         vlmp_json_close(w, '}');

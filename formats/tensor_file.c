@@ -159,11 +159,6 @@ const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file)
     return file->metadata;
 }
 
-const char *vlmp_tensor_file_digest(const vlmp_tensor_file *file)
-{
-    return file->digest;
-}
-
 const vlmp_tensor *vlmp_tensor_file_find(void *arg, const char *name)
 {
     const vlmp_tensor_file *file = arg;

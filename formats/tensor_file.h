@@ -36,9 +36,6 @@ int vlmp_tensor_file_is(bool *is, const char *path, const char *key, vlmp_error 
 
 const char *vlmp_tensor_file_metadata(const vlmp_tensor_file *file);
 
-/* The digest over all tensors, as stored. */
-const char *vlmp_tensor_file_digest(const vlmp_tensor_file *file);
-
 /* NULL when absent. file is a vlmp_tensor_file (the type fits callers that know no formats). */
 const vlmp_tensor *vlmp_tensor_file_find(void *file, const char *name);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/packed.h"
+#include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
 const char *vlmp_part_name(vlmp_part part)
@@ -40,14 +41,12 @@ static void add_to(vlmp_weight_sizes *out, const char *name, uint64_t weights, u
 
 static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
 {
-    static const char *const parts[] = {".codes", ".scales", ".zeros"};
     const char *leaf = tensor->name + vlmp_name_stem(tensor->name);
     if (tensor->unused) {
         out->unused_bytes += tensor->bytes;
         return;
     }
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(leaf, parts[i]) != 0) continue;
+    if (vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS) {
         add_to(out, tensor->name, 0, tensor->bytes, true);
         return;
     }

@@ -54,12 +54,6 @@ struct symbol {
 static const struct symbol symbols[] = {
     SYMBOL(sgemm, "cblas_sgemm"),
     SYMBOL(ssyrk, "cblas_ssyrk"),
-    SYMBOL(dpotrf, "dpotrf_"),
-    SYMBOL(dpotri, "dpotri_"),
-    SYMBOL(dtrtri, "dtrtri_"),
-    SYMBOL(spotrf, "spotrf_"),
-    SYMBOL(spotri, "spotri_"),
-    SYMBOL(strtri, "strtri_"),
     SYMBOL(set_num_threads, "openblas_set_num_threads"),
     SYMBOL(get_corename, "openblas_get_corename"),
     SYMBOL(get_config, "openblas_get_config"),
@@ -220,49 +214,4 @@ void vlmp_ssyrk(const vlmp_blas *blas, int n, int k, const float *x, int ldx, fl
 {
     if (n <= 0) return;
     blas->ssyrk(BLAS_ROW_MAJOR, BLAS_LOWER, BLAS_TRANS, n, k, 1, x, ldx, beta, c, ldc);
-}
-
-/* LAPACK is column-major: a row-major lower triangle is its upper one. */
-#define TRIANGLE(lower) ((lower) ? "U" : "L")
-
-int vlmp_dpotrf(const vlmp_blas *blas, bool lower, int n, double *a, int lda)
-{
-    int info = 0;
-    blas->dpotrf(TRIANGLE(lower), &n, a, &lda, &info, 1);
-    return info;
-}
-
-int vlmp_dpotri(const vlmp_blas *blas, bool lower, int n, double *a, int lda)
-{
-    int info = 0;
-    blas->dpotri(TRIANGLE(lower), &n, a, &lda, &info, 1);
-    return info;
-}
-
-int vlmp_dtrtri(const vlmp_blas *blas, bool lower, int n, double *a, int lda)
-{
-    int info = 0;
-    blas->dtrtri(TRIANGLE(lower), "N", &n, a, &lda, &info, 1, 1);
-    return info;
-}
-
-int vlmp_spotrf(const vlmp_blas *blas, bool lower, int n, float *a, int lda)
-{
-    int info = 0;
-    blas->spotrf(TRIANGLE(lower), &n, a, &lda, &info, 1);
-    return info;
-}
-
-int vlmp_spotri(const vlmp_blas *blas, bool lower, int n, float *a, int lda)
-{
-    int info = 0;
-    blas->spotri(TRIANGLE(lower), &n, a, &lda, &info, 1);
-    return info;
-}
-
-int vlmp_strtri(const vlmp_blas *blas, bool lower, int n, float *a, int lda)
-{
-    int info = 0;
-    blas->strtri(TRIANGLE(lower), "N", &n, a, &lda, &info, 1, 1);
-    return info;
 }

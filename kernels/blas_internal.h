@@ -1,32 +1,16 @@
 /* What the opened library exports, in its own calling conventions. */
 #pragma once
 
-#include <stddef.h>
-
 #include "kernels/blas.h"
 
 /* CBLAS's enumerations. */
 enum { BLAS_ROW_MAJOR = 101, BLAS_NO_TRANS = 111, BLAS_TRANS = 112, BLAS_LOWER = 122 };
-
-/* Fortran passes the length of a character argument after all others; C routines ignore it. */
-typedef void blas_dfactor(const char *uplo, const int *n, double *a, const int *lda, int *info,
-                          size_t uplo_length);
-typedef void blas_sfactor(const char *uplo, const int *n, float *a, const int *lda, int *info,
-                          size_t uplo_length);
-typedef void blas_dtrtri(const char *uplo, const char *diag, const int *n, double *a,
-                         const int *lda, int *info, size_t uplo_length, size_t diag_length);
-typedef void blas_strtri(const char *uplo, const char *diag, const int *n, float *a, const int *lda,
-                         int *info, size_t uplo_length, size_t diag_length);
 
 struct vlmp_blas {
     void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
                   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
     void (*ssyrk)(int order, int uplo, int trans, int n, int k, float alpha, const float *a,
                   int lda, float beta, float *c, int ldc);
-    blas_dfactor *dpotrf, *dpotri;
-    blas_sfactor *spotrf, *spotri;
-    blas_dtrtri *dtrtri;
-    blas_strtri *strtri;
     void (*set_num_threads)(int threads);
     char *(*get_corename)(void);
     char *(*get_config)(void);
@@ -36,6 +20,6 @@ struct vlmp_blas {
     char describe[128];
 };
 
-/* Compares products and factorisations with plain loops; a difference beyond rounding is an error
+/* Compares products with plain loops; a difference beyond rounding is an error
  * that names the library. Takes a few milliseconds. */
 int vlmp_blas_check(const vlmp_blas *blas, vlmp_error *err);

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 #include "src/base/dtype.h"
+#include "src/base/packed_parts.h"
 
-/* y = x·Wᵀ + bias. Either dense (bits 0: weight, dtype) or quantized (codes, scales, zeros). */
+/* y = x·Wᵀ + bias. Either dense (weight, dtype) or quantized (scheme, codes, scales, zeros). */
 typedef struct {
     int n; /* outputs */
     int k; /* inputs */
@@ -17,26 +18,63 @@ typedef struct {
     const void *weight; /* [n][k] of dtype, any alignment */
     vlmp_dtype dtype;   /* VLMP_F32, VLMP_F16 or VLMP_BF16 */
 
-    /* quantized: w = (u − z)·s, see formats/FORMAT.md */
-    int bits;             /* 0, 4 or 8 */
-    int group;            /* inputs that share a scale; k when per channel */
-    const uint8_t *codes; /* [n][⌈k·bits/8⌉], unsigned, natural order, low nibble first */
-    const void *scales;   /* [n][k/group] F16; F32 when per channel (group == k) */
-    const uint8_t *zeros; /* [n][⌈k/group·bits/8⌉], packed like codes; NULL: z = 2^(bits−1) */
-    bool int8_activations; /* quantize x per row to int8 (s = amax/127.5, codes ±127) first; a row
-                            * with an input that is not finite gives NaN */
+    /* quantized: w = (u − z)·s, the parts as in src/base/packed_parts.h. With int8 activations x is
+     * quantized per row to int8 (s = amax/127.5, codes ±127) first; a row with an input that is not
+     * finite gives NaN. */
+    vlmp_scheme scheme; /* codes VLMP_CODES_NONE: dense */
+    const uint8_t *codes;
+    const void *scales;
+    const uint8_t *zeros; /* NULL without zeros */
 
     const float *bias; /* [n] or NULL */
 
     void *own; /* what ops->prepare made of the above for its context; NULL before */
 } vlmp_linear;
 
-static inline int vlmp_linear_groups(const vlmp_linear *w)
+static inline bool vlmp_linear_quantized(const vlmp_linear *w)
 {
-    return w->k / w->group;
+    return w->scheme.codes != VLMP_CODES_NONE;
 }
 
-static inline size_t vlmp_codes_row_bytes(int count, int bits)
+/* Whether inputs become int8 first. */
+static inline bool vlmp_linear_int8(const vlmp_linear *w)
 {
-    return ((size_t)count * (size_t)bits + 7) / 8;
+    return vlmp_linear_quantized(w) && w->scheme.int8_activations;
+}
+
+/* The rest is for quantized linears. Bits of a code, inputs of a group, groups of a row. */
+static inline int vlmp_linear_bits(const vlmp_linear *w)
+{
+    return vlmp_code_types[w->scheme.codes].bits;
+}
+
+static inline int vlmp_linear_group(const vlmp_linear *w)
+{
+    return vlmp_scheme_group(&w->scheme, w->k);
+}
+
+static inline int vlmp_linear_groups(const vlmp_linear *w)
+{
+    return w->k / vlmp_linear_group(w);
+}
+
+/* The codes of output n. */
+static inline const uint8_t *vlmp_linear_codes(const vlmp_linear *w, int n)
+{
+    return w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, vlmp_linear_bits(w));
+}
+
+/* Scale and zero of one group of output n. */
+static inline float vlmp_linear_scale(const vlmp_linear *w, int n, int group)
+{
+    size_t index = (size_t)n * (size_t)vlmp_linear_groups(w) + (size_t)group;
+    return vlmp_scale_at(w->scales, index, w->scheme.scales) * w->scheme.global_scale;
+}
+
+static inline int vlmp_linear_zero(const vlmp_linear *w, int n, int group)
+{
+    const vlmp_code_info *info = &vlmp_code_types[w->scheme.codes];
+    if (w->zeros == NULL) return info->middle;
+    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), info->bits);
+    return vlmp_code_at(w->zeros + (size_t)n * row_bytes, group, info->bits);
 }

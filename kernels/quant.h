@@ -9,10 +9,8 @@
 
 #include "kernels/ops.h"
 
-#define VLMP_BLOCK       128 /* columns handled between two matrix products */
-#define VLMP_MAX_TRIALS  64  /* scales tried for a group: 1 + candidates·(2·zero_moves + 1) */
-#define VLMP_SCALE_LEAST 0x1p-24f
-#define VLMP_SCALE_MOST  65504.0f /* of a scale that a refit chooses */
+#define VLMP_BLOCK      128 /* columns handled between two matrix products */
+#define VLMP_MAX_TRIALS 64  /* scales tried for a group: 1 + candidates·(2·zero_moves + 1) */
 
 /* The code grid of a scheme, and how its scales are searched. */
 typedef struct {
@@ -20,7 +18,7 @@ typedef struct {
     float middle;    /* z when symmetric */
     float span;      /* min-max: scale = range/span; 2^bits − 1 (symmetric: range = 2·amax) */
     bool symmetric;
-    bool half; /* scales are stored as F16 */
+    vlmp_dtype scales; /* as stored */
 
     int candidates;               /* scales tried beside min-max */
     float shrink_from, shrink_to; /* factors of the min-max scale, geometric */

@@ -285,13 +285,13 @@ static int copy_head(vlmp_engine *engine, vlmp_reference *out, vlmp_error *err)
     vlmp_linear head;
     int status = vlmp_load_text_head(&loaded, &engine->model, &head, err);
     size_t count = status == VLMP_OK ? (size_t)head.n * (size_t)head.k : 0;
-    out->head =
-        (vlmp_linear){.n = head.n, .k = head.k, .dtype = head.bits > 0 ? VLMP_F32 : head.dtype};
+    bool packed = vlmp_linear_quantized(&head);
+    out->head = (vlmp_linear){.n = head.n, .k = head.k, .dtype = packed ? VLMP_F32 : head.dtype};
     if (status == VLMP_OK) {
         out->head_memory = vlmp_alloc(count, vlmp_dtype_size(out->head.dtype));
         if (out->head_memory == NULL) status = vlmp_fail_memory(err, "head of the reference");
     }
-    if (status == VLMP_OK && head.bits == 0)
+    if (status == VLMP_OK && !packed)
         memcpy(out->head_memory, head.weight, count * vlmp_dtype_size(head.dtype));
     else if (status == VLMP_OK)
         status = unpack_head(engine->ctx, &head, out->head_memory, err);

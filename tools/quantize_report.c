@@ -28,8 +28,10 @@ static void scheme_text(char *out, size_t capacity, vlmp_method method, const vl
         return;
     }
     if (scheme->group > 0) snprintf(group, sizeof group, "g%d", scheme->group);
-    snprintf(out, capacity, "%s W%d %s%s%s", vlmp_method_name(method), scheme->bits, group,
-             scheme->symmetric ? "" : " asymmetric", scheme->int8_activations ? " A8" : "");
+    snprintf(out, capacity, "%s W%d %s%s%s", vlmp_method_name(method),
+             vlmp_code_types[scheme->codes].bits, group,
+             scheme->zeros == VLMP_ZEROS_NONE ? "" : " asymmetric",
+             scheme->int8_activations ? " A8" : "");
 }
 
 /* Consecutive linears of one component and scheme are one line. */
@@ -140,11 +142,11 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
         vlmp_json_put_string(&w, vlmp_method_name(entry->method));
         if (entry->method != VLMP_METHOD_KEEP) {
             vlmp_json_key(&w, "bits");
-            vlmp_json_put_int(&w, entry->scheme.bits);
+            vlmp_json_put_int(&w, vlmp_code_types[entry->scheme.codes].bits);
             vlmp_json_key(&w, "group");
             vlmp_json_put_int(&w, entry->scheme.group);
             vlmp_json_key(&w, "symmetric");
-            vlmp_json_put_bool(&w, entry->scheme.symmetric);
+            vlmp_json_put_bool(&w, entry->scheme.zeros == VLMP_ZEROS_NONE);
             vlmp_json_key(&w, "activations");
             vlmp_json_put_string(&w, entry->scheme.int8_activations ? "int8" : "float");
             put_flag(&w, "group_fallback", entry->group_fallback);

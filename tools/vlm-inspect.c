@@ -6,6 +6,7 @@
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
+#include "src/base/packed_parts.h"
 #include "src/model/names.h"
 #include "src/store/finite.h"
 #include "tools/cli.h"
@@ -24,8 +25,9 @@ static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {
     char group[16] = "channel";
     if (scheme->group > 0) snprintf(group, sizeof group, "%d", scheme->group);
-    snprintf(out, capacity, "W%dA%s %s %s", scheme->bits, scheme->int8_activations ? "8" : "16",
-             scheme->symmetric ? "sym" : "asym", group);
+    snprintf(out, capacity, "W%dA%s %s %s", vlmp_code_types[scheme->codes].bits,
+             scheme->int8_activations ? "8" : "16",
+             scheme->zeros == VLMP_ZEROS_NONE ? "sym" : "asym", group);
 }
 
 /* The scheme of the quantized linear that tensor is a part of, or NULL. */
@@ -34,8 +36,7 @@ static const vlmp_scheme *scheme_of(const vlmp_source *source, const vlmp_tensor
     char stem[1100];
     snprintf(stem, sizeof stem, "%.*s", (int)vlmp_name_stem(tensor->name), tensor->name);
     const char *leaf = tensor->name + strlen(stem);
-    bool part =
-        strcmp(leaf, ".codes") == 0 || strcmp(leaf, ".scales") == 0 || strcmp(leaf, ".zeros") == 0;
+    bool part = vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS;
     return part ? source->scheme(source, stem) : NULL;
 }
 
@@ -188,11 +189,11 @@ static void put_tensor(vlmp_json_writer *w, const vlmp_source *source, const vlm
     vlmp_json_put_bool(w, t->unused);
     if (scheme != NULL) {
         vlmp_json_key(w, "bits");
-        vlmp_json_put_int(w, scheme->bits);
+        vlmp_json_put_int(w, vlmp_code_types[scheme->codes].bits);
         vlmp_json_key(w, "group");
         vlmp_json_put_int(w, scheme->group);
         vlmp_json_key(w, "symmetric");
-        vlmp_json_put_bool(w, scheme->symmetric);
+        vlmp_json_put_bool(w, scheme->zeros == VLMP_ZEROS_NONE);
         vlmp_json_key(w, "activations");
         vlmp_json_put_string(w, scheme->int8_activations ? "int8" : "float");
     }

@@ -76,14 +76,15 @@ static int choose_recipe(struct command *c, vlmp_error *err)
     if (o->symmetric && o->asymmetric)
         return vlmp_fail(err, VLMP_ERR_USAGE, "--symmetric and --asymmetric contradict each other");
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));
-    if (vlmp_cli_given(c->cli, c->args, "bits")) scheme.bits = (int)o->bits;
-    if (o->asymmetric) scheme.symmetric = false;
+    if (o->asymmetric) scheme.zeros = VLMP_ZEROS_PACKED;
     scheme.int8_activations = strcmp(o->activations, "int8") == 0;
     if (vlmp_cli_given(c->cli, c->args, "group"))
         scheme.group = strcmp(o->group, "auto") == 0      ? VLMP_GROUP_AUTO
                        : strcmp(o->group, "channel") == 0 ? VLMP_GROUP_CHANNEL
                                                           : atoi(o->group);
-    if (vlmp_recipe_scheme_check(&scheme, "options", err) != VLMP_OK)
+    if ((vlmp_cli_given(c->cli, c->args, "bits") &&
+         vlmp_recipe_scheme_set_bits(&scheme, (int)o->bits, "options", err) != VLMP_OK) ||
+        vlmp_recipe_scheme_check(&scheme, "options", err) != VLMP_OK)
         return err->code = VLMP_ERR_USAGE;
     return vlmp_recipe_from_scheme(&c->recipe, &scheme, err);
 }

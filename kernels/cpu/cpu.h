@@ -21,11 +21,12 @@ typedef struct vlmp_cpu_kernels {
     void (*dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1);
 
     /* The same with packed weights, from rows that prepare_row has turned into prepared_bytes (a
-     * multiple of 64) each; int8 stands for w->int8_activations. Where packed_supports is false
-     * (a group that does not fit the vectors) the portable kernels serve. */
+     * multiple of 64) each, for all w of one k, code type and kind of activations. Where
+     * packed_supports is false (a code type without a kernel, a group that does not fit the
+     * vectors) the portable kernels serve. */
     bool (*packed_supports)(const vlmp_linear *w);
-    size_t (*prepared_bytes)(int k, int bits, bool int8);
-    void (*prepare_row)(void *prepared, const float *x, int k, int bits, bool int8);
+    size_t (*prepared_bytes)(const vlmp_linear *w);
+    void (*prepare_row)(void *prepared, const float *x, const vlmp_linear *w);
     void (*packed_rows)(float *y, const void *prepared, size_t stride, int rows,
                         const vlmp_linear *w, int n0, int n1);
 

@@ -54,50 +54,36 @@ INLINE void codes_to_f32(float *out, const uint8_t *codes, int first, int count,
         }
     }
     for (; i < count; i++) {
-        int index = first + i;
-        int code = bits == 8 ? codes[index] : codes[index / 2] >> (index % 2 * 4) & 15;
-        out[i] = (float)(code - zero) * scale;
+        out[i] = (float)(vlmp_code_at(codes, first + i, bits) - zero) * scale;
     }
 }
 
-INLINE float scale_of(const vlmp_linear *w, size_t index)
+INLINE void packed_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1, const int bits)
 {
-    const unsigned char *scales = w->scales;
-    if (w->group == w->k) {
-        float scale;
-        memcpy(&scale, scales + index * 4, sizeof scale);
-        return scale;
-    }
-    uint16_t half;
-    memcpy(&half, scales + index * 2, sizeof half);
-    return _cvtsh_ss(half);
-}
-
-static void packed_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1)
-{
-    int groups = vlmp_linear_groups(w);
-    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, w->bits);
+    int size = vlmp_linear_group(w), groups = w->k / size,
+        middle = vlmp_code_types[w->scheme.codes].middle;
+    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, bits);
+    const uint8_t *zeros =
+        w->zeros != NULL ? w->zeros + (size_t)n * vlmp_codes_row_bytes(groups, bits) : NULL;
     for (int k = k0; k < k1;) {
-        int group = k / w->group;
-        int end = (group + 1) * w->group < k1 ? (group + 1) * w->group : k1;
-        int zero = 1 << (w->bits - 1);
-        if (w->zeros != NULL) {
-            const uint8_t *zeros = w->zeros + (size_t)n * vlmp_codes_row_bytes(groups, w->bits);
-            zero = w->bits == 8 ? zeros[group] : zeros[group / 2] >> (group % 2 * 4) & 15;
-        }
-        float scale = scale_of(w, (size_t)n * (size_t)groups + (size_t)group);
-        if (w->bits == 8)
-            codes_to_f32(out + (k - k0), codes, k, end - k, 8, zero, scale);
-        else
-            codes_to_f32(out + (k - k0), codes, k, end - k, 4, zero, scale);
+        int group = k / size;
+        int end = (group + 1) * size < k1 ? (group + 1) * size : k1;
+        int zero = zeros != NULL ? vlmp_code_at(zeros, group, bits) : middle;
+        size_t at = (size_t)n * (size_t)groups + (size_t)group;
+        float scale = vlmp_scale_at(w->scales, at, w->scheme.scales) * w->scheme.global_scale;
+        codes_to_f32(out + (k - k0), codes, k, end - k, bits, zero, scale);
         k = end;
     }
 }
 
 void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1)
 {
-    if (w->bits != 0) {
-        packed_to_f32(out, w, n, k0, k1);
+    if (w->scheme.codes == VLMP_CODES_U4) {
+        packed_to_f32(out, w, n, k0, k1, 4);
+        return;
+    }
+    if (w->scheme.codes == VLMP_CODES_U8) {
+        packed_to_f32(out, w, n, k0, k1, 8);
         return;
     }
     size_t first = (size_t)n * (size_t)w->k + (size_t)k0;

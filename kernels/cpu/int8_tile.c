@@ -33,12 +33,13 @@ INLINE size_t steps_offset(int groups)
 bool LEVEL_NAME(tile_supports)(const vlmp_linear *w)
 {
     /* Sums of a group stay within 32 bits: 255·127·MAX_K. */
-    return w->k <= MAX_K && (w->group == w->k || w->group % 8 == 0);
+    int group = vlmp_linear_group(w);
+    return w->k <= MAX_K && (group == w->k || group % 8 == 0);
 }
 
 size_t LEVEL_NAME(tile_prepared_bytes)(const vlmp_linear *w)
 {
-    return steps_offset(vlmp_linear_groups(w)) + round64((size_t)steps_of(w->k, w->bits) * 4);
+    return steps_offset(vlmp_linear_groups(w)) + round64((size_t)steps_of(w->k, code_bits(w)) * 4);
 }
 
 /* 8 inputs to 8 codes; split: even ones first. */
@@ -71,6 +72,7 @@ INLINE int sum_codes(const int8_t *codes, int count)
 void LEVEL_NAME(tile_prepare_row)(void *prepared, const float *x, const vlmp_linear *w)
 {
     int groups = vlmp_linear_groups(w);
+    bool split = code_bits(w) == 4;
     unsigned char *bytes = prepared;
     int32_t *sums = (int32_t *)(void *)(bytes + HEADER);
     int8_t *codes = (int8_t *)bytes + steps_offset(groups);
@@ -84,9 +86,9 @@ void LEVEL_NAME(tile_prepare_row)(void *prepared, const float *x, const vlmp_lin
             memcpy(tail, from, (size_t)(w->k - i) * sizeof *tail);
             from = tail;
         }
-        store_codes(codes + i, _mm256_loadu_ps(from), int8_divisor(scale), w->bits == 4);
+        store_codes(codes + i, _mm256_loadu_ps(from), int8_divisor(scale), split);
     }
-    int group = groups == 1 ? padded : w->group;
+    int group = groups == 1 ? padded : vlmp_linear_group(w);
     for (int g = 0; g < groups; g++)
         sums[g] = -sum_codes(codes + g * group, group);
 }
@@ -152,26 +154,19 @@ INLINE void unpack_pair(const struct tile *t, int first, unsigned char *out, con
 static void unpack_scales(const struct tile *t)
 {
     const vlmp_linear *w = t->w;
-    const unsigned char *scales = w->scales;
-    size_t groups = (size_t)t->groups;
+    int bits = code_bits(w), middle = vlmp_code_types[w->scheme.codes].middle;
+    size_t zero_bytes = vlmp_codes_row_bytes(t->groups, bits);
     for (int c = 0; c < VLMP_TILE_COLUMNS; c++) {
         size_t n = (size_t)(t->n0 + c);
-        const uint8_t *zeros = w->zeros == NULL || c >= t->columns
-                                   ? NULL
-                                   : w->zeros + n * vlmp_codes_row_bytes(t->groups, w->bits);
-        for (size_t g = 0; g < groups; g++) {
-            float scale = 0;
-            uint16_t half;
-            if (c < t->columns && w->group == w->k) {
-                memcpy(&scale, scales + (n * groups + g) * 4, sizeof scale);
-            } else if (c < t->columns) {
-                memcpy(&half, scales + (n * groups + g) * 2, sizeof half);
-                scale = _cvtsh_ss(half);
-            }
-            int zero = 1 << (w->bits - 1);
-            if (zeros != NULL) zero = w->bits == 8 ? zeros[g] : zeros[g / 2] >> (g % 2 * 4) & 15;
-            t->scales[g * VLMP_TILE_COLUMNS + (size_t)c] = scale;
-            t->zeros[g * VLMP_TILE_COLUMNS + (size_t)c] = zero;
+        bool inside = c < t->columns;
+        const uint8_t *zeros = inside && w->zeros != NULL ? w->zeros + n * zero_bytes : NULL;
+        for (int g = 0; g < t->groups; g++) {
+            size_t from = n * (size_t)t->groups + (size_t)g;
+            size_t to = (size_t)g * VLMP_TILE_COLUMNS + (size_t)c;
+            t->scales[to] =
+                inside ? vlmp_scale_at(w->scales, from, w->scheme.scales) * w->scheme.global_scale
+                       : 0;
+            t->zeros[to] = zeros != NULL ? vlmp_code_at(zeros, g, bits) : middle;
         }
     }
 }
@@ -268,22 +263,22 @@ void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int ro
         .n0 = n0,
         .columns = n1 - n0,
         .groups = groups,
-        .steps = steps_of(w->k, w->bits),
+        .steps = steps_of(w->k, code_bits(w)),
         .scales = scratch,
         .zeros = (int32_t *)scratch + scale_count,
         .codes = (unsigned char *)scratch + 8 * scale_count,
     };
-    t.group_steps = groups == 1 ? t.steps : w->group / 4;
+    t.group_steps = groups == 1 ? t.steps : vlmp_linear_group(w) / 4;
     unpack_scales(&t);
     for (int first = 0; first < t.columns; first += PAIR) {
         unsigned char *out =
             t.codes + (size_t)(first / PAIR) * (size_t)t.steps * (2 * VECTOR_BYTES);
-        if (w->bits == 4)
+        if (code_bits(w) == 4)
             unpack_pair(&t, first, out, 4);
         else
             unpack_pair(&t, first, out, 8);
     }
-    if (w->bits == 4)
+    if (code_bits(w) == 4)
         run_rows(&t, y, rows, false);
     else
         run_rows(&t, y, rows, true);

@@ -4,9 +4,16 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
+/* Bits of the codes that vector kernels read; 0: w's are read by the portable ones. Kernels are
+ * built for each number of bits. */
+INLINE int code_bits(const vlmp_linear *w)
+{
+    return w->scheme.codes == VLMP_CODES_U4 ? 4 : w->scheme.codes == VLMP_CODES_U8 ? 8 : 0;
+}
+
 bool LEVEL_NAME(packed_supports)(const vlmp_linear *w);
-size_t LEVEL_NAME(prepared_bytes)(int k, int bits, bool int8);
-void LEVEL_NAME(prepare_row)(void *prepared, const float *x, int k, int bits, bool int8);
+size_t LEVEL_NAME(prepared_bytes)(const vlmp_linear *w);
+void LEVEL_NAME(prepare_row)(void *prepared, const float *x, const vlmp_linear *w);
 void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
                              const vlmp_linear *w, int n0, int n1);
 

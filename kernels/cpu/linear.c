@@ -12,7 +12,7 @@ enum {
 };
 
 /* How a product is computed. Products of one batch have the same way and, where rows are prepared,
- * the same number of bits. */
+ * the same type of codes. */
 enum way {
     DENSE_ROWS,  /* few rows */
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
@@ -165,7 +165,7 @@ static void prepare_task(void *arg, int task, int thread)
     if (p->way == INT8_TILES)
         p->kernels->tile_prepare_row(prepared, x, w);
     else
-        p->kernels->prepare_row(prepared, x, w->k, w->bits, w->int8_activations);
+        p->kernels->prepare_row(prepared, x, w);
 }
 
 static void run_products(struct products *p)
@@ -188,7 +188,7 @@ static void run_batch(struct products *p)
     if (p->way == INT8_TILES)
         p->stride = p->kernels->tile_prepared_bytes(w);
     else if (p->way == PACKED_ROWS)
-        p->stride = p->kernels->prepared_bytes(w->k, w->bits, w->int8_activations);
+        p->stride = p->kernels->prepared_bytes(w);
     if (p->stride == 0) {
         run_products(p);
         return;
@@ -210,16 +210,15 @@ static void run_batch(struct products *p)
 
 static enum way way_of(const vlmp_cpu_kernels *kernels, bool decode, const vlmp_linear *w)
 {
-    bool int8 = w->bits != 0 && w->int8_activations;
-    if (!decode && !int8) return FLOAT_TILES;
-    if (w->bits == 0) return DENSE_ROWS;
+    if (!decode && !vlmp_linear_int8(w)) return FLOAT_TILES;
+    if (!vlmp_linear_quantized(w)) return DENSE_ROWS;
     if (!decode && kernels->tile_supports != NULL && kernels->tile_supports(w)) return INT8_TILES;
     return PACKED_ROWS;
 }
 
 static const vlmp_cpu_kernels *kernels_of(const vlmp_cpu_ctx *cpu, const vlmp_linear *w)
 {
-    if (w->bits == 0 || cpu->kernels->packed_supports(w)) return cpu->kernels;
+    if (!vlmp_linear_quantized(w) || cpu->kernels->packed_supports(w)) return cpu->kernels;
     return &vlmp_cpu_portable;
 }
 
@@ -231,8 +230,9 @@ static bool joins(const struct products *p, bool decode, const vlmp_linear *w)
         way_of(p->kernels, decode, w) != p->way)
         return false;
     if (p->way != PACKED_ROWS && p->way != INT8_TILES) return true;
-    return w->bits == first->bits && w->int8_activations == first->int8_activations &&
-           (p->way != INT8_TILES || w->group == first->group);
+    return w->scheme.codes == first->scheme.codes &&
+           vlmp_linear_int8(w) == vlmp_linear_int8(first) &&
+           (p->way != INT8_TILES || vlmp_linear_group(w) == vlmp_linear_group(first));
 }
 
 static void run_shared(const vlmp_cpu_ctx *cpu, float *const *y, const float *x, vlmp_rows rows,
@@ -291,8 +291,9 @@ static void embed_task(void *arg, int task, int thread)
     (void)thread;
     const struct embed *e = arg;
     assert(e->ids[task] >= 0 && e->ids[task] < e->table->n);
-    e->cpu->kernels->weights_to_f32(e->y + (size_t)task * (size_t)e->table->k, e->table,
-                                    e->ids[task], 0, e->table->k);
+    kernels_of(e->cpu, e->table)
+        ->weights_to_f32(e->y + (size_t)task * (size_t)e->table->k, e->table, e->ids[task], 0,
+                         e->table->k);
 }
 
 void vlmp_cpu_embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_linear *table)

@@ -13,6 +13,7 @@ struct few {
     const unsigned char *prepared; /* rows, stride apart */
     size_t stride;
     size_t row_bytes; /* of codes */
+    int group;        /* inputs */
     int groups;
     vint lane_index; /* group in the block of each lane */
 };
@@ -41,23 +42,15 @@ INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bit
 
 INLINE float group_scale(const struct few *f, int n, int group)
 {
-    const unsigned char *scales = f->w->scales;
     size_t index = (size_t)n * (size_t)f->groups + (size_t)group;
-    if (f->w->group == f->w->k) {
-        float scale;
-        memcpy(&scale, scales + index * 4, sizeof scale);
-        return scale;
-    }
-    uint16_t half;
-    memcpy(&half, scales + index * 2, sizeof half);
-    return _cvtsh_ss(half);
+    return vlmp_scale_at(f->w->scales, index, f->w->scheme.scales);
 }
 
 INLINE vint group_zero(const struct few *f, int n, int group, int bits, const bool zeros)
 {
     if (!zeros) return vi_set(1 << (bits - 1));
     const uint8_t *row = f->w->zeros + (size_t)n * vlmp_codes_row_bytes(f->groups, bits);
-    return vi_set(bits == 8 ? row[group] : row[group / 2] >> (group % 2 * 4) & 15);
+    return vi_set(vlmp_code_at(row, group, bits));
 }
 
 /* −z·Σ of a lane's inputs, for one vector of sums. */
@@ -243,11 +236,11 @@ INLINE void run_outputs(const struct few *f, float *y, int n, int step, const in
                        zeros);
         if (k % per_block != 0)
             lane_block(f, sums, n, step, whole_blocks,
-                       (int)f->row_bytes - whole_blocks * BLOCK_BYTES, k % per_block / f->w->group,
+                       (int)f->row_bytes - whole_blocks * BLOCK_BYTES, k % per_block / f->group,
                        lanes, outs, rows, bits, digits, zeros);
     } else {
         int blocks = whole_blocks + (k % per_block != 0);
-        int group_size = f->groups == 1 ? blocks : f->w->group / per_block;
+        int group_size = f->groups == 1 ? blocks : f->group / per_block;
         for (int block = 0; block < blocks;) {
             int group = block / group_size;
             int end = (group + 1) * group_size;
@@ -262,7 +255,8 @@ INLINE void run_outputs(const struct few *f, float *y, int n, int step, const in
         if (digits == 1) memcpy(&scale, f->prepared + (size_t)r * f->stride - HEADER, sizeof scale);
         UNROLL
         for (int o = 0; o < outs; o++)
-            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o * step)] = vf_sum(sums[o][r]) * scale;
+            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o * step)] =
+                vf_sum(sums[o][r]) * scale * f->w->scheme.global_scale;
     }
 }
 
@@ -330,33 +324,36 @@ static run_fn *const runs[2][2][4][2][3] = {
 
 bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
 {
-    int per_block = block_inputs(w->bits);
-    if (w->group == w->k || w->group % per_block == 0) return true;
-    int lane_groups = per_block / w->group;
-    return per_block % w->group == 0 &&
-           (lane_groups == 2 || lane_groups == 4 || (lane_groups == 8 && w->bits == 4));
+    int bits = code_bits(w), group = vlmp_linear_group(w);
+    if (bits == 0) return false;
+    int per_block = block_inputs(bits);
+    if (group == w->k || group % per_block == 0) return true;
+    int lane_groups = per_block / group;
+    return per_block % group == 0 && w->scheme.scales == VLMP_F16 &&
+           (lane_groups == 2 || lane_groups == 4 || (lane_groups == 8 && bits == 4));
 }
 
 void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
                              const vlmp_linear *w, int n0, int n1)
 {
-    int per_block = block_inputs(w->bits);
+    int bits = code_bits(w), per_block = block_inputs(bits);
     struct few f = {
         .w = w,
         .prepared = (const unsigned char *)prepared + HEADER,
         .stride = stride,
-        .row_bytes = vlmp_codes_row_bytes(w->k, w->bits),
+        .row_bytes = vlmp_codes_row_bytes(w->k, bits),
+        .group = vlmp_linear_group(w),
         .groups = vlmp_linear_groups(w),
     };
     /* Groups in a block; 0: a group is a run of whole blocks, or the row. */
-    int lanes = w->group != w->k && w->group < per_block ? per_block / w->group : 0;
+    int lanes = f.group != w->k && f.group < per_block ? per_block / f.group : 0;
     if (lanes != 0) {
         _Alignas(64) int32_t index[LANES];
         for (int lane = 0; lane < LANES; lane++)
-            index[lane] = lane_byte(lane) * 8 / w->bits / w->group;
+            index[lane] = lane_byte(lane) * 8 / bits / f.group;
         f.lane_index = vi_load(index);
     }
-    run_fn *const *run = runs[w->bits == 8][!w->int8_activations]
+    run_fn *const *run = runs[bits == 8][!vlmp_linear_int8(w)]
                              [lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)][w->zeros != NULL];
     for (int row = 0; row < rows;) {
         int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;

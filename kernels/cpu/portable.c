@@ -7,51 +7,26 @@
 #include "kernels/ref/ref.h"
 #include "src/base/half.h"
 
-static int unpack(const uint8_t *row, int index, int bits)
-{
-    if (bits == 8) return row[index];
-    return row[index / 2] >> (index % 2 * 4) & 15;
-}
-
-static int zero_of(const vlmp_linear *w, int n, int group)
-{
-    if (w->zeros == NULL) return 1 << (w->bits - 1);
-    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), w->bits);
-    return unpack(w->zeros + (size_t)n * row_bytes, group, w->bits);
-}
-
-static float scale_of(const vlmp_linear *w, int n, int group)
-{
-    const unsigned char *bytes = w->scales;
-    size_t index = (size_t)n * (size_t)vlmp_linear_groups(w) + (size_t)group;
-    if (w->group == w->k) {
-        float scale;
-        memcpy(&scale, bytes + index * 4, sizeof scale);
-        return scale;
-    }
-    uint16_t half;
-    memcpy(&half, bytes + index * 2, sizeof half);
-    return vlmp_f16_to_f32(half);
-}
-
 static void weights_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1)
 {
     size_t row = (size_t)n;
-    if (w->bits == 0) {
+    if (!vlmp_linear_quantized(w)) {
         size_t size = vlmp_dtype_size(w->dtype);
         const unsigned char *weight = w->weight;
         vlmp_to_f32(out, weight + (row * (size_t)w->k + (size_t)k0) * size, w->dtype,
                     (size_t)(k1 - k0));
         return;
     }
-    const uint8_t *codes = w->codes + row * vlmp_codes_row_bytes(w->k, w->bits);
+    vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
+    const uint8_t *codes = vlmp_linear_codes(w, n);
+    int bits = vlmp_linear_bits(w), size = vlmp_linear_group(w);
     for (int k = k0; k < k1;) {
-        int group = k / w->group;
-        int end = (group + 1) * w->group < k1 ? (group + 1) * w->group : k1;
-        int zero = zero_of(w, n, group);
-        float scale = scale_of(w, n, group);
+        int group = k / size;
+        int end = (group + 1) * size < k1 ? (group + 1) * size : k1;
+        int zero = vlmp_linear_zero(w, n, group);
+        float scale = vlmp_linear_scale(w, n, group);
         for (; k < end; k++)
-            out[k - k0] = (float)(unpack(codes, k, w->bits) - zero) * scale;
+            out[k - k0] = vlmp_code_level(&grid, vlmp_code_at(codes, k, bits), zero) * scale;
     }
 }
 
@@ -116,14 +91,16 @@ static void float_tile(float *y, const float *x, int rows, const vlmp_linear *w,
 
 static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
 {
-    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, w->bits);
+    vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
+    const uint8_t *codes = vlmp_linear_codes(w, n);
+    int bits = vlmp_linear_bits(w), size = vlmp_linear_group(w);
     float sum = 0;
     for (int group = 0; group < vlmp_linear_groups(w); group++) {
-        int64_t dot = 0;
-        int zero = zero_of(w, n, group);
-        for (int k = group * w->group; k < (group + 1) * w->group; k++)
-            dot += (unpack(codes, k, w->bits) - zero) * x[k];
-        sum += (float)dot * scale_of(w, n, group);
+        double dot = 0; /* of integers: exact */
+        int zero = vlmp_linear_zero(w, n, group);
+        for (int k = group * size; k < (group + 1) * size; k++)
+            dot += vlmp_code_level(&grid, vlmp_code_at(codes, k, bits), zero) * x[k];
+        sum += (float)dot * vlmp_linear_scale(w, n, group);
     }
     return sum;
 }
@@ -137,18 +114,17 @@ static bool packed_supports(const vlmp_linear *w)
     return true;
 }
 
-static size_t prepared_bytes(int k, int bits, bool int8)
+static size_t prepared_bytes(const vlmp_linear *w)
 {
-    (void)bits;
-    size_t bytes = (size_t)k * (int8 ? 1 : sizeof(float));
+    size_t bytes = (size_t)w->k * (vlmp_linear_int8(w) ? 1 : sizeof(float));
     return HEADER + (bytes + 63) / 64 * 64;
 }
 
-static void prepare_row(void *prepared, const float *x, int k, int bits, bool int8)
+static void prepare_row(void *prepared, const float *x, const vlmp_linear *w)
 {
-    (void)bits;
+    int k = w->k;
     float *row = prepared;
-    if (!int8) {
+    if (!vlmp_linear_int8(w)) {
         memcpy((unsigned char *)prepared + HEADER, x, (size_t)k * sizeof *x);
         return;
     }
@@ -162,7 +138,7 @@ static void packed_rows(float *y, const void *prepared, size_t stride, int rows,
                         const vlmp_linear *w, int n0, int n1)
 {
     const unsigned char *row = prepared;
-    if (!w->int8_activations) {
+    if (!vlmp_linear_int8(w)) {
         float_rows(y, (const float *)(const void *)(row + HEADER), stride / sizeof(float), rows, w,
                    n0, n1);
         return;

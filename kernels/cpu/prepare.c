@@ -5,11 +5,11 @@
 #include "kernels/cpu/level.h"
 #include "kernels/cpu/packed.h"
 
-size_t LEVEL_NAME(prepared_bytes)(int k, int bits, bool int8)
+size_t LEVEL_NAME(prepared_bytes)(const vlmp_linear *w)
 {
-    int per_block = block_inputs(bits);
-    size_t blocks = (size_t)(k / per_block + (k % per_block != 0));
-    return HEADER + blocks * block_bytes(bits, int8 ? 1 : 3);
+    int bits = code_bits(w), per_block = block_inputs(bits);
+    size_t blocks = (size_t)(w->k / per_block + (w->k % per_block != 0));
+    return HEADER + blocks * block_bytes(bits, vlmp_linear_int8(w) ? 1 : 3);
 }
 
 /* The power of two that makes a lane with this largest |x| at most 127·65536 + 127·256 + 127, and
@@ -127,10 +127,11 @@ INLINE void prepare_row(unsigned char *prepared, const float *x, int k, int bits
     }
 }
 
-void LEVEL_NAME(prepare_row)(void *prepared, const float *x, int k, int bits, bool int8)
+void LEVEL_NAME(prepare_row)(void *prepared, const float *x, const vlmp_linear *w)
 {
-    if (bits == 4 && int8) prepare_row(prepared, x, k, 4, 1);
-    if (bits == 4 && !int8) prepare_row(prepared, x, k, 4, 3);
-    if (bits == 8 && int8) prepare_row(prepared, x, k, 8, 1);
-    if (bits == 8 && !int8) prepare_row(prepared, x, k, 8, 3);
+    bool int8 = vlmp_linear_int8(w);
+    if (code_bits(w) == 4 && int8) prepare_row(prepared, x, w->k, 4, 1);
+    if (code_bits(w) == 4 && !int8) prepare_row(prepared, x, w->k, 4, 3);
+    if (code_bits(w) == 8 && int8) prepare_row(prepared, x, w->k, 8, 1);
+    if (code_bits(w) == 8 && !int8) prepare_row(prepared, x, w->k, 8, 3);
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "kernels/cpu/quant_work.h"
-#include "src/base/half.h"
 
 #define LANES VLMP_LANES
 
@@ -170,12 +169,11 @@ static void channel_move_task(void *arg, int task, int thread)
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         if (!(job->square[row] > 0.0)) continue;
         double scale = (double)w->q->scales[row];
-        float next = (float)(scale + job->linear[row] / job->square[row]);
-        if (w->grid->half) next = vlmp_f16_to_f32(vlmp_f32_to_f16(next));
-        if (next < VLMP_SCALE_LEAST) next = VLMP_SCALE_LEAST;
+        float next = vlmp_scale_stored((float)(scale + job->linear[row] / job->square[row]),
+                                       w->grid->scales);
         double change = scale - (double)next;
         double fall = -change * (2.0 * job->linear[row] + change * job->square[row]);
-        if (!(fall > 0.0) || !(next <= VLMP_SCALE_MOST)) continue;
+        if (!(fall > 0.0) || !(next <= VLMP_SCALE_MAX)) continue;
         w->q->scales[row] = next;
         job->gain[row] += fall;
         for (int i = 0; i < w->q->k; i++) {

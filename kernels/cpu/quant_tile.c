@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/base/half.h"
+#include "src/base/packed_parts.h"
 
 #define LANES     VLMP_LANES
 #define FOR_LANES for (int r = 0; r < LANES; r++)
@@ -17,22 +17,10 @@ typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias
 #define AT(p, column)       (*(lanes *)((p) + (size_t)(column)*LANES))
 #define CONST_AT(p, column) (*(const lanes *)((p) + (size_t)(column)*LANES))
 
-/* ties to even; exact for |x| < 2^22, and callers clamp first */
-static inline float round_even(float x)
-{
-    return (x + 0x1.8p23f) - 0x1.8p23f;
-}
-
 static inline float clamp(float x, float low, float high)
 {
     x = x < low ? low : x;
     return x > high ? high : x;
-}
-
-static float stored(float scale, bool half)
-{
-    if (half) scale = vlmp_f16_to_f32(vlmp_f32_to_f16(scale));
-    return scale < VLMP_SCALE_LEAST ? VLMP_SCALE_LEAST : scale;
 }
 
 /* loss[lane] += Σ weight·(x − ŵ)² */
@@ -54,7 +42,7 @@ static void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
         float w = weight[i];
         FOR_LANES
         {
-            float level = round_even(clamp(xi[r] * inverse[r], least[r], most[r]));
+            float level = vlmp_round_even(clamp(xi[r] * inverse[r], least[r], most[r]));
             float e = xi[r] - level * step[r];
             sum[r] += w * (e * e);
         }
@@ -95,9 +83,9 @@ static void add_trials(const vlmp_grid *grid, float factor, int zero_moves, vlmp
     {
         float range =
             grid->symmetric ? 2.0f * (-low[r] > high[r] ? -low[r] : high[r]) : high[r] - low[r];
-        scale[r] = stored(range / grid->span * factor, grid->half);
+        scale[r] = vlmp_scale_stored(range / grid->span * factor, grid->scales);
         float shift = 0.5f * grid->span - 0.5f * (low[r] + high[r]) / scale[r];
-        centre[r] = round_even(clamp(shift, grid->low, grid->high));
+        centre[r] = vlmp_round_even(clamp(shift, grid->low, grid->high));
     }
     for (int move = -zero_moves; move <= zero_moves; move++) {
         int t = trials->count++;
@@ -157,7 +145,7 @@ static void round_tile(const vlmp_grid *grid, int cols, const float *x, const fl
     for (int c = 0; c < cols; c++)
         FOR_LANES
         {
-            float level = round_even(
+            float level = vlmp_round_even(
                 clamp(x[c * LANES + r] * inverse[r], grid->low - zero[r], grid->high - zero[r]));
             codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
         }
@@ -191,7 +179,7 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
         const float *x = live + c * LANES, *w = target + c * LANES;
         FOR_LANES
         {
-            float level = round_even(clamp(x[r] * inverse[r], least[r], most[r]));
+            float level = vlmp_round_even(clamp(x[r] * inverse[r], least[r], most[r]));
             float value = level * scale[r], miss = x[r] - value;
             codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
             loss[r] += d * (miss * miss);
@@ -222,7 +210,7 @@ static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, floa
         {
             /* the error's best change is −g/curvature; the weight moves the other way */
             float wish = u[r] + g[r] * turn * inverse[r];
-            float next = round_even(clamp(wish, grid->low, grid->high));
+            float next = vlmp_round_even(clamp(wish, grid->low, grid->high));
             float delta = (u[r] - next) * scale[r];
             float fall = -delta * (2.0f * g[r] + delta * curvature);
             bool better = fall > 0.0f;
@@ -367,7 +355,7 @@ static int refit_scale(const vlmp_grid *grid, int cols, const float *h, int ld, 
         /* ŵ = scale·direction, so the error moves by −(change of the scale) */
         amount[r] = 0.0f;
         if (!(square[r] > 0.0f)) continue;
-        float next = stored(scale[r] + linear[r] / square[r], grid->half);
+        float next = vlmp_scale_stored(scale[r] + linear[r] / square[r], grid->scales);
         float change = scale[r] - next, fall = decrease(change, linear[r], square[r]);
         if (!(fall > 0.0f) || !isfinite(next)) continue;
         amount[r] = change;
@@ -397,7 +385,7 @@ static int refit_zero(const vlmp_grid *grid, int cols, const float *sums, float 
     {
         /* a zero higher by one lowers ŵ by the scale: the error rises by it */
         float wish = zero[r] - linear[r] / (square * scale[r]);
-        float next = round_even(clamp(wish, grid->low, grid->high));
+        float next = vlmp_round_even(clamp(wish, grid->low, grid->high));
         float change = (next - zero[r]) * scale[r], fall = decrease(change, linear[r], square);
         bool better = fall > 0.0f;
         amount[r] = better ? change : 0.0f;

@@ -4,12 +4,6 @@
 #include "kernels/ref/ref.h"
 #include "src/base/half.h"
 
-static int unpack(const uint8_t *row, int index, int bits)
-{
-    if (bits == 8) return row[index];
-    return row[index / 2] >> (index % 2 * 4) & 15;
-}
-
 static double dense_at(const void *data, vlmp_dtype dtype, size_t index)
 {
     const unsigned char *bytes = data; /* any alignment */
@@ -23,24 +17,19 @@ static double dense_at(const void *data, vlmp_dtype dtype, size_t index)
     return dtype == VLMP_F16 ? vlmp_f16_to_f32(half) : vlmp_bf16_to_f32(half);
 }
 
-static int code_minus_zero(const vlmp_linear *w, int n, int k)
+/* (u − z), in units of the scale. */
+static double level_at(const vlmp_linear *w, int n, int k)
 {
-    int code = unpack(w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, w->bits), k, w->bits);
-    if (w->zeros == NULL) return code - (1 << (w->bits - 1));
-    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), w->bits);
-    return code - unpack(w->zeros + (size_t)n * row_bytes, k / w->group, w->bits);
-}
-
-static double scale_at(const vlmp_linear *w, int n, int group)
-{
-    size_t index = (size_t)n * (size_t)vlmp_linear_groups(w) + (size_t)group;
-    return dense_at(w->scales, w->group == w->k ? VLMP_F32 : VLMP_F16, index);
+    vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
+    int code = vlmp_code_at(vlmp_linear_codes(w, n), k, vlmp_linear_bits(w));
+    return vlmp_code_level(&grid, code, vlmp_linear_zero(w, n, k / vlmp_linear_group(w)));
 }
 
 double vlmp_ref_weight(const vlmp_linear *w, int n, int k)
 {
-    if (w->bits == 0) return dense_at(w->weight, w->dtype, (size_t)n * (size_t)w->k + (size_t)k);
-    return code_minus_zero(w, n, k) * scale_at(w, n, k / w->group);
+    if (!vlmp_linear_quantized(w))
+        return dense_at(w->weight, w->dtype, (size_t)n * (size_t)w->k + (size_t)k);
+    return level_at(w, n, k) * vlmp_linear_scale(w, n, k / vlmp_linear_group(w));
 }
 
 float vlmp_ref_int8_scale(const float *x, int k)
@@ -56,7 +45,7 @@ float vlmp_ref_int8_scale(const float *x, int k)
 int vlmp_ref_int8_code(float x, float scale)
 {
     if (!(scale > 0)) return 0;
-    return (int)fminf(fmaxf(rintf(x / scale), -127), 127);
+    return (int)vlmp_round_even(fminf(fmaxf(x / scale, -127), 127));
 }
 
 static double dot_float(const vlmp_linear *w, int n, const float *x)
@@ -70,19 +59,20 @@ static double dot_float(const vlmp_linear *w, int n, const float *x)
 static double dot_int8(const vlmp_linear *w, int n, const float *x)
 {
     float x_scale = vlmp_ref_int8_scale(x, w->k);
+    int size = vlmp_linear_group(w);
     double sum = 0;
     for (int group = 0; group < vlmp_linear_groups(w); group++) {
-        int64_t dot = 0;
-        for (int k = group * w->group; k < (group + 1) * w->group; k++)
-            dot += code_minus_zero(w, n, k) * vlmp_ref_int8_code(x[k], x_scale);
-        sum += (double)dot * scale_at(w, n, group);
+        double dot = 0; /* of integers: exact */
+        for (int k = group * size; k < (group + 1) * size; k++)
+            dot += level_at(w, n, k) * vlmp_ref_int8_code(x[k], x_scale);
+        sum += dot * vlmp_linear_scale(w, n, group);
     }
     return sum * x_scale;
 }
 
 static double product(const vlmp_linear *w, int n, const float *x)
 {
-    double sum = w->bits != 0 && w->int8_activations ? dot_int8(w, n, x) : dot_float(w, n, x);
+    double sum = vlmp_linear_int8(w) ? dot_int8(w, n, x) : dot_float(w, n, x);
     return w->bias != NULL ? sum + w->bias[n] : sum;
 }
 

@@ -5,7 +5,6 @@
 #include <math.h>
 
 #include "kernels/ref/quant.h"
-#include "src/base/half.h"
 
 static float clamp(float x, float low, float high)
 {
@@ -14,8 +13,7 @@ static float clamp(float x, float low, float high)
 
 float vlmp_ref_stored_scale(const vlmp_grid *grid, float scale)
 {
-    if (grid->half) scale = vlmp_f16_to_f32(vlmp_f32_to_f16(scale));
-    return scale < VLMP_SCALE_LEAST ? VLMP_SCALE_LEAST : scale;
+    return vlmp_scale_stored(scale, grid->scales);
 }
 
 size_t vlmp_ref_group_of(const vlmp_coded *q, int row, int column)
@@ -26,7 +24,7 @@ size_t vlmp_ref_group_of(const vlmp_coded *q, int row, int column)
 /* The level (code − zero) nearest to x. */
 static float level_of(const vlmp_grid *grid, float x, float scale, float zero)
 {
-    return rintf(clamp(x * (1.0f / scale), grid->low - zero, grid->high - zero));
+    return vlmp_round_even(clamp(x * (1.0f / scale), grid->low - zero, grid->high - zero));
 }
 
 void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,
@@ -89,7 +87,7 @@ static void try_factor(struct group *g, float factor, int moves)
     float range = grid->symmetric ? 2.0f * fmaxf(-g->low, g->high) : g->high - g->low;
     float scale = vlmp_ref_stored_scale(grid, range / grid->span * factor);
     float shift = 0.5f * grid->span - 0.5f * (g->low + g->high) / scale;
-    float centre = rintf(clamp(shift, grid->low, grid->high));
+    float centre = vlmp_round_even(clamp(shift, grid->low, grid->high));
     for (int move = -moves; move <= moves; move++)
         try_scale(g, scale,
                   grid->symmetric ? grid->middle

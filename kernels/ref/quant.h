@@ -3,7 +3,7 @@
 
 #include "kernels/quant.h"
 
-/* scale as it is stored, at least VLMP_SCALE_LEAST. */
+/* scale as it is stored, at least VLMP_SCALE_MIN. */
 float vlmp_ref_stored_scale(const vlmp_grid *grid, float scale);
 
 /* Index of a column's scale and zero. */

@@ -164,7 +164,7 @@ void vlmp_ref_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_
         float next = vlmp_ref_stored_scale(grid, (float)(scale + linear[row] / square[row]));
         double change = scale - (double)next;
         double fall = -change * (2 * linear[row] + change * square[row]);
-        if (!(fall > 0) || !(next <= VLMP_SCALE_MOST)) continue;
+        if (!(fall > 0) || !(next <= VLMP_SCALE_MAX)) continue;
         q->scales[row] = next;
         gain[row] += fall;
         for (size_t at = row * (size_t)q->k; at < (row + 1) * (size_t)q->k; at++)

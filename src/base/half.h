@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__F16C__)
+#    include <immintrin.h>
+#endif
 
 static inline uint32_t vlmp_f32_bits(float value)
 {
@@ -33,6 +36,9 @@ static inline uint16_t vlmp_f32_to_bf16(float value)
 
 static inline float vlmp_f16_to_f32(uint16_t value)
 {
+#if defined(__F16C__)
+    return _cvtsh_ss(value);
+#else
     uint32_t sign = (uint32_t)(value & 0x8000u) << 16;
     uint32_t exponent = value >> 10 & 0x1fu;
     uint32_t mantissa = value & 0x3ffu;
@@ -40,6 +46,7 @@ static inline float vlmp_f16_to_f32(uint16_t value)
     if (exponent != 0) return vlmp_f32_from_bits(sign | (exponent + 112u) << 23 | mantissa << 13);
     float magnitude = (float)mantissa * 0x1p-24f; /* exact: 10 bits */
     return vlmp_f32_from_bits(sign | vlmp_f32_bits(magnitude));
+#endif
 }
 
 static inline uint16_t vlmp_f32_to_f16(float value)

@@ -137,33 +137,60 @@ int vlmp_sweep_look(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
     return prepare_and_run(sweep, &t, block, x, batches, err);
 }
 
-static int run_layer(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
-                     vlmp_activations *x, const vlmp_batches *batches, vlmp_sweep_tap_fn *tap,
-                     void *tap_arg, vlmp_error *err)
+int vlmp_sweep_stack(const vlmp_stack *stack, int first, const vlmp_stack_walk *walk,
+                     vlmp_error *err)
 {
-    struct block_tap t = {.tap = tap, .arg = tap_arg, .stack = stack, .layer = layer};
+    for (int done = first; done <= stack->layers; done++) {
+        if (done > first) VLMP_TRY(walk->block(walk->arg, done - 1, err));
+        if (walk->border != NULL && (done > first || first == 0))
+            VLMP_TRY(walk->border(walk->arg, done, err));
+    }
+    return VLMP_OK;
+}
+
+/* A stack with the model's own weights, over one store. */
+struct own_walk {
+    const vlmp_sweep *sweep;
+    const vlmp_stack *stack;
+    vlmp_activations *x;
+    const vlmp_batches *batches;
+    vlmp_sweep_tap_fn *tap;
+    void *tap_arg;
+    vlmp_activations *features; /* of the tower */
+};
+
+static int own_block(void *arg, int layer, vlmp_error *err)
+{
+    const struct own_walk *w = arg;
+    const vlmp_sweep *sweep = w->sweep;
+    struct block_tap t = {.tap = w->tap, .arg = w->tap_arg, .stack = w->stack, .layer = layer};
     vlmp_loaded loaded = {.ctx = sweep->ctx};
     vlmp_block block;
     int status = VLMP_OK;
     if (sweep->resident == NULL)
-        status = vlmp_load_block(&loaded, sweep->model, stack, layer, &block, err);
-    else if (stack == &sweep->model->vision)
+        status = vlmp_load_block(&loaded, sweep->model, w->stack, layer, &block, err);
+    else if (w->stack == &sweep->model->vision)
         block = sweep->resident->vision[layer];
     else
         block = sweep->resident->text[layer];
-    if (status == VLMP_OK) status = run_block(sweep, &t, &block, x, batches, err);
+    if (status == VLMP_OK) status = run_block(sweep, &t, &block, w->x, w->batches, err);
     vlmp_unload(&loaded);
-    report(sweep, stack->prefix, layer + 1, stack->layers);
+    report(sweep, w->stack->prefix, layer + 1, w->stack->layers);
     return status;
+}
+
+static int own_features(void *arg, int done, vlmp_error *err)
+{
+    const struct own_walk *w = arg;
+    return vlmp_sweep_take_features(w->sweep, w->x, w->batches, done, w->features, err);
 }
 
 int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
 {
     const vlmp_stack *stack = &sweep->model->text;
-    for (int layer = 0; layer < stack->layers; layer++)
-        VLMP_TRY(run_layer(sweep, stack, layer, x, batches, tap, tap_arg, err));
-    return VLMP_OK;
+    struct own_walk w = {sweep, stack, x, batches, tap, tap_arg, NULL};
+    return vlmp_sweep_stack(stack, 0, &(vlmp_stack_walk){.arg = &w, .block = own_block}, err);
 }
 
 int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
@@ -171,13 +198,9 @@ int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_b
                       vlmp_error *err)
 {
     const vlmp_stack *stack = &sweep->model->vision;
+    struct own_walk w = {sweep, stack, x, batches, tap, tap_arg, features};
     VLMP_TRY(vlmp_sweep_create_features(sweep, batches, features, err));
-    VLMP_TRY(vlmp_sweep_take_features(sweep, x, batches, 0, features, err));
-    for (int layer = 0; layer < stack->layers; layer++) {
-        VLMP_TRY(run_layer(sweep, stack, layer, x, batches, tap, tap_arg, err));
-        VLMP_TRY(vlmp_sweep_take_features(sweep, x, batches, layer + 1, features, err));
-    }
-    return VLMP_OK;
+    return vlmp_sweep_stack(stack, 0, &(vlmp_stack_walk){&w, own_block, own_features}, err);
 }
 
 int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,

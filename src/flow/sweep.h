@@ -53,6 +53,18 @@ int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequ
 int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                             vlmp_batches *batches, vlmp_error *err);
 
+/* The one walk through a stack: its blocks in order, and what is done at the borders around them.
+ */
+typedef struct {
+    void *arg;
+    int (*block)(void *arg, int layer, vlmp_error *err);
+    int (*border)(void *arg, int done, vlmp_error *err); /* behind `done` blocks; NULL: nothing */
+} vlmp_stack_walk;
+
+/* From the border behind `first` blocks on, which is left out unless it is the stack's input. */
+int vlmp_sweep_stack(const vlmp_stack *stack, int first, const vlmp_stack_walk *walk,
+                     vlmp_error *err);
+
 /* Tiles of all sequences into the tower's input: x[tiles·tile_rows][vision hidden], and the batches
  * (one segment a tile). Both are the caller's to free. */
 int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,

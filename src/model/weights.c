@@ -103,27 +103,29 @@ int vlmp_load_vector(vlmp_loaded *loaded, const vlmp_source *source, const char 
 static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const char *name,
                           const vlmp_scheme *scheme, vlmp_linear *out, vlmp_error *err)
 {
-    static const char *const parts[] = {"codes", "scales", "zeros"};
-    const vlmp_tensor *tensors[3] = {0};
-    for (int i = 0; i < (scheme->symmetric ? 2 : 3); i++) {
+    const vlmp_tensor *tensors[VLMP_PACKED_PARTS] = {0};
+    vlmp_packed_shape shape;
+    bool fits = vlmp_packed_shape_of(&shape, out->n, out->k, scheme);
+    for (int i = 0; i < VLMP_PACKED_PARTS && fits; i++) {
+        if (shape.parts[i].columns == 0) continue;
         char full[VLMP_NAME_MAX + 16];
-        snprintf(full, sizeof full, "%s.%s", name, parts[i]);
+        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
         tensors[i] = source->find(source, full);
         if (tensors[i] == NULL)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%s' is missing", source->path, full);
         VLMP_TRY(remember(loaded, source, tensors[i], err));
     }
-    out->bits = scheme->bits;
-    out->group = scheme->group == 0 ? out->k : scheme->group;
-    out->int8_activations = scheme->int8_activations || loaded->fast_activations;
-    if (out->k % out->group != 0 || tensors[0]->rank != 2 || tensors[0]->shape[0] != out->n ||
-        tensors[0]->shape[1] != (int64_t)vlmp_codes_row_bytes(out->k, out->bits))
+    const vlmp_tensor *codes = tensors[VLMP_PACKED_CODES], *zeros = tensors[VLMP_PACKED_ZEROS];
+    if (!fits || codes->rank != 2 || codes->shape[0] != out->n ||
+        codes->shape[1] != shape.parts[VLMP_PACKED_CODES].columns)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: tensor '%s.codes' does not have the shape of %d × %d %d-bit codes",
-                         source->path, name, out->n, out->k, out->bits);
-    out->codes = tensors[0]->data;
-    out->scales = tensors[1]->data;
-    out->zeros = scheme->symmetric ? NULL : tensors[2]->data;
+                         source->path, name, out->n, out->k, vlmp_code_types[scheme->codes].bits);
+    out->scheme = *scheme;
+    out->scheme.int8_activations |= loaded->fast_activations;
+    out->codes = codes->data;
+    out->scales = tensors[VLMP_PACKED_SCALES]->data;
+    out->zeros = zeros != NULL ? zeros->data : NULL;
     return VLMP_OK;
 }
 

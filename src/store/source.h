@@ -8,6 +8,7 @@
 
 #include "src/base/dtype.h"
 #include "src/base/error.h"
+#include "src/base/scheme.h"
 
 #define VLMP_MAX_RANK 8
 
@@ -25,14 +26,6 @@ typedef struct {
     bool unused; /* the model never reads it (the last CLIP layer, post-layernorm …) */
 } vlmp_tensor;
 
-/* How a quantized linear is stored. */
-typedef struct {
-    int bits;              /* 4 or 8 */
-    int group;             /* inputs that share a scale; 0: one scale per output channel */
-    bool symmetric;        /* no zeros stored, z = 2^(bits−1) */
-    bool int8_activations; /* computed with per-token int8 activations */
-} vlmp_scheme;
-
 typedef struct vlmp_source vlmp_source;
 
 struct vlmp_source {
@@ -49,7 +42,7 @@ struct vlmp_source {
     const vlmp_tensor *(*find)(const vlmp_source *self, const char *name);
 
     /* The scheme of quantized linear `name` (without ".weight"); NULL: it is dense. Its tensors are
-     * name.codes, name.scales and, when not symmetric, name.zeros. */
+     * the parts of src/base/packed_parts.h, "NAME.codes" and so on. */
     const vlmp_scheme *(*scheme)(const vlmp_source *self, const char *name);
 
     /* A file of the model folder by name ("config.json", "tokenizer.json"); NULL when absent. The

@@ -108,7 +108,9 @@ static void run(vlmp_ctx *ctx, const struct options *o)
     vlmp_quantized q;
     vlmp_gptq_report report;
     vlmp_gptq_options options = vlmp_gptq_defaults();
-    vlmp_scheme scheme = {.bits = o->bits, .group = o->group, .symmetric = !o->asymmetric};
+    vlmp_scheme scheme =
+        vlmp_scheme_make(vlmp_code_type_of_bits(o->bits), o->group,
+                         o->asymmetric ? VLMP_ZEROS_PACKED : VLMP_ZEROS_NONE, false);
     size_t values = (size_t)o->n * (size_t)o->k;
     float *gram = need((size_t)o->k * (size_t)o->k), *w = need(values);
     double error, energy, start = processor_seconds();

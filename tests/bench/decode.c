@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernels/ops.h"
+#include "src/base/clock.h"
 #include "src/base/half.h"
 #include "src/base/memory.h"
 #include "src/base/rng.h"
@@ -44,13 +44,6 @@ struct model {
     vlmp_step *step;
 };
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void fail(const char *what)
 {
     fprintf(stderr, "bench-decode: %s\n", what);
@@ -73,16 +66,29 @@ static size_t round64(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+static vlmp_scheme scheme_of(const struct options *o)
+{
+    return vlmp_scheme_make(vlmp_code_type_of_bits(o->bits), o->group, VLMP_ZEROS_NONE,
+                            o->fast_activations);
+}
+
+static vlmp_packed_shape shape_of(const struct options *o, int n, int k)
+{
+    vlmp_scheme scheme = scheme_of(o);
+    vlmp_packed_shape shape;
+    if (!vlmp_packed_shape_of(&shape, n, k, &scheme)) fail("the group does not divide the inputs");
+    return shape;
+}
+
 static size_t code_bytes(const struct options *o, int n, int k)
 {
-    if (o->bits <= 8) return (size_t)n * vlmp_codes_row_bytes(k, o->bits);
+    if (o->bits <= 8) return shape_of(o, n, k).parts[VLMP_PACKED_CODES].bytes;
     return (size_t)n * (size_t)k * (o->bits == 32 ? 4 : 2);
 }
 
 static size_t scale_bytes(const struct options *o, int n, int k)
 {
-    if (o->bits > 8) return 0;
-    return o->group == 0 ? (size_t)n * 4 : (size_t)n * (size_t)(k / o->group) * 2;
+    return o->bits <= 8 ? shape_of(o, n, k).parts[VLMP_PACKED_SCALES].bytes : 0;
 }
 
 static size_t weight_bytes(const struct options *o)
@@ -132,19 +138,13 @@ static vlmp_linear make_linear(struct model *m, vlmp_rng *rng, int n, int k)
         uint64_t random = vlmp_rng_next(rng);
         memcpy(codes + i, &random, 8);
     }
-    w.bits = o->bits;
-    w.group = o->group == 0 ? k : o->group;
+    w.scheme = scheme_of(o);
     w.codes = codes;
-    w.int8_activations = o->fast_activations;
     float scale = size / (float)(1 << (o->bits - 1));
     unsigned char *scales = take(m, scale_bytes(o, n, k));
     w.scales = scales;
-    uint16_t half = vlmp_f32_to_f16(scale);
     for (size_t i = 0; i < (size_t)n * (size_t)vlmp_linear_groups(&w); i++)
-        if (o->group == 0)
-            memcpy(scales + i * 4, &scale, 4);
-        else
-            memcpy(scales + i * 2, &half, 2);
+        vlmp_scale_put(scales, i, w.scheme.scales, scale);
     return w;
 }
 
@@ -289,9 +289,9 @@ static double read_weights(struct model *m)
     r.words = (const uint64_t *)(const void *)m->map;
     r.count = m->map_bytes / 8;
     r.tasks = 256;
-    double start = seconds();
+    double start = vlmp_seconds();
     vlmp_parallel_for(m->pool, r.tasks, read_task, &r);
-    double time = seconds() - start;
+    double time = vlmp_seconds() - start;
     volatile uint64_t keep = r.sums[0];
     (void)keep;
     return time;
@@ -369,12 +369,12 @@ static void measure(struct model *m)
     for (int run = -1; run < o->runs; run++) { /* the first is a warm-up */
         int slot = run < 0 ? 0 : run;
         reads[slot] = (double)m->map_bytes / read_weights(m) / 1e9;
-        double start = seconds();
+        double start = vlmp_seconds();
         forward(m, o->prompt, 0);
-        double middle = seconds();
+        double middle = vlmp_seconds();
         for (int i = 0; i < o->tokens; i++)
             forward(m, 1, o->prompt + i);
-        decode[slot] = o->tokens / (seconds() - middle);
+        decode[slot] = o->tokens / (vlmp_seconds() - middle);
         prefill[slot] = o->prompt / (middle - start);
     }
     double tokens = median(decode, o->runs);

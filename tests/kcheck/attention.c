@@ -181,6 +181,30 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
     free(bound);
 }
 
+/* The same rows on other pages give the same bits. */
+static void check_pages(kc *k, int page_rows, int other_rows, vlmp_attention a)
+{
+    enum { HEADS = 2, DIM = 24 };
+    char name[96];
+    snprintf(name, sizeof name, "attention pages of %d and %d rows", page_rows, other_rows);
+    kc_begin(k, name);
+    a.heads = 2 * HEADS;
+    struct attend at = {.store = make_store(k, page_rows, HEADS, DIM, KC_NORMAL), .a = a};
+    struct attend other = {.store = make_store(k, other_rows, HEADS, DIM, KC_NORMAL), .a = a};
+    size_t count = (size_t)at.store.rows * (size_t)a.heads * DIM;
+    other.store.k = at.store.k;
+    other.v = at.v = at.store.v;
+    other.q = at.q = kc_floats(k, count, KC_NORMAL);
+    float *out = kc_need(count, sizeof *out);
+    double *expected = kc_need(count, sizeof *expected);
+    run_attention(k->contexts[0], out, &at);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = out[i];
+    kc_check(k, &(kc_case){name, run_attention, &other, count, NULL, expected, NULL});
+    free(out);
+    free(expected);
+}
+
 void kc_check_attention(kc *k)
 {
     const vlmp_attention full = {.scale = 0.25f};
@@ -195,4 +219,7 @@ void kc_check_attention(kc *k)
     check_attention(k, 16, 1, 1, 8, KC_ZEROS, causal);
     check_attention(k, 1, 1, 1, 8, KC_OUTLIERS, full);
     check_attention(k, 16, 1, 1, 32, KC_TINY, full);
+    check_pages(k, 64, 7, full);
+    check_pages(k, 512, 1, causal);
+    check_pages(k, 16, 128, window);
 }

@@ -2,18 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "src/base/clock.h"
 #include "tests/kcheck/kcheck.h"
 
 enum { N = 4096, K = 4096, RUNS = 9 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -24,15 +17,17 @@ static int by_value(const void *a, const void *b)
 static void bench_linear(const kc *k, const char *what, vlmp_linear w, const float *x, float *y)
 {
     static const int rows[] = {1, 4, 256};
-    double bytes = (double)N * K * (w.bits != 0 ? w.bits / 8.0 : (double)vlmp_dtype_size(w.dtype));
-    if (w.bits != 0) bytes += (double)N * (w.group == K ? 4 : 2.0 * K / w.group);
+    vlmp_packed_shape shape;
+    double bytes = vlmp_packed_shape_of(&shape, N, K, &w.scheme)
+                       ? (double)shape.bytes
+                       : (double)N * K * (double)vlmp_dtype_size(w.dtype);
     for (int i = 0; i < 3; i++) {
         double times[RUNS];
         for (int run = -1; run < RUNS; run++) {
-            double start = seconds();
+            double start = vlmp_seconds();
             k->contexts[1]->ops->linear(k->contexts[1], kc_act(y), kc_act(x),
                                         (vlmp_rows){rows[i], rows[i] <= 8}, &w);
-            times[run < 0 ? 0 : run] = seconds() - start;
+            times[run < 0 ? 0 : run] = vlmp_seconds() - start;
         }
         qsort(times, RUNS, sizeof *times, by_value);
         double time = times[RUNS / 2];
@@ -54,20 +49,25 @@ void kc_bench(kc *k)
     vlmp_linear packed = {.n = N, .k = K, .codes = weights, .scales = scales};
     static const struct {
         const char *name;
-        int bits, group;
+        vlmp_code_type codes;
+        int group;
         bool int8;
         vlmp_dtype dtype;
-    } cases[] = {{"f32", 0, 0, false, VLMP_F32},        {"f16", 0, 0, false, VLMP_F16},
-                 {"bf16", 0, 0, false, VLMP_BF16},      {"w4g32", 4, 32, false, VLMP_F32},
-                 {"w4g128", 4, 128, false, VLMP_F32},   {"w8", 8, K, false, VLMP_F32},
-                 {"w4g32 int8", 4, 32, true, VLMP_F32}, {"w8 int8", 8, K, true, VLMP_F32}};
+    } cases[] = {{"f32", VLMP_CODES_NONE, 0, false, VLMP_F32},
+                 {"f16", VLMP_CODES_NONE, 0, false, VLMP_F16},
+                 {"bf16", VLMP_CODES_NONE, 0, false, VLMP_BF16},
+                 {"w4g32", VLMP_CODES_U4, 32, false, VLMP_F32},
+                 {"w4g128", VLMP_CODES_U4, 128, false, VLMP_F32},
+                 {"w8", VLMP_CODES_U8, 0, false, VLMP_F32},
+                 {"w4g32 int8", VLMP_CODES_U4, 32, true, VLMP_F32},
+                 {"w8 int8", VLMP_CODES_U8, 0, true, VLMP_F32}};
     vlmp_error err = {0};
     if (vlmp_ctx_reserve(k->contexts[1], 256, K, &err) != 0) return;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        vlmp_linear w = cases[i].bits != 0 ? packed : dense;
-        w.bits = cases[i].bits;
-        w.group = cases[i].group;
-        w.int8_activations = cases[i].int8;
+        vlmp_linear w = cases[i].codes != VLMP_CODES_NONE ? packed : dense;
+        if (cases[i].codes != VLMP_CODES_NONE)
+            w.scheme =
+                vlmp_scheme_make(cases[i].codes, cases[i].group, VLMP_ZEROS_NONE, cases[i].int8);
         w.dtype = cases[i].dtype;
         bench_linear(k, cases[i].name, w, x, y);
     }

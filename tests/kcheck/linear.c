@@ -41,22 +41,29 @@ static void dense_weights(kc *k, vlmp_linear *w, kc_kind kind)
     w->weight = bytes;
 }
 
-static void packed_weights(kc *k, vlmp_linear *w, bool zeros)
+/* Parts for w->scheme, with a global scale that is exact. */
+static void packed_weights(kc *k, vlmp_linear *w)
 {
-    size_t groups = (size_t)vlmp_linear_groups(w);
-    size_t count = (size_t)w->n * groups;
-    w->codes = kc_bytes(k, (size_t)w->n * vlmp_codes_row_bytes(w->k, w->bits));
-    unsigned char *scales = kc_input(k, count * (groups == 1 ? 4 : 2));
-    for (size_t i = 0; i < count; i++) {
-        float scale = (float)(0.001 + 0.01 * vlmp_rng_uniform(&k->rng));
-        uint16_t half = vlmp_f32_to_f16(scale);
-        if (groups == 1)
-            memcpy(scales + i * 4, &scale, 4);
-        else
-            memcpy(scales + i * 2, &half, 2);
+    vlmp_packed_shape shape;
+    if (!vlmp_packed_shape_of(&shape, w->n, w->k, &w->scheme)) {
+        kc_fail(k, "packed_weights", "the scheme has no shape");
+        return;
     }
+    w->codes = kc_bytes(k, shape.parts[VLMP_PACKED_CODES].bytes);
+    void *scales = kc_input(k, shape.parts[VLMP_PACKED_SCALES].bytes);
+    for (size_t i = 0; i < (size_t)w->n * (size_t)shape.groups; i++)
+        vlmp_scale_put(scales, i, w->scheme.scales,
+                       (float)(0.001 + 0.01 * vlmp_rng_uniform(&k->rng)));
     w->scales = scales;
-    if (zeros) w->zeros = kc_bytes(k, (size_t)w->n * vlmp_codes_row_bytes((int)groups, w->bits));
+    if (w->scheme.zeros == VLMP_ZEROS_PACKED)
+        w->zeros = kc_bytes(k, shape.parts[VLMP_PACKED_ZEROS].bytes);
+    w->scheme.global_scale = 0.5f;
+}
+
+static vlmp_scheme scheme_of(int bits, int group, bool zeros, bool int8)
+{
+    return vlmp_scheme_make(vlmp_code_type_of_bits(bits), group,
+                            zeros ? VLMP_ZEROS_PACKED : VLMP_ZEROS_NONE, int8);
 }
 
 /* The largest |x| among the inputs that share a lane with input i: 16 of 4-bit codes, 8 of 8-bit.
@@ -80,8 +87,10 @@ static double float_bound(const struct product *p, const float *x, int n)
     for (int i = 0; i < p->w.k; i++) {
         double weight = fabs(vlmp_ref_weight(&p->w, n, i));
         terms += weight * fabs((double)x[i]);
-        if (p->w.bits != 0)
-            digits += weight * (1.004 * 0x1p-23 * lane_largest(x, p->w.k, i, p->w.bits) + 0x1p-122);
+        if (vlmp_linear_quantized(&p->w))
+            digits +=
+                weight *
+                (1.004 * 0x1p-23 * lane_largest(x, p->w.k, i, vlmp_linear_bits(&p->w)) + 0x1p-122);
     }
     return (p->w.k + 4) * KC_UNIT * terms + digits + 0x1p-149;
 }
@@ -111,8 +120,7 @@ static void check_product(kc *k, const char *name, struct product *p)
         for (int n = 0; n < p->w.n; n++) {
             size_t i = (size_t)row * (size_t)p->w.n + (size_t)n;
             expected[i] = out[i];
-            bound[i] = p->w.bits != 0 && p->w.int8_activations ? int8_bound(p, x, n)
-                                                               : float_bound(p, x, n);
+            bound[i] = vlmp_linear_int8(&p->w) ? int8_bound(p, x, n) : float_bound(p, x, n);
         }
     }
     for (int decode = 0; decode < 2; decode++) {
@@ -160,18 +168,15 @@ static void check_scheme(kc *k, int bits, int group, bool zeros, bool int8)
         int inputs = shapes[s][2];
         if (group != 0 && inputs % group != 0) continue;
         kc_kind kind = (kc_kind)((s + bits + group / 32 + zeros) % KC_KINDS);
-        struct product p = {.rows = shapes[s][0],
-                            .w = {.n = shapes[s][1],
-                                  .k = inputs,
-                                  .bits = bits,
-                                  .group = group == 0 ? inputs : group,
-                                  .int8_activations = int8}};
+        struct product p = {
+            .rows = shapes[s][0],
+            .w = {.n = shapes[s][1], .k = inputs, .scheme = scheme_of(bits, group, zeros, int8)}};
         snprintf(name, sizeof name, "linear w%d group %d%s %s rows %d n %d k %d %s", bits,
-                 p.w.group, zeros ? " zeros" : "", int8 ? "int8" : "float", p.rows, p.w.n, p.w.k,
-                 kc_kind_name(kind));
+                 vlmp_linear_group(&p.w), zeros ? " zeros" : "", int8 ? "int8" : "float", p.rows,
+                 p.w.n, p.w.k, kc_kind_name(kind));
         kc_begin(k, name);
         p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, kind);
-        packed_weights(k, &p.w, zeros);
+        packed_weights(k, &p.w);
         if (s % 2 == 1) p.w.bias = kc_floats(k, (size_t)p.w.n, KC_NORMAL);
         check_product(k, name, &p);
     }
@@ -179,7 +184,7 @@ static void check_scheme(kc *k, int bits, int group, bool zeros, bool int8)
 
 static void check_schemes(kc *k, bool int8)
 {
-    static const int groups[] = {0, 32, 64, 128, 16, 24};
+    static const int groups[] = {VLMP_GROUP_CHANNEL, 32, 64, 128, 16, 24};
     for (int bits = 4; bits <= 8; bits += 4)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
             for (int zeros = 0; zeros < 2; zeros++)
@@ -194,12 +199,12 @@ static void check_extremes(kc *k, int rows, int bits)
     kc_begin(k, name);
     struct product p = {
         .rows = rows,
-        .w = {.n = 35, .k = 3001, .bits = bits, .group = 3001, .int8_activations = true}};
+        .w = {.n = 35, .k = 3001, .scheme = scheme_of(bits, VLMP_GROUP_CHANNEL, true, true)}};
     float *x = kc_floats(k, (size_t)rows * (size_t)p.w.k, KC_NORMAL);
     for (size_t i = 0; i < (size_t)rows * (size_t)p.w.k; i++)
         x[i] = i / (size_t)p.w.k % 2 == 0 ? 2 : -2;
     p.x = x;
-    packed_weights(k, &p.w, true);
+    packed_weights(k, &p.w);
     memset((void *)(uintptr_t)p.w.codes, 0xff, (size_t)p.w.n * vlmp_codes_row_bytes(p.w.k, bits));
     memset((void *)(uintptr_t)p.w.zeros, 0, (size_t)p.w.n * vlmp_codes_row_bytes(1, bits));
     check_product(k, name, &p);
@@ -213,13 +218,13 @@ static void check_not_finite(kc *k, int rows, int bits, bool int8, float poison)
              rows, (double)poison);
     kc_begin(k, name);
     k->checks++;
-    struct product p = {
-        .rows = rows, .w = {.n = 40, .k = 96, .bits = bits, .group = 32, .int8_activations = int8}};
+    struct product p = {.rows = rows,
+                        .w = {.n = 40, .k = 96, .scheme = scheme_of(bits, 32, false, int8)}};
     float *x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
     for (int row = 0; row < rows; row++)
         x[row * 96 + row % 96] = poison;
     p.x = x;
-    packed_weights(k, &p.w, false);
+    packed_weights(k, &p.w);
     float *out = kc_need((size_t)rows * 40, sizeof *out);
     run_linear(k->contexts[0], out, &p);
     for (int i = 0; i < rows * 40; i++) {
@@ -280,14 +285,14 @@ static void run_shared(vlmp_ctx *ctx, float *out, const void *arg)
 /* Linears of all kinds over one input of 96. */
 static void mixed_weights(kc *k, vlmp_linear w[4])
 {
-    const vlmp_linear all[4] = {{.n = 70, .k = 96, .bits = 4, .group = 32},
-                                {.n = 33, .k = 96, .bits = 4, .group = 96},
-                                {.n = 5, .k = 96, .bits = 8, .group = 32, .int8_activations = true},
+    const vlmp_linear all[4] = {{.n = 70, .k = 96, .scheme = scheme_of(4, 32, true, false)},
+                                {.n = 33, .k = 96, .scheme = scheme_of(4, 0, false, false)},
+                                {.n = 5, .k = 96, .scheme = scheme_of(8, 32, false, true)},
                                 {.n = 130, .k = 96, .dtype = VLMP_BF16}};
     for (int i = 0; i < 4; i++) {
         w[i] = all[i];
-        if (w[i].bits != 0)
-            packed_weights(k, &w[i], i == 0);
+        if (vlmp_linear_quantized(&w[i]))
+            packed_weights(k, &w[i]);
         else
             dense_weights(k, &w[i], KC_NORMAL);
     }
@@ -337,7 +342,7 @@ static void run_added(vlmp_ctx *ctx, float *out, const void *arg)
 static void check_added(kc *k, const vlmp_linear *w, int rows, bool decode)
 {
     char name[64];
-    snprintf(name, sizeof name, "linear_f32 bits %d rows %d%s", w->bits, rows,
+    snprintf(name, sizeof name, "linear_f32 bits %d rows %d%s", vlmp_linear_bits(w), rows,
              decode ? " decode" : "");
     struct product p = {.rows = rows, .decode = decode, .w = *w};
     size_t count = (size_t)rows * (size_t)w->n;
@@ -370,7 +375,7 @@ void kc_check_added(kc *k)
 static void check_neighbours(kc *k, const vlmp_linear *w, int rows, bool decode)
 {
     char name[64];
-    snprintf(name, sizeof name, "neighbours bits %d rows %d%s", w->bits, rows,
+    snprintf(name, sizeof name, "neighbours bits %d rows %d%s", vlmp_linear_bits(w), rows,
              decode ? " decode" : "");
     struct product p = {.rows = rows, .decode = decode, .w = *w};
     size_t count = (size_t)rows * (size_t)w->n;
@@ -429,9 +434,8 @@ static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width
     snprintf(name, sizeof name, "embed bits %d group %d %s width %d", bits, group,
              vlmp_dtype_name(dtype), width);
     kc_begin(k, name);
-    struct lookup l = {
-        .rows = ROWS,
-        .table = {.n = VOCABULARY, .k = width, .bits = bits, .group = group, .dtype = dtype}};
+    struct lookup l = {.rows = ROWS, .table = {.n = VOCABULARY, .k = width, .dtype = dtype}};
+    if (bits != 0) l.table.scheme = scheme_of(bits, group, width % 64 == 0, false);
     int32_t *ids = kc_input(k, ROWS * sizeof *ids);
     for (int i = 0; i < ROWS; i++)
         ids[i] = i == 0 ? VOCABULARY - 1 : (int32_t)vlmp_rng_below(&k->rng, VOCABULARY);
@@ -439,7 +443,7 @@ static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width
     if (bits == 0)
         dense_weights(k, &l.table, KC_NORMAL);
     else
-        packed_weights(k, &l.table, width % 64 == 0);
+        packed_weights(k, &l.table);
     size_t count = (size_t)ROWS * (size_t)width;
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
@@ -459,7 +463,7 @@ void kc_check_embed(kc *k)
         check_lookup(k, 0, 0, VLMP_F16, widths[i]);
         check_lookup(k, 0, 0, VLMP_BF16, widths[i]);
         for (int bits = 4; bits <= 8; bits += 4) {
-            check_lookup(k, bits, widths[i], VLMP_F32, widths[i]);
+            check_lookup(k, bits, VLMP_GROUP_CHANNEL, VLMP_F32, widths[i]);
             if (widths[i] % 32 == 0) check_lookup(k, bits, 32, VLMP_F32, widths[i]);
         }
     }

@@ -323,7 +323,7 @@ void kc_check_quant(kc *k)
         int n, k, group, first, cols;
     } shapes[] = {
         {1, 1, 1, 0, 1}, {17, 35, 7, 7, 21}, {33, 160, 32, 32, 96}, {5, 300, 300, 0, 128}};
-    const vlmp_grid grid = {.high = 15, .middle = 8, .span = 15, .half = true};
+    const vlmp_grid grid = {.high = 15, .middle = 8, .span = 15, .scales = VLMP_F16};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int symmetric = 0; symmetric < 2; symmetric++) {
             bool wide = shapes[i].group > VLMP_BLOCK;
@@ -354,7 +354,7 @@ void kc_check_quant(kc *k)
             for (kc_kind kind = KC_NORMAL; kind <= KC_TINY; kind++)
                 if (i == 2 || kind == KC_ZEROS) check(k, p, false, kind);
             if (!wide) continue;
-            p.what = CHANNELS, p.grid.half = false, p.ridge = 0.25f;
+            p.what = CHANNELS, p.grid.scales = VLMP_F32, p.ridge = 0.25f;
             check(k, p, false, KC_NORMAL);
         }
 }

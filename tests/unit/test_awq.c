@@ -14,10 +14,11 @@
 #include "src/quant/method/awq.h"
 #include "src/quant/method/guard.h"
 #include "src/quant/method/rtn.h"
+#include "tests/unit/schemes.h"
 
 enum { K = 128, N = 48, TOKENS = 300 };
 
-static const vlmp_scheme scheme = {4, 64, true, false};
+static const vlmp_scheme scheme = SCHEME(4, 64, true, false);
 
 struct fixture {
     vlmp_pool *pool;

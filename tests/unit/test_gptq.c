@@ -16,6 +16,7 @@
 #include "src/quant/method/gptq.h"
 #include "src/quant/method/linalg.h"
 #include "src/quant/method/rtn.h"
+#include "tests/unit/schemes.h"
 
 struct problem {
     int n, k;
@@ -188,8 +189,8 @@ static void published(const struct problem *p, const int *order, int group, bool
 static void equals_the_published_algorithm(void **state)
 {
     (void)state;
-    static const vlmp_scheme schemes[] = {
-        {4, 32, true, false}, {4, 32, false, false}, {4, 0, true, false}, {4, 0, false, false}};
+    static const vlmp_scheme schemes[] = {SCHEME(4, 32, true, false), SCHEME(4, 32, false, false),
+                                          SCHEME(4, 0, true, false), SCHEME(4, 0, false, false)};
     vlmp_pool *pool;
     vlmp_ctx *ctx = context(VLMP_BACKEND_REF, 2, &pool);
     struct problem p = make_problem(48, 160, 2000, 0.3, 2.0, 11);
@@ -205,7 +206,7 @@ static void equals_the_published_algorithm(void **state)
             order[i] = h.order[p.k - 1 - i];
         uint8_t *codes = vlmp_alloc((size_t)p.n, (size_t)p.k);
         assert_non_null(codes);
-        published(&p, order, q.group, q.symmetric, 0.01, codes);
+        published(&p, order, q.group, q.scheme.zeros == VLMP_ZEROS_NONE, 0.01, codes);
         for (int r = 0; r < p.n; r++)
             different += memcmp(codes + r * p.k, q.codes + r * p.k, (size_t)p.k) != 0;
         assert_in_range(different, 0, p.n / 10);
@@ -223,9 +224,9 @@ static void equals_the_published_algorithm(void **state)
 static void beats_rounding_and_the_polish_gains(void **state)
 {
     (void)state;
-    static const vlmp_scheme schemes[] = {{4, 32, true, false},  {4, 64, false, false},
-                                          {4, 128, true, false}, {4, 0, true, false},
-                                          {4, 0, false, false},  {8, 0, true, false}};
+    static const vlmp_scheme schemes[] = {SCHEME(4, 32, true, false),  SCHEME(4, 64, false, false),
+                                          SCHEME(4, 128, true, false), SCHEME(4, 0, true, false),
+                                          SCHEME(4, 0, false, false),  SCHEME(8, 0, true, false)};
     vlmp_pool *pool;
     vlmp_ctx *ctx = context(VLMP_BACKEND_REF, 2, &pool);
     struct problem p = make_problem(40, 256, 600, 1.0, 0.5, 5);
@@ -262,7 +263,7 @@ static void beats_rounding_and_the_polish_gains(void **state)
 static void same_bits_for_any_number_of_threads(void **state)
 {
     (void)state;
-    static const vlmp_scheme schemes[] = {{4, 64, false, false}, {4, 0, true, false}};
+    static const vlmp_scheme schemes[] = {SCHEME(4, 64, false, false), SCHEME(4, 0, true, false)};
     struct problem p = make_problem(75, 320, 500, 1.0, 0.5, 9);
     for (size_t s = 0; s < sizeof schemes / sizeof *schemes; s++) {
         vlmp_quantized q[3];
@@ -292,7 +293,7 @@ static void same_bits_for_any_number_of_threads(void **state)
 static void degenerate_inputs(void **state)
 {
     (void)state;
-    const vlmp_scheme scheme = {4, 32, true, false};
+    const vlmp_scheme scheme = SCHEME(4, 32, true, false);
     vlmp_pool *pool;
     vlmp_ctx *ctx = context(VLMP_BACKEND_REF, 2, &pool);
     struct problem p = make_problem(20, 128, 10, 1.0, 0.5, 3); /* rank 10 */

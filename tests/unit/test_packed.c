@@ -51,7 +51,8 @@ static float weight_at(const vlmp_source *source, const char *name, int n, int k
     const vlmp_tensor *scales = source->find(source, part);
     snprintf(part, sizeof part, "%s.zeros", name);
     const vlmp_tensor *zeros = source->find(source, part);
-    int bits = scheme->bits, group = scheme->group == 0 ? columns : scheme->group, g = k / group;
+    int bits = scheme->codes == VLMP_CODES_U4 ? 4 : 8;
+    int group = scheme->group == 0 ? columns : scheme->group, g = k / group;
     const unsigned char *row = codes->data + n * codes->shape[1];
     int u = bits == 8 ? row[k] : row[k / 2] >> 4 * (k % 2) & 15;
     int z = 1 << (bits - 1);

@@ -13,6 +13,7 @@
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "src/base/file.h"
+#include "tests/unit/schemes.h"
 #include "tests/unit/temp_folder.h"
 #include "tests/unit/tiny_model.h"
 
@@ -73,10 +74,10 @@ static void make_plan(vlmp_packed_plan *plan, const vlmp_source *source)
         const char *name;
         vlmp_scheme scheme;
     } linears[] = {
-        {"text.layers.0.attn.q", {4, 32, true, false}},
-        {"text.layers.1.mlp.down", {4, 32, false, false}},
-        {"vision.layers.0.mlp.fc2", {8, 0, true, true}},
-        {"text.embed", {8, 64, false, false}},
+        {"text.layers.0.attn.q", SCHEME(4, 32, true, false)},
+        {"text.layers.1.mlp.down", SCHEME(4, 32, false, false)},
+        {"vision.layers.0.mlp.fc2", SCHEME(8, 0, true, true)},
+        {"text.embed", SCHEME(8, 64, false, false)},
     };
     vlmp_error err = {0};
     assert_int_equal(vlmp_packed_plan_init(plan, source, &err), VLMP_OK);
@@ -153,7 +154,7 @@ static void round_trip(void **state)
     assert_int_equal(linears, 4);
     const vlmp_scheme *scheme = packed->scheme(packed, "text.layers.1.mlp.down");
     assert_int_equal(scheme->group, 32);
-    assert_false(scheme->symmetric);
+    assert_int_equal(scheme->zeros, VLMP_ZEROS_PACKED);
     packed->close(packed);
     vlmp_packed_plan_free(&plan);
     model->close(model);
@@ -213,11 +214,11 @@ static void impossible_plans_are_refused(void **state)
     static const struct {
         const char *name;
         vlmp_scheme scheme;
-    } bad[] = {{"text.layers.0.attn.q", {4, 48, true, false}},
-               {"text.layers.0.attn.q", {3, 32, true, false}},
-               {"text.layers.9.attn.q", {4, 32, true, false}},
-               {"vision.embed", {8, 0, true, false}},
-               {"text.norm", {8, 0, true, false}}};
+    } bad[] = {{"text.layers.0.attn.q", SCHEME(4, 48, true, false)},
+               {"text.layers.0.attn.q", {.codes = VLMP_CODES_NONE, .group = 32}},
+               {"text.layers.9.attn.q", SCHEME(4, 32, true, false)},
+               {"vision.embed", SCHEME(8, 0, true, false)},
+               {"text.norm", SCHEME(8, 0, true, false)}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err = (vlmp_error){0};
         assert_int_equal(vlmp_packed_plan_quantize(&plan, bad[i].name, &bad[i].scheme, &err),

@@ -168,26 +168,20 @@ static void groups_and_sizes(void **state)
     const vlmp_plan_entry *q = &plan.entries[5], *e = &plan.entries[7], *channel = &plan.entries[8];
     assert_int_equal(q->scheme.group, 128);
     assert_false(q->group_fallback);
-    assert_int_equal(q->codes_bytes, 256 * 128);
-    assert_int_equal(q->scales_bytes, 256 * 2 * 2);
-    assert_int_equal(q->zeros_bytes, 256);
+    assert_int_equal(q->bytes, 256 * 128 + 256 * 2 * 2 + 256);
     assert_int_equal(e->scheme.group, 32); /* 800 = 25·32 */
     assert_true(e->group_fallback);
-    assert_int_equal(e->zeros_bytes, 256 * 13);
+    assert_int_equal(e->bytes, 256 * 400 + 256 * 25 * 2 + 256 * 13);
     assert_int_equal(channel->scheme.group, 0);
     assert_true(channel->group_fallback);
-    assert_int_equal(channel->codes_bytes, 256 * 425);
-    assert_int_equal(channel->scales_bytes, 256 * 4);
+    assert_int_equal(channel->bytes, 256 * 425 + 256 * 4 + 256);
     assert_int_equal(plan.group_fallbacks, 2);
     assert_int_equal(plan.auto_channels, 0); /* that was not auto */
     assert_int_equal(plan.quantized, 4);
     assert_true(plan.needs_calibration);
     size_t sum = 0;
     for (int i = 0; i < COUNT; i++)
-        sum += plan.entries[i].method == K
-                   ? model[i].bytes
-                   : plan.entries[i].codes_bytes + plan.entries[i].scales_bytes +
-                         plan.entries[i].zeros_bytes;
+        sum += plan.entries[i].method == K ? model[i].bytes : plan.entries[i].bytes;
     assert_int_equal(plan.bytes, sum);
     vlmp_plan_free(&plan);
     static const struct {
@@ -292,7 +286,10 @@ static void options_without_a_recipe(void **state)
     assert_int_equal(plan.entries[9].method, K);
     vlmp_plan_free(&plan);
     vlmp_recipe_free(&recipe);
-    scheme.bits = 4;
+    assert_int_equal(vlmp_recipe_scheme_set_bits(&scheme, 3, "o", &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "o: 3 bits are not supported; use 4 or 8"));
+    err = (vlmp_error){0};
+    assert_int_equal(vlmp_recipe_scheme_set_bits(&scheme, 4, "o", &err), VLMP_OK);
     assert_int_equal(vlmp_recipe_from_scheme(&recipe, &scheme, &err), VLMP_ERR_INPUT);
 }
 

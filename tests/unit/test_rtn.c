@@ -13,14 +13,16 @@
 #include "src/base/memory.h"
 #include "src/base/rng.h"
 #include "src/quant/method/rtn.h"
+#include "tests/unit/schemes.h"
 
 #define N 37
 #define K 384
 
 static const vlmp_scheme schemes[] = {
-    {4, 32, true, false},  {4, 64, true, false},   {4, 128, true, false},  {4, 0, true, false},
-    {4, 32, false, false}, {4, 64, false, false},  {4, 128, false, false}, {4, 0, false, false},
-    {8, 32, true, false},  {8, 128, false, false}, {8, 0, true, false},    {8, 0, false, false},
+    SCHEME(4, 32, true, false),   SCHEME(4, 64, true, false),  SCHEME(4, 128, true, false),
+    SCHEME(4, 0, true, false),    SCHEME(4, 32, false, false), SCHEME(4, 64, false, false),
+    SCHEME(4, 128, false, false), SCHEME(4, 0, false, false),  SCHEME(8, 32, true, false),
+    SCHEME(8, 128, false, false), SCHEME(8, 0, true, false),   SCHEME(8, 0, false, false),
 };
 #define SCHEMES (sizeof schemes / sizeof *schemes)
 
@@ -57,21 +59,23 @@ static void defined_group(const float *w, int count, const vlmp_scheme *s, bool 
                           int *zero, int *codes)
 {
     double low = 0, high = 0;
-    int top = (1 << s->bits) - 1, floor_code = s->bits == 8 && s->symmetric ? 1 : 0;
+    bool symmetric = s->zeros == VLMP_ZEROS_NONE;
+    int bits = s->codes == VLMP_CODES_U4 ? 4 : 8;
+    int top = (1 << bits) - 1, floor_code = bits == 8 && symmetric ? 1 : 0;
     for (int i = 0; i < count; i++) {
         low = fmin(low, (double)w[i]);
         high = fmax(high, (double)w[i]);
     }
-    *zero = 1 << (s->bits - 1);
+    *zero = 1 << (bits - 1);
     *scale = 1.0f;
     if (low != 0 || high != 0) {
         /* quotients of F32 values by 7.5, 15, 127.5 and 255, correctly rounded to F32 */
         float amax = (float)fmax(-low, high);
         float range = (float)high - (float)low;
-        *scale = s->symmetric ? amax / ((float)top / 2) : range / (float)top;
+        *scale = symmetric ? amax / ((float)top / 2) : range / (float)top;
         if (half) *scale = vlmp_f16_to_f32(vlmp_f32_to_f16(*scale));
         if (*scale < 0x1p-24f) *scale = 0x1p-24f;
-        if (!s->symmetric) {
+        if (!symmetric) {
             double z = nearbyint((double)(-(float)low / *scale));
             *zero = (int)fmin(fmax(z, 0), top);
         }
@@ -117,21 +121,25 @@ static void packed_bytes_round_trip(void **state)
     for (size_t i = 0; i < SCHEMES; i++) {
         vlmp_error err = {0};
         vlmp_quantized q, back;
-        size_t codes, scales, zeros;
+        vlmp_packed_shape shape;
         int k = schemes[i].group == 0 ? K - 1 : K; /* an odd row ends in half a byte */
-        assert_true(vlmp_packed_bytes(N, k, &schemes[i], &codes, &scales, &zeros));
-        assert_int_equal(codes, N * (((size_t)k * (size_t)schemes[i].bits + 7) / 8));
+        assert_true(vlmp_packed_shape_of(&shape, N, k, &schemes[i]));
+        size_t codes = shape.parts[VLMP_PACKED_CODES].bytes;
+        size_t scales = shape.parts[VLMP_PACKED_SCALES].bytes;
+        size_t half_bytes = schemes[i].codes == VLMP_CODES_U4 ? 1 : 2;
+        assert_int_equal(codes, N * (((size_t)k * half_bytes + 1) / 2));
         assert_int_equal(vlmp_quantized_alloc(&q, N, k, &schemes[i], &err), VLMP_OK);
         assert_int_equal(vlmp_quantized_alloc(&back, N, k, &schemes[i], &err), VLMP_OK);
         assert_int_equal(scales, (size_t)(N * q.groups) * (q.groups == 1 ? 4 : 2));
-        int low = vlmp_code_low(q.bits, q.symmetric), high = vlmp_code_high(q.bits);
+        int low = q.grid.low, high = q.grid.high;
         for (int c = 0; c < N * k; c++)
             q.codes[c] = (uint8_t)(low + (int)vlmp_rng_below(&rng, (uint64_t)(high - low + 1)));
         for (int c = 0; c < N * q.groups; c++) {
-            q.scales[c] = vlmp_scale_stored((float)vlmp_rng_uniform(&rng), q.groups > 1);
-            if (!q.symmetric) q.zeros[c] = (uint8_t)vlmp_rng_below(&rng, (uint64_t)high + 1);
+            q.scales[c] = vlmp_scale_stored((float)vlmp_rng_uniform(&rng), q.scheme.scales);
+            if (q.scheme.zeros == VLMP_ZEROS_PACKED)
+                q.zeros[c] = (uint8_t)vlmp_rng_below(&rng, (uint64_t)high + 1);
         }
-        uint8_t *bytes = vlmp_alloc(codes + scales + zeros, 1);
+        uint8_t *bytes = vlmp_alloc(shape.bytes, 1);
         assert_non_null(bytes);
         vlmp_pack(&q, bytes, bytes + codes, bytes + codes + scales);
         assert_int_equal(
@@ -139,7 +147,7 @@ static void packed_bytes_round_trip(void **state)
         assert_memory_equal(q.codes, back.codes, (size_t)(N * k));
         assert_memory_equal(q.scales, back.scales, (size_t)(N * q.groups) * sizeof(float));
         assert_memory_equal(q.zeros, back.zeros, (size_t)(N * q.groups));
-        if (q.bits == 4) assert_int_equal(bytes[0], q.codes[0] | q.codes[1] << 4);
+        if (half_bytes == 1) assert_int_equal(bytes[0], q.codes[0] | q.codes[1] << 4);
         free(bytes);
         vlmp_quantized_free(&q);
         vlmp_quantized_free(&back);
@@ -152,12 +160,12 @@ static void refuses(void **state)
     vlmp_pool *pool = pool_of(1);
     vlmp_error err = {0};
     vlmp_quantized q;
-    const vlmp_scheme bits = {3, 32, true, false}, group = {4, 48, true, false};
-    assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &bits, &err), VLMP_ERR_INPUT);
+    const vlmp_scheme none = {.group = 32, .global_scale = 1}, group = SCHEME(4, 48, true, false);
+    assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &none, &err), VLMP_ERR_INPUT);
     err = (vlmp_error){0};
     assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &group, &err), VLMP_ERR_INPUT);
     err = (vlmp_error){0};
-    const vlmp_scheme fine = {4, 32, true, false}, channel = {8, 0, true, false};
+    const vlmp_scheme fine = SCHEME(4, 32, true, false), channel = SCHEME(8, 0, true, false);
     float w[2][64] = {{1.0f}, {0}};
     w[1][40] = 65504.0f * 7.6f; /* a scale of 66377 */
     assert_int_equal(vlmp_quantized_alloc(&q, 2, 64, &fine, &err), VLMP_OK);

@@ -224,7 +224,7 @@ int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
     if (status == VLMP_OK) {
         memcpy(s.x_mean, site->mean_abs, k * sizeof *s.x_mean);
         gather_rows(&s);
-        mean_weights(&s, scheme->group == 0 ? site->k : scheme->group);
+        mean_weights(&s, vlmp_scheme_group(scheme, site->k));
         pool_shared(site, s.x_mean);
         revive_dead(s.x_mean, site->k);
         pool_shared(site, s.w_mean);

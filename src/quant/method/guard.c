@@ -104,9 +104,8 @@ static int nearest_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *
                          const vlmp_guard_tokens *tokens, vlmp_error *err)
 {
     const vlmp_quantized *like = linear->q;
-    vlmp_scheme scheme = {.bits = like->bits, .group = like->group, .symmetric = like->symmetric};
     vlmp_quantized nearest;
-    VLMP_TRY(vlmp_quantized_alloc(&nearest, like->n, like->k, &scheme, err));
+    VLMP_TRY(vlmp_quantized_alloc(&nearest, like->n, like->k, &like->scheme, err));
     vlmp_guard_linear plain = *linear;
     plain.q = &nearest;
     int status = vlmp_rtn(&nearest, linear->w, ctx->pool, linear->name, err);

@@ -11,25 +11,16 @@ struct job {
     atomic_int bad_row; /* lowest row whose scale does not fit; n when there is none */
 };
 
-/* ties to even; exact for |x| < 2^22, and callers clamp first */
-static inline float round_even(float x)
-{
-    return (x + 0x1.8p23f) - 0x1.8p23f;
-}
-
-void vlmp_round_codes(vlmp_quantized *q, int row, const float *w)
+/* The codes of row w[k] for scales and zeros that are set already. */
+static void round_codes(vlmp_quantized *q, int row, const float *w)
 {
     uint8_t *codes = q->codes + (size_t)row * (size_t)q->k;
-    int low = vlmp_code_low(q->bits, q->symmetric), high = vlmp_code_high(q->bits);
+    const vlmp_code_grid grid = q->grid; /* a copy: writing codes cannot change it */
     for (int g = 0; g < q->groups; g++) {
         float scale = q->scales[(size_t)row * (size_t)q->groups + (size_t)g];
         int zero = q->zeros[(size_t)row * (size_t)q->groups + (size_t)g];
-        float least = (float)(low - zero), most = (float)(high - zero);
-        for (int i = g * q->group; i < (g + 1) * q->group; i++) {
-            float level = w[i] / scale;
-            level = level < least ? least : level > most ? most : level;
-            codes[i] = (uint8_t)((int)round_even(level) + zero);
-        }
+        for (int i = g * q->group; i < (g + 1) * q->group; i++)
+            codes[i] = (uint8_t)vlmp_code_nearest(&grid, w[i] / scale, zero);
     }
 }
 
@@ -41,17 +32,17 @@ static bool choose(const vlmp_quantized *q, const float *w, float *scale, uint8_
         low = fminf(low, w[i]);
         high = fmaxf(high, w[i]);
     }
-    int middle = 1 << (q->bits - 1);
-    *zero = (uint8_t)middle;
+    *zero = (uint8_t)q->grid.middle;
     *scale = 1.0f;
     if (low == 0.0f && high == 0.0f) return true;
-    float top = (float)vlmp_code_high(q->bits);
-    float ideal = q->symmetric ? fmaxf(-low, high) / (top / 2.0f) : (high - low) / top;
-    *scale = vlmp_scale_stored(ideal, vlmp_scales_half(q->group, q->k));
+    bool symmetric = q->scheme.zeros == VLMP_ZEROS_NONE;
+    float top = (float)q->grid.high;
+    float ideal = symmetric ? fmaxf(-low, high) / (top / 2.0f) : (high - low) / top;
+    *scale = vlmp_scale_stored(ideal, q->scheme.scales);
     if (!isfinite(*scale)) return false;
-    if (q->symmetric) return true;
-    float shift = rintf(-low / *scale);
-    *zero = (uint8_t)(shift < 0.0f ? 0.0f : shift > top ? top : shift);
+    if (symmetric) return true;
+    float shift = -low / *scale;
+    *zero = (uint8_t)vlmp_round_even(shift > top ? top : shift);
     return true;
 }
 
@@ -71,7 +62,7 @@ static void quantize_rows(void *arg, int task, int thread)
                 ;
             q->scales[at] = VLMP_SCALE_MAX;
         }
-        vlmp_round_codes(q, row, w);
+        round_codes(q, row, w);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Round to nearest with min-max scales: the baseline format of every scheme, and what the guard
- * compares with. int8 (symmetric per channel, s = amax/127.5, codes 1 … 255) is the case bits 8.
+ * compares with. int8 (symmetric per channel, s = amax/127.5, codes 1 … 255) is the case
+ * of 8 bits.
  *
  *   symmetric:  z = 2^(bits−1), s = amax/(2^bits − 1)·2
  *   asymmetric: over [min(0, w), max(0, w)], s = (max − min)/(2^bits − 1), z = round(−min/s)
@@ -15,6 +16,3 @@
 /* w [q->n][q->k], finite. A scale beyond its stored type is VLMP_ERR_INPUT (row and group in the
  * message; name is the linear's). Runs over rows on the pool. */
 int vlmp_rtn(vlmp_quantized *q, const float *w, vlmp_pool *pool, const char *name, vlmp_error *err);
-
-/* The codes of row w[k] for scales and zeros that are set already. */
-void vlmp_round_codes(vlmp_quantized *q, int row, const float *w);

@@ -8,12 +8,12 @@ vlmp_search vlmp_search_defaults(void)
 
 void vlmp_grid_init(vlmp_grid *grid, const vlmp_quantized *q, const vlmp_search *search)
 {
-    *grid = (vlmp_grid){.low = (float)vlmp_code_low(q->bits, q->symmetric),
-                        .high = (float)vlmp_code_high(q->bits),
-                        .middle = (float)(1 << (q->bits - 1)),
-                        .span = (float)vlmp_code_high(q->bits),
-                        .symmetric = q->symmetric,
-                        .half = vlmp_scales_half(q->group, q->k)};
+    *grid = (vlmp_grid){.low = (float)q->grid.low,
+                        .high = (float)q->grid.high,
+                        .middle = (float)q->grid.middle,
+                        .span = (float)q->grid.high,
+                        .symmetric = q->scheme.zeros == VLMP_ZEROS_NONE,
+                        .scales = q->scheme.scales};
     if (search == NULL) return;
     grid->candidates = search->candidates;
     grid->shrink_from = search->shrink_from;

@@ -84,7 +84,7 @@ static int pack_nearest(vlmp_block_job *b, int index, vlmp_error *err)
         status = vlmp_rtn(&q, w, b->job->sweep.ctx->pool, l->info->name, err);
     }
     vlmp_packed_arrays_free(packed);
-    if (status == VLMP_OK) status = vlmp_packed_arrays_fill(packed, &q, &l->entry->scheme, err);
+    if (status == VLMP_OK) status = vlmp_packed_arrays_fill(packed, &q, err);
     if (status == VLMP_OK) vlmp_linear_use_packed(l->linear, &l->entry->scheme, packed);
     vlmp_quantized_free(&q);
     free(w);

@@ -99,6 +99,24 @@ static int list_stores(struct run *r, bool vision, struct flow *flow,
     return count;
 }
 
+/* A stack that is quantized. */
+struct stack_run {
+    struct run *r;
+    bool vision;
+    struct flow *flow;
+    vlmp_block_flow block;
+    vlmp_activations *stores[STORES];
+    int store_count;
+};
+
+static int quantize_next(void *arg, int layer, vlmp_error *err)
+{
+    const struct stack_run *s = arg;
+    const vlmp_model *model = s->r->job->sweep.model;
+    return vlmp_quantize_block(s->r->job, s->vision ? &model->vision : &model->text, layer,
+                               &s->block, err);
+}
+
 static int take_features(struct run *r, struct flow *flow, int done, vlmp_error *err)
 {
     const vlmp_sweep *sweep = &r->job->sweep;
@@ -108,26 +126,29 @@ static int take_features(struct run *r, struct flow *flow, int done, vlmp_error 
                                     &r->original_features, err);
 }
 
+/* The tower's features, and what a resumed run goes on from. */
+static int keep_border(void *arg, int done, vlmp_error *err)
+{
+    struct stack_run *s = arg;
+    const vlmp_border border = {.vision = s->vision, .done = done};
+    if (s->vision) VLMP_TRY(take_features(s->r, s->flow, done, err));
+    if (done == 0) return VLMP_OK;
+    return vlmp_boundary_save(&s->r->boundary, border, s->stores, s->store_count, err);
+}
+
 /* The blocks of a stack, all of them or those behind the border that the run goes on from. */
 static int run_stack(struct run *r, bool vision, struct flow *flow, vlmp_error *err)
 {
     const vlmp_model *model = r->job->sweep.model;
-    const vlmp_stack *stack = vision ? &model->vision : &model->text;
-    bool flowing = flow->batches.count > 0, continued = is_continued(r, vision);
-    vlmp_block_flow block = {.x = flowing ? &flow->x : NULL,
-                             .original = flowing && wants_original(r->job) ? &flow->original : NULL,
-                             .batches = &flow->batches};
-    vlmp_activations *stores[STORES];
-    int count = list_stores(r, vision, flow, stores),
-        first = continued ? r->boundary.border.done : 0;
-    for (int done = first; done <= stack->layers; done++) {
-        if (done > first) VLMP_TRY(vlmp_quantize_block(r->job, stack, done - 1, &block, err));
-        if (!flowing || (continued && done == first)) continue;
-        if (vision) VLMP_TRY(take_features(r, flow, done, err));
-        vlmp_border border = {.vision = vision, .done = done};
-        if (done > 0) VLMP_TRY(vlmp_boundary_save(&r->boundary, border, stores, count, err));
-    }
-    return VLMP_OK;
+    bool flowing = flow->batches.count > 0;
+    struct stack_run s = {.r = r, .vision = vision, .flow = flow, .block.batches = &flow->batches};
+    if (flowing) s.block.x = &flow->x;
+    if (flowing && wants_original(r->job)) s.block.original = &flow->original;
+    s.store_count = list_stores(r, vision, flow, s.stores);
+    return vlmp_sweep_stack(vision ? &model->vision : &model->text,
+                            is_continued(r, vision) ? r->boundary.border.done : 0,
+                            &(vlmp_stack_walk){&s, quantize_next, flowing ? keep_border : NULL},
+                            err);
 }
 
 static int create(const struct run *r, vlmp_activations *out, size_t rows, int dim, vlmp_error *err)

@@ -102,9 +102,9 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
         const vlmp_plan_entry *entry = linears[i].entry;
         if (!is_awq(entry->method)) return false;
         if (first != NULL &&
-            (first->method != entry->method || first->scheme.bits != entry->scheme.bits ||
+            (first->method != entry->method || first->scheme.codes != entry->scheme.codes ||
              first->scheme.group != entry->scheme.group ||
-             first->scheme.symmetric != entry->scheme.symmetric))
+             first->scheme.zeros != entry->scheme.zeros))
             return false;
         first = entry;
     }

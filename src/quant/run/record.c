@@ -35,10 +35,10 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     vlmp_json_put_string(w, vlmp_method_name(r->method));
     put(w, "n", r->n);
     put(w, "k", r->k);
-    put(w, "bits", r->scheme.bits);
+    put(w, "bits", vlmp_code_types[r->scheme.codes].bits);
     put(w, "group", r->scheme.group);
     vlmp_json_key(w, "symmetric");
-    vlmp_json_put_bool(w, r->scheme.symmetric);
+    vlmp_json_put_bool(w, r->scheme.zeros == VLMP_ZEROS_NONE);
     vlmp_json_key(w, "activations");
     vlmp_json_put_string(w, r->scheme.int8_activations ? "int8" : "float");
     if (!isnan(r->error)) put(w, "error", r->error);
@@ -65,6 +65,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
 {
     const char *name, *method, *activations;
     int64_t n, k, bits, group;
+    bool symmetric;
     *r = (vlmp_linear_result){0};
     VLMP_TRY(vlmp_json_string(object, "name", "", &name, where, err));
     VLMP_TRY(vlmp_json_string(object, "method", "", &method, where, err));
@@ -73,7 +74,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     VLMP_TRY(vlmp_json_int(object, "k", 0, 0, 1 << 30, &k, where, err));
     VLMP_TRY(vlmp_json_int(object, "bits", 0, 0, 8, &bits, where, err));
     VLMP_TRY(vlmp_json_int(object, "group", 0, 0, 1 << 30, &group, where, err));
-    VLMP_TRY(vlmp_json_bool(object, "symmetric", true, &r->scheme.symmetric, where, err));
+    VLMP_TRY(vlmp_json_bool(object, "symmetric", true, &symmetric, where, err));
     VLMP_TRY(vlmp_json_double(object, "error", NAN, &r->error, where, err));
     VLMP_TRY(vlmp_json_double(object, "held_error", NAN, &r->held_error, where, err));
     VLMP_TRY(vlmp_json_double(object, "held_rtn_error", NAN, &r->held_rtn_error, where, err));
@@ -90,9 +91,9 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     memcpy(r->name, name, strlen(name) + 1);
     r->n = (int)n;
     r->k = (int)k;
-    r->scheme.bits = (int)bits;
-    r->scheme.group = (int)group;
-    r->scheme.int8_activations = strcmp(activations, "int8") == 0;
+    r->scheme = vlmp_scheme_make(vlmp_code_type_of_bits((int)bits), (int)group,
+                                 symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED,
+                                 strcmp(activations, "int8") == 0);
     return VLMP_OK;
 }
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "src/base/clock.h"
 #include "src/base/memory.h"
 #include "src/quant/method/awq.h"
 #include "src/quant/method/guard.h"
@@ -189,13 +189,6 @@ static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, s
     return VLMP_OK;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void start_result(vlmp_linear_result *result, const vlmp_target *target, bool folded)
 {
     *result = (vlmp_linear_result){.method = target->entry->method,
@@ -218,16 +211,15 @@ static int quantize_all(const vlmp_quantize_job *job, const vlmp_target_group *g
     vlmp_hessian hessian = {0};
     int k = first->info->k, status = VLMP_OK;
     if (first->entry->method == VLMP_METHOD_GPTQ || first->entry->method == VLMP_METHOD_AWQ_GPTQ)
-        status =
-            vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
-                                scheme->group == 0 ? k : scheme->group, vlmp_gptq_damping(), err);
+        status = vlmp_hessian_create(&hessian, job->sweep.ctx, group->moments->gram, k,
+                                     vlmp_scheme_group(scheme, k), vlmp_gptq_damping(), err);
     for (int t = 0; t < group->count && status == VLMP_OK; t++) {
-        double start = now();
+        double start = vlmp_seconds();
         works[t].hessian = &hessian;
         status = run_method(&works[t], err);
         if (status == VLMP_OK && group->moments != NULL)
             status = seen_error(&works[t], group->targets[t].w, err);
-        works[t].result->seconds = now() - start;
+        works[t].result->seconds = vlmp_seconds() - start;
     }
     vlmp_hessian_free(&hessian);
     return status;
@@ -254,9 +246,7 @@ int vlmp_quantize_group(const vlmp_quantize_job *job, const vlmp_target_group *g
     for (int t = 0; t < group->count; t++) {
         results[t].unguarded =
             searched && !group->moments->held_out && results[t].method != VLMP_METHOD_RTN;
-        if (status == VLMP_OK)
-            status = vlmp_packed_arrays_fill(&packed[t], &works[t].q,
-                                             &group->targets[t].entry->scheme, err);
+        if (status == VLMP_OK) status = vlmp_packed_arrays_fill(&packed[t], &works[t].q, err);
         vlmp_quantized_free(&works[t].q);
     }
     return status;

@@ -5,21 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/half.h"
 #include "src/base/memory.h"
 #include "src/model/model.h"
 
-int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
-                            const vlmp_scheme *scheme, vlmp_error *err)
+int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q, vlmp_error *err)
 {
-    size_t codes, scales, zeros;
-    if (!vlmp_packed_bytes(q->n, q->k, scheme, &codes, &scales, &zeros))
-        return vlmp_fail_memory(err, "packed codes");
-    packed->codes = vlmp_alloc(codes, 1);
-    packed->scales = vlmp_alloc(scales, 1);
-    packed->zeros = zeros > 0 ? vlmp_alloc(zeros, 1) : NULL;
-    if (packed->codes == NULL || packed->scales == NULL || (zeros > 0 && packed->zeros == NULL))
-        return vlmp_fail_memory(err, "packed codes");
+    vlmp_packed_shape shape;
+    bool fits = vlmp_packed_shape_of(&shape, q->n, q->k, &q->scheme);
+    void *memory[VLMP_PACKED_PARTS] = {0};
+    for (int i = 0; i < VLMP_PACKED_PARTS && fits; i++) {
+        if (shape.parts[i].columns == 0) continue;
+        memory[i] = vlmp_alloc(shape.parts[i].bytes, 1);
+        fits = memory[i] != NULL;
+    }
+    *packed = (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
+                                   .scales = memory[VLMP_PACKED_SCALES],
+                                   .zeros = memory[VLMP_PACKED_ZEROS]};
+    if (!fits) return vlmp_fail_memory(err, "packed codes");
     vlmp_pack(q, packed->codes, packed->scales, packed->zeros);
     return VLMP_OK;
 }
@@ -36,22 +38,17 @@ int vlmp_packed_arrays_scale_rows(vlmp_packed_arrays *packed, int n, int k,
                                   const vlmp_scheme *scheme, const float *factors, const char *name,
                                   vlmp_error *err)
 {
-    int groups = scheme->group == 0 ? 1 : k / scheme->group;
-    bool half = scheme->group != 0;
-    for (size_t at = 0; at < (size_t)n * (size_t)groups; at++) {
-        size_t row = at / (size_t)groups;
-        unsigned char *place = (unsigned char *)packed->scales + at * (half ? 2 : 4);
-        uint16_t stored = 0;
-        float scale;
-        memcpy(half ? (void *)&stored : (void *)&scale, place, half ? 2 : 4);
-        scale = vlmp_scale_stored((half ? vlmp_f16_to_f32(stored) : scale) * factors[row], half);
+    size_t groups = (size_t)(k / vlmp_scheme_group(scheme, k));
+    for (size_t at = 0; at < (size_t)n * groups; at++) {
+        size_t row = at / groups;
+        float scale = vlmp_scale_stored(
+            vlmp_scale_at(packed->scales, at, scheme->scales) * factors[row], scheme->scales);
         if (!isfinite(scale))
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: the scale of a group in row %zu is beyond half precision "
                              "(65504); keep this linear, or quantize it per channel",
                              name, row);
-        stored = vlmp_f32_to_f16(scale);
-        memcpy(place, half ? (void *)&stored : (void *)&scale, half ? 2 : 4);
+        vlmp_scale_put(packed->scales, at, scheme->scales, scale);
     }
     return VLMP_OK;
 }
@@ -60,39 +57,29 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
                             const vlmp_packed_arrays *packed)
 {
     linear->weight = NULL;
-    linear->bits = scheme->bits;
-    linear->group = scheme->group == 0 ? linear->k : scheme->group;
+    linear->scheme = *scheme;
     linear->codes = packed->codes;
     linear->scales = packed->scales;
     linear->zeros = packed->zeros;
-    linear->int8_activations = scheme->int8_activations;
 }
 
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
                     const vlmp_packed_arrays *packed, vlmp_error *err)
 {
-    int groups = scheme->group == 0 ? 1 : k / scheme->group;
-    const struct {
-        const char *part;
-        vlmp_dtype dtype;
-        int64_t columns;
-        const void *data;
-    } parts[] = {
-        {"codes", VLMP_U8, (int64_t)vlmp_codes_row_bytes(k, scheme->bits), packed->codes},
-        {"scales", scheme->group == 0 ? VLMP_F32 : VLMP_F16, groups, packed->scales},
-        {"zeros", VLMP_U8, (int64_t)vlmp_codes_row_bytes(groups, scheme->bits), packed->zeros},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (parts[i].data == NULL) continue;
+    const void *const data[] = {packed->codes, packed->scales, packed->zeros};
+    vlmp_packed_shape shape;
+    if (!vlmp_packed_shape_of(&shape, n, k, scheme))
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: its scheme does not fit its shape", name);
+    for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
+        if (shape.parts[i].columns == 0) continue;
         char full[VLMP_NAME_MAX + 16];
-        snprintf(full, sizeof full, "%s.%s", name, parts[i].part);
+        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
         vlmp_tensor tensor = {.name = full,
-                              .dtype = parts[i].dtype,
+                              .dtype = shape.parts[i].dtype,
                               .rank = 2,
-                              .shape = {n, parts[i].columns},
-                              .data = parts[i].data,
-                              .bytes = (size_t)n * (size_t)parts[i].columns *
-                                       vlmp_dtype_size(parts[i].dtype)};
+                              .shape = {n, shape.parts[i].columns},
+                              .data = data[i],
+                              .bytes = shape.parts[i].bytes};
         VLMP_TRY(sink->put(sink, &tensor, err));
     }
     return VLMP_OK;
@@ -101,15 +88,17 @@ int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_
 int vlmp_get_packed(vlmp_sink *sink, const char *name, const vlmp_scheme *scheme,
                     vlmp_packed_arrays *packed, vlmp_error *err)
 {
-    static const char *const parts[] = {"codes", "scales", "zeros"};
-    void *memory[3] = {0};
+    void *memory[VLMP_PACKED_PARTS] = {0};
     int status = VLMP_OK;
-    for (int p = 0; p < (scheme->symmetric ? 2 : 3) && status == VLMP_OK; p++) {
+    for (int i = 0; i < VLMP_PACKED_PARTS && status == VLMP_OK; i++) {
+        if (i == VLMP_PACKED_ZEROS && scheme->zeros == VLMP_ZEROS_NONE) continue;
         char full[VLMP_NAME_MAX + 16];
         vlmp_tensor tensor;
-        snprintf(full, sizeof full, "%s.%s", name, parts[p]);
-        status = sink->get(sink, full, &tensor, &memory[p], err);
+        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
+        status = sink->get(sink, full, &tensor, &memory[i], err);
     }
-    *packed = (vlmp_packed_arrays){.codes = memory[0], .scales = memory[1], .zeros = memory[2]};
+    *packed = (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
+                                   .scales = memory[VLMP_PACKED_SCALES],
+                                   .zeros = memory[VLMP_PACKED_ZEROS]};
     return status;
 }

@@ -8,12 +8,11 @@
 typedef struct {
     uint8_t *codes;
     void *scales;
-    uint8_t *zeros; /* NULL when symmetric */
+    uint8_t *zeros; /* NULL without zeros */
 } vlmp_packed_arrays;
 
 /* From what a method made; an empty *packed is filled. */
-int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
-                            const vlmp_scheme *scheme, vlmp_error *err);
+int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q, vlmp_error *err);
 void vlmp_packed_arrays_free(vlmp_packed_arrays *packed); /* leaves it empty */
 
 /* Multiplies the weights of row r by factors[r]: its scales, rounded to their stored type, and no

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/quant/scheme/quantized.h"
+#include "src/base/packed_parts.h"
 
 #define LAYERS "text.layers."
 
@@ -91,16 +91,13 @@ static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
     entry->method = scheme->method;
     entry->bytes = linear->bytes;
     if (scheme->method == VLMP_METHOD_KEEP) return VLMP_OK;
-    entry->scheme = (vlmp_scheme){.bits = scheme->bits,
-                                  .symmetric = scheme->symmetric,
-                                  .int8_activations = scheme->int8_activations};
-    entry->scheme.group = vlmp_plan_group(linear->k, scheme->group, &entry->group_fallback);
-    if (!vlmp_packed_bytes(linear->n, linear->k, &entry->scheme, &entry->codes_bytes,
-                           &entry->scales_bytes, &entry->zeros_bytes) ||
-        !vlmp_add_size(entry->codes_bytes, entry->scales_bytes, &entry->bytes) ||
-        !vlmp_add_size(entry->bytes, entry->zeros_bytes, &entry->bytes))
+    int group = vlmp_plan_group(linear->k, scheme->group, &entry->group_fallback);
+    entry->scheme = vlmp_scheme_make(scheme->codes, group, scheme->zeros, scheme->int8_activations);
+    vlmp_packed_shape shape;
+    if (!vlmp_packed_shape_of(&shape, linear->n, linear->k, &entry->scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a linear of %d × %d is too large", linear->name,
                          linear->n, linear->k);
+    entry->bytes = shape.bytes;
     entry->auto_channel =
         scheme->group == VLMP_GROUP_AUTO && entry->scheme.group == 0 && !divides(linear->k);
     plan->quantized++;

@@ -21,8 +21,7 @@ typedef struct {
     int rule;            /* index in the recipe; −1 where no rule decided (unused, embedding) */
     bool group_fallback; /* the group asked for does not divide k */
     bool auto_channel;   /* no group divides k, so that "auto" is per channel: no fallback */
-    size_t codes_bytes, scales_bytes, zeros_bytes;
-    size_t bytes; /* of the tensors of the weight, kept or quantized */
+    size_t bytes;        /* of the tensors of the weight, kept or quantized */
 } vlmp_plan_entry;
 
 typedef struct {

@@ -18,19 +18,19 @@ static const char *const method_names[VLMP_METHOD_COUNT] = {
 static const struct shorthand {
     const char *name;
     vlmp_method method;
-    int bits;
+    vlmp_code_type codes;
     bool int8_activations;
 } shorthands[] = {
-    {"int8", VLMP_METHOD_INT8, 8, false},
-    {"int8_dynamic", VLMP_METHOD_INT8, 8, true},
-    {"rtn_4bit", VLMP_METHOD_RTN, 4, false},
-    {"rtn_8bit", VLMP_METHOD_RTN, 8, false},
-    {"gptq_4bit", VLMP_METHOD_GPTQ, 4, false},
-    {"gptq_8bit", VLMP_METHOD_GPTQ, 8, false},
-    {"awq_4bit", VLMP_METHOD_AWQ, 4, false},
-    {"awq_8bit", VLMP_METHOD_AWQ, 8, false},
-    {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, 4, false},
-    {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, 8, false},
+    {"int8", VLMP_METHOD_INT8, VLMP_CODES_U8, false},
+    {"int8_dynamic", VLMP_METHOD_INT8, VLMP_CODES_U8, true},
+    {"rtn_4bit", VLMP_METHOD_RTN, VLMP_CODES_U4, false},
+    {"rtn_8bit", VLMP_METHOD_RTN, VLMP_CODES_U8, false},
+    {"gptq_4bit", VLMP_METHOD_GPTQ, VLMP_CODES_U4, false},
+    {"gptq_8bit", VLMP_METHOD_GPTQ, VLMP_CODES_U8, false},
+    {"awq_4bit", VLMP_METHOD_AWQ, VLMP_CODES_U4, false},
+    {"awq_8bit", VLMP_METHOD_AWQ, VLMP_CODES_U8, false},
+    {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U4, false},
+    {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U8, false},
 };
 #define SHORTHAND_LIST "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _4bit or _8bit"
 
@@ -78,16 +78,20 @@ vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method)
 {
     bool int8 = method == VLMP_METHOD_INT8;
     return (vlmp_recipe_scheme){.method = method,
-                                .bits = int8 ? 8 : 4,
-                                .group = int8 ? VLMP_GROUP_CHANNEL : VLMP_GROUP_AUTO,
-                                .symmetric = true};
+                                .codes = int8 ? VLMP_CODES_U8 : VLMP_CODES_U4,
+                                .group = int8 ? VLMP_GROUP_CHANNEL : VLMP_GROUP_AUTO};
+}
+
+int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char *where,
+                                vlmp_error *err)
+{
+    scheme->codes = vlmp_code_type_of_bits(bits);
+    if (scheme->codes != VLMP_CODES_NONE) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 4 or 8", where, bits);
 }
 
 int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *s, const char *where, vlmp_error *err)
 {
-    if (s->bits != 4 && s->bits != 8)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 4 or 8", where,
-                         s->bits);
     if (s->group != VLMP_GROUP_AUTO && s->group != VLMP_GROUP_CHANNEL && s->group != 32 &&
         s->group != 64 && s->group != 128)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -95,7 +99,8 @@ int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *s, const char *where, vlm
                          "\"channel\"",
                          where, s->group);
     if (s->method == VLMP_METHOD_INT8 &&
-        (s->bits != 8 || s->group != VLMP_GROUP_CHANNEL || !s->symmetric))
+        (s->codes != VLMP_CODES_U8 || s->group != VLMP_GROUP_CHANNEL ||
+         s->zeros != VLMP_ZEROS_NONE))
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: method int8 means 8 bits, symmetric, one scale per channel; for "
                          "anything else use method rtn",
@@ -138,11 +143,14 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
                          "%s: a scheme needs a 'method': rtn, int8, gptq, awq or awq+gptq%s%s",
                          where, method != NULL ? "; unknown: " : "", method != NULL ? method : "");
     *scheme = vlmp_recipe_scheme_default(known);
-    VLMP_TRY(vlmp_json_int(object, "bits", scheme->bits, 1, 16, &bits, where, err));
-    scheme->bits = (int)bits;
+    bool symmetric;
+    VLMP_TRY(vlmp_json_int(object, "bits", vlmp_code_types[scheme->codes].bits, 1, 16, &bits, where,
+                           err));
+    VLMP_TRY(vlmp_recipe_scheme_set_bits(scheme, (int)bits, where, err));
     const cJSON *group = vlmp_json_get(object, "group");
     if (group != NULL) VLMP_TRY(parse_group(group, &scheme->group, where, err));
-    VLMP_TRY(vlmp_json_bool(object, "symmetric", true, &scheme->symmetric, where, err));
+    VLMP_TRY(vlmp_json_bool(object, "symmetric", true, &symmetric, where, err));
+    scheme->zeros = symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED;
     VLMP_TRY(vlmp_json_string(object, "activations", "float", &activations, where, err));
     scheme->int8_activations = strcmp(activations, "int8") == 0;
     if (!scheme->int8_activations && strcmp(activations, "float") != 0)
@@ -155,7 +163,7 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
 static int parse_scheme(const cJSON *value, vlmp_recipe_scheme *scheme, const char *where,
                         vlmp_error *err)
 {
-    *scheme = (vlmp_recipe_scheme){.method = VLMP_METHOD_KEEP, .symmetric = true};
+    *scheme = (vlmp_recipe_scheme){.method = VLMP_METHOD_KEEP};
     if (cJSON_IsNull(value)) return VLMP_OK;
     if (cJSON_IsObject(value)) return parse_scheme_object(value, scheme, where, err);
     if (!cJSON_IsString(value))
@@ -165,7 +173,7 @@ static int parse_scheme(const cJSON *value, vlmp_recipe_scheme *scheme, const ch
     for (size_t i = 0; i < sizeof shorthands / sizeof *shorthands; i++) {
         if (strcmp(value->valuestring, shorthands[i].name) != 0) continue;
         *scheme = vlmp_recipe_scheme_default(shorthands[i].method);
-        scheme->bits = shorthands[i].bits;
+        scheme->codes = shorthands[i].codes;
         scheme->int8_activations = shorthands[i].int8_activations;
         return VLMP_OK;
     }
@@ -333,7 +341,7 @@ int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *schem
     *recipe = (vlmp_recipe){0};
     VLMP_TRY(vlmp_recipe_scheme_check(scheme, "the options", err));
     VLMP_TRY(reserve(recipe, 3, "the options", err));
-    const vlmp_recipe_scheme keep = {.method = VLMP_METHOD_KEEP, .symmetric = true};
+    const vlmp_recipe_scheme keep = {.method = VLMP_METHOD_KEEP};
     if (scheme->method == VLMP_METHOD_INT8)
         recipe->rules[recipe->count++] = (vlmp_recipe_rule){VLMP_RULE_GLOB, "vision_encoder",
                                                             "vision.layers.*", .scheme = *scheme};
@@ -354,14 +362,14 @@ static void write_scheme(const vlmp_recipe_scheme *s, vlmp_json_writer *w)
     vlmp_json_key(w, "method");
     vlmp_json_put_string(w, vlmp_method_name(s->method));
     vlmp_json_key(w, "bits");
-    vlmp_json_put_int(w, s->bits);
+    vlmp_json_put_int(w, vlmp_code_types[s->codes].bits);
     vlmp_json_key(w, "group");
     if (s->group == VLMP_GROUP_AUTO || s->group == VLMP_GROUP_CHANNEL)
         vlmp_json_put_string(w, s->group == VLMP_GROUP_AUTO ? "auto" : "channel");
     else
         vlmp_json_put_int(w, s->group);
     vlmp_json_key(w, "symmetric");
-    vlmp_json_put_bool(w, s->symmetric);
+    vlmp_json_put_bool(w, s->zeros == VLMP_ZEROS_NONE);
     vlmp_json_key(w, "activations");
     vlmp_json_put_string(w, s->int8_activations ? "int8" : "float");
     vlmp_json_close(w, '}');

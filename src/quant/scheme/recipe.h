@@ -6,6 +6,7 @@
 
 #include "src/base/json.h"
 #include "src/base/memory.h"
+#include "src/base/scheme.h"
 
 typedef enum {
     VLMP_METHOD_KEEP, /* the source's bytes and type */
@@ -17,9 +18,6 @@ typedef enum {
     VLMP_METHOD_COUNT,
 } vlmp_method;
 
-#define VLMP_GROUP_AUTO    (-1) /* the largest of 128, 64, 32 that divides, else per channel */
-#define VLMP_GROUP_CHANNEL 0
-
 /* "keep", "int8", "rtn", "gptq", "awq", "awq+gptq". */
 const char *vlmp_method_name(vlmp_method method);
 /* VLMP_METHOD_COUNT when unknown; "keep" is not a method to ask for. */
@@ -28,9 +26,10 @@ bool vlmp_method_needs_calibration(vlmp_method method);
 
 typedef struct {
     vlmp_method method;
-    int bits;  /* 4 or 8 */
-    int group; /* VLMP_GROUP_AUTO, VLMP_GROUP_CHANNEL, 32, 64 or 128 */
-    bool symmetric;
+    vlmp_code_type codes;
+    int group; /* VLMP_GROUP_AUTO (the largest of 128, 64, 32 that divides, else per channel),
+                  VLMP_GROUP_CHANNEL, 32, 64 or 128 */
+    vlmp_zeros zeros;
     bool int8_activations;
 } vlmp_recipe_scheme;
 
@@ -70,6 +69,10 @@ int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *schem
 /* The scheme that a method stands for when nothing else is said: 4 bits (int8: 8), group auto
  * (int8: per channel), symmetric, float activations. */
 vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method);
+
+/* The codes of that many bits; bits without any are VLMP_ERR_INPUT. where is for the message. */
+int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char *where,
+                                vlmp_error *err);
 
 /* Contradictions that a scheme can hold ("int8" with 4 bits, …), VLMP_ERR_INPUT; where is for the
  * message. */

@@ -1,0 +1,82 @@
+/* Where the bytes of a packed linear lie (formats/FORMAT.md): its parts and their sizes, and how
+ * one code, zero and scale is read. Whoever needs to know one of these asks here; vector kernels
+ * read many at once in the same layout. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "src/base/half.h"
+#include "src/base/scheme.h"
+
+#define VLMP_SCALE_MIN 0x1p-24f /* the smallest F16 above 0; also the floor of F32 scales */
+#define VLMP_SCALE_MAX 65504.0f /* the largest finite F16 */
+
+typedef enum {
+    VLMP_PACKED_CODES,
+    VLMP_PACKED_SCALES,
+    VLMP_PACKED_ZEROS,
+    VLMP_PACKED_PARTS,
+} vlmp_packed_part;
+
+/* "codes", "scales", "zeros": what follows the linear's name and a dot. */
+extern const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS];
+
+/* The part that ".codes" and so on name; VLMP_PACKED_PARTS: none. */
+vlmp_packed_part vlmp_packed_part_of(const char *leaf);
+
+typedef struct {
+    int64_t groups; /* scales of a row */
+    struct {
+        vlmp_dtype dtype;
+        int64_t columns; /* elements of a row; 0: the scheme has no such part */
+        int used_bits;   /* of a row's last byte; the others are 0 */
+        size_t bytes;    /* of all rows */
+    } parts[VLMP_PACKED_PARTS];
+    size_t bytes; /* of all parts */
+} vlmp_packed_shape;
+
+/* Of n outputs and k inputs. false: no such shape (sizes below 1 or beyond 32 bits, a group that
+ * does not divide k, no codes, a global scale), or a product overflows. */
+bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vlmp_scheme *scheme);
+
+/* Bytes of a row of so many codes or zeros. */
+static inline size_t vlmp_codes_row_bytes(int count, int bits)
+{
+    return ((size_t)count * (size_t)bits + 7) / 8;
+}
+
+/* Code or zero `index` of a row. */
+static inline int vlmp_code_at(const uint8_t *row, int index, int bits)
+{
+    size_t at = (size_t)index * (size_t)bits;
+    return row[at / 8] >> at % 8 & ((1 << bits) - 1);
+}
+
+/* Between a row of codes and one code a byte. */
+void vlmp_codes_pack(uint8_t *row, const uint8_t *codes, int count, int bits);
+void vlmp_codes_unpack(uint8_t *codes, const uint8_t *row, int count, int bits);
+
+/* Scale `index` as stored, without the global one; any alignment. */
+static inline float vlmp_scale_at(const void *scales, size_t index, vlmp_dtype type)
+{
+    const unsigned char *bytes = (const unsigned char *)scales;
+    if (type == VLMP_F32) {
+        float scale;
+        memcpy(&scale, bytes + index * sizeof scale, sizeof scale);
+        return scale;
+    }
+    uint16_t half;
+    memcpy(&half, bytes + index * sizeof half, sizeof half);
+    return vlmp_f16_to_f32(half);
+}
+
+void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale);
+
+/* scale as its type holds it, at least VLMP_SCALE_MIN. Infinite when it does not fit. */
+static inline float vlmp_scale_stored(float scale, vlmp_dtype type)
+{
+    if (type == VLMP_F16) scale = vlmp_f16_to_f32(vlmp_f32_to_f16(scale));
+    return scale < VLMP_SCALE_MIN ? VLMP_SCALE_MIN : scale;
+}
