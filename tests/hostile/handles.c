@@ -46,16 +46,15 @@ struct part {
 static void list_parts(const vlmp_linear *w, struct part parts[PARTS])
 {
     size_t n = (size_t)w->n;
+    vlmp_packed_shape shape = {0};
     memset(parts, 0, PARTS * sizeof *parts);
-    if (w->bits == 0) {
+    if (vlmp_linear_quantized(w))
+        vlmp_packed_shape_of(&shape, w->n, w->k, &w->scheme);
+    else
         parts[0] = (struct part){w->weight, n * (size_t)w->k * vlmp_dtype_size(w->dtype)};
-    } else {
-        int groups = vlmp_linear_groups(w);
-        size_t scale = w->group == w->k ? sizeof(float) : sizeof(uint16_t);
-        parts[1] = (struct part){w->codes, n * vlmp_codes_row_bytes(w->k, w->bits)};
-        parts[2] = (struct part){w->scales, n * (size_t)groups * scale};
-        parts[3] = (struct part){w->zeros, n * vlmp_codes_row_bytes(groups, w->bits)};
-    }
+    parts[1] = (struct part){w->codes, shape.parts[VLMP_PACKED_CODES].bytes};
+    parts[2] = (struct part){w->scales, shape.parts[VLMP_PACKED_SCALES].bytes};
+    parts[3] = (struct part){w->zeros, shape.parts[VLMP_PACKED_ZEROS].bytes};
     parts[4] = (struct part){w->bias, n * sizeof *w->bias};
 }
 

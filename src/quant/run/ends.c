@@ -98,12 +98,12 @@ int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *er
 
 void vlmp_ends_free(vlmp_ends *ends)
 {
-    vlmp_resident_free(&ends->weights);
     for (int i = 0; i < VLMP_ENDS; i++) {
         if (ends->prepared[i] != NULL) ends->ctx->ops->release(ends->ctx, ends->prepared[i]);
         ends->prepared[i] = NULL;
         vlmp_packed_arrays_free(&ends->packed[i]);
     }
+    vlmp_resident_free(&ends->weights);
 }
 
 static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, vlmp_error *err)
