@@ -68,27 +68,11 @@ typedef struct {
     const float *gram; /* [k][k] symmetric */
     float ridge;
     bool codes, scales; /* what may move; scales only where group ≤ VLMP_BLOCK */
-    /* fresh: error is target − ŵ and kept so, slope is error·gram of the block's columns and
-     * becomes error·(gram + ridge·I). Else slope is that already, and error becomes what the pass
-     * has changed of target − ŵ. */
-    bool fresh;
-    float *error; /* [n][k] */
-    float *slope; /* [n][slope_ld], column `first` at 0 */
-    int slope_ld;
-    float *change; /* out [n][VLMP_BLOCK]: what the pass has changed of target − ŵ */
-    double *gain;  /* [n] += the decrease of error·(gram + ridge·I)·errorᵀ */
+    float *error;       /* [n][k] target − ŵ, kept so */
+    float *slope;       /* [n][VLMP_BLOCK] error·gram of the block's columns, becomes
+                         * error·(gram + ridge·I) */
+    double *gain;       /* [n] += the decrease of error·(gram + ridge·I)·errorᵀ */
 } vlmp_descend_job;
-
-/* slope [n][cols] += steps·gram of the block's columns, over all columns outside of the block. Most
- * steps are 0. */
-typedef struct {
-    int n, k;
-    int first, cols;    /* the block, cols ≤ VLMP_BLOCK */
-    const float *gram;  /* [k][k] */
-    const float *steps; /* [n][k] */
-    float *slope;       /* [n][slope_ld], column `first` at 0 */
-    int slope_ld;
-} vlmp_catch_up_job;
 
 /* The sums of a scale per row over the columns of a block: level = code − zero, curve =
  * levels·(gram + ridge·I). */
@@ -126,8 +110,6 @@ typedef struct vlmp_quant_ops {
     /* Updates the block's codes, scales and zeros. */
     void (*descend)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                     const vlmp_descend_job *job);
-
-    void (*catch_up)(vlmp_ctx *ctx, const vlmp_catch_up_job *job);
 
     void (*channel_sums)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_channel_sums_job *job);
 

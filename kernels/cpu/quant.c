@@ -202,7 +202,6 @@ const vlmp_quant_ops vlmp_quant_ops_cpu = {
     .round = vlmp_cpu_quant_round,
     .propagate = vlmp_cpu_quant_propagate,
     .descend = vlmp_cpu_quant_descend,
-    .catch_up = vlmp_cpu_quant_catch_up,
     .channel_sums = vlmp_cpu_quant_channel_sums,
     .channel_move = vlmp_cpu_quant_channel_move,
 };

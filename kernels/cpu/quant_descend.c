@@ -69,22 +69,17 @@ static void descend_task(void *arg, int task, int thread)
     vlmp_tile_rows s = vlmp_tile_rows_of(w->q->n, task);
     int k = w->q->k, cols = job->cols, group = w->q->group < cols ? w->q->group : cols;
     struct block b;
-    float before[TILE];
     memset(b.error, 0, sizeof b.error);
     memset(b.gain, 0, sizeof b.gain);
-    if (job->fresh) vlmp_tile_load(b.error, job->error, k, s, job->first, cols, NULL);
-    vlmp_tile_load(b.slope, job->slope, job->slope_ld, s, 0, cols, NULL);
+    vlmp_tile_load(b.error, job->error, k, s, job->first, cols, NULL);
+    vlmp_tile_load(b.slope, job->slope, VLMP_BLOCK, s, 0, cols, NULL);
     load_codes(b.codes, w, s, job->first, cols);
-    memcpy(before, b.error, (size_t)cols * LANES * sizeof *before);
-    for (int i = 0; i < cols * LANES && job->fresh; i++)
+    for (int i = 0; i < cols * LANES; i++)
         b.slope[i] += job->ridge * b.error[i];
     for (int from = 0; from < cols; from += group)
         descend_group(w, s, from, group, &b);
     vlmp_tile_store(b.error, job->error, k, s, job->first, cols);
-    vlmp_tile_store(b.slope, job->slope, job->slope_ld, s, 0, cols);
-    for (int i = 0; i < cols * LANES; i++)
-        before[i] = b.error[i] - before[i];
-    vlmp_tile_store(before, job->change, VLMP_BLOCK, s, 0, cols);
+    vlmp_tile_store(b.slope, job->slope, VLMP_BLOCK, s, 0, cols);
     if (job->codes) store_codes(b.codes, w, s, job->first, cols);
     for (int r = 0; r < s.rows; r++)
         job->gain[s.row0 + r] += b.gain[r];
@@ -107,26 +102,6 @@ void vlmp_cpu_quant_descend(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid 
     vlmp_quant_work work = {.q = q, .grid = grid, .job = job};
     if (job->scales) sum_columns(&work, job);
     vlmp_quant_run(ctx, q->n, descend_task, &work);
-}
-
-static void catch_up_task(void *arg, int task, int thread)
-{
-    (void)thread;
-    const vlmp_quant_work *w = arg;
-    const vlmp_catch_up_job *job = w->job;
-    vlmp_tile_rows s = vlmp_tile_rows_of(job->n, task);
-    int k = job->k, end = job->first + job->cols;
-    const float *h = job->gram + job->first;
-    const float *steps = job->steps + (size_t)s.row0 * (size_t)k;
-    float *slope = job->slope + (size_t)s.row0 * (size_t)job->slope_ld;
-    w->tiles->apply(s.rows, job->first, job->cols, steps, k, h, k, slope, job->slope_ld);
-    w->tiles->apply(s.rows, k - end, job->cols, steps + end, k, h + (size_t)end * (size_t)k, k,
-                    slope, job->slope_ld);
-}
-
-void vlmp_cpu_quant_catch_up(vlmp_ctx *ctx, const vlmp_catch_up_job *job)
-{
-    vlmp_quant_run(ctx, job->n, catch_up_task, &(vlmp_quant_work){.job = job});
 }
 
 static void channel_sums_task(void *arg, int task, int thread)

@@ -266,67 +266,6 @@ static void spread(int cols, int count, const float *h, int ld, const float *cha
             AT(slope, i) += CONST_AT(change, c) * h[(int64_t)c * ld + i];
 }
 
-/* Columns of a row whose step is not 0. */
-static int list_steps(const float *step, int cols, uint16_t *list)
-{
-    int count = 0;
-    for (int c = 0; c < cols; c += LANES) {
-        int end = c + LANES < cols ? c + LANES : cols;
-        uint32_t bits[LANES], any = 0;
-        if (end - c == LANES) {
-            memcpy(bits, step + c, sizeof bits);
-            for (int i = 0; i < LANES; i++)
-                any |= bits[i];
-            if (any == 0) continue;
-        }
-        for (int i = c; i < end; i++) {
-            list[count] = (uint16_t)i;
-            count += step[i] != 0.0f;
-        }
-    }
-    return count;
-}
-
-/* A part of a row's slope stays in registers while the few changes of the row pass by. */
-static void apply_row(const uint16_t *list, int changes, int count, const float *step,
-                      const float *h, int ld, float *slope)
-{
-    int i = 0;
-    for (; i + 4 * LANES <= count; i += 4 * LANES) {
-        float *out = slope + i;
-        lanes a0 = AT(out, 0), a1 = AT(out, 1), a2 = AT(out, 2), a3 = AT(out, 3);
-        for (int c = 0; c < changes; c++) {
-            const float *row = h + (int64_t)list[c] * ld + i;
-            float by = step[list[c]];
-            a0 += by * CONST_AT(row, 0);
-            a1 += by * CONST_AT(row, 1);
-            a2 += by * CONST_AT(row, 2);
-            a3 += by * CONST_AT(row, 3);
-        }
-        AT(out, 0) = a0;
-        AT(out, 1) = a1;
-        AT(out, 2) = a2;
-        AT(out, 3) = a3;
-    }
-    for (int c = 0; c < changes; c++)
-        for (int j = i; j < count; j++)
-            slope[j] += step[list[c]] * h[(int64_t)list[c] * ld + j];
-}
-
-static void apply(int rows, int cols, int count, const float *step, int ld_step, const float *h,
-                  int ld, float *slope, int ld_slope)
-{
-    enum { PIECE = 4096 };
-    uint16_t list[PIECE];
-    for (int r = 0; r < rows; r++)
-        for (int from = 0; from < cols; from += PIECE) {
-            const float *by = step + (int64_t)r * ld_step + from;
-            int changes = list_steps(by, cols - from < PIECE ? cols - from : PIECE, list);
-            apply_row(list, changes, count, by, h + (int64_t)from * ld, ld,
-                      slope + (int64_t)r * ld_slope);
-        }
-}
-
 /* The decrease of error·H·errorᵀ for a step of `amount` along a direction with these products. */
 static inline float decrease(float amount, float linear, float square)
 {
@@ -424,5 +363,4 @@ const vlmp_tile_kernels TILE_KERNELS = {
     .descend = descend,
     .refit = refit,
     .spread = spread,
-    .apply = apply,
 };

@@ -58,8 +58,4 @@ typedef struct vlmp_tile_kernels {
     /* slope [count][LANES] += change [cols][LANES]·h: what a group's changes do to other columns.
      * h [cols][count], leading dimension ld. */
     void (*spread)(int cols, int count, const float *h, int ld, const float *change, float *slope);
-
-    /* slope [rows][count] += steps [rows][cols]·h, row by row; most steps are 0. */
-    void (*apply)(int rows, int cols, int count, const float *steps, int steps_ld, const float *h,
-                  int ld, float *slope, int slope_ld);
 } vlmp_tile_kernels;

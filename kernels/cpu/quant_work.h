@@ -52,7 +52,6 @@ void vlmp_cpu_quant_propagate(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_gri
                               const vlmp_propagate_job *job);
 void vlmp_cpu_quant_descend(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                             const vlmp_descend_job *job);
-void vlmp_cpu_quant_catch_up(vlmp_ctx *ctx, const vlmp_catch_up_job *job);
 void vlmp_cpu_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
                                  const vlmp_channel_sums_job *job);
 void vlmp_cpu_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,

@@ -219,7 +219,6 @@ const vlmp_quant_ops vlmp_quant_ops_ref = {
     .round = vlmp_ref_quant_round,
     .propagate = vlmp_ref_quant_propagate,
     .descend = vlmp_ref_quant_descend,
-    .catch_up = vlmp_ref_quant_catch_up,
     .channel_sums = vlmp_ref_quant_channel_sums,
     .channel_move = vlmp_ref_quant_channel_move,
 };

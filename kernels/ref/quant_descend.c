@@ -95,12 +95,10 @@ static void descend_row(struct row *r)
     const vlmp_descend_job *job = r->job;
     int cols = job->cols, group = r->q->group < cols ? r->q->group : cols;
     float *error = job->error + (size_t)r->index * (size_t)r->q->k + job->first;
-    float *slope = job->slope + (size_t)r->index * (size_t)job->slope_ld;
-    float *change = job->change + (size_t)r->index * VLMP_BLOCK;
+    float *slope = job->slope + (size_t)r->index * VLMP_BLOCK;
     for (int c = 0; c < cols; c++) {
-        r->error[c] = job->fresh ? error[c] : 0;
-        r->slope[c] = slope[c] + (job->fresh ? (double)job->ridge * error[c] : 0);
-        change[c] = (float)r->error[c];
+        r->error[c] = error[c];
+        r->slope[c] = slope[c] + (double)job->ridge * error[c];
     }
     for (int from = 0; from < cols; from += group) {
         if (job->codes) move_codes(r, from, group);
@@ -108,7 +106,6 @@ static void descend_row(struct row *r)
         if (job->scales) move_scale(r, from, group);
     }
     for (int c = 0; c < cols; c++) {
-        change[c] = (float)(r->error[c] - (double)change[c]);
         error[c] = (float)r->error[c];
         slope[c] = (float)r->slope[c];
     }
@@ -121,22 +118,6 @@ void vlmp_ref_quant_descend(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid 
     (void)ctx;
     for (int row = 0; row < q->n; row++)
         descend_row(&(struct row){.q = q, .grid = grid, .job = job, .index = row});
-}
-
-void vlmp_ref_quant_catch_up(vlmp_ctx *ctx, const vlmp_catch_up_job *job)
-{
-    (void)ctx;
-    size_t k = (size_t)job->k;
-    for (size_t row = 0; row < (size_t)job->n; row++)
-        for (int i = 0; i < job->cols; i++) {
-            float *slope = job->slope + row * (size_t)job->slope_ld + i;
-            double sum = *slope;
-            for (int c = 0; c < job->k; c++)
-                if (c < job->first || c >= job->first + job->cols)
-                    sum += (double)job->steps[row * k + (size_t)c] *
-                           (double)job->gram[(size_t)c * k + (size_t)(job->first + i)];
-            *slope = (float)sum;
-        }
 }
 
 void vlmp_ref_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,

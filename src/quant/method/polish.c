@@ -11,7 +11,7 @@ struct job {
     const float *target;
     vlmp_grid grid;
     vlmp_polish_options options;
-    vlmp_descend_job pass;   /* error [n][k], slope, change [n][VLMP_BLOCK], gain [n] */
+    vlmp_descend_job pass;   /* error [n][k], slope, gain [n] */
     float *slope;            /* [n][VLMP_BLOCK] error·gram of the pass's block */
     float *levels;           /* [n][k] per channel; NULL */
     double *linear, *square; /* [n] per channel: error·H·levels, levels·H·levels */
@@ -37,7 +37,7 @@ static void refit_channels(vlmp_ctx *ctx, struct job *job)
     const vlmp_quant_ops *ops = ctx->ops->quant;
     vlmp_descend_job *pass = &job->pass;
     int k = job->q.k;
-    float *levels = job->levels, *curve = pass->change;
+    float *levels = job->levels, *curve = job->slope;
     ops->levels(ctx, &job->q, levels);
     memset(job->linear, 0, (size_t)job->q.n * sizeof *job->linear);
     memset(job->square, 0, (size_t)job->q.n * sizeof *job->square);
@@ -73,7 +73,7 @@ static void sweep(vlmp_ctx *ctx, struct job *job)
 static void free_job(struct job *job)
 {
     free(job->pass.error);
-    free(job->pass.change);
+
     free(job->pass.gain);
     free(job->slope);
     free(job->levels);
@@ -86,7 +86,6 @@ static int alloc_job(struct job *job, vlmp_error *err)
     size_t n = (size_t)job->q.n, k = (size_t)job->q.k;
     bool ok = true;
     ok = (job->pass.error = vlmp_alloc(n, k * sizeof(float))) != NULL && ok;
-    ok = (job->pass.change = vlmp_alloc(n, VLMP_BLOCK * sizeof(float))) != NULL && ok;
     ok = (job->pass.gain = vlmp_calloc(n, sizeof(double))) != NULL && ok;
     ok = (job->slope = vlmp_alloc(n, VLMP_BLOCK * sizeof(float))) != NULL && ok;
     if (per_channel(job)) ok = (job->levels = vlmp_alloc(n, k * sizeof(float))) != NULL && ok;
@@ -138,8 +137,6 @@ int vlmp_polish(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float
     job.pass.gram = gram;
     job.pass.ridge = (float)(options->ridge * mean_diagonal(gram, q->k));
     job.pass.codes = options->codes;
-    job.pass.fresh = true;
-    job.pass.slope_ld = VLMP_BLOCK;
     job.pass.scales = options->scales && !per_channel(&job);
     vlmp_grid_init(&job.grid, q, NULL);
     VLMP_TRY(alloc_job(&job, err));
