@@ -96,26 +96,27 @@ int vlmp_is_other_file(bool *other, const char *path, vlmp_error *err)
     return VLMP_OK;
 }
 
-/* The audit of a calibration file, a document within its metadata; NULL: none that can be read.
- * Free it with cJSON_Delete. */
-static cJSON *audit_of(const vlmp_safetensors *file)
+/* The audit of a calibration file, a document within its metadata; *out NULL: none that can be
+ * read. Free it with cJSON_Delete. */
+static int audit_of(cJSON **out, const vlmp_safetensors *file, vlmp_error *err)
 {
     size_t length;
     vlmp_error refused = {0};
-    cJSON *root = NULL, *audit = NULL;
+    cJSON *root = NULL;
     const char *audit_text, *text = vlmp_safetensors_metadata(file, VLMP_CALIBRATION_KEY, &length);
-    if (text == NULL || vlmp_json_parse(&root, text, length, file->path, &refused) != VLMP_OK)
-        return NULL;
-    if (vlmp_json_string(root, "audit", "{}", &audit_text, file->path, &refused) == VLMP_OK)
-        vlmp_json_parse(&audit, audit_text, strlen(audit_text), file->path, &refused);
+    *out = NULL;
+    if (text != NULL && vlmp_json_parse(&root, text, length, file->path, &refused) == VLMP_OK &&
+        vlmp_json_string(root, "audit", "{}", &audit_text, file->path, &refused) == VLMP_OK)
+        vlmp_json_parse(out, audit_text, strlen(audit_text), file->path, &refused);
     cJSON_Delete(root);
-    return audit;
+    return vlmp_fail_tried(err, &refused);
 }
 
 /* What the activations of a calibration were measured on; files of older versions do not say. */
-static void print_measured(const vlmp_safetensors *file)
+static int print_measured(const vlmp_safetensors *file, vlmp_error *err)
 {
-    cJSON *audit = audit_of(file);
+    cJSON *audit;
+    VLMP_TRY(audit_of(&audit, file, err));
     const cJSON *measured = vlmp_json_get(audit, "measured");
     const cJSON *budget = vlmp_json_get(measured, "budget");
     int64_t samples = 0, tokens = 0, chosen = 0;
@@ -132,9 +133,12 @@ static void print_measured(const vlmp_safetensors *file)
         putchar('\n');
     }
     cJSON_Delete(audit);
+    return VLMP_OK;
 }
 
-static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool verified)
+/* audit: of a calibration; NULL. */
+static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, const cJSON *audit,
+                     bool verified)
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
@@ -154,12 +158,10 @@ static void put_file(vlmp_json_writer *w, const vlmp_safetensors *file, bool ver
         vlmp_put_json_text(w, file->pairs[i].value, file->pairs[i].length);
     }
     vlmp_json_close(w, '}');
-    cJSON *audit = audit_of(file);
     if (audit != NULL) {
         vlmp_json_key(w, "audit");
         vlmp_json_put_tree(w, audit);
     }
-    cJSON_Delete(audit);
     vlmp_json_key(w, "tensors");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < file->count; i++) {
@@ -199,7 +201,7 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
         vlmp_show_line(stdout, "metadata %s: %zu bytes%s%.60s", file->pairs[i].key,
                        file->pairs[i].length, file->pairs[i].length <= 60 ? ", " : "",
                        file->pairs[i].length <= 60 ? file->pairs[i].value : "");
-    print_measured(file);
+    VLMP_TRY(print_measured(file, err));
     putchar('\n');
     vlmp_rows rows = {.columns = 4};
     bool good = true;
@@ -247,11 +249,12 @@ int vlmp_inspect_other(const char *path, const vlmp_cli_args *args, bool verify,
         status = print_file(&file, verify, err);
     } else if (status == VLMP_OK) {
         vlmp_json_writer w = {.indent = 1};
-        put_file(&w, &file, verify);
-        if (w.out.failed)
-            status = vlmp_fail_memory(err, "listing");
-        else
-            puts(w.out.data);
+        cJSON *audit;
+        status = audit_of(&audit, &file, err);
+        put_file(&w, &file, audit, verify);
+        cJSON_Delete(audit);
+        if (status == VLMP_OK && w.out.failed) status = vlmp_fail_memory(err, "listing");
+        if (status == VLMP_OK) puts(w.out.data);
         vlmp_buffer_free(&w.out);
     }
     vlmp_safetensors_close(&file);
