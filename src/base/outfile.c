@@ -98,24 +98,27 @@ static bool still_there(const vlmp_outfile *file, const struct stat *opened)
            named.st_ino == opened->st_ino;
 }
 
-/* Locks the open temporary file and empties it. *again: it was another's, and is gone. */
-static int take_temporary(vlmp_outfile *file, bool created, bool *again, vlmp_error *err)
+/* Locks the open temporary file and empties it. *again: it was another's, and is gone. *created:
+ * this process made the file; no longer when another one locked it first, whose it is then. */
+static int take_temporary(vlmp_outfile *file, bool *created, bool *again, vlmp_error *err)
 {
     struct stat info;
     *again = false;
     bool locked = flock(file->fd, LOCK_EX | LOCK_NB) == 0;
-    if (!locked && errno == EWOULDBLOCK)
+    if (!locked && errno == EWOULDBLOCK) {
+        *created = false;
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
                          "%s: another run is writing it; wait for it or choose another name",
                          file->path);
+    }
     /* Where a file system has no locks, what this process created is its own all the same. */
-    if (!locked && !created)
+    if (!locked && !*created)
         return vlmp_fail_errno(err, "%s: cannot lock; remove it if no other run writes it",
                                file->temporary);
     if (fstat(file->fd, &info) != 0)
         return vlmp_fail_errno(err, "%s: cannot stat", file->temporary);
     *again = !still_there(file, &info);
-    if (*again || created) return VLMP_OK;
+    if (*again || *created) return VLMP_OK;
     if (!S_ISREG(info.st_mode) || info.st_nlink != 1 || info.st_uid != geteuid())
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
                          "%s: is in the way and not this program's; remove it", file->temporary);
@@ -134,7 +137,7 @@ int vlmp_outfile_open(vlmp_outfile *file, const char *path, bool force, vlmp_err
     bool created, again;
     do {
         status = open_temporary(file, &created, err);
-        if (status == VLMP_OK) status = take_temporary(file, created, &again, err);
+        if (status == VLMP_OK) status = take_temporary(file, &created, &again, err);
         if (status == VLMP_OK && !again) return VLMP_OK;
         if (status != VLMP_OK && created) unlink(file->temporary);
         if (file->fd >= 0) close(file->fd);
