@@ -147,8 +147,8 @@ int main(int argc, char **argv)
         .n = 1024, .k = 1024, .group = 128, .tokens = 2048, .threads = 1, .bits = 4};
     parse(&o, argc, argv);
     vlmp_error err = {0};
-    vlmp_pool *pool;
-    vlmp_ctx *ctx;
+    vlmp_pool *pool = NULL;
+    vlmp_ctx *ctx = NULL;
     if (vlmp_pool_create(&pool, o.threads, &err) != 0 ||
         vlmp_ctx_create(&ctx, VLMP_BACKEND_CPU, NULL, pool, &err) != 0)
         fail(err.message);

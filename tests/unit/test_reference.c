@@ -61,19 +61,20 @@ static int check_all(const vlmp_reference *r, const vlmp_sequence *sequences, in
 static void make(vlmp_reference *r, int vocab)
 {
     fill();
-    *r = (vlmp_reference){.name = model_name,
-                          .where = model_name,
-                          .model = {.tensors = HEX, .files = {HEX}},
-                          .side = {DIM, vocab, VOCAB, 512, HEX},
-                          .data_digest = HEX,
-                          .hidden = {.samples = 2,
-                                     .first = first,
-                                     .tokens = TOKENS,
-                                     .dim = DIM,
-                                     .targets = targets,
-                                     .states = {TOKENS, DIM, states, -1}},
-                          .head = {.n = vocab, .k = DIM, .weight = head, .dtype = VLMP_F32},
-                          .head_memory = head};
+    *r = (vlmp_reference){
+        .name = model_name,
+        .where = model_name,
+        .model = {.tensors = HEX, .files = {HEX}},
+        .side = {DIM, vocab, VOCAB, 512, HEX},
+        .data_digest = HEX,
+        .hidden = {.samples = 2,
+                   .first = first,
+                   .tokens = TOKENS,
+                   .dim = DIM,
+                   .targets = targets,
+                   .states = {.rows = TOKENS, .dim = DIM, .memory = states, .fd = -1}},
+        .head = {.n = vocab, .k = DIM, .weight = head, .dtype = VLMP_F32},
+        .head_memory = head};
     vlmp_span spans[] = {{3, 5}, {2, 5}};
     vlmp_sequence sequences[] = {sequence(0, &spans[0]), sequence(1, &spans[1])};
     digest(sequences, 2, r->tokens_digest);
