@@ -113,7 +113,7 @@ static void run(vlmp_ctx *ctx, const struct options *o)
                          o->asymmetric ? VLMP_ZEROS_PACKED : VLMP_ZEROS_NONE, false);
     size_t values = (size_t)o->n * (size_t)o->k;
     float *gram = need((size_t)o->k * (size_t)o->k), *w = need(values);
-    double error, energy, start = processor_seconds();
+    double error = 0, energy = 1, start = processor_seconds();
     add_moments(ctx, o, gram, &rng);
     double summed = processor_seconds();
     for (size_t i = 0; i < values; i++)
