@@ -3,9 +3,8 @@
  * Rules for every operation:
  *  - Rows are tokens; there is no batch dimension. Sequences and picture tiles are segments of a
  *    step.
- *  - Activations (vlmp_act) are of the context's own type; the residual stream and what is summed
- * or measured is F32 or wider. All are row-major and contiguous. Outputs never alias inputs unless
- *    said.
+ *  - Activations (vlmp_act) are of the context's own type, the residual stream is F32, sums are F32
+ *    or wider. All are row-major and contiguous. Outputs never alias inputs unless said.
  *  - Arguments that are addresses lie in the context's memory; structs are read before the call
  *    returns. Results may come later: vlmp_ctx_read and vlmp_ctx_sync wait.
  *  - Nothing allocates or logs but what returns a status. Preconditions are asserts.
@@ -159,12 +158,13 @@ typedef struct vlmp_ops {
     void (*first_not_finite_f32)(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 
     /* For each row of x[rows][dim] and its kind c (0 ≤ kinds[i] < kind_count; negative: left out):
-     * sum[c][dim] += |x|, largest[c][dim] = max(largest, |x|). Rows are added in order. */
+     * sum[c][dim] += |x|, largest[c][dim] = max(largest, |x|); largest at NULL: not wanted. Rows
+     * are added in order. */
     void (*column_sizes)(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act x, int rows,
                          int dim, vlmp_i32 kinds);
 
-    /* out[rows] from logits q[rows] q_stride apart, of which the first vocab
-     * count, and p of the reference (at NULL: none); targets[rows]. Sums in double. */
+    /* out[rows] from logits q[rows] q_stride apart, of which the first vocab count, and p of the
+     * reference (at NULL: none); targets[rows]. Sums in double. */
     void (*measure)(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
                     size_t p_stride, int vocab, vlmp_i32 targets, int rows);
 

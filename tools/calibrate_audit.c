@@ -100,23 +100,17 @@ static void write_layers(vlmp_audit *a, const vlmp_calibration *c, vlmp_json_wri
     vlmp_json_close(w, ']');
 }
 
-static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
-{
-    vlmp_json_key(w, key);
-    vlmp_json_put_int(w, value);
-}
-
 static void write_measured(const vlmp_measured *measured, vlmp_json_writer *w)
 {
     vlmp_json_key(w, "measured");
     vlmp_json_open(w, '{');
     if (measured->budget > 0)
-        put_count(w, "budget", measured->budget);
+        vlmp_json_pair_int(w, "budget", measured->budget);
     else
         vlmp_json_key(w, "budget"), vlmp_json_put_string(w, "all");
-    put_count(w, "samples", measured->samples);
-    put_count(w, "tokens", measured->tokens);
-    put_count(w, "picture_tokens", measured->picture_tokens);
+    vlmp_json_pair_int(w, "samples", measured->samples);
+    vlmp_json_pair_int(w, "tokens", measured->tokens);
+    vlmp_json_pair_int(w, "picture_tokens", measured->picture_tokens);
     vlmp_json_close(w, '}');
 }
 
@@ -128,14 +122,14 @@ static void write_left_out(const vlmp_candidate *candidates, size_t count, vlmp_
         const vlmp_candidate *c = &candidates[i];
         if (c->state <= VLMP_CANDIDATE_CHOSEN) continue;
         vlmp_json_open(w, '{');
-        put_count(w, "line", c->line);
+        vlmp_json_pair_int(w, "line", c->line);
         vlmp_json_key(w, "why");
         vlmp_json_put_string(w, state_names[c->state]);
         if (c->reason != NULL) {
             vlmp_json_key(w, "reason");
             vlmp_json_put_string(w, c->reason);
         }
-        if (c->tokens > 0) put_count(w, "tokens", c->tokens);
+        if (c->tokens > 0) vlmp_json_pair_int(w, "tokens", c->tokens);
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, ']');
@@ -155,22 +149,22 @@ int vlmp_audit_make(vlmp_audit *a, const vlmp_candidate *candidates, size_t coun
     count_tokens(a, calibration, model->config.image_token);
     vlmp_json_writer w = {0};
     vlmp_json_open(&w, '{');
-    put_count(&w, "schema", 1);
-    put_count(&w, "read", (int64_t)count);
+    vlmp_json_pair_int(&w, "schema", 1);
+    vlmp_json_pair_int(&w, "read", (int64_t)count);
     for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++)
-        put_count(&w, state_names[i], (int64_t)a->states[i]);
-    put_count(&w, "strata", (int64_t)a->strata);
-    put_count(&w, "stand_in_answers", (int64_t)a->stand_ins);
-    put_count(&w, "differ_in_white_space", (int64_t)a->changed);
-    put_count(&w, "text_before_end_token", (int64_t)a->end_differs);
+        vlmp_json_pair_int(&w, state_names[i], (int64_t)a->states[i]);
+    vlmp_json_pair_int(&w, "strata", (int64_t)a->strata);
+    vlmp_json_pair_int(&w, "stand_in_answers", (int64_t)a->stand_ins);
+    vlmp_json_pair_int(&w, "differ_in_white_space", (int64_t)a->changed);
+    vlmp_json_pair_int(&w, "text_before_end_token", (int64_t)a->end_differs);
     if (a->date != NULL) {
         vlmp_json_key(&w, "date");
         vlmp_json_put_string(&w, a->date);
     }
-    put_count(&w, "text_tokens", a->text_tokens);
-    put_count(&w, "picture_tokens", a->picture_tokens);
-    put_count(&w, "answer_tokens", a->answer_tokens);
-    put_count(&w, "longest", a->longest);
+    vlmp_json_pair_int(&w, "text_tokens", a->text_tokens);
+    vlmp_json_pair_int(&w, "picture_tokens", a->picture_tokens);
+    vlmp_json_pair_int(&w, "answer_tokens", a->answer_tokens);
+    vlmp_json_pair_int(&w, "longest", a->longest);
     write_measured(&a->measured, &w);
     write_left_out(candidates, count, &w);
     vlmp_json_key(&w, "pictures");

@@ -1,34 +1,22 @@
 #include "tools/quantize_origin.h"
 
-static void put_int(vlmp_json_writer *w, const char *key, int64_t value)
-{
-    vlmp_json_key(w, key);
-    vlmp_json_put_int(w, value);
-}
-
-static void put_string(vlmp_json_writer *w, const char *key, const char *value)
-{
-    vlmp_json_key(w, key);
-    vlmp_json_put_string(w, value);
-}
-
 void vlmp_selection_write(const vlmp_selection *s, vlmp_json_writer *w)
 {
     vlmp_json_open(w, '{');
     if (s->budget > 0) {
-        put_int(w, "budget", s->budget);
-        put_int(w, "seed", (int64_t)s->seed);
+        vlmp_json_pair_int(w, "budget", s->budget);
+        vlmp_json_pair_int(w, "seed", (int64_t)s->seed);
     } else {
-        put_string(w, "budget", "all");
+        vlmp_json_pair_string(w, "budget", "all");
     }
-    put_int(w, "seen", s->seen_tokens);
-    put_int(w, "held_out", s->held_tokens);
-    put_int(w, "of", s->tokens);
-    put_int(w, "samples_seen", s->seen);
-    put_int(w, "samples_held_out", s->held);
-    put_int(w, "samples_of", s->samples);
-    if (s->stride > 1) put_int(w, "picture_stride", s->stride);
-    if (s->tower_stride > 1) put_int(w, "tower_stride", s->tower_stride);
+    vlmp_json_pair_int(w, "seen", s->seen_tokens);
+    vlmp_json_pair_int(w, "held_out", s->held_tokens);
+    vlmp_json_pair_int(w, "of", s->tokens);
+    vlmp_json_pair_int(w, "samples_seen", s->seen);
+    vlmp_json_pair_int(w, "samples_held_out", s->held);
+    vlmp_json_pair_int(w, "samples_of", s->samples);
+    if (s->stride > 1) vlmp_json_pair_int(w, "picture_stride", s->stride);
+    if (s->tower_stride > 1) vlmp_json_pair_int(w, "tower_stride", s->tower_stride);
     vlmp_json_close(w, '}');
 }
 
@@ -73,21 +61,21 @@ void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writ
     const vlmp_selection *selection = origin->selection;
     bool computed = selection != NULL;
     vlmp_json_open(w, '{');
-    put_string(w, "tool", "vlmpack " VLMP_VERSION);
-    put_string(w, "source", origin->model->tensors);
-    put_string(w, "calibration", computed ? origin->calibration_digest : NULL);
+    vlmp_json_pair_string(w, "tool", "vlmpack " VLMP_VERSION);
+    vlmp_json_pair_string(w, "source", origin->model->tensors);
+    vlmp_json_pair_string(w, "calibration", computed ? origin->calibration_digest : NULL);
     vlmp_json_key(w, "calibration_samples");
     write_ids(origin->calibration, false, w);
     vlmp_json_key(w, "calibration_samples_loose");
     write_ids(origin->calibration, true, w);
     if (origin->calibration->alpha[0] != '\0')
-        put_string(w, "calibration_alpha", origin->calibration->alpha);
+        vlmp_json_pair_string(w, "calibration_alpha", origin->calibration->alpha);
     if (computed && selection->budget > 0) {
         vlmp_json_key(w, "tokens");
         vlmp_selection_write(selection, w);
     }
     vlmp_json_key(w, "sequential");
     vlmp_json_put_bool(w, origin->sequential);
-    put_string(w, "kernels", computed ? origin->kernels : NULL);
+    vlmp_json_pair_string(w, "kernels", computed ? origin->kernels : NULL);
     vlmp_json_close(w, '}');
 }

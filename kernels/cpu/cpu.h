@@ -140,6 +140,8 @@ void vlmp_cpu_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, 
                    vlmp_f32 inv_freq, vlmp_i32 axes, float scaling);
 void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
                         const vlmp_attention *a, const vlmp_step *step);
+void vlmp_cpu_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count);
+void vlmp_cpu_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 void vlmp_cpu_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
                       size_t p_stride, int vocab, vlmp_i32 targets, int rows);
 void vlmp_cpu_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k);

@@ -188,3 +188,14 @@ void vlmp_cpu_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_str
     struct measure m = {out.at, q.at, p.at, q_stride, p_stride, vocab, targets.at};
     vlmp_parallel_for(ctx->pool, rows, measure_task, &m);
 }
+
+void vlmp_cpu_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count)
+{
+    (void)ctx;
+    *at.at = (int32_t)vlmp_first_not_finite(x.at, VLMP_F32, count);
+}
+
+void vlmp_cpu_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count)
+{
+    vlmp_cpu_first_not_finite(ctx, at, (vlmp_act){x.at}, count);
+}

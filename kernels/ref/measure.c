@@ -34,7 +34,8 @@ void vlmp_ref_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_a
         for (int j = 0; j < dim; j++) {
             float size = fabsf(row[j]);
             sum.at[first + (size_t)j] += (double)size;
-            if (size > largest.at[first + (size_t)j]) largest.at[first + (size_t)j] = size;
+            if (largest.at != NULL && size > largest.at[first + (size_t)j])
+                largest.at[first + (size_t)j] = size;
         }
     }
 }

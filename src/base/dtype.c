@@ -84,3 +84,48 @@ void vlmp_to_f32(float *out, const void *source, vlmp_dtype dtype, size_t count)
         out[i] = dtype == VLMP_BF16 ? vlmp_bf16_to_f32(half) : vlmp_f16_to_f32(half);
     }
 }
+
+#define FINITE_STEP 4096 /* elements tested without a branch, so that the loop vectorizes */
+
+/* An exponent of all ones is a NaN or an infinity. */
+static bool any32(const unsigned char *data, size_t count)
+{
+    unsigned bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, data + 4 * i, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad;
+}
+
+static bool any16(const unsigned char *data, size_t count, uint16_t exponent)
+{
+    uint16_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits;
+        memcpy(&bits, data + 2 * i, sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return bad;
+}
+
+static bool any_not_finite(const unsigned char *data, size_t count, vlmp_dtype dtype)
+{
+    if (dtype == VLMP_F32) return any32(data, count);
+    return any16(data, count, dtype == VLMP_BF16 ? 0x7f80u : 0x7c00u);
+}
+
+size_t vlmp_first_not_finite(const void *values, vlmp_dtype dtype, size_t count)
+{
+    const unsigned char *data = values;
+    size_t size = vlmp_dtype_size(dtype);
+    for (size_t from = 0; from < count; from += FINITE_STEP) {
+        size_t step = count - from < FINITE_STEP ? count - from : FINITE_STEP;
+        if (!any_not_finite(data + from * size, step, dtype)) continue;
+        while (!any_not_finite(data + from * size, 1, dtype))
+            from++;
+        return from;
+    }
+    return count;
+}

@@ -49,3 +49,7 @@ int vlmp_dtype_is_float(vlmp_dtype dtype);
 
 /* count elements of a float type to F32. source may be unaligned. */
 void vlmp_to_f32(float *out, const void *source, vlmp_dtype dtype, size_t count);
+
+/* The first of count values of a float type that is NaN or infinite; count when none is. values may
+ * be unaligned. */
+size_t vlmp_first_not_finite(const void *values, vlmp_dtype dtype, size_t count);

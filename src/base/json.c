@@ -338,6 +338,24 @@ void vlmp_json_put_null(vlmp_json_writer *w)
     vlmp_buffer_text(&w->out, "null");
 }
 
+void vlmp_json_pair_string(vlmp_json_writer *w, const char *key, const char *text)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_string(w, text);
+}
+
+void vlmp_json_pair_int(vlmp_json_writer *w, const char *key, int64_t value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_int(w, value);
+}
+
+void vlmp_json_pair_double(vlmp_json_writer *w, const char *key, double value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_double(w, value);
+}
+
 void vlmp_json_put_tree(vlmp_json_writer *w, const cJSON *tree)
 {
     if (cJSON_IsObject(tree) || cJSON_IsArray(tree)) {

@@ -54,5 +54,9 @@ void vlmp_json_put_int(vlmp_json_writer *w, int64_t value);
 void vlmp_json_put_double(vlmp_json_writer *w, double value);
 void vlmp_json_put_bool(vlmp_json_writer *w, bool value);
 void vlmp_json_put_null(vlmp_json_writer *w);
+/* A key and its value. */
+void vlmp_json_pair_string(vlmp_json_writer *w, const char *key, const char *text);
+void vlmp_json_pair_int(vlmp_json_writer *w, const char *key, int64_t value);
+void vlmp_json_pair_double(vlmp_json_writer *w, const char *key, double value);
 /* A parsed tree (depth is bounded by the parser). */
 void vlmp_json_put_tree(vlmp_json_writer *w, const cJSON *tree);

@@ -251,7 +251,7 @@ static int take_states(vlmp_hidden *h, const struct importer *in, const vlmp_ten
         size_t count = rows - at < piece_rows ? rows - at : piece_rows;
         const float *values = (const float *)(const void *)(t->data + at * row);
         size_t elements = count * (size_t)t->shape[1];
-        if (vlmp_first_not_finite(values, elements) < elements)
+        if (vlmp_first_not_finite(values, VLMP_F32, elements) < elements)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: tensor 'states' is NaN or infinite in rows %zu … %zu; make the "
                              "reference again with --save-reference",

@@ -60,12 +60,6 @@ int vlmp_result_note(vlmp_eval_result *result, vlmp_error *err, const char *fmt,
     return VLMP_OK;
 }
 
-static void put_number(vlmp_json_writer *w, const char *key, double value)
-{
-    vlmp_json_key(w, key);
-    vlmp_json_put_double(w, value);
-}
-
 static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
 {
     vlmp_json_key(w, key);
@@ -73,12 +67,6 @@ static void put_count(vlmp_json_writer *w, const char *key, int64_t value)
         vlmp_json_put_null(w);
     else
         vlmp_json_put_int(w, value);
-}
-
-static void put_text(vlmp_json_writer *w, const char *key, const char *text)
-{
-    vlmp_json_key(w, key);
-    vlmp_json_put_string(w, text);
 }
 
 /* null when not computable. */
@@ -89,8 +77,8 @@ static void put_interval_value(vlmp_json_writer *w, vlmp_interval interval)
         return;
     }
     vlmp_json_open(w, '{');
-    put_number(w, "lo", interval.lo);
-    put_number(w, "hi", interval.hi);
+    vlmp_json_pair_double(w, "lo", interval.lo);
+    vlmp_json_pair_double(w, "hi", interval.hi);
     vlmp_json_close(w, '}');
 }
 
@@ -108,12 +96,12 @@ static void put_kl(vlmp_json_writer *w, const vlmp_kl_result *kl)
         return;
     }
     vlmp_json_open(w, '{');
-    put_number(w, "mean", kl->mean);
+    vlmp_json_pair_double(w, "mean", kl->mean);
     put_interval(w, "ci95", kl->ci95);
-    put_number(w, "p95", kl->p95);
-    put_number(w, "p99", kl->p99);
-    put_number(w, "max", kl->max);
-    put_number(w, "score", kl->score);
+    vlmp_json_pair_double(w, "p95", kl->p95);
+    vlmp_json_pair_double(w, "p99", kl->p99);
+    vlmp_json_pair_double(w, "max", kl->max);
+    vlmp_json_pair_double(w, "score", kl->score);
     put_interval(w, "score_ci95", kl->score_ci95);
     vlmp_json_close(w, '}');
 }
@@ -142,15 +130,15 @@ static void put_speed(vlmp_json_writer *w, const vlmp_eval_result *r)
 {
     vlmp_json_key(w, "speed");
     vlmp_json_open(w, '{');
-    put_text(w, "device", r->speed.device);
+    vlmp_json_pair_string(w, "device", r->speed.device);
     vlmp_json_key(w, "ttft_ms");
     vlmp_json_open(w, '{');
-    put_number(w, "p50", r->speed.ttft_ms.p50);
-    put_number(w, "p95", r->speed.ttft_ms.p95);
-    put_number(w, "p99", r->speed.ttft_ms.p99);
+    vlmp_json_pair_double(w, "p50", r->speed.ttft_ms.p50);
+    vlmp_json_pair_double(w, "p95", r->speed.ttft_ms.p95);
+    vlmp_json_pair_double(w, "p99", r->speed.ttft_ms.p99);
     vlmp_json_close(w, '}');
-    put_number(w, "prefill_tps", r->speed.prefill_tps);
-    put_number(w, "decode_tps", r->speed.decode_tps);
+    vlmp_json_pair_double(w, "prefill_tps", r->speed.prefill_tps);
+    vlmp_json_pair_double(w, "decode_tps", r->speed.decode_tps);
     vlmp_json_close(w, '}');
 }
 
@@ -171,8 +159,8 @@ static void put_gates(vlmp_json_writer *w, const vlmp_eval_result *r)
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < r->gate_count; i++) {
         vlmp_json_open(w, '{');
-        put_text(w, "expr", r->gates[i].expr);
-        put_number(w, "value", r->gates[i].value);
+        vlmp_json_pair_string(w, "expr", r->gates[i].expr);
+        vlmp_json_pair_double(w, "value", r->gates[i].value);
         vlmp_json_key(w, "pass");
         vlmp_json_put_bool(w, r->gates[i].pass);
         vlmp_json_close(w, '}');
@@ -183,35 +171,35 @@ static void put_gates(vlmp_json_writer *w, const vlmp_eval_result *r)
 void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
 {
     vlmp_json_open(w, '{');
-    put_text(w, "model", r->model);
-    put_text(w, "reference", r->reference);
-    put_text(w, "method", r->method);
+    vlmp_json_pair_string(w, "model", r->model);
+    vlmp_json_pair_string(w, "reference", r->reference);
+    vlmp_json_pair_string(w, "method", r->method);
     put_count(w, "samples", r->samples);
     put_count(w, "left_out", r->left_out);
     put_count(w, "tokens", r->tokens);
     if (r->metrics & VLMP_METRIC_PPL) {
-        put_number(w, "ppl", r->ppl);
+        vlmp_json_pair_double(w, "ppl", r->ppl);
         put_interval(w, "ppl_ci95", r->ppl_ci95);
         if (r->reference != NULL) {
-            put_number(w, "reference_ppl", r->reference_ppl);
-            put_number(w, "ppl_ratio", r->ppl_ratio);
+            vlmp_json_pair_double(w, "reference_ppl", r->reference_ppl);
+            vlmp_json_pair_double(w, "ppl_ratio", r->ppl_ratio);
             put_interval(w, "ppl_ratio_ci95", r->ppl_ratio_ci95);
         }
     }
     if ((r->metrics & VLMP_METRIC_KL) && r->reference != NULL) {
         put_kl(w, &r->kl);
-        put_number(w, "top1", r->top1);
+        vlmp_json_pair_double(w, "top1", r->top1);
     }
     if (r->metrics & VLMP_METRIC_BLEU) put_bleu(w, r);
     if (r->metrics & VLMP_METRIC_CIDER) {
-        put_number(w, "cider", r->cider);
+        vlmp_json_pair_double(w, "cider", r->cider);
         put_interval(w, "cider_ci95", r->cider_ci95);
     }
     if (r->metrics & VLMP_METRIC_SPEED) put_speed(w, r);
     put_memory(w, r);
-    put_number(w, "bits_per_weight", r->bits_per_weight);
-    put_number(w, "bits_per_weight_quantized", r->bits_per_weight_quantized);
-    put_number(w, "quantize_seconds", r->quantize_seconds);
+    vlmp_json_pair_double(w, "bits_per_weight", r->bits_per_weight);
+    vlmp_json_pair_double(w, "bits_per_weight_quantized", r->bits_per_weight_quantized);
+    vlmp_json_pair_double(w, "quantize_seconds", r->quantize_seconds);
     put_count(w, "fallbacks", r->fallbacks);
     put_count(w, "kept_rtn", r->kept_rtn);
     put_count(w, "unguarded", r->unguarded);
@@ -230,13 +218,13 @@ void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_left_o
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
     vlmp_json_put_int(w, 1);
-    put_text(w, "data", data);
+    vlmp_json_pair_string(w, "data", data);
     vlmp_json_key(w, "left_out");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < left_out_count; i++) {
         vlmp_json_open(w, '{');
         put_count(w, "line", left_out[i].line);
-        put_text(w, "reason", left_out[i].reason);
+        vlmp_json_pair_string(w, "reason", left_out[i].reason);
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, ']');

@@ -97,12 +97,19 @@ static int values_of(vlmp_activations *a, size_t first_row, size_t rows, float *
     return VLMP_OK;
 }
 
+/* The same, filled. */
+static int read_values(vlmp_activations *a, size_t first_row, size_t rows, float **out,
+                       vlmp_error *err)
+{
+    VLMP_TRY(values_of(a, first_row, rows, out, err));
+    return vlmp_activations_get(a, first_row, rows, *out, out, err);
+}
+
 int vlmp_activations_upload(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
                             vlmp_f32 to, vlmp_error *err)
 {
     float *values;
-    VLMP_TRY(values_of(a, first_row, rows, &values, err));
-    VLMP_TRY(vlmp_activations_get(a, first_row, rows, values, &values, err));
+    VLMP_TRY(read_values(a, first_row, rows, &values, err));
     vlmp_ctx_write(ctx, to.at, values, rows * (size_t)a->dim * sizeof *values);
     return VLMP_OK;
 }
@@ -111,8 +118,7 @@ int vlmp_activations_upload_act(vlmp_activations *a, size_t first_row, size_t ro
                                 vlmp_act to, vlmp_error *err)
 {
     float *values;
-    VLMP_TRY(values_of(a, first_row, rows, &values, err));
-    VLMP_TRY(vlmp_activations_get(a, first_row, rows, values, &values, err));
+    VLMP_TRY(read_values(a, first_row, rows, &values, err));
     ctx->ops->write_act(ctx, to, values, rows * (size_t)a->dim);
     return VLMP_OK;
 }

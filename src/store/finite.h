@@ -1,10 +1,7 @@
-/* NaN and infinity: found where they enter, in weights, or where they arise, in activations. */
+/* NaN and infinity where they enter, in weights. */
 #pragma once
 
 #include "src/store/source.h"
-
-/* The first value that is NaN or infinite; count when all are finite. */
-size_t vlmp_first_not_finite(const float *values, size_t count);
 
 /* A tensor with such an element is VLMP_ERR_INPUT with file, name and element. Other types than
  * F32, F16 and BF16 pass. */

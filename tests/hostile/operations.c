@@ -425,7 +425,7 @@ static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act
 {
     QUEUE(column_sizes, sum, largest, x, rows, dim, kinds);
     vlmp_hostile_use(call, "sum", sum.at, VLMP_HOSTILE_REST);
-    vlmp_hostile_use(call, "largest", largest.at, VLMP_HOSTILE_REST);
+    if (largest.at != NULL) vlmp_hostile_use(call, "largest", largest.at, VLMP_HOSTILE_REST);
     ACT(x, size(rows, dim));
     PLAIN(kinds, (size_t)rows);
 }

@@ -23,14 +23,14 @@ static void activations(void **state)
     static float values[COUNT];
     for (size_t i = 0; i < COUNT; i++)
         values[i] = i % 2 ? FLT_MAX : -FLT_MIN / 2;
-    assert_int_equal(vlmp_first_not_finite(values, COUNT), COUNT);
-    assert_int_equal(vlmp_first_not_finite(values, 0), 0);
+    assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, COUNT), COUNT);
+    assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, 0), 0);
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         float kept = values[places[i]];
         values[places[i]] = bad[i % 3];
-        assert_int_equal(vlmp_first_not_finite(values, COUNT), places[i]);
-        assert_int_equal(vlmp_first_not_finite(values, places[i]), places[i]); /* it lies behind */
+        assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, COUNT), places[i]);
+        assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, places[i]), places[i]); /* it lies behind */
         values[places[i]] = kept;
     }
 }

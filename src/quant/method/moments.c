@@ -81,10 +81,7 @@ static int open_file(vlmp_moments *m, vlmp_error *err)
     char path[4200];
     if (m->fd >= 0) return VLMP_OK;
     snprintf(path, sizeof path, "%s/moments-XXXXXX", m->folder);
-    m->fd = mkstemp(path);
-    if (m->fd < 0) return vlmp_fail_errno(err, "%s: cannot create the work file", path);
-    unlink(path);
-    return VLMP_OK;
+    return vlmp_workfile_create(&m->fd, path, err);
 }
 
 static int put_away(vlmp_moments *m, int i, float **matrix, vlmp_error *err)

@@ -28,7 +28,6 @@ void vlmp_fold_free(vlmp_fold *fold)
 struct site_data {
     vlmp_moments moments;
     vlmp_f64 sum_abs; /* [k] over the samples that the search sees */
-    vlmp_f32 max_abs; /* [k] not used */
     double rows;      /* of them */
 };
 
@@ -58,7 +57,7 @@ static void collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site sit
         vlmp_selection_add(c->job, &data->moments, stack == &c->job->sweep.model->vision, batch,
                            seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, c->err);
     if (!seen) return;
-    ctx->ops->column_sizes(ctx, data->sum_abs, data->max_abs, input, batch->rows, dim, c->kinds);
+    ctx->ops->column_sizes(ctx, data->sum_abs, (vlmp_f32){NULL}, input, batch->rows, dim, c->kinds);
     data->rows += batch->rows;
 }
 
@@ -288,17 +287,14 @@ static int apply(vlmp_fold *fold, const vlmp_stack *stack, vlmp_block *block,
 
 static int create_site(struct site_data *data, vlmp_ctx *ctx, int k, bool held, vlmp_error *err)
 {
-    static const char what[] = "AWQ statistics";
     VLMP_TRY(vlmp_moments_create(&data->moments, ctx, k, held, false, NULL, err));
-    VLMP_TRY(vlmp_ctx_alloc(ctx, &data->sum_abs, (size_t)k, sizeof(double), what, err));
-    return vlmp_ctx_alloc(ctx, &data->max_abs, (size_t)k, sizeof(float), what, err);
+    return vlmp_ctx_alloc(ctx, &data->sum_abs, (size_t)k, sizeof(double), "AWQ statistics", err);
 }
 
 static void free_site(struct site_data *data, vlmp_ctx *ctx)
 {
     vlmp_moments_free(&data->moments);
     vlmp_ctx_free_memory(ctx, data->sum_abs.at);
-    vlmp_ctx_free_memory(ctx, data->max_abs.at);
     *data = (struct site_data){0};
 }
 
