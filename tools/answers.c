@@ -55,15 +55,15 @@ static int finish(void *arg, int index, const vlmp_generation_stats *stats, vlmp
     return status;
 }
 
-int vlmp_answer_all(vlmp_runtime *runtime, const vlmp_reader *reader, int count, int max_new_tokens,
-                    const vlmp_texts *texts, vlmp_error *err)
+int vlmp_answer_all(vlmp_runtime *runtime, const vlmp_reader *reader, int count, int together,
+                    int max_new_tokens, const vlmp_texts *texts, vlmp_error *err)
 {
     struct collector c = {.reader = reader,
                           .texts = texts,
                           .max_new_tokens = max_new_tokens,
                           .ids = vlmp_calloc((size_t)count, sizeof *c.ids)};
     if (c.ids == NULL) return vlmp_fail_memory(err, "answers");
-    const vlmp_generation greedy = {.stop = &reader->stop};
+    const vlmp_generation greedy = {.stop = &reader->stop, .together = together};
     const vlmp_answers answers = {
         .arg = &c, .prompt = give_prompt, .token = collect, .done = finish};
     int status = vlmp_generate(runtime, count, &greedy, &answers, err);
@@ -103,5 +103,5 @@ int vlmp_answer(vlmp_runtime *runtime, const vlmp_reader *reader, const vlmp_seq
     struct one one = {prompt, answer, stats};
     *answer = NULL;
     const vlmp_texts texts = {.arg = &one, .prompt = one_prompt, .done = one_done};
-    return vlmp_answer_all(runtime, reader, 1, max_new_tokens, &texts, err);
+    return vlmp_answer_all(runtime, reader, 1, 1, max_new_tokens, &texts, err);
 }

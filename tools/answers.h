@@ -14,8 +14,9 @@ typedef struct {
                 vlmp_error *err);
 } vlmp_texts;
 
-int vlmp_answer_all(vlmp_runtime *runtime, const vlmp_reader *reader, int count, int max_new_tokens,
-                    const vlmp_texts *texts, vlmp_error *err);
+/* count answers, `together` at a time (0: as many as the runtime has streams). */
+int vlmp_answer_all(vlmp_runtime *runtime, const vlmp_reader *reader, int count, int together,
+                    int max_new_tokens, const vlmp_texts *texts, vlmp_error *err);
 
 /* One. Free *answer. */
 int vlmp_answer(vlmp_runtime *runtime, const vlmp_reader *reader, const vlmp_sequence *prompt,

@@ -75,53 +75,61 @@ static int take_answer(void *arg, int index, char *text, const vlmp_generation_s
     return VLMP_OK;
 }
 
-/* Samples first … first + count − 1, `streams` at a time. *kv_bytes: of their keys and values. */
-static int answer(struct answering *a, vlmp_engine *engine, size_t first, size_t count, int streams,
-                  int64_t *kv_bytes, vlmp_error *err)
+/* Samples first … first + count − 1, `together` at a time. */
+static int answer(struct answering *a, vlmp_runtime *runtime, size_t first, size_t count,
+                  int together, vlmp_error *err)
 {
-    vlmp_runtime *runtime;
     const vlmp_texts texts = {.arg = a, .prompt = give_prompt, .done = take_answer};
     if (count == 0) return VLMP_OK;
     a->first = first;
-    VLMP_TRY(vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &a->reader->preprocess,
-                                 vlmp_dataset_path(a->job->data->data), streams, err));
-    int status =
-        vlmp_answer_all(runtime, a->reader, (int)count, a->job->max_new_tokens, &texts, err);
-    *kv_bytes = (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
-    vlmp_runtime_free(runtime);
-    return status;
+    return vlmp_answer_all(runtime, a->reader, (int)count, together, a->job->max_new_tokens, &texts,
+                           err);
 }
 
-static void fill_speed(const struct answering *a, size_t timed, vlmp_eval_result *result)
+static void fill_speed(const struct answering *a, double *first_ms, size_t timed,
+                       vlmp_eval_result *result)
 {
     const vlmp_generation_stats *s = &a->sums;
     double quantiles[3];
-    vlmp_percentiles(quantiles, a->first_ms, timed);
+    vlmp_percentiles(quantiles, first_ms, timed);
     result->speed.ttft_ms = (vlmp_quantiles){quantiles[0], quantiles[1], quantiles[2]};
     result->speed.prefill_tps = s->first_seconds > 0 ? s->prompt_tokens / s->first_seconds : NAN;
     result->speed.decode_tps = s->decode_seconds > 0 ? s->steps / s->decode_seconds : NAN;
+}
+
+/* The timed answers one by one, then the others. *kv_bytes: of one answer, where some are timed. */
+static int answer_all(struct answering *a, vlmp_runtime *runtime, size_t timed, double *first_ms,
+                      int64_t *kv_bytes, vlmp_error *err)
+{
+    size_t count = a->job->data->count;
+    a->first_ms = first_ms;
+    VLMP_TRY(answer(a, runtime, 0, timed, 1, err));
+    int64_t alone = (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
+    a->first_ms = NULL;
+    VLMP_TRY(answer(a, runtime, timed, count - timed, 0, err));
+    *kv_bytes = timed > 0 ? alone : (int64_t)vlmp_runtime_memory_used(runtime).kv_bytes;
+    return VLMP_OK;
 }
 
 int vlmp_eval_answers(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
                       char **answers, vlmp_eval_result *result, vlmp_error *err)
 {
     struct answering a = {.job = job, .reader = reader, .answers = answers};
+    vlmp_runtime *runtime;
     size_t count = job->data->count, timed = 0;
     double first_ms[VLMP_TIMED_ANSWERS];
     if ((job->metrics & VLMP_METRIC_SPEED) != 0)
         timed = count < VLMP_TIMED_ANSWERS ? count : VLMP_TIMED_ANSWERS;
-    vlmp_progress_begin(&a.line, job->args, "answering", (double)count);
-    int64_t shared = 0;
-    a.first_ms = first_ms;
-    int status = answer(&a, engine, 0, timed, 1, &result->memory.kv_bytes, err);
-    a.first_ms = NULL;
     int streams = count - timed < (size_t)job->batch ? (int)(count - timed) : job->batch;
-    if (status == VLMP_OK) status = answer(&a, engine, timed, count - timed, streams, &shared, err);
-    if (timed == 0) result->memory.kv_bytes = shared;
+    VLMP_TRY(vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &reader->preprocess,
+                                 vlmp_dataset_path(job->data->data), streams > 1 ? streams : 1,
+                                 err));
+    vlmp_progress_begin(&a.line, job->args, "answering", (double)count);
+    int status = answer_all(&a, runtime, timed, first_ms, &result->memory.kv_bytes, err);
     vlmp_progress_end(&a.line);
+    vlmp_runtime_free(runtime);
     vlmp_sequence_free(&a.prompt);
-    a.first_ms = first_ms;
-    if (status == VLMP_OK && timed > 0) fill_speed(&a, timed, result);
+    if (status == VLMP_OK && timed > 0) fill_speed(&a, first_ms, timed, result);
     if (status == VLMP_OK && a.cut > 0)
         status = vlmp_result_note(result, err,
                                   "%zu answers were cut where the context of %d tokens ends", a.cut,

@@ -146,7 +146,7 @@ static int run(struct generator *g, vlmp_error *err)
 {
     while (g->next < g->count || g->active_count > 0) {
         bool opened = true;
-        while (opened && g->next < g->count && g->active_count < g->runtime->streams)
+        while (opened && g->next < g->count && g->active_count < g->runtime->limit)
             VLMP_TRY(begin(g, &opened, err));
         if (g->active_count == 0) continue;
         VLMP_TRY(advance(g, err));
@@ -160,6 +160,9 @@ int vlmp_generate(vlmp_runtime *runtime, int count, const vlmp_generation *optio
 {
     size_t streams = (size_t)runtime->streams;
     bool draws = options->temperature > 0;
+    runtime->limit = options->together > 0 && options->together < runtime->streams
+                         ? options->together
+                         : runtime->streams;
     struct generator g = {.runtime = runtime,
                           .options = options,
                           .answers = answers,

@@ -12,6 +12,7 @@ typedef struct {
     double temperature;
     uint64_t seed;                /* of each answer's draws */
     const vlmp_stop_tokens *stop; /* that end the answer; NULL: none does */
+    int together;                 /* answers at a time; 0: as many as the runtime has streams */
 } vlmp_generation;
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
     int (*done)(void *arg, int index, const vlmp_generation_stats *stats, vlmp_error *err);
 } vlmp_answers;
 
-/* count answers, as many at a time as the runtime has streams. What an answer is does not depend on
- * those beside it; in which order they end does. */
+/* count answers. What an answer is does not depend on those beside it; in which order they end
+ * does. */
 int vlmp_generate(vlmp_runtime *runtime, int count, const vlmp_generation *options,
                   const vlmp_answers *answers, vlmp_error *err);

@@ -56,7 +56,7 @@ int vlmp_runtime_create(vlmp_runtime **runtime, vlmp_ctx *ctx, const vlmp_model 
     r->model = model;
     r->preprocess = preprocess;
     r->data = data;
-    r->streams = streams;
+    r->streams = r->limit = streams;
     const vlmp_block_shape *shape = &model->text.shape;
     r->kv_shape = (vlmp_kv_shape){.layers = model->text.layers,
                                   .page_rows = VLMP_PAGE_ROWS,
@@ -211,8 +211,11 @@ static int finish(struct pass *p, vlmp_error *err)
 {
     if (p->count == 0) return VLMP_OK;
     VLMP_TRY(run_pass(p, err));
-    for (int i = 0; i < p->count; i++)
-        p->r->items[i]->stream->position += p->r->segments[i].rows;
+    for (int i = 0; i < p->count; i++) {
+        vlmp_stream *stream = p->r->items[i]->stream;
+        stream->position += p->r->segments[i].rows;
+        if (vlmp_stream_left(stream) == 0) vlmp_activations_free(&stream->prompt);
+    }
     VLMP_TRY(predict(p, err));
     p->count = p->rows.count = 0;
     return VLMP_OK;

@@ -15,12 +15,15 @@ typedef struct {
     size_t kv_bytes;      /* allocated */
 } vlmp_runtime_memory;
 
+/* Bytes of keys and values that streams share; where one alone needs more, it gets that. */
+#define VLMP_KV_BYTES ((size_t)1 << 30)
+
 /* Loads all weights. streams: how many may be open at a time. data: the file whose lines sequences
  * are, for messages; may be NULL. ctx, model, preprocess and data must outlive the runtime. */
 int vlmp_runtime_create(vlmp_runtime **runtime, vlmp_ctx *ctx, const vlmp_model *model,
                         const vlmp_preprocess *preprocess, const char *data, int streams,
                         vlmp_error *err);
-void vlmp_runtime_free(vlmp_runtime *runtime); /* its streams are closed; NULL is allowed */
+void vlmp_runtime_free(vlmp_runtime *runtime); /* close its streams before; NULL is allowed */
 vlmp_runtime_memory vlmp_runtime_memory_used(const vlmp_runtime *runtime);
 
 /* A sequence whose prompt is the first `length` tokens of `sequence` (pictures included, which pass

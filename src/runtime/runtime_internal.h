@@ -10,13 +10,13 @@ struct vlmp_runtime {
     const vlmp_preprocess *preprocess;
     const char *data; /* for messages; may be NULL */
     vlmp_resident resident;
-    int streams; /* that may be open */
+    int streams; /* that there is room for */
+    int limit;   /* of them, how many may be open now */
     int open;
     vlmp_pages pages;
     vlmp_kv *kv; /* of pages.count pages; NULL before the first stream */
     vlmp_kv_shape kv_shape;
     vlmp_step *step; /* of the pass at work */
-    int step_pages;  /* that it has room for */
     vlmp_block_work work;
     vlmp_f32 x;             /* [rows of a pass][hidden] */
     vlmp_act last;          /* [streams][hidden] normed rows that logits are wanted of */

@@ -37,13 +37,23 @@ static int resize_store(vlmp_runtime *r, int pages, vlmp_error *err)
                             &(vlmp_step_size){vlmp_runtime_rows(r), r->streams, pages}, err);
 }
 
+/* Pages for as many streams of this size as may be open, as far as VLMP_KV_BYTES goes. */
+static int wanted_pages(const vlmp_runtime *r, int pages)
+{
+    vlmp_kv_shape one = r->kv_shape;
+    one.pages = pages;
+    size_t fit = VLMP_KV_BYTES / r->ctx->ops->kv_bytes(&one);
+    if (fit > (size_t)r->limit) fit = (size_t)r->limit;
+    return pages * (fit > 1 ? (int)fit : 1);
+}
+
 /* *got: whether there are that many pages now. */
 static int take_pages(vlmp_stream *s, int pages, bool *got, vlmp_error *err)
 {
     vlmp_runtime *r = s->runtime;
     *got = false;
-    if (pages > r->pages.free_count && r->open == 0)
-        VLMP_TRY(resize_store(r, pages * r->streams, err));
+    if (r->open == 0 && wanted_pages(r, pages) > r->pages.count)
+        VLMP_TRY(resize_store(r, wanted_pages(r, pages), err));
     if (pages > r->pages.free_count) return VLMP_OK;
     s->pages = vlmp_alloc((size_t)pages, sizeof *s->pages);
     if (s->pages == NULL) return vlmp_fail_memory(err, "page table");
@@ -90,7 +100,7 @@ int vlmp_stream_open(vlmp_runtime *r, const vlmp_sequence *sequence, int length,
             "%d prompt tokens and %d new ones exceed the model's %d positions; shorten "
             "the prompt or lower --max-new-tokens",
             length, max_new, limit);
-    if (r->open == r->streams) return VLMP_OK;
+    if (r->open == r->limit) return VLMP_OK;
     vlmp_stream *s = vlmp_calloc(1, sizeof *s);
     if (s == NULL) return vlmp_fail_memory(err, "a sequence");
     *s = (vlmp_stream){.runtime = r, .prompt.fd = -1, .length = length, .line = sequence->line};
