@@ -14,6 +14,9 @@ tools=$(cd "${1:?the folder of the built programs}" && pwd)
 few=${2:-1400} many=${3:-16000}
 labels=" ${*:4} "
 PATH=$tools:$PATH
+# It fills what the program allocates and never touches: one working buffer more or less, depending on
+# where the heap finds room for it.
+unset MALLOC_PERTURB_
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
