@@ -3,6 +3,12 @@
  * instructions do. */
 #pragma once
 
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/inline.h"
+
 enum { LANES = 16, VECTOR_BYTES = 64 };
 typedef int32_t vint __attribute__((vector_size(64)));
 typedef float vfloat __attribute__((vector_size(64)));
