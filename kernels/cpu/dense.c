@@ -43,12 +43,9 @@ INLINE void codes_to_f32(float *out, const uint8_t *codes, int first, int count,
         /* Lane j of a 32- or 64-bit piece wants nibble j. */
         const vint shifts = vi_shl(vi_and(vi_iota(), vi_set(7)), 2);
         for (; i + LANES <= count; i += LANES) {
-            uint32_t words[2];
+            uint32_t words[2] = {0};
             memcpy(words, codes + (first + i) / 2, LANES / 2);
-            vint packed = vi_set((int32_t)words[0]);
-#if defined(__AVX512BW__)
-            packed = _mm512_mask_set1_epi32(packed, 0xff00, (int32_t)words[1]);
-#endif
+            vint packed = vi_set_eights((int32_t)words[0], (int32_t)words[1]);
             vint unpacked = vi_and(vi_shr_each(packed, shifts), vi_set(15));
             vf_store(out + i, vf_mul(vi_to_float(vi_sub(unpacked, offset)), factor));
         }

@@ -34,6 +34,10 @@ static bool has_avx512vnni(void)
 }
 #endif
 
+#if defined(VLMP_EMULATED)
+extern const vlmp_cpu_kernels vlmp_cpu_emulated512;
+#endif
+
 static bool has_portable(void)
 {
     return true;
@@ -48,6 +52,9 @@ static const struct {
     {&vlmp_cpu_avx512vnni, has_avx512vnni},
     {&vlmp_cpu_avx512, has_avx512},
     {&vlmp_cpu_avx2, has_avx2},
+#endif
+#if defined(VLMP_EMULATED)
+    {&vlmp_cpu_emulated512, has_avx2},
 #endif
     {&vlmp_cpu_portable, has_portable},
 };

@@ -6,37 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A sanitized build is for checks, not for speed: inlining everything would take minutes. */
-#if defined(__has_feature)
-#    if __has_feature(address_sanitizer)
-#        define SANITIZED
-#    endif
-#elif defined(__SANITIZE_ADDRESS__)
-#    define SANITIZED
-#endif
+#include "kernels/cpu/inline.h"
 
-#if defined(SANITIZED)
-#    define INLINE static inline __attribute__((unused))
-#else
-#    define INLINE static inline __attribute__((always_inline))
-#endif
-
-/* Before loops whose count is constant once the function is inlined: unrolled, so that arrays of
- * vectors become registers. */
-#if defined(SANITIZED)
-#    define UNROLL
-#elif defined(__clang__)
-#    define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#    define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-/* vlmp_packed_rows_avx512vnni and so on: the same files are compiled once a level. */
-#define LEVEL_JOIN(name, level)  vlmp_##name##_##level
-#define LEVEL_PASTE(name, level) LEVEL_JOIN(name, level)
-#define LEVEL_NAME(name)         LEVEL_PASTE(name, VLMP_LEVEL)
-
-#if defined(__AVX512BW__)
+#if defined(VLMP_EMULATED)
+#    include "kernels/cpu/simd_emulated.h"
+#elif defined(__AVX512BW__)
 
 enum { LANES = 16, VECTOR_BYTES = 64 };
 typedef __m512i vint;
@@ -45,6 +19,8 @@ typedef __m512 vfloat;
 /* clang-format off */
 INLINE vint vi_zero(void) { return _mm512_setzero_si512(); }
 INLINE vint vi_set(int32_t x) { return _mm512_set1_epi32(x); }
+/* Lanes 0 … 7, and those above where there are any. */
+INLINE vint vi_set_eights(int32_t a, int32_t b) { return _mm512_mask_set1_epi32(_mm512_set1_epi32(a), 0xff00, b); }
 INLINE vint vi_set8(int8_t x) { return _mm512_set1_epi8(x); }
 INLINE vint vi_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE void vi_store(void *p, vint x) { _mm512_storeu_si512(p, x); }
@@ -107,6 +83,7 @@ typedef __m256 vfloat;
 /* clang-format off */
 INLINE vint vi_zero(void) { return _mm256_setzero_si256(); }
 INLINE vint vi_set(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE vint vi_set_eights(int32_t a, int32_t b) { (void)b; return _mm256_set1_epi32(a); }
 INLINE vint vi_set8(int8_t x) { return _mm256_set1_epi8(x); }
 INLINE vint vi_load(const void *p) { return _mm256_loadu_si256(p); }
 INLINE void vi_store(void *p, vint x) { _mm256_storeu_si256(p, x); }
@@ -171,7 +148,14 @@ INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p
  * fits. wide: codes may exceed 15. */
 INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
 {
-#if defined(__AVX512VNNI__)
+#if defined(VLMP_EMULATED)
+    const uint8_t *u = (const uint8_t *)&codes;
+    const int8_t *s = (const int8_t *)&x;
+    (void)wide;
+    for (int i = 0; i < VECTOR_BYTES; i++)
+        acc[i / 4] += u[i] * s[i];
+    return acc;
+#elif defined(__AVX512VNNI__)
     (void)wide;
     return _mm512_dpbusd_epi32(acc, codes, x);
 #elif defined(__AVX512BW__)

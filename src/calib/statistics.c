@@ -56,12 +56,6 @@ static size_t site_index(const vlmp_model *model, const vlmp_stack *stack, int l
     return (size_t)VLMP_SITES * (size_t)(before + layer) + (size_t)site;
 }
 
-vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, const vlmp_model *model,
-                                         const vlmp_stack *stack, int layer, vlmp_site site)
-{
-    return &statistics->sites[site_index(model, stack, layer, site)];
-}
-
 static int create_sums(vlmp_collector *c, vlmp_error *err)
 {
     static const char what[] = "activation statistics";

@@ -24,10 +24,6 @@ const char *vlmp_site_name(vlmp_site site); /* "attn_in" … */
 int vlmp_statistics_create(vlmp_statistics *statistics, const vlmp_model *model, vlmp_error *err);
 void vlmp_statistics_free(vlmp_statistics *statistics);
 
-/* The statistics of a site; layer counts within its stack. */
-vlmp_site_statistics *vlmp_statistics_at(const vlmp_statistics *statistics, const vlmp_model *model,
-                                         const vlmp_stack *stack, int layer, vlmp_site site);
-
 /* Collects while a sweep runs, which does layer after layer: sums of the layer at work in the
  * context's memory, read when the next one begins and by finish. */
 typedef struct {

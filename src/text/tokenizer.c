@@ -155,11 +155,6 @@ const char *vlmp_tokenizer_token(const vlmp_tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->size ? t->tokens[id].text : NULL;
 }
 
-bool vlmp_tokenizer_is_special(const vlmp_tokenizer *t, int32_t id)
-{
-    return id >= 0 && (size_t)id < t->size && t->special[id];
-}
-
 int32_t vlmp_tokenizer_size(const vlmp_tokenizer *t)
 {
     return (int32_t)t->size;

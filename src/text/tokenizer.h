@@ -63,7 +63,6 @@ int32_t vlmp_tokenizer_find(const vlmp_tokenizer *tokenizer, const char *content
 
 /* The token's content as the file spells it (byte-level letters and all); NULL: no such id. */
 const char *vlmp_tokenizer_token(const vlmp_tokenizer *tokenizer, int32_t id);
-bool vlmp_tokenizer_is_special(const vlmp_tokenizer *tokenizer, int32_t id);
 
 /* One more than the largest id. */
 int32_t vlmp_tokenizer_size(const vlmp_tokenizer *tokenizer);

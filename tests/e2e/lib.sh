@@ -82,3 +82,22 @@ sys.exit(0 if eval(sys.argv[2]) else 1)' "$1" "$2"; then
         fail "$1: not $2"
     fi
 }
+
+# interrupted FILES COMMAND…: runs it until two text blocks are quantized, interrupts it, and takes its
+# exit status for right if it is that of an interrupt. FILES: what it leaves, removed before each of
+# five attempts, since a signal that comes after the end is no fault of the program.
+interrupted() {
+    local files=$1 attempt job status
+    shift
+    for attempt in 1 2 3 4 5; do
+        rm -f $files
+        : >log
+        "$@" 2>log &
+        job=$! status=0
+        while kill -0 "$job" 2>/dev/null && [ "$(grep -c '^text.layers.[23]' log)" -lt 8 ]; do sleep 0.01; done
+        kill -INT "$job" 2>/dev/null || true
+        wait "$job" || status=$?
+        [ "$status" = 0 ] || break
+    done
+    check "interrupted: status $status, attempt $attempt" test "$status" = 130
+}

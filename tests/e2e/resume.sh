@@ -69,17 +69,7 @@ quantize_demo() { # options…
 exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 16 -o demo.calib -q
 exits 0 quantize_demo
 mv k.vlmp whole.vlmp
-for attempt in 1 2 3 4 5; do # a signal that comes after the end is no fault of the program
-    rm -f k.vlmp*
-    : >log
-    vlm-quantize "$model" --calib demo.calib -o k.vlmp --method gptq 2>log &
-    job=$! status=0
-    while kill -0 "$job" 2>/dev/null && [ "$(grep -c '^text.layers.[23]' log)" -lt 8 ]; do sleep 0.01; done
-    kill -INT "$job" 2>/dev/null || true
-    wait "$job" || status=$?
-    [ "$status" = 0 ] || break
-done
-check "interrupted: status $status, attempt $attempt" test "$status" = 130
+interrupted 'k.vlmp*' vlm-quantize "$model" --calib demo.calib -o k.vlmp --method gptq
 check "left: $(left)" grep -qx 'k.vlmp.border-0 \(k.vlmp.border-1 \)\?k.vlmp.journal' <<<"$(left)"
 exits 0 quantize_demo --resume
 check "goes on behind blocks that are not run again" grep -q 'going on behind text block [1-4]$' stderr

@@ -108,17 +108,7 @@ quantize_demo() { # options…
 }
 exits 0 quantize_demo --tokens 800
 mv d.vlmp whole.vlmp
-for attempt in 1 2 3 4 5; do # a signal that comes after the end is no fault of the program
-    rm -f d.vlmp*
-    : >log
-    vlm-quantize "$model" --calib demo.calib -o d.vlmp --method gptq --tokens 800 2>log &
-    job=$! status=0
-    while kill -0 "$job" 2>/dev/null && [ "$(grep -c '^text.layers.[23]' log)" -lt 8 ]; do sleep 0.01; done
-    kill -INT "$job" 2>/dev/null || true
-    wait "$job" || status=$?
-    [ "$status" = 0 ] || break
-done
-check "interrupted: status $status, attempt $attempt" test "$status" = 130
+interrupted 'd.vlmp*' vlm-quantize "$model" --calib demo.calib -o d.vlmp --method gptq --tokens 800
 refuses 4 "d.vlmp.journal: belongs to another run, 'tokens' differs" quantize_demo --tokens 900 --resume
 refuses 4 "belongs to another run, 'tokens' differs" quantize_demo --resume
 refuses 4 "belongs to another run, 'seed' differs" quantize_demo --tokens 800 --seed 2 --resume

@@ -30,7 +30,8 @@ static void activations(void **state)
         float kept = values[places[i]];
         values[places[i]] = bad[i % 3];
         assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, COUNT), places[i]);
-        assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, places[i]), places[i]); /* it lies behind */
+        assert_int_equal(vlmp_first_not_finite(values, VLMP_F32, places[i]),
+                         places[i]); /* it lies behind */
         values[places[i]] = kept;
     }
 }

@@ -158,7 +158,6 @@ static void the_configuration_names_and_adds_tokens(void **state)
     assert_int_equal(id, -1);
     assert_int_equal(vlmp_tokenizer_find(t, "<new>"), 9000);
     assert_int_equal(vlmp_tokenizer_size(t), 9001);
-    assert_true(vlmp_tokenizer_is_special(t, 9000));
     assert_null(vlmp_tokenizer_token(t, 8999));
     vlmp_ids ids = {0};
     assert_int_equal(vlmp_tokenizer_encode(t, "<new><new>", 10, false, &ids, &err), VLMP_OK);
