@@ -22,7 +22,7 @@ LAYERS = {
     "src/model": ["src/base", "kernels", "src/store", "src/picture"],
     "formats": ["src/base", "src/store", "src/model"],
     "src/flow": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model"],
-    "src/calib": ["src/base", "kernels", "src/store", "src/model", "src/flow"],
+    "src/calib": ["src/base", "kernels", "src/store", "src/text/unicode", "src/model", "src/flow"],
     "src/quant/scheme": ["src/base", "kernels", "src/store", "src/model"],
     "src/quant/method": ["src/base", "kernels", "src/quant/scheme"],
     "src/quant/run": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/calib", "src/quant/scheme",

@@ -8,6 +8,7 @@
 
 #include "src/base/memory.h"
 #include "src/calib/calibration_layout.h"
+#include "src/text/unicode/unicode.h"
 
 const char *const vlmp_calib_size_names[VLMP_CALIB_SIZES] = {
     "image_size",   "vocabulary",  "vision_layers", "vision_width",
@@ -47,16 +48,14 @@ void vlmp_calibration_free(vlmp_calibration *calibration)
 
 static void hash_loosely(vlmp_sha256 *hash, const char *text)
 {
-    static const char spaces[] = " \t\r\n\v\f";
-    text += strspn(text, spaces);
-    while (*text != '\0') {
-        size_t word = strcspn(text, spaces);
-        vlmp_sha256_update(hash, text, word);
-        text += word;
-        text += strspn(text, spaces);
-        if (*text != '\0') vlmp_sha256_update(hash, " ", 1);
+    size_t length = strlen(text), from = 0, at = 0;
+    while (at < length) {
+        size_t start = at;
+        if (!vlmp_is_white_space(vlmp_utf8_next(text, length, &at))) continue;
+        vlmp_sha256_update(hash, text + from, start - from);
+        from = at;
     }
-    vlmp_sha256_update(hash, "", 1);
+    vlmp_sha256_update(hash, text + from, length - from + 1);
 }
 
 void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,

@@ -56,8 +56,8 @@ typedef struct {
 } vlmp_bytes;
 
 /* Identity of a sample: SHA-256 of its pictures' files, in order, and of its texts, each with a NUL
- * behind it. loose: runs of white space count as one space, at the ends as none, so that samples
- * that differ in nothing else are the same. id is empty when memory is short. */
+ * behind it. loose: of the texts without white space (Unicode's), so that samples that differ in
+ * nothing else are the same. id is empty when memory is short. */
 void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char *const *texts,
                     size_t text_count, bool loose, char id[VLMP_SHA256_HEX]);
 

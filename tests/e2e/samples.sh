@@ -132,15 +132,19 @@ json stdout "d['results'][0]['kl']['mean'] == $(python3 -c 'import json; print(j
 # --- samples of the calibration that white space changed --------------------------------------------------------
 exits 0 vlm-quantize "$model" --method gptq --calib two.calib -o gptq.vlmp -q
 refuses 4 'two.json: entry 1: .*--allow-overlap' vlm-eval gptq.vlmp --data data/two.json --metrics ppl
-sed 's/What else/What  else/' data/two.json >data/changed.json
-exits 0 vlm-eval gptq.vlmp --data data/changed.json --metrics ppl --json
-json stdout 'any("white space" in note and "changed.json: entry 1" in note for note in d["results"][0]["notes"])'
+for words in 'What  else' Whatelse $'What\u00a0else' $'What\u3000else'; do
+    sed "s/What else/$words/" data/two.json >data/changed.json
+    exits 0 vlm-eval gptq.vlmp --data data/changed.json --metrics ppl --json
+    json stdout 'any("white space" in note and "changed.json: entry 1" in note for note in d["results"][0]["notes"])'
+done
 sed 's/What else/Anything else/' data/two.json >data/other.json
 exits 0 vlm-eval gptq.vlmp --data data/other.json --metrics ppl --json
 json stdout 'not any("white space" in note for note in d["results"][0]["notes"])'
-printf '%s\n%s\n' "$good" "${good/a cat/ a cat}" >data/twice.jsonl
-exits 0 vlm-calibrate "$model" --data data/twice.jsonl -o twice.calib --json
-json stdout 'd["differ_in_white_space"] == 1 and d["chosen"] == 2'
+for words in ' a cat' acat $'a\u2009cat'; do
+    printf '%s\n%s\n' "$good" "${good/a cat/$words}" >data/twice.jsonl
+    exits 0 vlm-calibrate "$model" --data data/twice.jsonl -o twice.calib --json --force
+    json stdout 'd["differ_in_white_space"] == 1 and d["chosen"] == 2'
+done
 
 # --- an interrupted answer -----------------------------------------------------------------------------------------
 cat >interrupt.py <<'END'
