@@ -54,16 +54,19 @@ static int call_dict(vlmp_jinja_context *c, const vlmp_jinja_node *node,
 {
     vlmp_jinja_dict *dict = vlmp_jinja_allocate(c, node, 1, sizeof *dict);
     if (dict == NULL) return c->err->code;
+    int (*put)(vlmp_jinja_context *, const vlmp_jinja_node *, vlmp_jinja_dict *, vlmp_jinja_text,
+               vlmp_jinja_value) =
+        kind == VALUE_NAMESPACE ? vlmp_jinja_namespace_put : vlmp_jinja_dict_put;
     if (arguments->count > 1 ||
         (arguments->count == 1 && arguments->positional[0].kind != VALUE_DICT))
         return vlmp_jinja_fail(c, node, "namespace and dict take named values only");
     if (arguments->count == 1) {
         const vlmp_jinja_dict *given = arguments->positional[0].dict;
         for (size_t i = 0; i < given->count; i++)
-            VLMP_TRY(vlmp_jinja_dict_put(c, node, dict, given->keys[i], given->values[i]));
+            VLMP_TRY(put(c, node, dict, given->keys[i], given->values[i]));
     }
     for (int i = 0; i < arguments->named_count; i++)
-        VLMP_TRY(vlmp_jinja_dict_put(c, node, dict, arguments->names[i], arguments->named[i]));
+        VLMP_TRY(put(c, node, dict, arguments->names[i], arguments->named[i]));
     *out = (vlmp_jinja_value){.kind = kind, .dict = dict};
     return VLMP_OK;
 }

@@ -312,7 +312,7 @@ static int assign(vlmp_jinja_context *c, const vlmp_jinja_node *target,
             return vlmp_jinja_fail(c, target,
                                    "an attribute of a %s is set; only a namespace has that",
                                    vlmp_jinja_kind_name(&object));
-        return vlmp_jinja_dict_put(c, target, object.dict, target->name, *value);
+        return vlmp_jinja_namespace_put(c, target, object.dict, target->name, *value);
     }
     vlmp_jinja_list *list;
     VLMP_TRY(vlmp_jinja_to_list(c, target, value, &list));
@@ -466,7 +466,8 @@ static int print_value(vlmp_jinja_context *c, const vlmp_jinja_node *node,
     return print(c, node, text);
 }
 
-/* {{ … }}: "safe", which marks a text as not to be escaped, changes nothing where it comes last. */
+/* {{ … }} and filter blocks: "safe", which marks a text as not to be escaped, changes nothing where
+ * it comes last. */
 static int execute_print(vlmp_jinja_context *c, const vlmp_jinja_node *node)
 {
     const vlmp_jinja_node *value_node = node->a;
@@ -475,6 +476,9 @@ static int execute_print(vlmp_jinja_context *c, const vlmp_jinja_node *node)
         value_node->first == NULL)
         value_node = value_node->a;
     VLMP_TRY(vlmp_jinja_evaluate(c, value_node, &value));
+    if (node->kind == NODE_FILTER_BLOCK && value.kind != VALUE_STRING)
+        return vlmp_jinja_fail(c, node, "the filters of a filter block give a %s instead of text",
+                               vlmp_jinja_kind_name(&value));
     return print_value(c, node, &value);
 }
 
@@ -485,6 +489,7 @@ static int execute_one(vlmp_jinja_context *c, const vlmp_jinja_node *node)
     case NODE_DATA:
         return print(c, node, node->name);
     case NODE_PRINT:
+    case NODE_FILTER_BLOCK:
         return execute_print(c, node);
     case NODE_IF:
         return execute_if(c, node);

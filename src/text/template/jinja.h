@@ -126,10 +126,11 @@ typedef enum {
     NODE_CONDITION, /* a if b else c; c may be NULL */
     NODE_CAPTURE,   /* first: statements whose output is the value */
     /* statements */
-    NODE_DATA,      /* name: the text */
-    NODE_PRINT,     /* a */
-    NODE_IF,        /* first …: NODE_BRANCH */
-    NODE_BRANCH,    /* a (NULL: else), first …: body */
+    NODE_DATA,         /* name: the text */
+    NODE_PRINT,        /* a */
+    NODE_FILTER_BLOCK, /* a: must give text */
+    NODE_IF,           /* first …: NODE_BRANCH */
+    NODE_BRANCH,       /* a (NULL: else), first …: body */
     NODE_FOR,       /* a: targets, b: iterable, c: condition or NULL, first: body, d: NODE_BRANCH */
     NODE_SET,       /* a: targets, b: value */
     NODE_SCOPE,     /* first: body */
@@ -258,6 +259,9 @@ int vlmp_jinja_equal(vlmp_jinja_context *c, const vlmp_jinja_node *node, const v
 const vlmp_jinja_value *vlmp_jinja_dict_find(const vlmp_jinja_dict *dict, vlmp_jinja_text key);
 int vlmp_jinja_dict_put(vlmp_jinja_context *c, const vlmp_jinja_node *node, vlmp_jinja_dict *dict,
                         vlmp_jinja_text key, vlmp_jinja_value value);
+/* Also refuses names with an underscore in front, which the reference keeps for itself. */
+int vlmp_jinja_namespace_put(vlmp_jinja_context *c, const vlmp_jinja_node *node,
+                             vlmp_jinja_dict *names, vlmp_jinja_text name, vlmp_jinja_value value);
 /* As Python's str(); lists and dictionaries are an error. */
 int vlmp_jinja_to_text(vlmp_jinja_context *c, const vlmp_jinja_node *node,
                        const vlmp_jinja_value *value, vlmp_jinja_text *out);

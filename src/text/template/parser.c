@@ -217,7 +217,7 @@ static int parse_generation(vlmp_jinja_parser *p, vlmp_jinja_node **out)
 
 static int parse_filter_block(vlmp_jinja_parser *p, vlmp_jinja_node **out)
 {
-    VLMP_TRY(new_node(p, NODE_PRINT, out));
+    VLMP_TRY(new_node(p, NODE_FILTER_BLOCK, out));
     return parse_capture(p, true, "endfilter", &(*out)->a);
 }
 

@@ -101,6 +101,16 @@ int vlmp_jinja_dict_put(vlmp_jinja_context *c, const vlmp_jinja_node *node, vlmp
     return VLMP_OK;
 }
 
+int vlmp_jinja_namespace_put(vlmp_jinja_context *c, const vlmp_jinja_node *node,
+                             vlmp_jinja_dict *names, vlmp_jinja_text name, vlmp_jinja_value value)
+{
+    if (name.length > 0 && name.text[0] == '_')
+        return vlmp_jinja_fail(c, node,
+                               "'%.*s' in a namespace; no name there may begin with an underscore",
+                               (int)(name.length < 60 ? name.length : 60), name.text);
+    return vlmp_jinja_dict_put(c, node, names, name, value);
+}
+
 static int equal(vlmp_jinja_context *c, const vlmp_jinja_node *node, const vlmp_jinja_value *a,
                  const vlmp_jinja_value *b, int depth, bool *out);
 
