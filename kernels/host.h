@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/ops.h"
+#include "src/base/half.h"
 
 struct vlmp_step {
     vlmp_step_size size; /* that there is room for */
@@ -14,11 +15,22 @@ struct vlmp_step {
     int32_t *positions[VLMP_POSITION_AXES]; /* [size.rows] */
 };
 
-/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. */
+/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. A half
+ * store holds the F32 values of what F16 makes of them. */
 struct vlmp_kv {
     vlmp_kv_shape shape;
     float *k, *v;
 };
+
+/* The power of two at which a row of a half store lies, from the bits of its largest |x|; 1 where
+ * that is infinite or NaN, which F16 keeps. */
+static inline float vlmp_half_scale(uint32_t largest)
+{
+    uint32_t exponent = largest >> 23;
+    if (exponent >= 255) return 1;
+    if (exponent < 15) exponent = 15; /* scale and inverse are normal numbers */
+    return vlmp_f32_from_bits((exponent - 14) << 23);
+}
 
 /* The part of a layer in the store. */
 static inline size_t vlmp_host_kv_layer(const vlmp_kv *kv, int layer)
@@ -69,14 +81,13 @@ void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32
 void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
                        int dim, bool add);
 
-/* The entries above, for a table. */
+/* The entries above but for those of the store, for a table. */
 #define VLMP_HOST_OPS                                                                             \
     .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,                   \
     .read = vlmp_host_read, .sync = vlmp_host_sync, .map = vlmp_host_map,                         \
     .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                             \
     .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
     .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
-    .step_free = vlmp_host_step_free, .kv_create = vlmp_host_kv_create,                           \
-    .kv_free = vlmp_host_kv_free, .kv_bytes = vlmp_host_kv_bytes, .kv_write = vlmp_host_kv_write, \
+    .step_free = vlmp_host_step_free,                           \
     .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, .gather = vlmp_host_gather,       \
     .scatter = vlmp_host_scatter

@@ -45,6 +45,10 @@ typedef struct {
     int page_rows; /* rows of a page */
     int kv_heads;
     int head_dim;
+    /* F16 instead of F32, each row of a head at a power of two of its own that brings its largest
+     * value to 2¹⁴ … 2¹⁵, so that none overflows: a value errs by at most 2⁻¹¹ of itself, or 2⁻³⁹
+     * of the row's largest. */
+    bool half;
 } vlmp_kv_shape;
 
 typedef struct {

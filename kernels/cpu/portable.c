@@ -169,6 +169,54 @@ static void weighted_sum(float *o, float factor, const float *p, const float *v,
             o[i] += p[j] * v[(size_t)j * stride + (size_t)i];
 }
 
+static float to_half(uint16_t *y, const float *x, int count, int width)
+{
+    uint32_t largest = 0;
+    for (int i = 0; i < count; i++) {
+        uint32_t size = vlmp_f32_bits(x[i]) & 0x7fffffffu;
+        if (size > largest) largest = size;
+    }
+    float scale = vlmp_half_scale(largest);
+    for (int i = 0; i < width; i++)
+        y[i] = i < count ? vlmp_f32_to_f16(x[i] / scale) : 0;
+    return scale;
+}
+
+static void from_half(float *y, const uint16_t *x, float scale, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = vlmp_f16_to_f32(x[i]) * scale;
+}
+
+static void half_scores(float *s, size_t s_stride, float factor, const float *q, int heads,
+                        const uint16_t *k, const float *scales, int count, int width)
+{
+    for (int j = 0; j < count; j++, k += width) {
+        for (int h = 0; h < heads; h++) {
+            const float *x = q + (size_t)h * (size_t)width;
+            float sums[VLMP_HALF_UNIT] = {0}, sum = 0;
+            for (int i = 0; i < width; i++)
+                sums[i % VLMP_HALF_UNIT] += x[i] * vlmp_f16_to_f32(k[i]);
+            for (int i = 0; i < VLMP_HALF_UNIT; i++)
+                sum += sums[i];
+            s[(size_t)h * s_stride + (size_t)j] = factor * scales[j] * sum;
+        }
+    }
+}
+
+static void half_sums(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
+                      const float *scales, int count, int width)
+{
+    for (int j = 0; j < count; j++, v += width) {
+        for (int h = 0; h < heads; h++) {
+            float *weight = &p[(size_t)h * p_stride + (size_t)j];
+            *weight *= scales[j];
+            for (int i = 0; i < width; i++)
+                o[(size_t)h * (size_t)width + (size_t)i] += *weight * vlmp_f16_to_f32(v[i]);
+        }
+    }
+}
+
 static void scale_by(float *y, float factor, int count)
 {
     for (int i = 0; i < count; i++)
@@ -224,6 +272,10 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .dots = dots,
     .weighted_sum = weighted_sum,
     .scale = scale_by,
+    .to_half = to_half,
+    .from_half = from_half,
+    .half_scores = half_scores,
+    .half_sums = half_sums,
     .exp_sum = exp_sum,
     .largest = largest_of,
     .rms_norm = vlmp_ref_rms_norm_row,

@@ -78,6 +78,7 @@ INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
 INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+INLINE void vf_to_f16(void *p, vfloat x) { _mm256_storeu_si256(p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
 /* lane → table[index[lane]], index 0 … 7. */
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(table)); }
 /* Of each 128 bits, the even (odd) lanes of a, then those of b. */
@@ -148,6 +149,7 @@ INLINE float vf_largest(vfloat a)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 INLINE vfloat vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+INLINE void vf_to_f16(void *p, vfloat x) { _mm_storeu_si128(p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm256_permutevar8x32_ps(table, index); }
@@ -165,6 +167,23 @@ INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p
 /* clang-format on */
 
 #endif
+
+/* The sums of eight vectors, each added up in the same order. */
+INLINE __m256 vf_sums8(const vfloat *a)
+{
+    __m256 x[8];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+#if defined(__AVX512BW__)
+        x[i] = _mm256_add_ps(_mm512_castps512_ps256(a[i]), _mm512_extractf32x8_ps(a[i], 1));
+#else
+        x[i] = a[i];
+#endif
+    __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+    __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
+    return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20),
+                         _mm256_permute2f128_ps(low, high, 0x31));
+}
 
 /* acc + Σ of 4 products u8·s8 in each lane, exact modulo 2³². Without VNNI the 16-bit pair sums of
  * maddubs would saturate for large codes, so wide codes go through their two nibbles: 2·15·128
