@@ -15,8 +15,8 @@ struct vlmp_step {
     int32_t *positions[VLMP_POSITION_AXES]; /* [size.rows] */
 };
 
-/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. A half
- * store holds the F32 values of what F16 makes of them. */
+/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. A
+ * half store holds the F32 values of what F16 makes of them. */
 struct vlmp_kv {
     vlmp_kv_shape shape;
     float *k, *v;
@@ -88,6 +88,5 @@ void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_
     .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                             \
     .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
     .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
-    .step_free = vlmp_host_step_free,                           \
-    .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, .gather = vlmp_host_gather,       \
-    .scatter = vlmp_host_scatter
+    .step_free = vlmp_host_step_free, .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, \
+    .gather = vlmp_host_gather, .scatter = vlmp_host_scatter

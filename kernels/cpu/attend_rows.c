@@ -26,7 +26,7 @@ struct rows {
 
 /* The stored rows that a segment sees, in chunks. */
 struct view {
-    int first, end;        /* rows */
+    int first, end; /* rows */
     int chunk_rows;
     int first_chunk, chunks;
 };
@@ -68,40 +68,25 @@ static struct partial partial_of(const struct rows *r, float *of_segment, const 
     return (struct partial){sums, largest, largest + r->group};
 }
 
-/* Stored rows first … end-1 of a head, which lie on one page, at their place in a chunk. */
+/* Stored rows of a head that lie on one page. */
 struct run {
-    const vlmp_segment *segment;
-    int kv_head;
-    int first, end;
+    size_t slot;
+    int count;
 };
 
 /* The rows from `row` to the end of its page or to `end`. */
 static struct run run_of(const struct rows *r, const vlmp_segment *segment, int kv_head, int row,
                          int end)
 {
-    int page_rows = r->kv->host.shape.page_rows;
-    int page_end = (row / page_rows + 1) * page_rows;
-    return (struct run){segment, kv_head, row, vlmp_smaller(page_end, end)};
+    const vlmp_kv_shape *shape = &r->kv->host.shape;
+    int page_end = (row / shape->page_rows + 1) * shape->page_rows;
+    return (struct run){vlmp_half_slot(shape, r->layer, segment, kv_head, row),
+                        vlmp_smaller(page_end, end) - row};
 }
 
-static void score_run(const struct rows *r, const struct run *run, float *scores, size_t stride,
-                      const float *q)
+static const uint16_t *rows_at(const struct rows *r, const vlmp_half_rows *rows, size_t slot)
 {
-    size_t slot =
-        vlmp_half_slot(&r->kv->host.shape, r->layer, run->segment, run->kv_head, run->first);
-    r->cpu->kernels->half_scores(scores, stride, r->a->scale, q, r->group,
-                                 r->kv->k.rows + slot * (size_t)r->kv->width,
-                                 r->kv->k.scales + slot, run->end - run->first, r->kv->width);
-}
-
-static void sum_run(const struct rows *r, const struct run *run, float *weights, size_t stride,
-                    float *sums)
-{
-    size_t slot =
-        vlmp_half_slot(&r->kv->host.shape, r->layer, run->segment, run->kv_head, run->first);
-    r->cpu->kernels->half_sums(sums, weights, stride, r->group,
-                               r->kv->v.rows + slot * (size_t)r->kv->width,
-                               r->kv->v.scales + slot, run->end - run->first, r->kv->width);
+    return rows->rows + slot * (size_t)r->kv->width;
 }
 
 /* The query heads of a group, with zeros up to the store's width. */
@@ -116,32 +101,66 @@ static void pad_queries(const struct rows *r, float *q, const vlmp_segment *segm
     }
 }
 
-static void attend_chunk(const struct rows *r, const vlmp_segment *segment, float *of_segment,
-                         int kv_head, int chunk, float *scratch)
+/* A task: chunk `chunk` of a key/value head. */
+struct chunk {
+    const vlmp_segment *segment;
+    struct view view;
+    int kv_head;
+    int start;      /* its first row, were all visible */
+    int first, end; /* visible rows */
+};
+
+/* The chunk with number `index` among those of a segment, head after head. */
+static struct chunk chunk_of(const struct rows *r, const vlmp_segment *segment, int index)
+{
+    struct chunk c = {.segment = segment, .view = view_of(r->a, segment)};
+    c.kv_head = index / c.view.chunks;
+    c.start = (c.view.first_chunk + index % c.view.chunks) * c.view.chunk_rows;
+    c.first = c.start > c.view.first ? c.start : c.view.first;
+    c.end = vlmp_smaller(c.start + c.view.chunk_rows, c.view.end);
+    return c;
+}
+
+/* Keys of the chunk that this thread is likely to get next, beside the values from `row` of this
+ * one; NULL where they are not as many. */
+static const uint16_t *keys_ahead(const struct rows *r, const struct chunk *c,
+                                  const struct chunk *next, int row, int count)
+{
+    int from = next->start + (row - c->start);
+    if (next->kv_head >= r->kv->host.shape.kv_heads || from < next->first ||
+        from + count > next->end)
+        return NULL;
+    struct run run = run_of(r, c->segment, next->kv_head, from, from + count);
+    return run.count == count ? rows_at(r, &r->kv->k, run.slot) : NULL;
+}
+
+static void attend_chunk(const struct rows *r, const struct chunk *c, const struct chunk *next,
+                         const struct partial *out, float *scratch)
 {
     const vlmp_cpu_kernels *kernels = r->cpu->kernels;
-    struct view view = view_of(r->a, segment);
-    struct partial out = partial_of(r, of_segment, &view, kv_head, chunk);
-    int start = (view.first_chunk + chunk) * view.chunk_rows;
-    int first = start > view.first ? start : view.first;
-    int end = vlmp_smaller(start + view.chunk_rows, view.end);
-    size_t stride = (size_t)view.chunk_rows, floats = (size_t)r->group * (size_t)r->kv->width;
+    const vlmp_half_rows *k = &r->kv->k, *v = &r->kv->v;
+    int width = r->kv->width, count = c->end - c->first;
+    size_t stride = (size_t)c->view.chunk_rows, floats = (size_t)r->group * (size_t)width;
     float *q = scratch, *scores = scratch + floats;
     struct run run;
-    pad_queries(r, q, segment, kv_head);
-    for (int row = first; row < end; row = run.end) {
-        run = run_of(r, segment, kv_head, row, end);
-        score_run(r, &run, scores + (row - first), stride, q);
+    pad_queries(r, q, c->segment, c->kv_head);
+    for (int row = c->first; row < c->end; row += run.count) {
+        run = run_of(r, c->segment, c->kv_head, row, c->end);
+        kernels->half_scores(scores + (row - c->first), stride, r->a->scale, q, r->group,
+                             rows_at(r, k, run.slot), k->scales + run.slot, run.count, width,
+                             rows_at(r, v, run.slot));
     }
     for (int h = 0; h < r->group; h++) {
         float *s = scores + (size_t)h * stride;
-        out.largest[h] = kernels->largest(s, end - first);
-        out.total[h] = kernels->exp_sum(s, out.largest[h], end - first);
+        out->largest[h] = kernels->largest(s, count);
+        out->total[h] = kernels->exp_sum(s, out->largest[h], count);
     }
-    memset(out.sums, 0, floats * sizeof *out.sums);
-    for (int row = first; row < end; row = run.end) {
-        run = run_of(r, segment, kv_head, row, end);
-        sum_run(r, &run, scores + (row - first), stride, out.sums);
+    memset(out->sums, 0, floats * sizeof *out->sums);
+    for (int row = c->first; row < c->end; row += run.count) {
+        run = run_of(r, c->segment, c->kv_head, row, c->end);
+        kernels->half_sums(out->sums, scores + (row - c->first), stride, r->group,
+                           rows_at(r, v, run.slot), v->scales + run.slot, run.count, width,
+                           keys_ahead(r, c, next, row, run.count));
     }
 }
 
@@ -155,8 +174,10 @@ static void chunk_task(void *arg, int task, int thread)
         int chunks = view_of(r->a, segment).chunks;
         int tasks = chunks * r->kv->host.shape.kv_heads;
         if (task < tasks) {
-            attend_chunk(r, segment, partials, task / chunks, task % chunks,
-                         vlmp_cpu_scratch_of(r->cpu, thread));
+            struct chunk c = chunk_of(r, segment, task);
+            struct chunk next = chunk_of(r, segment, task + vlmp_pool_threads(r->cpu->ctx.pool));
+            struct partial out = partial_of(r, partials, &c.view, task / chunks, task % chunks);
+            attend_chunk(r, &c, &next, &out, vlmp_cpu_scratch_of(r->cpu, thread));
             return;
         }
         task -= tasks;
@@ -180,8 +201,8 @@ static void join_head(const struct rows *r, float *y, const struct view *view, f
     }
     const float *sums = partial_of(r, of_segment, view, kv_head, 0).sums;
     memset(y, 0, (size_t)dim * sizeof *y);
-    kernels->weighted_sum(y, 0, weights, sums + (size_t)h * (size_t)r->kv->width,
-                          partial_floats(r), view->chunks, dim);
+    kernels->weighted_sum(y, 0, weights, sums + (size_t)h * (size_t)r->kv->width, partial_floats(r),
+                          view->chunks, dim);
     kernels->scale(y, 1 / total, dim);
 }
 

@@ -48,8 +48,7 @@ static void expand_rows(const struct tile *t, bool values, int first, int count,
     const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(args->store);
     const vlmp_half_rows *from = values ? &kv->v : &kv->k;
     for (int i = 0; i < count; i++, out += args->kv->head_dim) {
-        size_t slot =
-            vlmp_half_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
+        size_t slot = vlmp_half_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
         args->cpu->kernels->from_half(out, from->rows + slot * (size_t)kv->width,
                                       from->scales[slot], args->kv->head_dim);
     }
@@ -211,8 +210,8 @@ void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv
         (TILE_QUERIES * BLOCK_KEYS + (TILE_QUERIES + 2 * BLOCK_KEYS) * (size_t)kv->shape.head_dim) *
             sizeof(float) <=
         VLMP_THREAD_SCRATCH);
-    struct attention args = {vlmp_cpu_of(ctx), y.at, q.at, kv, &kv->shape, layer, a,
-                             step->segments};
+    struct attention args = {vlmp_cpu_of(ctx), y.at,  q.at, kv,
+                             &kv->shape,       layer, a,    step->segments};
     int tasks = 0;
     for (int s = 0; s < step->segment_count; s++)
         tasks += tiles_of(&args, &step->segments[s]) * a->heads;

@@ -58,12 +58,13 @@ typedef struct vlmp_cpu_kernels {
     float (*to_half)(uint16_t *y, const float *x, int count, int width);
     void (*from_half)(float *y, const uint16_t *x, float scale, int count);
     /* s[h][j] = factor·scales[j]·q_h·k_j for heads q_h and count rows k_j of width; s_stride
-     * between heads. */
+     * between heads. ahead: as many rows, which the next call reads; NULL: unknown. */
     void (*half_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                        const uint16_t *k, const float *scales, int count, int width);
+                        const uint16_t *k, const float *scales, int count, int width,
+                        const uint16_t *ahead);
     /* o_h += Σ p[h][j]·scales[j]·v_j; p becomes p·scales. */
     void (*half_sums)(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
-                      const float *scales, int count, int width);
+                      const float *scales, int count, int width, const uint16_t *ahead);
 
     /* x = exp(x − largest), returns the sum. */
     float (*exp_sum)(float *x, float largest, int count);

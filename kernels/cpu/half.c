@@ -37,7 +37,16 @@ struct scores {
     const float *q; /* [heads][dim] */
     const uint16_t *k;
     int count, dim;
+    const uint16_t *ahead;
 };
+
+/* Fetches row `row` of those that the next call reads: it has a whole chunk's time to arrive. */
+INLINE void fetch_row(const uint16_t *ahead, int row, int dim)
+{
+    const char *from = (const char *)(ahead + (size_t)row * (size_t)dim);
+    for (int i = 0; i < dim * (int)sizeof *ahead; i += 64)
+        _mm_prefetch(from + i, _MM_HINT_T1);
+}
 
 /* heads × keys dot products, at most 8, so that all sums are in registers. Each is summed alike
  * wherever it lies in a block. */
@@ -50,6 +59,7 @@ INLINE void score_block(const struct scores *a, int head, int key, const int hea
     for (int j = 0; j < keys; j++) {
         int row = key + j < a->count ? key + j : a->count - 1;
         rows[j] = a->k + (size_t)row * (size_t)a->dim;
+        if (a->ahead != NULL && head == 0) fetch_row(a->ahead, row, a->dim);
     }
     UNROLL
     for (int i = 0; i < 8; i++)
@@ -86,9 +96,10 @@ INLINE void score_rows(const struct scores *a, int head, const int heads, const 
 }
 
 void LEVEL_NAME(half_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                             const uint16_t *k, const float *scales, int count, int dim)
+                             const uint16_t *k, const float *scales, int count, int width,
+                             const uint16_t *ahead)
 {
-    const struct scores a = {s, s_stride, q, k, count, dim};
+    const struct scores a = {s, s_stride, q, k, count, width, ahead};
     int head = 0;
     for (; heads - head >= 4; head += 4)
         score_rows(&a, head, 4, 2);
@@ -112,6 +123,7 @@ struct sums {
     size_t p_stride;
     const uint16_t *v;
     int count, dim;
+    const uint16_t *ahead;
 };
 
 /* `columns` vectors of `heads` outputs in registers over all rows. */
@@ -127,7 +139,9 @@ INLINE void sum_columns(const struct sums *a, int head, int first, const int hea
         sums[h][c] = vf_load(o + (size_t)h * (size_t)a->dim + c * LANES);
     const float *p = a->p + (size_t)head * a->p_stride;
     const uint16_t *v = a->v + first;
+    bool fetch = a->ahead != NULL && head == 0 && first == 0;
     for (int j = 0; j < a->count; j++, p++, v += a->dim) {
+        if (fetch) fetch_row(a->ahead, j, a->dim);
         vfloat values[8];
         UNROLL
         for (int c = 0; c < columns; c++)
@@ -161,7 +175,7 @@ INLINE void sum_rows(const struct sums *a, int head, const int heads, const int 
 }
 
 void LEVEL_NAME(half_sums)(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
-                           const float *scales, int count, int dim)
+                           const float *scales, int count, int width, const uint16_t *ahead)
 {
     for (int head = 0; head < heads; head++) {
         float *row = p + (size_t)head * p_stride;
@@ -171,7 +185,7 @@ void LEVEL_NAME(half_sums)(float *o, float *p, size_t p_stride, int heads, const
             vf_store_part(row + i, weight, lanes);
         }
     }
-    const struct sums a = {o, p, p_stride, v, count, dim};
+    const struct sums a = {o, p, p_stride, v, count, width, ahead};
     int head = 0;
     for (; heads - head >= 4; head += 4)
         sum_rows(&a, head, 4, 2);

@@ -189,8 +189,10 @@ static void from_half(float *y, const uint16_t *x, float scale, int count)
 }
 
 static void half_scores(float *s, size_t s_stride, float factor, const float *q, int heads,
-                        const uint16_t *k, const float *scales, int count, int width)
+                        const uint16_t *k, const float *scales, int count, int width,
+                        const uint16_t *ahead)
 {
+    (void)ahead;
     for (int j = 0; j < count; j++, k += width) {
         for (int h = 0; h < heads; h++) {
             const float *x = q + (size_t)h * (size_t)width;
@@ -205,8 +207,9 @@ static void half_scores(float *s, size_t s_stride, float factor, const float *q,
 }
 
 static void half_sums(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
-                      const float *scales, int count, int width)
+                      const float *scales, int count, int width, const uint16_t *ahead)
 {
+    (void)ahead;
     for (int j = 0; j < count; j++, v += width) {
         for (int h = 0; h < heads; h++) {
             float *weight = &p[(size_t)h * p_stride + (size_t)j];

@@ -73,8 +73,8 @@ static void write_half(const struct write *w, const vlmp_half_rows *to, const fl
     const vlmp_kv_shape *shape = &kv->host.shape;
     for (int head = 0; head < shape->kv_heads; head++, x += shape->head_dim) {
         size_t slot = vlmp_half_slot(shape, w->layer, segment, head, row);
-        to->scales[slot] = w->kernels->to_half(to->rows + slot * (size_t)kv->width, x,
-                                               shape->head_dim, kv->width);
+        to->scales[slot] =
+            w->kernels->to_half(to->rows + slot * (size_t)kv->width, x, shape->head_dim, kv->width);
     }
 }
 
@@ -89,8 +89,8 @@ static void write_row(const struct write *w, const vlmp_segment *segment, int ro
         write_half(w, &vlmp_cpu_kv_of(w->kv)->v, w->v + from, segment, stored);
         return;
     }
-    size_t to = vlmp_host_kv_layer(w->kv, w->layer) +
-                vlmp_host_kv_slot(shape, segment, stored) * width;
+    size_t to =
+        vlmp_host_kv_layer(w->kv, w->layer) + vlmp_host_kv_slot(shape, segment, stored) * width;
     memcpy(w->kv->k + to, w->k + from, width * sizeof *w->k);
     memcpy(w->kv->v + to, w->v + from, width * sizeof *w->v);
 }

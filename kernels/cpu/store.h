@@ -12,8 +12,8 @@ typedef struct {
 } vlmp_half_rows;
 
 typedef struct {
-    vlmp_kv host; /* the first member, so that a vlmp_kv pointer is one of these; of a half store the
-                   * shape only */
+    vlmp_kv host; /* the first member, so that a vlmp_kv pointer is one of these; of a half store
+                   * the shape only */
     vlmp_half_rows k, v;
     int width; /* head_dim, with zeros up to whole vectors */
 } vlmp_cpu_kv;
