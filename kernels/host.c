@@ -1,6 +1,7 @@
 #include "kernels/host.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,17 +157,15 @@ void vlmp_host_kv_free(vlmp_ctx *ctx, vlmp_kv *kv)
     free(kv);
 }
 
-/* Rounds a row of a head as a half store does. */
-static void round_to_half(float *x, int dim)
+/* What 16-bit integers make of a row of a head. */
+static void round_row(float *x, int dim)
 {
-    uint32_t largest = 0;
-    for (int i = 0; i < dim; i++) {
-        uint32_t size = vlmp_f32_bits(x[i]) & 0x7fffffffu;
-        if (size > largest) largest = size;
-    }
-    float scale = vlmp_half_scale(largest);
+    float largest = 0, inverse;
     for (int i = 0; i < dim; i++)
-        x[i] = vlmp_f16_to_f32(vlmp_f32_to_f16(x[i] / scale)) * scale;
+        if (!(fabsf(x[i]) <= largest) && !isnan(largest)) largest = fabsf(x[i]);
+    float scale = vlmp_int16_scale(largest, &inverse);
+    for (int i = 0; i < dim; i++)
+        x[i] = rintf(x[i] * inverse) * scale;
 }
 
 void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
@@ -184,9 +183,9 @@ void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_
             size_t to = vlmp_host_kv_slot(&kv->shape, segment, segment->position + row) * width;
             memcpy(to_k + to, keys + from, width * sizeof *keys);
             memcpy(to_v + to, values + from, width * sizeof *values);
-            for (size_t i = 0; kv->shape.half && i < width; i += (size_t)kv->shape.head_dim) {
-                round_to_half(to_k + to + i, kv->shape.head_dim);
-                round_to_half(to_v + to + i, kv->shape.head_dim);
+            for (size_t i = 0; kv->shape.int16 && i < width; i += (size_t)kv->shape.head_dim) {
+                round_row(to_k + to + i, kv->shape.head_dim);
+                round_row(to_v + to + i, kv->shape.head_dim);
             }
         }
     }

@@ -2,8 +2,9 @@
  * address is a pointer, an activation an F32, and nothing is deferred. */
 #pragma once
 
+#include <math.h>
+
 #include "kernels/ops.h"
-#include "src/base/half.h"
 
 struct vlmp_step {
     vlmp_step_size size; /* that there is room for */
@@ -15,21 +16,21 @@ struct vlmp_step {
     int32_t *positions[VLMP_POSITION_AXES]; /* [size.rows] */
 };
 
-/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. A
- * half store holds the F32 values of what F16 makes of them. */
+/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. Of
+ * 16-bit integers it holds what they stand for. */
 struct vlmp_kv {
     vlmp_kv_shape shape;
     float *k, *v;
 };
 
-/* The power of two at which a row of a half store lies, from the bits of its largest |x|; 1 where
- * that is infinite or NaN, which F16 keeps. */
-static inline float vlmp_half_scale(uint32_t largest)
+/* The scale of a row of 16-bit integers from its largest |x|, and what x is multiplied by before it
+ * is rounded to even; NaN and 0 for a row that is not finite. */
+static inline float vlmp_int16_scale(float largest, float *inverse)
 {
-    uint32_t exponent = largest >> 23;
-    if (exponent >= 255) return 1;
-    if (exponent < 15) exponent = 15; /* scale and inverse are normal numbers */
-    return vlmp_f32_from_bits((exponent - 14) << 23);
+    if (largest < 0x1p-100f) largest = 0x1p-100f; /* both are normal numbers */
+    bool finite = largest <= 0x1.fffffep127f;
+    *inverse = finite ? 32767 / largest : 0;
+    return finite ? largest / 32767 : NAN;
 }
 
 /* The part of a layer in the store. */

@@ -1,6 +1,6 @@
-/* Attention of single rows (decoding) over F16 pages. A task is a chunk of stored rows of one
- * key/value head, read once for all query heads of the group; what the chunks of a row say is
- * joined in their order. Chunks depend on the row's position alone. */
+/* Attention of single rows (decoding) over pages of 16-bit integers. A task is a chunk of stored
+ * rows of one key/value head, read once for all query heads of the group; what the chunks of a row
+ * say is joined in their order. Chunks depend on the row's position alone. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -80,11 +80,11 @@ static struct run run_of(const struct rows *r, const vlmp_segment *segment, int 
 {
     const vlmp_kv_shape *shape = &r->kv->host.shape;
     int page_end = (row / shape->page_rows + 1) * shape->page_rows;
-    return (struct run){vlmp_half_slot(shape, r->layer, segment, kv_head, row),
+    return (struct run){vlmp_int16_slot(shape, r->layer, segment, kv_head, row),
                         vlmp_smaller(page_end, end) - row};
 }
 
-static const uint16_t *rows_at(const struct rows *r, const vlmp_half_rows *rows, size_t slot)
+static const int16_t *rows_at(const struct rows *r, const vlmp_int16_rows *rows, size_t slot)
 {
     return rows->rows + slot * (size_t)r->kv->width;
 }
@@ -123,8 +123,8 @@ static struct chunk chunk_of(const struct rows *r, const vlmp_segment *segment, 
 
 /* Keys of the chunk that this thread is likely to get next, beside the values from `row` of this
  * one; NULL where they are not as many. */
-static const uint16_t *keys_ahead(const struct rows *r, const struct chunk *c,
-                                  const struct chunk *next, int row, int count)
+static const int16_t *keys_ahead(const struct rows *r, const struct chunk *c,
+                                 const struct chunk *next, int row, int count)
 {
     int from = next->start + (row - c->start);
     if (next->kv_head >= r->kv->host.shape.kv_heads || from < next->first ||
@@ -138,7 +138,7 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
                          const struct partial *out, float *scratch)
 {
     const vlmp_cpu_kernels *kernels = r->cpu->kernels;
-    const vlmp_half_rows *k = &r->kv->k, *v = &r->kv->v;
+    const vlmp_int16_rows *k = &r->kv->k, *v = &r->kv->v;
     int width = r->kv->width, count = c->end - c->first;
     size_t stride = (size_t)c->view.chunk_rows, floats = (size_t)r->group * (size_t)width;
     float *q = scratch, *scores = scratch + floats;
@@ -146,9 +146,9 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     pad_queries(r, q, c->segment, c->kv_head);
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
-        kernels->half_scores(scores + (row - c->first), stride, r->a->scale, q, r->group,
-                             rows_at(r, k, run.slot), k->scales + run.slot, run.count, width,
-                             rows_at(r, v, run.slot));
+        kernels->int16_scores(scores + (row - c->first), stride, r->a->scale, q, r->group,
+                              rows_at(r, k, run.slot), k->scales + run.slot, run.count, width,
+                              rows_at(r, v, run.slot));
     }
     for (int h = 0; h < r->group; h++) {
         float *s = scores + (size_t)h * stride;
@@ -158,9 +158,9 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     memset(out->sums, 0, floats * sizeof *out->sums);
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
-        kernels->half_sums(out->sums, scores + (row - c->first), stride, r->group,
-                           rows_at(r, v, run.slot), v->scales + run.slot, run.count, width,
-                           keys_ahead(r, c, next, row, run.count));
+        kernels->int16_sums(out->sums, scores + (row - c->first), stride, r->group,
+                            rows_at(r, v, run.slot), v->scales + run.slot, run.count, width,
+                            keys_ahead(r, c, next, row, run.count));
     }
 }
 

@@ -1,7 +1,7 @@
 /* Attention by tiles with online softmax. A tile is TILE_QUERIES rows of one segment and one head;
  * it walks over blocks of BLOCK_KEYS stored rows, which start at multiples of BLOCK_KEYS whatever
- * the page layout, so results do not depend on pages either. Segments of one row over an F16 store
- * are attend_rows.c's. */
+ * the page layout, so results do not depend on pages either. Segments of one row over 16-bit
+ * integers are attend_rows.c's. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -41,16 +41,16 @@ static int kv_head_of(const struct tile *t)
     return t->head / (t->args->a->heads / t->args->kv->kv_heads);
 }
 
-/* Rows of an F16 store. */
+/* Rows of a store of 16-bit integers. */
 static void expand_rows(const struct tile *t, bool values, int first, int count, float *out)
 {
     const struct attention *args = t->args;
     const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(args->store);
-    const vlmp_half_rows *from = values ? &kv->v : &kv->k;
+    const vlmp_int16_rows *from = values ? &kv->v : &kv->k;
     for (int i = 0; i < count; i++, out += args->kv->head_dim) {
-        size_t slot = vlmp_half_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
-        args->cpu->kernels->from_half(out, from->rows + slot * (size_t)kv->width,
-                                      from->scales[slot], args->kv->head_dim);
+        size_t slot = vlmp_int16_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
+        args->cpu->kernels->from_int16(out, from->rows + slot * (size_t)kv->width,
+                                       from->scales[slot], args->kv->head_dim);
     }
 }
 
@@ -61,7 +61,7 @@ static const float *rows_of(const struct tile *t, bool values, int first, int co
 {
     const vlmp_kv_shape *kv = t->args->kv;
     size_t width = (size_t)kv->kv_heads * (size_t)kv->head_dim;
-    if (kv->half) {
+    if (kv->int16) {
         *stride = (size_t)kv->head_dim;
         expand_rows(t, values, first, count, copy);
         return copy;
@@ -174,7 +174,7 @@ static void run_tile(struct tile *t)
 
 static int tiles_of(const struct attention *args, const vlmp_segment *segment)
 {
-    if (args->kv->half && segment->rows == 1) return 0;
+    if (args->kv->int16 && segment->rows == 1) return 0;
     return (segment->rows + TILE_QUERIES - 1) / TILE_QUERIES;
 }
 
@@ -215,6 +215,6 @@ void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv
     int tasks = 0;
     for (int s = 0; s < step->segment_count; s++)
         tasks += tiles_of(&args, &step->segments[s]) * a->heads;
-    if (kv->shape.half) vlmp_cpu_attend_rows(ctx, y.at, q.at, kv, layer, a, step);
+    if (kv->shape.int16) vlmp_cpu_attend_rows(ctx, y.at, q.at, kv, layer, a, step);
     vlmp_parallel_for(ctx->pool, tasks, attention_task, &args);
 }

@@ -10,8 +10,8 @@
 
 #define VLMP_TILE_COLUMNS 64
 
-/* Values of a half row come in multiples of this: whole vectors of any level. */
-#define VLMP_HALF_UNIT 16
+/* Values of a row of 16-bit integers come in multiples of this: whole vectors of any level. */
+#define VLMP_INT16_UNIT 16
 
 typedef struct vlmp_cpu_kernels {
     const char *name;
@@ -53,18 +53,18 @@ typedef struct vlmp_cpu_kernels {
                          int count, int dim);
     void (*scale)(float *y, float factor, int count);
 
-    /* Rows of F16 at a power of two (kernels/cpu/store.h). to_half: y[width] = x[count]/scale and
-     * zeros; returns the scale. width is a multiple of VLMP_HALF_UNIT. */
-    float (*to_half)(uint16_t *y, const float *x, int count, int width);
-    void (*from_half)(float *y, const uint16_t *x, float scale, int count);
+    /* Rows of 16-bit integers (kernels/cpu/store.h). to_int16: y[width] = x[count]/scale and zeros;
+     * returns the scale. width is a multiple of VLMP_INT16_UNIT. */
+    float (*to_int16)(int16_t *y, const float *x, int count, int width);
+    void (*from_int16)(float *y, const int16_t *x, float scale, int count);
     /* s[h][j] = factor·scales[j]·q_h·k_j for heads q_h and count rows k_j of width; s_stride
      * between heads. ahead: as many rows, which the next call reads; NULL: unknown. */
-    void (*half_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                        const uint16_t *k, const float *scales, int count, int width,
-                        const uint16_t *ahead);
+    void (*int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
+                         const int16_t *k, const float *scales, int count, int width,
+                         const int16_t *ahead);
     /* o_h += Σ p[h][j]·scales[j]·v_j; p becomes p·scales. */
-    void (*half_sums)(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
-                      const float *scales, int count, int width, const uint16_t *ahead);
+    void (*int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
+                       const float *scales, int count, int width, const int16_t *ahead);
 
     /* x = exp(x − largest), returns the sum. */
     float (*exp_sum)(float *x, float largest, int count);

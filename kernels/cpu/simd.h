@@ -78,7 +78,9 @@ INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
 INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
-INLINE void vf_to_f16(void *p, vfloat x) { _mm256_storeu_si256(p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
+INLINE vfloat vf_from_i16(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(p))); }
+/* Rounded to even, saturated. */
+INLINE void vf_to_i16(void *p, vfloat x) { _mm256_storeu_si256(p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x))); }
 /* lane → table[index[lane]], index 0 … 7. */
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(table)); }
 /* Of each 128 bits, the even (odd) lanes of a, then those of b. */
@@ -149,7 +151,12 @@ INLINE float vf_largest(vfloat a)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 INLINE vfloat vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
-INLINE void vf_to_f16(void *p, vfloat x) { _mm_storeu_si128(p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
+INLINE vfloat vf_from_i16(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(p))); }
+INLINE void vf_to_i16(void *p, vfloat x)
+{
+    __m256i all = _mm256_cvtps_epi32(x);
+    _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+}
 INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm256_permutevar8x32_ps(table, index); }

@@ -7,7 +7,7 @@
 
 static int width_of(const vlmp_kv_shape *shape)
 {
-    return vlmp_ceil_div(shape->head_dim, VLMP_HALF_UNIT) * VLMP_HALF_UNIT;
+    return vlmp_ceil_div(shape->head_dim, VLMP_INT16_UNIT) * VLMP_INT16_UNIT;
 }
 
 static size_t rows_of(const vlmp_kv_shape *shape)
@@ -18,11 +18,11 @@ static size_t rows_of(const vlmp_kv_shape *shape)
 
 size_t vlmp_cpu_kv_bytes(const vlmp_kv_shape *shape)
 {
-    if (!shape->half) return vlmp_host_kv_bytes(shape);
-    return 2 * rows_of(shape) * ((size_t)width_of(shape) * sizeof(uint16_t) + sizeof(float));
+    if (!shape->int16) return vlmp_host_kv_bytes(shape);
+    return 2 * rows_of(shape) * ((size_t)width_of(shape) * sizeof(int16_t) + sizeof(float));
 }
 
-static bool create_rows(vlmp_half_rows *out, const vlmp_kv_shape *shape)
+static bool create_rows(vlmp_int16_rows *out, const vlmp_kv_shape *shape)
 {
     out->rows = vlmp_alloc(rows_of(shape), (size_t)width_of(shape) * sizeof *out->rows);
     out->scales = vlmp_alloc(rows_of(shape), sizeof *out->scales);
@@ -31,7 +31,7 @@ static bool create_rows(vlmp_half_rows *out, const vlmp_kv_shape *shape)
 
 int vlmp_cpu_kv_create(vlmp_ctx *ctx, vlmp_kv **out, const vlmp_kv_shape *shape, vlmp_error *err)
 {
-    if (!shape->half) return vlmp_host_kv_create(ctx, out, shape, err);
+    if (!shape->int16) return vlmp_host_kv_create(ctx, out, shape, err);
     vlmp_cpu_kv *kv = vlmp_calloc(1, sizeof *kv);
     *out = NULL;
     if (kv == NULL) return vlmp_fail_memory(err, "key/value store");
@@ -47,7 +47,7 @@ int vlmp_cpu_kv_create(vlmp_ctx *ctx, vlmp_kv **out, const vlmp_kv_shape *shape,
 
 void vlmp_cpu_kv_free(vlmp_ctx *ctx, vlmp_kv *kv)
 {
-    if (kv != NULL && kv->shape.half) {
+    if (kv != NULL && kv->shape.int16) {
         const vlmp_cpu_kv *own = vlmp_cpu_kv_of(kv);
         free(own->k.rows);
         free(own->k.scales);
@@ -66,15 +66,15 @@ struct write {
     int block; /* rows of a task */
 };
 
-static void write_half(const struct write *w, const vlmp_half_rows *to, const float *x,
-                       const vlmp_segment *segment, int row)
+static void write_int16(const struct write *w, const vlmp_int16_rows *to, const float *x,
+                        const vlmp_segment *segment, int row)
 {
     const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(w->kv);
     const vlmp_kv_shape *shape = &kv->host.shape;
     for (int head = 0; head < shape->kv_heads; head++, x += shape->head_dim) {
-        size_t slot = vlmp_half_slot(shape, w->layer, segment, head, row);
-        to->scales[slot] =
-            w->kernels->to_half(to->rows + slot * (size_t)kv->width, x, shape->head_dim, kv->width);
+        size_t slot = vlmp_int16_slot(shape, w->layer, segment, head, row);
+        to->scales[slot] = w->kernels->to_int16(to->rows + slot * (size_t)kv->width, x,
+                                                shape->head_dim, kv->width);
     }
 }
 
@@ -84,9 +84,9 @@ static void write_row(const struct write *w, const vlmp_segment *segment, int ro
     size_t width = (size_t)shape->kv_heads * (size_t)shape->head_dim;
     size_t from = (size_t)row * width;
     int stored = segment->position + row - segment->first_row;
-    if (shape->half) {
-        write_half(w, &vlmp_cpu_kv_of(w->kv)->k, w->k + from, segment, stored);
-        write_half(w, &vlmp_cpu_kv_of(w->kv)->v, w->v + from, segment, stored);
+    if (shape->int16) {
+        write_int16(w, &vlmp_cpu_kv_of(w->kv)->k, w->k + from, segment, stored);
+        write_int16(w, &vlmp_cpu_kv_of(w->kv)->v, w->v + from, segment, stored);
         return;
     }
     size_t to =

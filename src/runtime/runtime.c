@@ -62,7 +62,7 @@ int vlmp_runtime_create(vlmp_runtime **runtime, vlmp_ctx *ctx, const vlmp_model 
                                   .page_rows = VLMP_PAGE_ROWS,
                                   .kv_heads = shape->kv_heads,
                                   .head_dim = shape->head_dim,
-                                  .half = true};
+                                  .int16 = true};
     int status = allocate(r, err);
     if (status != VLMP_OK) {
         vlmp_runtime_free(r);

@@ -270,7 +270,7 @@ static void make_model(struct model *m)
                               .page_rows = PAGE_ROWS,
                               .kv_heads = o->kv,
                               .head_dim = o->hidden / o->heads,
-                              .half = true};
+                              .int16 = true};
     const vlmp_step_size size = {rows, o->sequences, kv.pages};
     make_shape(m);
     make_weights(m);

@@ -15,7 +15,7 @@ static const int segment_position[SEGMENTS] = {0, -1, 130, 2};
 
 struct size {
     int page_rows, kv_heads, dim;
-    bool half;
+    bool int16;
     int decoded; /* rows stored before the one that is decoded; 0: 300 */
 };
 
@@ -36,7 +36,7 @@ static struct store make_store(kc *k, const struct size *size, kc_kind kind)
                                 .page_rows = size->page_rows,
                                 .kv_heads = size->kv_heads,
                                 .head_dim = size->dim,
-                                .half = size->half}};
+                                .int16 = size->int16}};
     int next = 5 / size->page_rows + 1;
     for (int i = 0; i < SEGMENTS; i++) {
         int position = segment_position[i];
@@ -104,13 +104,13 @@ static void run_attention(vlmp_ctx *ctx, float *out, const void *arg)
 }
 
 /* A row that sees itself alone gives back its own value, whatever its score: what was written is
- * where the row looks. A half store's rounding is that of its contract (kernels/step.h), for values
- * of any size. */
+ * where the row looks. That of a store of 16-bit integers errs by no more than its contract says
+ * (kernels/step.h), for values of any size. */
 static void check_write(kc *k, struct size size, float unit)
 {
     char name[96];
     snprintf(name, sizeof name, "kv_write page %d heads %d dim %d%s unit %g", size.page_rows,
-             size.kv_heads, size.dim, size.half ? " half" : "", (double)unit);
+             size.kv_heads, size.dim, size.int16 ? " int16" : "", (double)unit);
     kc_begin(k, name);
     struct attend at = {.store = make_store(k, &size, KC_NORMAL),
                         .a = {.heads = size.kv_heads, .causal = true, .window = 1}};
@@ -132,7 +132,7 @@ static void check_write(kc *k, struct size size, float unit)
             for (size_t j = i / dim * dim; j < i / dim * dim + dim; j++)
                 largest = fmax(largest, fabs((double)values[from + j]));
             expected[to + i] = values[from + i];
-            if (size.half) bound[to + i] = 0x1p-11 * fabs(expected[to + i]) + 0x1p-39 * largest;
+            if (size.int16) bound[to + i] = 1.01 * 0x1p-16 * fmax(largest, 0x1p-100);
         }
     }
     kc_check(k, &(kc_case){name, run_attention, &at, count, NULL, expected, bound});
@@ -145,14 +145,15 @@ void kc_check_kv_write(kc *k)
     check_write(k, (struct size){.page_rows = 1, .kv_heads = 1, .dim = 3}, 1);
     check_write(k, (struct size){.page_rows = 16, .kv_heads = 2, .dim = 8}, 1);
     check_write(k, (struct size){.page_rows = 64, .kv_heads = 3, .dim = 32}, 1);
-    check_write(k, (struct size){1, 1, 3, .half = true}, 1);
-    check_write(k, (struct size){16, 2, 24, .half = true}, 1);
-    check_write(k, (struct size){16, 2, 80, .half = true}, 0x1p120f);
-    check_write(k, (struct size){64, 3, 17, .half = true}, 0x1p-120f);
+    check_write(k, (struct size){1, 1, 3, .int16 = true}, 1);
+    check_write(k, (struct size){16, 2, 24, .int16 = true}, 1);
+    check_write(k, (struct size){16, 2, 80, .int16 = true}, 0x1p120f);
+    check_write(k, (struct size){64, 3, 17, .int16 = true}, 0x1p-120f);
 }
 
 /* For each query row and head: the largest Σ|q·k|·scale, and for each output Σ p·|v|, from the
- * reference run on |v|. A score errs by (dim + 3) units of the former, at most doubled by the
+ * reference run on |v|. A score errs by (dim + 6) units (three of them of the scales of 16-bit
+ * integers) of the former, at most doubled by the
  * subtraction of the largest; that is the relative error of its weight, to which exp, the sums over
  * `keys` weights (numerator and denominator) and rescaling at each block add. */
 static void attention_bounds(kc *k, struct attend *a, double *bound, size_t count)
@@ -174,14 +175,14 @@ static void attention_bounds(kc *k, struct attend *a, double *bound, size_t coun
     a->v = v;
     run_attention(k->reference, sizes, a);
     a->v = store->v;
-    int keys = store->all[1].rows; /* the most that a row sees */
-    if (store->shape.half) largest_key *= 1 + 0x1p-10;
+    int keys = store->all[1].rows;                      /* the most that a row sees */
+    if (store->shape.int16) largest_key *= 1 + 0x1p-10; /* as rounded */
     for (size_t i = 0; i < count; i++) {
         double norm = 0;
         for (size_t j = i / dim * dim; j < i / dim * dim + dim; j++)
             norm += (double)a->q[j] * a->q[j];
         double score = sqrt(norm) * largest_key * fabs((double)a->a.scale); /* ≥ Σ|q·k| */
-        double relative = 2 * ((double)dim + 3) * score + 2 * keys + 20;
+        double relative = 2 * ((double)dim + 6) * score + 2 * keys + 20;
         bound[i] = KC_UNIT * 2 * relative * sizes[i] + 0x1p-140;
     }
     free(sizes);
@@ -194,7 +195,7 @@ static void check_store(kc *k, struct size size, int ratio, kc_kind kind, vlmp_a
     a.heads = size.kv_heads * ratio;
     snprintf(name, sizeof name, "attention page %d heads %d/%d dim %d %s window %d %s %s",
              size.page_rows, a.heads, size.kv_heads, size.dim, a.causal ? "causal" : "full",
-             a.window, size.half ? "half" : "single", kc_kind_name(kind));
+             a.window, size.int16 ? "int16" : "f32", kc_kind_name(kind));
     kc_begin(k, name);
     struct attend at = {.store = make_store(k, &size, kind), .a = a};
     at.v = at.store.v;
@@ -218,20 +219,20 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
 {
     struct size size = {page_rows, kv_heads, dim, false, 0};
     check_store(k, size, ratio, kind, a);
-    size.half = true;
+    size.int16 = true;
     check_store(k, size, ratio, kind, a);
 }
 
 /* The same rows on other pages give the same bits. */
-static void check_pages(kc *k, int page_rows, int other_rows, bool half, vlmp_attention a)
+static void check_pages(kc *k, int page_rows, int other_rows, bool int16, vlmp_attention a)
 {
     enum { HEADS = 2, DIM = 24 };
     char name[96];
     snprintf(name, sizeof name, "attention pages of %d and %d rows%s", page_rows, other_rows,
-             half ? " half" : "");
+             int16 ? " int16" : "");
     kc_begin(k, name);
     a.heads = 2 * HEADS;
-    struct size size = {page_rows, HEADS, DIM, half, 0}, other_size = size;
+    struct size size = {page_rows, HEADS, DIM, int16, 0}, other_size = size;
     other_size.page_rows = other_rows;
     struct attend at = {.store = make_store(k, &size, KC_NORMAL), .a = a};
     struct attend other = {.store = make_store(k, &other_size, KC_NORMAL), .a = a};
@@ -270,9 +271,9 @@ void kc_check_attention(kc *k)
     check_store(k, (struct size){24, 1, 8, true, 1000}, 2, KC_NORMAL, causal);
     check_store(k, (struct size){64, 2, 8, true, 8500}, 3, KC_NORMAL, causal);
     check_store(k, (struct size){64, 1, 8, true, 8500}, 1, KC_NORMAL, window);
-    for (int half = 0; half < 2; half++) {
-        check_pages(k, 64, 7, half, full);
-        check_pages(k, 512, 1, half, causal);
-        check_pages(k, 16, 128, half, window);
+    for (int int16 = 0; int16 < 2; int16++) {
+        check_pages(k, 64, 7, int16, full);
+        check_pages(k, 512, 1, int16, causal);
+        check_pages(k, 16, 128, int16, window);
     }
 }

@@ -1,28 +1,27 @@
-/* Rows of F16 at a power of two each (store.h): to and from F32, and the two halves of attention of
+/* Rows of 16-bit integers (store.h): to and from F32, and the two halves of attention of
  * single rows. A stored row is loaded and converted once for up to four query heads. Compiled once
  * a level. */
 #include "kernels/cpu/int8.h"
 #include "kernels/cpu/level.h"
 
-float LEVEL_NAME(to_half)(uint16_t *y, const float *x, int count, int width)
+float LEVEL_NAME(to_int16)(int16_t *y, const float *x, int count, int width)
 {
-    float scale = vlmp_half_scale(largest_bits(x, count));
-    vfloat inverse = vf_set(1 / scale);
+    float inverse, scale = vlmp_int16_scale(float_of(largest_bits(x, count)), &inverse);
     for (int i = 0; i < width; i += LANES) {
         vfloat value = vf_zero();
         if (count - i >= LANES)
             value = vf_load(x + i);
         else if (count > i)
             value = vf_load_part(x + i, count - i);
-        vf_to_f16(y + i, vf_mul(value, inverse));
+        vf_to_i16(y + i, vf_mul(value, vf_set(inverse)));
     }
     return scale;
 }
 
-void LEVEL_NAME(from_half)(float *y, const uint16_t *x, float scale, int count)
+void LEVEL_NAME(from_int16)(float *y, const int16_t *x, float scale, int count)
 {
     for (int i = 0; i < count; i += LANES) {
-        vfloat value = vf_mul(vf_from_f16(x + i), vf_set(scale));
+        vfloat value = vf_mul(vf_from_i16(x + i), vf_set(scale));
         if (count - i >= LANES)
             vf_store(y + i, value);
         else
@@ -35,13 +34,13 @@ struct scores {
     float *s;
     size_t s_stride;
     const float *q; /* [heads][dim] */
-    const uint16_t *k;
+    const int16_t *k;
     int count, dim;
-    const uint16_t *ahead;
+    const int16_t *ahead;
 };
 
 /* Fetches row `row` of those that the next call reads: it has a whole chunk's time to arrive. */
-INLINE void fetch_row(const uint16_t *ahead, int row, int dim)
+INLINE void fetch_row(const int16_t *ahead, int row, int dim)
 {
     const char *from = (const char *)(ahead + (size_t)row * (size_t)dim);
     for (int i = 0; i < dim * (int)sizeof *ahead; i += 64)
@@ -52,7 +51,7 @@ INLINE void fetch_row(const uint16_t *ahead, int row, int dim)
  * wherever it lies in a block. */
 INLINE void score_block(const struct scores *a, int head, int key, const int heads, const int keys)
 {
-    const uint16_t *rows[8];
+    const int16_t *rows[8];
     vfloat sums[8];
     float out[8];
     UNROLL
@@ -69,7 +68,7 @@ INLINE void score_block(const struct scores *a, int head, int key, const int hea
         vfloat k[8];
         UNROLL
         for (int j = 0; j < keys; j++)
-            k[j] = vf_from_f16(rows[j] + i);
+            k[j] = vf_from_i16(rows[j] + i);
         UNROLL
         for (int h = 0; h < heads; h++) {
             vfloat x = vf_load(q + (size_t)h * (size_t)a->dim + i);
@@ -95,9 +94,9 @@ INLINE void score_rows(const struct scores *a, int head, const int heads, const 
         score_block(a, head, key, heads, keys);
 }
 
-void LEVEL_NAME(half_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                             const uint16_t *k, const float *scales, int count, int width,
-                             const uint16_t *ahead)
+void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
+                              const int16_t *k, const float *scales, int count, int width,
+                              const int16_t *ahead)
 {
     const struct scores a = {s, s_stride, q, k, count, width, ahead};
     int head = 0;
@@ -121,9 +120,9 @@ struct sums {
     float *o; /* [heads][dim] */
     const float *p;
     size_t p_stride;
-    const uint16_t *v;
+    const int16_t *v;
     int count, dim;
-    const uint16_t *ahead;
+    const int16_t *ahead;
 };
 
 /* `columns` vectors of `heads` outputs in registers over all rows. */
@@ -138,14 +137,14 @@ INLINE void sum_columns(const struct sums *a, int head, int first, const int hea
     for (int c = 0; c < columns; c++)
         sums[h][c] = vf_load(o + (size_t)h * (size_t)a->dim + c * LANES);
     const float *p = a->p + (size_t)head * a->p_stride;
-    const uint16_t *v = a->v + first;
+    const int16_t *v = a->v + first;
     bool fetch = a->ahead != NULL && head == 0 && first == 0;
     for (int j = 0; j < a->count; j++, p++, v += a->dim) {
         if (fetch) fetch_row(a->ahead, j, a->dim);
         vfloat values[8];
         UNROLL
         for (int c = 0; c < columns; c++)
-            values[c] = vf_from_f16(v + c * LANES);
+            values[c] = vf_from_i16(v + c * LANES);
         UNROLL
         for (int h = 0; h < heads; h++) {
             vfloat weight = vf_set(p[(size_t)h * a->p_stride]);
@@ -174,8 +173,8 @@ INLINE void sum_rows(const struct sums *a, int head, const int heads, const int 
         sum_columns(a, head, i, heads, 1);
 }
 
-void LEVEL_NAME(half_sums)(float *o, float *p, size_t p_stride, int heads, const uint16_t *v,
-                           const float *scales, int count, int width, const uint16_t *ahead)
+void LEVEL_NAME(int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
+                            const float *scales, int count, int width, const int16_t *ahead)
 {
     for (int head = 0; head < heads; head++) {
         float *row = p + (size_t)head * p_stride;
