@@ -216,3 +216,33 @@ INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
     return vi_add(acc, vi_add(low, vi_shl(high, 4)));
 #endif
 }
+
+/* acc + Σ of the products of `parts` (at most 4) vectors of codes with those at x, as vi_dot4 adds
+ * them. Without VNNI, sums of pairs are added in 16 bits, which hold 4·2·15·128. */
+INLINE vint vi_dot_parts(vint acc, const vint *codes, const unsigned char *x, const int parts,
+                         const int wide)
+{
+#if !defined(__AVX512VNNI__)
+    if (!wide) {
+#    if defined(__AVX512BW__)
+        vint pairs = _mm512_maddubs_epi16(codes[0], vi_load(x));
+        UNROLL
+        for (int part = 1; part < parts; part++)
+            pairs = _mm512_add_epi16(
+                pairs, _mm512_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
+        return vi_add(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#    else
+        vint pairs = _mm256_maddubs_epi16(codes[0], vi_load(x));
+        UNROLL
+        for (int part = 1; part < parts; part++)
+            pairs = _mm256_add_epi16(
+                pairs, _mm256_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
+        return vi_add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#    endif
+    }
+#endif
+    UNROLL
+    for (int part = 0; part < parts; part++)
+        acc = vi_dot4(acc, codes[part], vi_load(x + part * VECTOR_BYTES), wide);
+    return acc;
+}
