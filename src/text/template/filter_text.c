@@ -329,7 +329,8 @@ static int filter_round(vlmp_jinja_context *c, const vlmp_jinja_node *node,
     double real = vlmp_jinja_real_of(value), scale = pow(10, (double)precision);
     *out = (vlmp_jinja_value){.kind = VALUE_FLOAT};
     if (vlmp_jinja_text_is(method, "ceil") || vlmp_jinja_text_is(method, "floor")) {
-        double moved = method.text[0] == 'c' ? ceil(real * scale) : floor(real * scale);
+        /* + 0.0: Python's are integers, which have no negative zero. */
+        double moved = (method.text[0] == 'c' ? ceil(real * scale) : floor(real * scale)) + 0.0;
         out->real = moved / scale;
         return VLMP_OK;
     }
