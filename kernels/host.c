@@ -1,6 +1,7 @@
 #include "kernels/host.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,6 +157,17 @@ void vlmp_host_kv_free(vlmp_ctx *ctx, vlmp_kv *kv)
     free(kv);
 }
 
+/* What 16-bit integers make of a row of a head. */
+static void round_row(float *x, int dim)
+{
+    float largest = 0, inverse;
+    for (int i = 0; i < dim; i++)
+        if (!(fabsf(x[i]) <= largest) && !isnan(largest)) largest = fabsf(x[i]);
+    float scale = vlmp_int16_scale(largest, &inverse);
+    for (int i = 0; i < dim; i++)
+        x[i] = rintf(x[i] * inverse) * scale;
+}
+
 void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
                         const vlmp_step *step)
 {
@@ -171,6 +183,10 @@ void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_
             size_t to = vlmp_host_kv_slot(&kv->shape, segment, segment->position + row) * width;
             memcpy(to_k + to, keys + from, width * sizeof *keys);
             memcpy(to_v + to, values + from, width * sizeof *values);
+            for (size_t i = 0; kv->shape.int16 && i < width; i += (size_t)kv->shape.head_dim) {
+                round_row(to_k + to + i, kv->shape.head_dim);
+                round_row(to_v + to + i, kv->shape.head_dim);
+            }
         }
     }
 }

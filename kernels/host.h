@@ -2,6 +2,8 @@
  * address is a pointer, an activation an F32, and nothing is deferred. */
 #pragma once
 
+#include <math.h>
+
 #include "kernels/ops.h"
 
 struct vlmp_step {
@@ -14,11 +16,22 @@ struct vlmp_step {
     int32_t *positions[VLMP_POSITION_AXES]; /* [size.rows] */
 };
 
-/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. */
+/* Layer l, page p, row r of K and V start at ((l·pages + p)·page_rows + r)·kv_heads·head_dim. Of
+ * 16-bit integers it holds what they stand for. */
 struct vlmp_kv {
     vlmp_kv_shape shape;
     float *k, *v;
 };
+
+/* The scale of a row of 16-bit integers from its largest |x|, and what x is multiplied by before it
+ * is rounded to even; NaN and 0 for a row that is not finite. */
+static inline float vlmp_int16_scale(float largest, float *inverse)
+{
+    if (largest < 0x1p-100f) largest = 0x1p-100f; /* both are normal numbers */
+    bool finite = largest <= 0x1.fffffep127f;
+    *inverse = finite ? 32767 / largest : 0;
+    return finite ? largest / 32767 : NAN;
+}
 
 /* The part of a layer in the store. */
 static inline size_t vlmp_host_kv_layer(const vlmp_kv *kv, int layer)
@@ -69,14 +82,12 @@ void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32
 void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
                        int dim, bool add);
 
-/* The entries above, for a table. */
+/* The entries above but for those of the store, for a table. */
 #define VLMP_HOST_OPS                                                                             \
     .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,                   \
     .read = vlmp_host_read, .sync = vlmp_host_sync, .map = vlmp_host_map,                         \
     .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                             \
     .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
     .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
-    .step_free = vlmp_host_step_free, .kv_create = vlmp_host_kv_create,                           \
-    .kv_free = vlmp_host_kv_free, .kv_bytes = vlmp_host_kv_bytes, .kv_write = vlmp_host_kv_write, \
-    .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, .gather = vlmp_host_gather,       \
-    .scatter = vlmp_host_scatter
+    .step_free = vlmp_host_step_free, .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, \
+    .gather = vlmp_host_gather, .scatter = vlmp_host_scatter

@@ -171,8 +171,8 @@ typedef struct vlmp_ops {
     /* best[rows] = the largest of each row x[n], the first of equals. */
     void (*argmax)(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);
 
-    /* gram[k][k] += xᵀ·x over the rows of x[rows][k]; both triangles are written. Chunks of rows
-     * are added in order. */
+    /* Lower triangle of gram[k][k] += xᵀ·x over the rows of x[rows][k]; what is above it stays.
+     * Chunks of rows are added in order. */
     void (*gram)(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k);
 
     /* c[k][k] += aᵀ·b over the rows of a and b [rows][k]. */

@@ -95,7 +95,7 @@ DATASETS = [
 RECIPES = [
     read("demo/mixed.json"),
     '{"version":1,"rules":[{"match":"vision.*","scheme":"int8"},{"match":"text.layers.*.attn.?","scheme":{"method":"gptq","bits":4,'
-    '"group":64,"symmetric":false,"activations":"float"}},{"match":"*","scheme":null}]}',
+    '"group":64,"symmetric":false,"activations":"float","target":"weights"}},{"match":"*","scheme":null}]}',
     '{"vision_encoder":"int8","projection":null,"llm_layers_0%_50%":"awq_4bit","llm_layers_4_end":"rtn_8bit","lm_head":null,"default":"int8"}',
 ]
 

@@ -27,7 +27,7 @@
 #include "tools/quantize_report.h"
 
 struct options {
-    const char *calib, *method, *group, *activations, *recipe, *output, *work;
+    const char *calib, *method, *group, *activations, *target, *recipe, *output, *work;
     int64_t bits, tokens, allow_fallbacks;
     bool symmetric, asymmetric, dry_run, resume, force, sequential;
 };
@@ -60,8 +60,8 @@ static int choose_recipe(struct command *c, vlmp_error *err)
 {
     const struct options *o = &c->opt;
     if (o->recipe != NULL) {
-        static const char *const scheme_options[] = {"method",    "bits",       "group",
-                                                     "symmetric", "asymmetric", "activations"};
+        static const char *const scheme_options[] = {
+            "method", "bits", "group", "symmetric", "asymmetric", "activations", "target"};
         for (size_t i = 0; i < sizeof scheme_options / sizeof *scheme_options; i++)
             if (vlmp_cli_given(c->cli, c->args, scheme_options[i]))
                 return vlmp_fail(err, VLMP_ERR_USAGE,
@@ -78,6 +78,7 @@ static int choose_recipe(struct command *c, vlmp_error *err)
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));
     if (o->asymmetric) scheme.zeros = VLMP_ZEROS_PACKED;
     scheme.int8_activations = strcmp(o->activations, "int8") == 0;
+    if (o->target != NULL) scheme.target = vlmp_recipe_target_from_name(o->target);
     if (vlmp_cli_given(c->cli, c->args, "group"))
         scheme.group = strcmp(o->group, "auto") == 0      ? VLMP_GROUP_AUTO
                        : strcmp(o->group, "channel") == 0 ? VLMP_GROUP_CHANNEL
@@ -463,6 +464,12 @@ int main(int argc, char **argv)
          .help = "float (default) or int8, per token",
          .string = &o->activations,
          .choices = "float|int8"},
+        {.name = "target",
+         .value = "T",
+         .help = "what gptq and awq+gptq come near to: outputs, those of the original model "
+                 "(default), or weights, its weights on the inputs that the file gives: faster",
+         .string = &o->target,
+         .choices = "outputs|weights"},
         {.name = "recipe",
          .value = "R",
          .help = "scheme of each component: a JSON file, @w4 or @seed",

@@ -1,12 +1,13 @@
 /* Attention by tiles with online softmax. A tile is TILE_QUERIES rows of one segment and one head;
  * it walks over blocks of BLOCK_KEYS stored rows, which start at multiples of BLOCK_KEYS whatever
- * the page layout, so results do not depend on pages either. */
+ * the page layout, so results do not depend on pages either. Segments of one row over 16-bit
+ * integers are attend_rows.c's. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels/blas.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/store.h"
 
 enum { TILE_QUERIES = 64, BLOCK_KEYS = 128, FEW_QUERIES = 4 };
 
@@ -14,8 +15,9 @@ struct attention {
     const vlmp_cpu_ctx *cpu;
     float *y;
     const float *q;
+    const vlmp_kv *store;
     const vlmp_kv_shape *kv;
-    const float *k, *v; /* of the layer */
+    int layer;
     const vlmp_attention *a;
     const vlmp_segment *segments;
 };
@@ -34,15 +36,39 @@ struct tile {
     float total[TILE_QUERIES];
 };
 
-/* Stored rows first … of the tile's head: a pointer into the store where they are consecutive there
- * (sets *stride), else a copy. */
-static const float *rows_of(const struct tile *t, const float *store, int first, int count,
-                            float *copy, size_t *stride)
+static int kv_head_of(const struct tile *t)
+{
+    return t->head / (t->args->a->heads / t->args->kv->kv_heads);
+}
+
+/* Rows of a store of 16-bit integers. */
+static void expand_rows(const struct tile *t, bool values, int first, int count, float *out)
+{
+    const struct attention *args = t->args;
+    const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(args->store);
+    const vlmp_int16_rows *from = values ? &kv->v : &kv->k;
+    for (int i = 0; i < count; i++, out += args->kv->head_dim) {
+        size_t slot = vlmp_int16_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
+        args->cpu->kernels->from_int16(out, from->rows + slot * (size_t)kv->width,
+                                       from->scales[slot], args->kv->head_dim);
+    }
+}
+
+/* Keys or values of stored rows first … of the tile's head: a pointer into the store where they are
+ * consecutive there (sets *stride), else a copy. */
+static const float *rows_of(const struct tile *t, bool values, int first, int count, float *copy,
+                            size_t *stride)
 {
     const vlmp_kv_shape *kv = t->args->kv;
     size_t width = (size_t)kv->kv_heads * (size_t)kv->head_dim;
-    const float *base =
-        store + (size_t)(t->head / (t->args->a->heads / kv->kv_heads)) * (size_t)kv->head_dim;
+    if (kv->int16) {
+        *stride = (size_t)kv->head_dim;
+        expand_rows(t, values, first, count, copy);
+        return copy;
+    }
+    const float *base = (values ? t->args->store->v : t->args->store->k) +
+                        vlmp_host_kv_layer(t->args->store, t->args->layer) +
+                        (size_t)kv_head_of(t) * (size_t)kv->head_dim;
     size_t slot = vlmp_host_kv_slot(kv, t->segment, first);
     bool consecutive = true;
     for (int row = first / kv->page_rows * kv->page_rows + kv->page_rows; row < first + count;
@@ -100,9 +126,9 @@ static void add_block(struct tile *t, int block, int keys)
     const float *q = args->q + (size_t)(t->segment->first_row + t->row0) * (size_t)width +
                      (size_t)t->head * (size_t)dim;
     size_t k_stride, v_stride;
-    const float *k = rows_of(t, args->k, block, keys, t->gathered, &k_stride);
+    const float *k = rows_of(t, false, block, keys, t->gathered, &k_stride);
     const float *v =
-        rows_of(t, args->v, block, keys, t->gathered + (size_t)BLOCK_KEYS * (size_t)dim, &v_stride);
+        rows_of(t, true, block, keys, t->gathered + (size_t)BLOCK_KEYS * (size_t)dim, &v_stride);
     if (t->rows <= FEW_QUERIES) {
         for (int i = 0; i < t->rows; i++) {
             float *scores = t->scores + (size_t)i * BLOCK_KEYS;
@@ -146,8 +172,9 @@ static void run_tile(struct tile *t)
     }
 }
 
-static int tiles_of(const vlmp_segment *segment)
+static int tiles_of(const struct attention *args, const vlmp_segment *segment)
 {
+    if (args->kv->int16 && segment->rows == 1) return 0;
     return (segment->rows + TILE_QUERIES - 1) / TILE_QUERIES;
 }
 
@@ -155,13 +182,13 @@ static void attention_task(void *arg, int task, int thread)
 {
     const struct attention *args = arg;
     int s = 0;
-    while (task >= tiles_of(&args->segments[s]) * args->a->heads)
-        task -= tiles_of(&args->segments[s++]) * args->a->heads;
+    while (task >= tiles_of(args, &args->segments[s]) * args->a->heads)
+        task -= tiles_of(args, &args->segments[s++]) * args->a->heads;
     const vlmp_segment *segment = &args->segments[s];
     size_t dim = (size_t)args->kv->head_dim;
     float *scratch = vlmp_cpu_scratch_of(args->cpu, thread);
     /* The last tiles of a causal segment see the most rows: they go first. */
-    int tile = tiles_of(segment) - 1 - task / args->a->heads;
+    int tile = tiles_of(args, segment) - 1 - task / args->a->heads;
     struct tile t = {
         .args = args,
         .segment = segment,
@@ -183,11 +210,11 @@ void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv
         (TILE_QUERIES * BLOCK_KEYS + (TILE_QUERIES + 2 * BLOCK_KEYS) * (size_t)kv->shape.head_dim) *
             sizeof(float) <=
         VLMP_THREAD_SCRATCH);
-    size_t first = vlmp_host_kv_layer(kv, layer);
-    struct attention args = {vlmp_cpu_of(ctx), y.at,          q.at, &kv->shape,
-                             kv->k + first,    kv->v + first, a,    step->segments};
+    struct attention args = {vlmp_cpu_of(ctx), y.at,  q.at, kv,
+                             &kv->shape,       layer, a,    step->segments};
     int tasks = 0;
     for (int s = 0; s < step->segment_count; s++)
-        tasks += tiles_of(&step->segments[s]) * a->heads;
+        tasks += tiles_of(&args, &step->segments[s]) * a->heads;
+    if (kv->shape.int16) vlmp_cpu_attend_rows(ctx, y.at, q.at, kv, layer, a, step);
     vlmp_parallel_for(ctx->pool, tasks, attention_task, &args);
 }

@@ -10,6 +10,9 @@
 
 #define VLMP_TILE_COLUMNS 64
 
+/* Values of a row of 16-bit integers come in multiples of this: whole vectors of any level. */
+#define VLMP_INT16_UNIT 16
+
 typedef struct vlmp_cpu_kernels {
     const char *name;
 
@@ -49,6 +52,20 @@ typedef struct vlmp_cpu_kernels {
     void (*weighted_sum)(float *o, float factor, const float *p, const float *v, size_t stride,
                          int count, int dim);
     void (*scale)(float *y, float factor, int count);
+
+    /* Rows of 16-bit integers (kernels/cpu/store.h). to_int16: y[width] = x[count]/scale and zeros;
+     * returns the scale. width is a multiple of VLMP_INT16_UNIT. */
+    float (*to_int16)(int16_t *y, const float *x, int count, int width);
+    void (*from_int16)(float *y, const int16_t *x, float scale, int count);
+    /* s[h][j] = factor·scales[j]·q_h·k_j for heads q_h and count rows k_j of width; s_stride
+     * between heads. ahead: as many rows, which the next call reads; NULL: unknown. */
+    void (*int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
+                         const int16_t *k, const float *scales, int count, int width,
+                         const int16_t *ahead);
+    /* o_h += Σ p[h][j]·scales[j]·v_j; p becomes p·scales. */
+    void (*int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
+                       const float *scales, int count, int width, const int16_t *ahead);
+
     /* x = exp(x − largest), returns the sum. */
     float (*exp_sum)(float *x, float largest, int count);
     float (*largest)(const float *x, int count);
@@ -109,6 +126,14 @@ static inline int vlmp_smaller(int a, int b)
     return a < b ? a : b;
 }
 
+/* Elements of a task of row by row work: large against handing it out (about a microsecond). */
+#define VLMP_BLOCK_ELEMENTS 8192
+
+static inline int vlmp_block_rows(int dim)
+{
+    return dim >= VLMP_BLOCK_ELEMENTS ? 1 : VLMP_BLOCK_ELEMENTS / (dim > 0 ? dim : 1);
+}
+
 extern const vlmp_ops vlmp_ops_cpu;
 extern const struct vlmp_quant_ops vlmp_quant_ops_cpu;
 extern const vlmp_cpu_kernels vlmp_cpu_portable;
@@ -138,6 +163,11 @@ void vlmp_cpu_activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation 
 void vlmp_cpu_gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act);
 void vlmp_cpu_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
                    vlmp_f32 inv_freq, vlmp_i32 axes, float scaling);
+int vlmp_cpu_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
+void vlmp_cpu_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);
+size_t vlmp_cpu_kv_bytes(const vlmp_kv_shape *shape);
+void vlmp_cpu_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
+                       const vlmp_step *step);
 void vlmp_cpu_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
                         const vlmp_attention *a, const vlmp_step *step);
 void vlmp_cpu_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count);

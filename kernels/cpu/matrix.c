@@ -35,10 +35,6 @@ static void gram_task(void *arg, int task, int thread)
             vlmp_sgemm(g->cpu->blas, true, false, m, n, depth, 1, x + row0, g->k, x + column0, g->k,
                        1, out, g->k);
     }
-    float *mirror = g->gram + (size_t)column0 * width + (size_t)row0;
-    for (size_t r = 0; r < (size_t)m; r++)
-        for (size_t c = 0; c < (row0 == column0 ? r : (size_t)n); c++)
-            mirror[c * width + r] = out[r * width + c];
 }
 
 void vlmp_cpu_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k)

@@ -66,10 +66,7 @@ INLINE vint dot_one(const vint *codes, const unsigned char *x, vint zero, int bi
 {
     vint sum =
         vi_add(start, zero_term(vi_load(x + parts_of(bits) * VECTOR_BYTES), zero, bits, zeros));
-    UNROLL
-    for (int part = 0; part < parts_of(bits); part++)
-        sum = vi_dot4(sum, codes[part], vi_load(x + part * VECTOR_BYTES), bits == 8);
-    return sum;
+    return vi_dot_parts(sum, codes, x, parts_of(bits), bits == 8);
 }
 
 INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, int bits,
@@ -85,10 +82,8 @@ INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, in
     }
     UNROLL
     for (int d = 0; d < 3; d++)
-        UNROLL
-    for (int part = 0; part < parts_of(bits); part++)
-        digit[d] = vi_dot4(digit[d], codes[part],
-                           vi_load(x + (d * parts_of(bits) + part) * VECTOR_BYTES), bits == 8);
+        digit[d] = vi_dot_parts(digit[d], codes, x + d * parts_of(bits) * VECTOR_BYTES,
+                                parts_of(bits), bits == 8);
     vint high = vi_add(vi_shl(digit[2], 8), digit[1]);
     if (bits == 8) return vf_fma(vi_to_float(high), vf_set(256), vi_to_float(digit[0]));
     return vi_to_float(vi_add(vi_shl(high, 8), digit[0]));
@@ -131,33 +126,29 @@ INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, 
                        int bytes, int groups, const int lanes, const int outs, const int rows,
                        const int bits, const int digits, const bool zeros)
 {
-    vint codes[4][4];
-    vfloat scales[4];
-    vint offsets[4];
     int group = block * lanes;
     UNROLL
     for (int o = 0; o < outs; o++) {
+        /* An output at a time: its codes stay in registers for all rows. */
         const uint8_t *from =
             f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * BLOCK_BYTES;
+        vint codes[4];
         prefetch_block(from);
-        load_codes(codes[o], from, bytes, bits);
-        scales[o] = lane_scales(f, n + o * step, group, groups);
-        offsets[o] = lane_zeros(f, n + o * step, group, groups, bits, zeros);
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        const unsigned char *x =
-            f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+        load_codes(codes, from, bytes, bits);
+        vfloat scales = lane_scales(f, n + o * step, group, groups);
+        vint offsets = lane_zeros(f, n + o * step, group, groups, bits, zeros);
         UNROLL
-        for (int o = 0; o < outs; o++) {
+        for (int r = 0; r < rows; r++) {
+            const unsigned char *x =
+                f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
             vfloat value;
             if (digits == 1) {
-                value = vi_to_float(dot_one(codes[o], x, offsets[o], bits, vi_zero(), zeros));
+                value = vi_to_float(dot_one(codes, x, offsets, bits, vi_zero(), zeros));
             } else {
                 vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
-                value = vf_mul(dot_three(codes[o], x, offsets[o], bits, zeros), x_scales);
+                value = vf_mul(dot_three(codes, x, offsets, bits, zeros), x_scales);
             }
-            sums[o][r] = vf_fma(value, scales[o], sums[o][r]);
+            sums[o][r] = vf_fma(value, scales, sums[o][r]);
         }
     }
 }
@@ -180,26 +171,23 @@ INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step
         }
     }
     for (int block = first; block < end; block++) {
-        vint codes[4][4];
         size_t offset = (size_t)block * BLOCK_BYTES;
         size_t left = f->row_bytes - offset;
         UNROLL
         for (int o = 0; o < outs; o++) {
             const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
+            vint codes[4];
             prefetch_block(from);
-            load_codes(codes[o], from, left < BLOCK_BYTES ? (int)left : BLOCK_BYTES, bits);
-        }
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            const unsigned char *x =
-                f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+            load_codes(codes, from, left < BLOCK_BYTES ? (int)left : BLOCK_BYTES, bits);
             UNROLL
-            for (int o = 0; o < outs; o++) {
+            for (int r = 0; r < rows; r++) {
+                const unsigned char *x =
+                    f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
                 if (digits == 1)
-                    whole[o][r] = dot_one(codes[o], x, offsets[o], bits, whole[o][r], zeros);
+                    whole[o][r] = dot_one(codes, x, offsets[o], bits, whole[o][r], zeros);
                 else
                     part[o][r] =
-                        vf_fma(dot_three(codes[o], x, offsets[o], bits, zeros),
+                        vf_fma(dot_three(codes, x, offsets[o], bits, zeros),
                                vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES), part[o][r]);
             }
         }

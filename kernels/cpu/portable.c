@@ -5,7 +5,6 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/quant_tile.h"
 #include "kernels/ref/ref.h"
-#include "src/base/half.h"
 
 static void weights_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1)
 {
@@ -169,6 +168,55 @@ static void weighted_sum(float *o, float factor, const float *p, const float *v,
             o[i] += p[j] * v[(size_t)j * stride + (size_t)i];
 }
 
+static float to_int16(int16_t *y, const float *x, int count, int width)
+{
+    float largest = 0, inverse;
+    for (int i = 0; i < count; i++)
+        if (!(fabsf(x[i]) <= largest) && !isnan(largest)) largest = fabsf(x[i]);
+    float scale = vlmp_int16_scale(largest, &inverse);
+    for (int i = 0; i < width; i++)
+        y[i] = i < count && inverse > 0 ? (int16_t)rintf(x[i] * inverse) : 0;
+    return scale;
+}
+
+static void from_int16(float *y, const int16_t *x, float scale, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = (float)x[i] * scale;
+}
+
+static void int16_scores(float *s, size_t s_stride, float factor, const float *q, int heads,
+                         const int16_t *k, const float *scales, int count, int width,
+                         const int16_t *ahead)
+{
+    (void)ahead;
+    for (int j = 0; j < count; j++, k += width) {
+        for (int h = 0; h < heads; h++) {
+            const float *x = q + (size_t)h * (size_t)width;
+            float sums[VLMP_INT16_UNIT] = {0}, sum = 0;
+            for (int i = 0; i < width; i++)
+                sums[i % VLMP_INT16_UNIT] += x[i] * (float)k[i];
+            for (int i = 0; i < VLMP_INT16_UNIT; i++)
+                sum += sums[i];
+            s[(size_t)h * s_stride + (size_t)j] = factor * scales[j] * sum;
+        }
+    }
+}
+
+static void int16_sums(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
+                       const float *scales, int count, int width, const int16_t *ahead)
+{
+    (void)ahead;
+    for (int j = 0; j < count; j++, v += width) {
+        for (int h = 0; h < heads; h++) {
+            float *weight = &p[(size_t)h * p_stride + (size_t)j];
+            *weight *= scales[j];
+            for (int i = 0; i < width; i++)
+                o[(size_t)h * (size_t)width + (size_t)i] += *weight * (float)v[i];
+        }
+    }
+}
+
 static void scale_by(float *y, float factor, int count)
 {
     for (int i = 0; i < count; i++)
@@ -224,6 +272,10 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .dots = dots,
     .weighted_sum = weighted_sum,
     .scale = scale_by,
+    .to_int16 = to_int16,
+    .from_int16 = from_int16,
+    .int16_scores = int16_scores,
+    .int16_sums = int16_sums,
     .exp_sum = exp_sum,
     .largest = largest_of,
     .rms_norm = vlmp_ref_rms_norm_row,

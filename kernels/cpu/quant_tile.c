@@ -9,13 +9,24 @@
 #define LANES     VLMP_LANES
 #define FOR_LANES for (int r = 0; r < LANES; r++)
 
-/* The lanes of one column at any alignment. Compilers left to themselves vectorize some of these
- * loops over columns and pay with permutations. Never passed by value: the calling convention
- * differs between instruction sets. */
-typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+/* A register of the processor: GCC makes slow code of wider vectors, and compilers left to
+ * themselves vectorize some of these loops over columns and pay with permutations. `spread` sums
+ * COLUMNS × STRIPE of them. Any alignment; never passed by value: the calling convention differs
+ * between instruction sets. */
+#if defined(__AVX512F__)
+enum { WIDTH = 16, STRIPE = 1, COLUMNS = 8 };
+#elif defined(__AVX__)
+enum { WIDTH = 8, STRIPE = 2, COLUMNS = 4 };
+#else
+enum { WIDTH = 4, STRIPE = 2, COLUMNS = 4 };
+#endif
+typedef float vector __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
-#define AT(p, column)       (*(lanes *)((p) + (size_t)(column)*LANES))
-#define CONST_AT(p, column) (*(const lanes *)((p) + (size_t)(column)*LANES))
+enum { VECTORS = LANES / WIDTH }; /* of a column */
+
+#define FOR_VECTORS            for (int v = 0; v < VECTORS; v++)
+#define AT(p, column, v)       (*(vector *)((p) + (size_t)(column)*LANES + (v)*WIDTH))
+#define CONST_AT(p, column, v) (*(const vector *)((p) + (size_t)(column)*LANES + (v)*WIDTH))
 
 static inline float clamp(float x, float low, float high)
 {
@@ -151,15 +162,25 @@ static void round_tile(const vlmp_grid *grid, int cols, const float *x, const fl
         }
 }
 
+/* columns [count][LANES] += by[column]·x [LANES]. */
+static inline void add_multiples(float *columns, int count, const float *by, const float *x)
+{
+    vector all[VECTORS];
+    FOR_VECTORS
+        all[v] = CONST_AT(x, 0, v);
+    for (int i = 0; i < count; i++)
+        FOR_VECTORS
+            AT(columns, i, v) += all[v] * by[i];
+}
+
 static void settle(int first, int last, const float *live, const float *target, const float *factor,
                    int ld, float *out)
 {
     memcpy(out, live + first * LANES, (size_t)(last - first + 1) * LANES * sizeof *out);
     for (int c = last; c > first; c--) {
-        const float *f = factor + (int64_t)c * ld + first;
-        lanes e = CONST_AT(target, c) - AT(out, c - first);
-        for (int i = 0; i < c - first; i++)
-            AT(out, i) += e * f[i];
+        float shift[LANES];
+        FOR_LANES shift[r] = target[c * LANES + r] - out[(c - first) * LANES + r];
+        add_multiples(out, c - first, factor + (int64_t)c * ld + first, shift);
     }
 }
 
@@ -185,10 +206,7 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
             loss[r] += d * (miss * miss);
             error[c * LANES + r] = w[r] - value;
         }
-        const float *f = factor + (int64_t)c * ld;
-        lanes e = AT(error, c);
-        for (int i = 0; i < c; i++)
-            AT(live, i) += e * f[i];
+        add_multiples(live, c, factor + (int64_t)c * ld, error + c * LANES);
     }
 }
 
@@ -221,49 +239,45 @@ static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, floa
         }
         if (moved == 0) continue;
         changes += moved;
-        FOR_LANES total[r] += lower[r];
-        lanes by = AT(step, 0);
-        AT(error, c) += by;
-        for (int i = 0; i < cols; i++)
-            AT(slope, i) += by * row[i];
-        AT(slope, c) += by * ridge;
+        add_multiples(slope, cols, row, step);
+        FOR_LANES
+        {
+            total[r] += lower[r];
+            error[c * LANES + r] += step[r];
+            slope[c * LANES + r] += step[r] * ridge;
+        }
     }
     FOR_LANES gain[r] += (double)total[r];
     return changes;
 }
 
-/* out [count][LANES] += x [cols][LANES]·h, eight columns at a time in registers. */
+/* slope [COLUMNS][LANES] += change [cols][LANES]·h, for the lanes of STRIPE vectors. */
+static inline void spread_stripe(int cols, const float *h, int ld, const float *change,
+                                 float *slope)
+{
+    vector sums[COLUMNS][STRIPE];
+    for (int i = 0; i < COLUMNS; i++)
+        for (int v = 0; v < STRIPE; v++)
+            sums[i][v] = AT(slope, i, v);
+    for (int c = 0; c < cols; c++)
+        for (int i = 0; i < COLUMNS; i++)
+            for (int v = 0; v < STRIPE; v++)
+                sums[i][v] += CONST_AT(change, c, v) * h[(int64_t)c * ld + i];
+    for (int i = 0; i < COLUMNS; i++)
+        for (int v = 0; v < STRIPE; v++)
+            AT(slope, i, v) = sums[i][v];
+}
+
 static void spread(int cols, int count, const float *h, int ld, const float *change, float *slope)
 {
     int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        lanes a0 = AT(slope, i), a1 = AT(slope, i + 1), a2 = AT(slope, i + 2),
-              a3 = AT(slope, i + 3), a4 = AT(slope, i + 4), a5 = AT(slope, i + 5),
-              a6 = AT(slope, i + 6), a7 = AT(slope, i + 7);
-        for (int c = 0; c < cols; c++) {
-            const float *row = h + (int64_t)c * ld + i;
-            lanes x = CONST_AT(change, c);
-            a0 += x * row[0];
-            a1 += x * row[1];
-            a2 += x * row[2];
-            a3 += x * row[3];
-            a4 += x * row[4];
-            a5 += x * row[5];
-            a6 += x * row[6];
-            a7 += x * row[7];
-        }
-        AT(slope, i) = a0;
-        AT(slope, i + 1) = a1;
-        AT(slope, i + 2) = a2;
-        AT(slope, i + 3) = a3;
-        AT(slope, i + 4) = a4;
-        AT(slope, i + 5) = a5;
-        AT(slope, i + 6) = a6;
-        AT(slope, i + 7) = a7;
-    }
+    for (; i + COLUMNS <= count; i += COLUMNS)
+        for (int r = 0; r < LANES; r += STRIPE * WIDTH)
+            spread_stripe(cols, h + i, ld, change + r, slope + i * LANES + r);
     for (; i < count; i++)
         for (int c = 0; c < cols; c++)
-            AT(slope, i) += CONST_AT(change, c) * h[(int64_t)c * ld + i];
+            FOR_VECTORS
+                AT(slope, i, v) += CONST_AT(change, c, v) * h[(int64_t)c * ld + i];
 }
 
 /* The decrease of error·H·errorᵀ for a step of `amount` along a direction with these products. */
@@ -278,16 +292,17 @@ static int refit_scale(const vlmp_grid *grid, int cols, const float *h, int ld, 
 {
     float direction[VLMP_BLOCK * LANES] = {0}, hd[VLMP_BLOCK * LANES];
     float linear[LANES] = {0}, square[LANES] = {0}, amount[LANES];
-    lanes z = CONST_AT(zero, 0);
-    for (int c = 0; c < cols; c++) {
-        AT(direction, c) = CONST_AT(codes, c) - z;
-        AT(hd, c) = AT(direction, c) * ridge;
-    }
+    for (int c = 0; c < cols; c++)
+        FOR_VECTORS {
+            AT(direction, c, v) = CONST_AT(codes, c, v) - CONST_AT(zero, 0, v);
+            AT(hd, c, v) = AT(direction, c, v) * ridge;
+        }
     spread(cols, cols, h, ld, direction, hd);
-    for (int c = 0; c < cols; c++) {
-        AT(linear, 0) += AT(direction, c) * AT(slope, c);
-        AT(square, 0) += AT(direction, c) * AT(hd, c);
-    }
+    for (int c = 0; c < cols; c++)
+        FOR_VECTORS {
+            AT(linear, 0, v) += AT(direction, c, v) * AT(slope, c, v);
+            AT(square, 0, v) += AT(direction, c, v) * AT(hd, c, v);
+        }
     int moved = 0;
     FOR_LANES
     {
@@ -302,11 +317,11 @@ static int refit_scale(const vlmp_grid *grid, int cols, const float *h, int ld, 
         gain[r] += (double)fall;
         moved++;
     }
-    lanes by = AT(amount, 0);
-    for (int c = 0; c < cols && moved > 0; c++) {
-        AT(error, c) += by * AT(direction, c);
-        AT(slope, c) += by * AT(hd, c);
-    }
+    for (int c = 0; c < cols && moved > 0; c++)
+        FOR_VECTORS {
+            AT(error, c, v) += AT(amount, 0, v) * AT(direction, c, v);
+            AT(slope, c, v) += AT(amount, 0, v) * AT(hd, c, v);
+        }
     return moved;
 }
 
@@ -315,7 +330,8 @@ static int refit_zero(const vlmp_grid *grid, int cols, const float *sums, float 
 {
     float linear[LANES] = {0}, amount[LANES], square = ridge * (float)cols;
     for (int c = 0; c < cols; c++) {
-        AT(linear, 0) += AT(slope, c);
+        FOR_VECTORS
+            AT(linear, 0, v) += AT(slope, c, v);
         square += sums[c];
     }
     if (!(square > 0.0f)) return 0;
@@ -332,11 +348,11 @@ static int refit_zero(const vlmp_grid *grid, int cols, const float *sums, float 
         gain[r] += better ? (double)fall : 0.0;
         moved += better;
     }
-    lanes by = AT(amount, 0);
-    for (int c = 0; c < cols && moved > 0; c++) {
-        AT(error, c) += by;
-        AT(slope, c) += by * (sums[c] + ridge);
-    }
+    for (int c = 0; c < cols && moved > 0; c++)
+        FOR_VECTORS {
+            AT(error, c, v) += AT(amount, 0, v);
+            AT(slope, c, v) += AT(amount, 0, v) * (sums[c] + ridge);
+        }
     return moved;
 }
 

@@ -5,14 +5,6 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/ref/ref.h"
 
-/* Work of a task, large against handing it out (about a microsecond). */
-enum { BLOCK_ELEMENTS = 8192 };
-
-static int block_rows(int dim)
-{
-    return dim >= BLOCK_ELEMENTS ? 1 : BLOCK_ELEMENTS / (dim > 0 ? dim : 1);
-}
-
 struct norm {
     const vlmp_cpu_ctx *cpu;
     float *y;
@@ -29,7 +21,7 @@ static void norm_task(void *arg, int task, int thread)
     (void)thread;
     const struct norm *n = arg;
     const vlmp_cpu_kernels *kernels = n->cpu->kernels;
-    int block = block_rows(n->dim);
+    int block = vlmp_block_rows(n->dim);
     for (int row = task * block; row < n->rows && row < (task + 1) * block; row++) {
         size_t offset = (size_t)row * (size_t)n->dim;
         if (n->bias != NULL)
@@ -43,7 +35,7 @@ static void run_norm(vlmp_ctx *ctx, const struct norm *norm)
 {
     struct norm n = *norm;
     n.cpu = vlmp_cpu_of(ctx);
-    vlmp_parallel_for(ctx->pool, vlmp_ceil_div(n.rows, block_rows(n.dim)), norm_task, &n);
+    vlmp_parallel_for(ctx->pool, vlmp_ceil_div(n.rows, vlmp_block_rows(n.dim)), norm_task, &n);
 }
 
 void vlmp_cpu_rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
@@ -75,15 +67,15 @@ struct elements {
 /* The elements of a block; sets *length. */
 static size_t block_of(const struct elements *e, int task, int *length)
 {
-    size_t first = (size_t)task * BLOCK_ELEMENTS;
+    size_t first = (size_t)task * VLMP_BLOCK_ELEMENTS;
     size_t left = e->count - first;
-    *length = left < BLOCK_ELEMENTS ? (int)left : BLOCK_ELEMENTS;
+    *length = left < VLMP_BLOCK_ELEMENTS ? (int)left : VLMP_BLOCK_ELEMENTS;
     return first;
 }
 
 static int element_blocks(size_t count)
 {
-    return (int)((count + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
+    return (int)((count + VLMP_BLOCK_ELEMENTS - 1) / VLMP_BLOCK_ELEMENTS);
 }
 
 static void activate_task(void *arg, int task, int thread)
@@ -151,7 +143,7 @@ static void rope_task(void *arg, int task, int thread)
 {
     const struct rope *r = arg;
     float *cosine = vlmp_cpu_scratch_of(r->cpu, thread);
-    int block = block_rows(r->heads * r->head_dim);
+    int block = vlmp_block_rows(r->heads * r->head_dim);
     for (int row = task * block; row < r->step->rows && row < (task + 1) * block; row++)
         rope_row(r, row, cosine, cosine + r->head_dim / 2);
 }
@@ -160,7 +152,7 @@ void vlmp_cpu_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, 
                    vlmp_f32 inv_freq, vlmp_i32 axes, float scaling)
 {
     struct rope r = {vlmp_cpu_of(ctx), x.at, step, heads, head_dim, inv_freq.at, axes.at, scaling};
-    int block = block_rows(heads * head_dim);
+    int block = vlmp_block_rows(heads * head_dim);
     vlmp_parallel_for(ctx->pool, vlmp_ceil_div(step->rows, block), rope_task, &r);
 }
 

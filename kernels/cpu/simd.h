@@ -54,6 +54,9 @@ INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
 INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+INLINE vfloat vf_from_i16(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(p))); }
+/* Rounded to even, saturated. */
+INLINE void vf_to_i16(void *p, vfloat x) { _mm256_storeu_si256(p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x))); }
 /* lane → table[index[lane]], index 0 … 7. */
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(table)); }
 /* Of each 128 bits, the even (odd) lanes of a, then those of b. */
@@ -125,6 +128,12 @@ INLINE float vf_largest(vfloat a)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 INLINE vfloat vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+INLINE vfloat vf_from_i16(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(p))); }
+INLINE void vf_to_i16(void *p, vfloat x)
+{
+    __m256i all = _mm256_cvtps_epi32(x);
+    _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+}
 INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm256_permutevar8x32_ps(table, index); }
@@ -142,6 +151,25 @@ INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p
 /* clang-format on */
 
 #endif
+
+/* The sums of eight vectors, each added up in the same order. */
+INLINE __m256 vf_sums8(const vfloat *a)
+{
+    __m256 x[8];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+#if defined(VLMP_EMULATED)
+        x[i] = _mm256_add_ps(vf_eight(a[i], 0), vf_eight(a[i], 1));
+#elif defined(__AVX512BW__)
+        x[i] = _mm256_add_ps(_mm512_castps512_ps256(a[i]), _mm512_extractf32x8_ps(a[i], 1));
+#else
+        x[i] = a[i];
+#endif
+    __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+    __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
+    return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20),
+                         _mm256_permute2f128_ps(low, high, 0x31));
+}
 
 /* acc + Σ of 4 products u8·s8 in each lane, exact modulo 2³². Without VNNI the 16-bit pair sums of
  * maddubs would saturate for large codes, so wide codes go through their two nibbles: 2·15·128
@@ -173,4 +201,34 @@ INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
     vint high = _mm256_madd_epi16(_mm256_maddubs_epi16(vi_and(vi_shr(codes, 4), nibble), x), ones);
     return vi_add(acc, vi_add(low, vi_shl(high, 4)));
 #endif
+}
+
+/* acc + Σ of the products of `parts` (at most 4) vectors of codes with those at x, as vi_dot4 adds
+ * them. Without VNNI, sums of pairs are added in 16 bits, which hold 4·2·15·128. */
+INLINE vint vi_dot_parts(vint acc, const vint *codes, const unsigned char *x, const int parts,
+                         const int wide)
+{
+#if !defined(__AVX512VNNI__) && !defined(VLMP_EMULATED)
+    if (!wide) {
+#    if defined(__AVX512BW__)
+        vint pairs = _mm512_maddubs_epi16(codes[0], vi_load(x));
+        UNROLL
+        for (int part = 1; part < parts; part++)
+            pairs = _mm512_add_epi16(
+                pairs, _mm512_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
+        return vi_add(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#    else
+        vint pairs = _mm256_maddubs_epi16(codes[0], vi_load(x));
+        UNROLL
+        for (int part = 1; part < parts; part++)
+            pairs = _mm256_add_epi16(
+                pairs, _mm256_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
+        return vi_add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#    endif
+    }
+#endif
+    UNROLL
+    for (int part = 0; part < parts; part++)
+        acc = vi_dot4(acc, codes[part], vi_load(x + part * VECTOR_BYTES), wide);
+    return acc;
 }

@@ -71,6 +71,16 @@ INLINE vfloat vf_from_f16(const void *p)
     _mm256_storeu_ps(x + 8, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + 1)));
     return vf_load(x);
 }
+INLINE vfloat vf_from_i16(const void *p) { int16_t from[LANES]; vfloat x; memcpy(from, p, sizeof from); EACH_LANE x[lane] = from[lane]; return x; }
+INLINE __m256 vf_eight(vfloat x, int half) { float lanes[LANES]; memcpy(lanes, &x, sizeof x); return _mm256_loadu_ps(lanes + 8 * half); }
+INLINE void vf_to_i16(void *p, vfloat x)
+{
+    __m128i *to = p;
+    for (int half = 0; half < 2; half++) {
+        __m256i all = _mm256_cvtps_epi32(vf_eight(x, half));
+        _mm_storeu_si128(to + half, _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+    }
+}
 INLINE vfloat vf_pick8(__m256 table, vint index)
 {
     float from[8];

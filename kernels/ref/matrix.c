@@ -1,23 +1,28 @@
 #include "kernels/ref/ref.h"
 
+static void add_products(float *out, const float *left, const float *right, size_t rows,
+                         size_t width, size_t i, size_t j)
+{
+    double sum = out[i * width + j];
+    for (size_t row = 0; row < rows; row++)
+        sum += (double)left[row * width + i] * right[row * width + j];
+    out[i * width + j] = (float)sum;
+}
+
 void vlmp_ref_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k)
 {
     (void)ctx;
-    const float *left = a.at, *right = b.at;
-    size_t width = (size_t)k;
-    for (size_t i = 0; i < width; i++) {
-        for (size_t j = 0; j < width; j++) {
-            double sum = c.at[i * width + j];
-            for (size_t row = 0; row < (size_t)rows; row++)
-                sum += (double)left[row * width + i] * right[row * width + j];
-            c.at[i * width + j] = (float)sum;
-        }
-    }
+    for (size_t i = 0; i < (size_t)k; i++)
+        for (size_t j = 0; j < (size_t)k; j++)
+            add_products(c.at, a.at, b.at, (size_t)rows, (size_t)k, i, j);
 }
 
 void vlmp_ref_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k)
 {
-    vlmp_ref_cross(ctx, gram, x, x, rows, k);
+    (void)ctx;
+    for (size_t i = 0; i < (size_t)k; i++)
+        for (size_t j = 0; j <= i; j++)
+            add_products(gram.at, x.at, x.at, (size_t)rows, (size_t)k, i, j);
 }
 
 void vlmp_ref_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,

@@ -81,6 +81,17 @@ static void forward_tap(void *arg, vlmp_site site, vlmp_act input, int rows, int
     t->tap(t->arg, t->stack, t->layer, site, t->batch, input, dim);
 }
 
+/* What the last product reads is finite only if all before it is. */
+static int look_at_batch(const vlmp_sweep *sweep, struct block_tap *tap, const vlmp_block_run *run,
+                         const vlmp_pass *pass, const vlmp_block *block, vlmp_error *err)
+{
+    char place[VLMP_NAME_MAX];
+    snprintf(place, sizeof place, "%s.layers.%d", tap->stack->prefix, tap->layer);
+    vlmp_block_look(run, block, pass->x, forward_tap, tap);
+    return vlmp_sweep_check_act(sweep, place, tap->stack == &sweep->model->vision, tap->batch,
+                                pass->found, pass->work.m, tap->stack->shape.intermediate, err);
+}
+
 static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_pass *pass,
                        const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,
                        vlmp_error *err)
@@ -92,9 +103,12 @@ static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_pass
         VLMP_TRY(vlmp_activations_upload(x, batch->first_row, rows, pass->ctx, pass->x, err));
         vlmp_block_run run = vlmp_pass_set(pass, batch, NULL);
         tap->batch = batch;
+        if (tap->look) {
+            VLMP_TRY(look_at_batch(sweep, tap, &run, pass, block, err));
+            continue;
+        }
         vlmp_block_forward(&run, block, pass->x, tap->tap != NULL ? forward_tap : NULL, tap);
         VLMP_TRY(vlmp_sweep_check_layer(sweep, tap->stack, tap->layer, batch, pass, err));
-        if (tap->look) continue;
         VLMP_TRY(vlmp_activations_download(x, batch->first_row, rows, pass->ctx, pass->x, err));
     }
     return VLMP_OK;

@@ -167,8 +167,8 @@ void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, vlmp
     run->ctx->ops->linear_f32(run->ctx, x, m, run->rows, &block->down, true);
 }
 
-void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
-                        vlmp_tap_fn *tap, void *arg)
+void vlmp_block_look(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
+                     vlmp_tap_fn *tap, void *arg)
 {
     const vlmp_block_shape *shape = run->shape;
     const vlmp_block_work *work = run->work;
@@ -182,7 +182,13 @@ void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp
     if (tap != NULL) tap(arg, VLMP_SITE_MLP_IN, work->h, rows, shape->dim);
     vlmp_block_mlp_out(run, block, work->h, work->m);
     if (tap != NULL) tap(arg, VLMP_SITE_MLP_OUT, work->m, rows, shape->intermediate);
-    vlmp_block_add_mlp(run, block, work->m, x);
+}
+
+void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
+                        vlmp_tap_fn *tap, void *arg)
+{
+    vlmp_block_look(run, block, x, tap, arg);
+    vlmp_block_add_mlp(run, block, run->work->m, x);
 }
 
 int vlmp_site_dim(const vlmp_block_shape *shape, vlmp_site site)

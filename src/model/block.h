@@ -101,6 +101,10 @@ void vlmp_block_add_mlp(const vlmp_block_run *run, const vlmp_block *block, vlmp
 /* Sees each site's input [rows][dim]; NULL: nothing looks. */
 typedef void vlmp_tap_fn(void *arg, vlmp_site site, vlmp_act input, int rows, int dim);
 
+/* x[rows][dim] up to the last site's input, which is left in the run's work. */
+void vlmp_block_look(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
+                     vlmp_tap_fn *tap, void *arg);
+
 /* x[rows][dim] through the whole block, in place. */
 void vlmp_block_forward(const vlmp_block_run *run, const vlmp_block *block, vlmp_f32 x,
                         vlmp_tap_fn *tap, void *tap_arg);

@@ -61,7 +61,8 @@ int vlmp_runtime_create(vlmp_runtime **runtime, vlmp_ctx *ctx, const vlmp_model 
     r->kv_shape = (vlmp_kv_shape){.layers = model->text.layers,
                                   .page_rows = VLMP_PAGE_ROWS,
                                   .kv_heads = shape->kv_heads,
-                                  .head_dim = shape->head_dim};
+                                  .head_dim = shape->head_dim,
+                                  .int16 = true};
     int status = allocate(r, err);
     if (status != VLMP_OK) {
         vlmp_runtime_free(r);

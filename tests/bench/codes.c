@@ -12,6 +12,7 @@
 #include "src/base/rng.h"
 #include "src/quant/method/gptq.h"
 #include "src/quant/method/guard.h"
+#include "src/quant/method/linalg.h"
 
 enum { FACTORS = 32, BATCH = 512 };
 
@@ -115,6 +116,7 @@ static void run(vlmp_ctx *ctx, const struct options *o)
     float *gram = need((size_t)o->k * (size_t)o->k), *w = need(values);
     double error = 0, energy = 1, start = processor_seconds();
     add_moments(ctx, o, gram, &rng);
+    vlmp_mirror(ctx, gram, o->k);
     double summed = processor_seconds();
     for (size_t i = 0; i < values; i++)
         w[i] = 0.02f * normal(&rng);

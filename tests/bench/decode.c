@@ -1,6 +1,9 @@
 /* Decode and prefill speed of a random-weight Llama of a given shape, through the operations of the
  * real forward pass in its order, beside the bandwidth of a plain read of the same weights. Prints
- * one JSON line. Weights lie in a mapped file, as the runtime's do. */
+ * one JSON line. Weights lie in a mapped file, as the runtime's do.
+ *
+ * --sequences and --context decode so many sequences together, each with so many tokens stored, in
+ * turns with one sequence of BASE_CONTEXT tokens: "ratio" is the median of the turns' ratios. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +18,10 @@
 #include "src/base/rng.h"
 #include "src/model/block.h"
 
-enum { PAGE_ROWS = 64, MAX_RUNS = 100 };
+enum { PAGE_ROWS = 64, MAX_RUNS = 100, BASE_CONTEXT = 100 };
 
 struct options {
-    int hidden, ffn, heads, kv, layers, vocab, threads, prompt, tokens, runs;
+    int hidden, ffn, heads, kv, layers, vocab, threads, prompt, tokens, runs, sequences, context;
     int bits, group; /* bits 16: F16, 17: BF16, 32: F32; group 0: per channel */
     bool fast_activations;
     const char *type;
@@ -42,6 +45,8 @@ struct model {
     vlmp_block_work work;
     vlmp_kv *kv;
     vlmp_step *step;
+    int pages;              /* of a sequence */
+    vlmp_segment *segments; /* [sequences] */
 };
 
 static void fail(const char *what)
@@ -213,51 +218,111 @@ static void make_weights(struct model *m)
     m->norm = ones.own;
 }
 
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* Sequence s has the pages s·pages … of the store. */
+static void make_sequences(struct model *m)
+{
+    const struct options *o = &m->o;
+    size_t count = (size_t)o->sequences;
+    m->pages = (larger(larger(o->prompt, o->context), BASE_CONTEXT) + o->tokens) / PAGE_ROWS + 1;
+    m->segments = need(vlmp_calloc(count, sizeof *m->segments));
+    int32_t *pages = need(vlmp_alloc(count * (size_t)m->pages, sizeof *pages));
+    for (int i = 0; i < o->sequences * m->pages; i++)
+        pages[i] = i;
+    for (int s = 0; s < o->sequences; s++)
+        m->segments[s] =
+            (vlmp_segment){.first_row = s, .pages = pages + s * m->pages, .page_count = m->pages};
+}
+
+/* Any keys and values: the work does not depend on them. A page at a time. */
+static void fill_store(struct model *m)
+{
+    const struct options *o = &m->o;
+    const vlmp_ops *ops = m->ctx->ops;
+    size_t width = (size_t)o->kv * (size_t)(o->hidden / o->heads);
+    float *rows = floats(PAGE_ROWS * width);
+    for (size_t i = 0; i < PAGE_ROWS * width; i++)
+        rows[i] = (float)(i * 37 % 101) / 50 - 1;
+    for (int32_t page = 0; page < o->sequences * m->pages; page++) {
+        const vlmp_segment segment = {.rows = PAGE_ROWS, .pages = &page, .page_count = 1};
+        ops->step_set(
+            m->ctx, m->step,
+            &(vlmp_step_rows){.rows = PAGE_ROWS, .segment_count = 1, .segments = &segment});
+        for (int layer = 0; layer < o->layers; layer++)
+            ops->kv_write(m->ctx, m->kv, layer, (vlmp_act){rows}, (vlmp_act){rows}, m->step);
+    }
+    free(rows);
+}
+
 static void make_model(struct model *m)
 {
     const struct options *o = &m->o;
-    int rows = o->prompt > 1 ? o->prompt : 1;
-    size_t hidden = (size_t)rows * (size_t)o->hidden;
+    int rows = larger(larger(o->prompt, o->sequences), PAGE_ROWS);
+    size_t hidden = (size_t)rows * (size_t)o->hidden, logits = (size_t)(o->vocab * o->sequences);
     vlmp_error err = {0};
+    make_sequences(m);
     const vlmp_kv_shape kv = {.layers = o->layers,
-                              .pages = (o->prompt + o->tokens) / PAGE_ROWS + 1,
+                              .pages = o->sequences * m->pages,
                               .page_rows = PAGE_ROWS,
                               .kv_heads = o->kv,
-                              .head_dim = o->hidden / o->heads};
+                              .head_dim = o->hidden / o->heads,
+                              .int16 = true};
+    const vlmp_step_size size = {rows, o->sequences, kv.pages};
     make_shape(m);
     make_weights(m);
     try(vlmp_block_work_create(&m->work, m->ctx, &m->shape, rows, &err), &err);
     try(m->ctx->ops->kv_create(m->ctx, &m->kv, &kv, &err), &err);
-    try(m->ctx->ops->step_create(m->ctx, &m->step, &(vlmp_step_size){rows, 1, 0}, &err), &err);
+    try(m->ctx->ops->step_create(m->ctx, &m->step, &size, &err), &err);
     try(vlmp_ctx_alloc(m->ctx, &m->x, hidden, sizeof(float), "rows", &err), &err);
-    try(vlmp_ctx_alloc(m->ctx, &m->logits, (size_t)o->vocab, sizeof(float), "logits", &err), &err);
+    try(vlmp_ctx_alloc(m->ctx, &m->logits, logits, sizeof(float), "logits", &err), &err);
     m->embedded = floats(hidden);
     for (size_t i = 0; i < hidden; i++) /* any embedding: the work does not depend on it */
         m->embedded[i] =
             (float)((i / (size_t)o->hidden * 31 + i % (size_t)o->hidden * 17) % 101) / 50 - 1;
+    fill_store(m);
 }
 
-/* rows tokens that follow position stored ones; logits of the last. */
-static void forward(struct model *m, int rows, int position)
+/* The next rows of the first `sequences` sequences behind position stored ones; logits of each
+ * one's last. */
+static void forward(struct model *m, int sequences, int rows, int position)
 {
     const struct options *o = &m->o;
     const vlmp_ops *ops = m->ctx->ops;
-    const vlmp_segment segment = {.rows = rows, .position = position};
+    int all = sequences * rows;
     vlmp_block_run run = {.ctx = m->ctx,
                           .shape = &m->shape,
                           .work = &m->work,
                           .step = m->step,
-                          .rows = {rows, rows == 1},
+                          .rows = {all, rows == 1},
                           .kv = m->kv};
-    ops->step_set(m->ctx, m->step,
-                  &(vlmp_step_rows){.rows = rows, .segment_count = 1, .segments = &segment});
+    for (int s = 0; s < sequences; s++) {
+        m->segments[s].rows = rows;
+        m->segments[s].position = position;
+    }
+    ops->step_set(
+        m->ctx, m->step,
+        &(vlmp_step_rows){.rows = all, .segment_count = sequences, .segments = m->segments});
     vlmp_ctx_write(m->ctx, m->x.at, m->embedded,
-                   (size_t)rows * (size_t)o->hidden * sizeof *m->embedded);
+                   (size_t)all * (size_t)o->hidden * sizeof *m->embedded);
     for (run.layer = 0; run.layer < o->layers; run.layer++)
         vlmp_block_forward(&run, &m->layers[run.layer], m->x, NULL, NULL);
-    ops->rms_norm(m->ctx, m->work.h, vlmp_f32_at(m->x, (size_t)(rows - 1) * (size_t)o->hidden), 1,
+    ops->rms_norm(m->ctx, m->work.h,
+                  vlmp_f32_at(m->x, (size_t)(all - sequences) * (size_t)o->hidden), sequences,
                   o->hidden, m->norm, 1e-5f);
-    ops->linear_f32(m->ctx, m->logits, m->work.h, (vlmp_rows){1, true}, &m->head, false);
+    ops->linear_f32(m->ctx, m->logits, m->work.h, (vlmp_rows){sequences, true}, &m->head, false);
+}
+
+/* Tokens a second of all sequences together. */
+static double decode(struct model *m, int sequences, int context)
+{
+    double start = vlmp_seconds();
+    for (int i = 0; i < m->o.tokens; i++)
+        forward(m, sequences, 1, context + i);
+    return m->o.tokens * sequences / (vlmp_seconds() - start);
 }
 
 struct read {
@@ -332,10 +397,11 @@ static void parse(struct options *o, int argc, char **argv)
     struct {
         const char *name;
         int *value;
-    } numbers[] = {{"hidden", &o->hidden},   {"ffn", &o->ffn},       {"heads", &o->heads},
-                   {"kv", &o->kv},           {"layers", &o->layers}, {"vocab", &o->vocab},
-                   {"threads", &o->threads}, {"prompt", &o->prompt}, {"tokens", &o->tokens},
-                   {"runs", &o->runs}};
+    } numbers[] = {
+        {"hidden", &o->hidden},   {"ffn", &o->ffn},         {"heads", &o->heads},
+        {"kv", &o->kv},           {"layers", &o->layers},   {"vocab", &o->vocab},
+        {"threads", &o->threads}, {"prompt", &o->prompt},   {"tokens", &o->tokens},
+        {"runs", &o->runs},       {"context", &o->context}, {"sequences", &o->sequences}};
     for (int i = 1; i < argc; i++) {
         const char *name = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : "";
         if (strcmp(name, "fast-activations") == 0) {
@@ -365,28 +431,28 @@ static void parse(struct options *o, int argc, char **argv)
 static void measure(struct model *m)
 {
     const struct options *o = &m->o;
-    double decode[MAX_RUNS], prefill[MAX_RUNS], reads[MAX_RUNS];
+    double decoded[MAX_RUNS], ratios[MAX_RUNS], prefill[MAX_RUNS], reads[MAX_RUNS];
     for (int run = -1; run < o->runs; run++) { /* the first is a warm-up */
         int slot = run < 0 ? 0 : run;
         reads[slot] = (double)m->map_bytes / read_weights(m) / 1e9;
         double start = vlmp_seconds();
-        forward(m, o->prompt, 0);
-        double middle = vlmp_seconds();
-        for (int i = 0; i < o->tokens; i++)
-            forward(m, 1, o->prompt + i);
-        decode[slot] = o->tokens / (vlmp_seconds() - middle);
-        prefill[slot] = o->prompt / (middle - start);
+        forward(m, 1, o->prompt, 0);
+        prefill[slot] = o->prompt / (vlmp_seconds() - start);
+        decoded[slot] = decode(m, o->sequences, o->context);
+        ratios[slot] = decoded[slot] / decode(m, 1, BASE_CONTEXT);
     }
-    double tokens = median(decode, o->runs);
+    double tokens = median(decoded, o->runs);
     double bandwidth = median(reads, o->runs);
-    double used = tokens * (double)m->map_bytes / 1e9;
+    double used = tokens / o->sequences * (double)m->map_bytes / 1e9;
     printf("{\"engine\": \"vlmpack\", \"kernels\": \"%s\", \"type\": \"%s\", \"activations\": "
            "\"%s\", \"threads\": %d, \"shape\": [%d, %d, %d, %d, %d, %d], \"prompt\": %d, "
-           "\"weight_bytes\": %zu, \"decode_tps\": %.2f, \"prefill_tps\": %.1f, \"GBps\": %.2f, "
-           "\"read_GBps\": %.2f, \"share\": %.3f}\n",
+           "\"weight_bytes\": %zu, \"sequences\": %d, \"context\": %d, \"decode_tps\": %.2f, "
+           "\"ratio\": %.3f, \"prefill_tps\": %.1f, \"GBps\": %.2f, \"read_GBps\": %.2f, "
+           "\"share\": %.3f}\n",
            vlmp_ctx_describe(m->ctx), o->type, o->fast_activations ? "int8" : "float", o->threads,
-           o->hidden, o->ffn, o->heads, o->kv, o->layers, o->vocab, o->prompt, m->map_bytes, tokens,
-           median(prefill, o->runs), used, bandwidth, used / bandwidth);
+           o->hidden, o->ffn, o->heads, o->kv, o->layers, o->vocab, o->prompt, m->map_bytes,
+           o->sequences, o->context, tokens, median(ratios, o->runs), median(prefill, o->runs),
+           used, bandwidth, used / bandwidth);
 }
 
 int main(int argc, char **argv)
@@ -402,12 +468,15 @@ int main(int argc, char **argv)
                            .prompt = 64,
                            .tokens = 64,
                            .runs = 5,
+                           .sequences = 1,
+                           .context = BASE_CONTEXT,
                            .type = "w4g32"};
     parse(&m.o, argc, argv);
     vlmp_error err = {0};
     if (vlmp_pool_create(&m.pool, m.o.threads, &err) != 0 ||
         vlmp_ctx_create(&m.ctx, VLMP_BACKEND_CPU, m.o.level, m.pool, &err) != 0 ||
-        vlmp_ctx_reserve(m.ctx, m.o.prompt, m.o.ffn > m.o.hidden ? m.o.ffn : m.o.hidden, &err) != 0)
+        vlmp_ctx_reserve(m.ctx, larger(m.o.prompt, PAGE_ROWS),
+                         m.o.ffn > m.o.hidden ? m.o.ffn : m.o.hidden, &err) != 0)
         fail(err.message);
     make_model(&m);
     measure(&m);

@@ -6,6 +6,9 @@ touch exists.vlmp exists.calib exists.ref
 refuses 2 'recipe and --method contradict' vlm-quantize "$model" --recipe @w4 --method gptq -o x.vlmp
 refuses 2 'recipe and --bits contradict' vlm-quantize "$model" --recipe @w4 --bits 4 -o x.vlmp
 refuses 2 'recipe and --group contradict' vlm-quantize "$model" --recipe @w4 --group 64 -o x.vlmp
+refuses 2 'recipe and --target contradict' vlm-quantize "$model" --recipe @w4 --target weights -o x.vlmp
+refuses 2 'rtn cannot aim at' vlm-quantize "$model" --method rtn --target outputs -o x.vlmp
+refuses 2 'target' vlm-quantize "$model" --method gptq --target inputs -o x.vlmp
 refuses 2 '--calib' vlm-quantize "$model" --method gptq -o x.vlmp
 refuses 2 '--calib' vlm-quantize "$model" --method awq -o x.vlmp
 refuses 2 '--calib' vlm-quantize "$model" --recipe @w4 -o x.vlmp

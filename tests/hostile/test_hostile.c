@@ -221,7 +221,8 @@ static void steps_must_fit(void **state)
     vlmp_act x = acts(2 * DIM);
     vlmp_segment segment = {.rows = 2, .pages = &page, .page_count = 1};
     const vlmp_step_size size = {2, 1, 1};
-    const vlmp_kv_shape shape = {1, 2, 4, 1, DIM};
+    const vlmp_kv_shape shape = {
+        .layers = 1, .pages = 2, .page_rows = 4, .kv_heads = 1, .head_dim = DIM};
     assert_int_equal(ctx->ops->step_create(ctx, &step, &size, &err), VLMP_OK);
     assert_int_equal(ctx->ops->kv_create(ctx, &kv, &shape, &err), VLMP_OK);
     ctx->ops->kv_write(ctx, kv, 0, x, x, step);

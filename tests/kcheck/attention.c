@@ -8,10 +8,16 @@
 
 enum { SEGMENTS = 4 };
 
-/* Rows and stored rows of each segment: a fresh sequence, decoding one row, a continued prompt, and
- * a short one whose pages are consecutive. */
+/* Rows and stored rows of each segment: a fresh sequence, decoding one row (as many stored as the
+ * case says), a continued prompt, and a short one whose pages are consecutive. */
 static const int segment_rows[SEGMENTS] = {70, 1, 33, 3};
-static const int segment_position[SEGMENTS] = {0, 200, 130, 2};
+static const int segment_position[SEGMENTS] = {0, -1, 130, 2};
+
+struct size {
+    int page_rows, kv_heads, dim;
+    bool int16;
+    int decoded; /* rows stored before the one that is decoded; 0: 300 */
+};
 
 /* What lies in a store, as rows of sequences: the stored ones of each segment, then its own. */
 struct store {
@@ -24,13 +30,18 @@ struct store {
 
 /* Pages are handed out backwards from a pool with gaps, except to the last segment, which gets
  * pages = NULL: pages 0, 1 … are left to it. */
-static struct store make_store(kc *k, int page_rows, int kv_heads, int dim, kc_kind kind)
+static struct store make_store(kc *k, const struct size *size, kc_kind kind)
 {
-    struct store s = {
-        .shape = {.layers = 2, .page_rows = page_rows, .kv_heads = kv_heads, .head_dim = dim}};
-    int next = 5 / page_rows + 1;
+    struct store s = {.shape = {.layers = 2,
+                                .page_rows = size->page_rows,
+                                .kv_heads = size->kv_heads,
+                                .head_dim = size->dim,
+                                .int16 = size->int16}};
+    int next = 5 / size->page_rows + 1;
     for (int i = 0; i < SEGMENTS; i++) {
-        int rows = segment_position[i] + segment_rows[i], pages = (rows - 1) / page_rows + 1;
+        int position = segment_position[i];
+        if (position < 0) position = size->decoded > 0 ? size->decoded : 300;
+        int rows = position + segment_rows[i], pages = (rows - 1) / size->page_rows + 1;
         int32_t *numbers = kc_input(k, (size_t)pages * sizeof *numbers);
         bool listed = i + 1 < SEGMENTS;
         for (int page = 0; page < pages; page++)
@@ -38,7 +49,7 @@ static struct store make_store(kc *k, int page_rows, int kv_heads, int dim, kc_k
         if (listed) next += 2 * pages;
         s.segments[i] = (vlmp_segment){.first_row = s.rows,
                                        .rows = segment_rows[i],
-                                       .position = segment_position[i],
+                                       .position = position,
                                        .pages = listed ? numbers : NULL,
                                        .page_count = listed ? pages : 0};
         s.all[i] = s.segments[i];
@@ -49,7 +60,7 @@ static struct store make_store(kc *k, int page_rows, int kv_heads, int dim, kc_k
         s.all_rows += rows;
     }
     s.shape.pages = next;
-    size_t count = (size_t)s.all_rows * (size_t)kv_heads * (size_t)dim;
+    size_t count = (size_t)s.all_rows * (size_t)size->kv_heads * (size_t)size->dim;
     s.k = kc_floats(k, count, kind);
     s.v = kc_floats(k, count, kind);
     return s;
@@ -93,35 +104,56 @@ static void run_attention(vlmp_ctx *ctx, float *out, const void *arg)
 }
 
 /* A row that sees itself alone gives back its own value, whatever its score: what was written is
- * where the row looks. */
-static void check_write(kc *k, int page_rows, int kv_heads, int dim)
+ * where the row looks. That of a store of 16-bit integers errs by no more than its contract says
+ * (kernels/step.h), for values of any size. */
+static void check_write(kc *k, struct size size, float unit)
 {
-    char name[64];
-    snprintf(name, sizeof name, "kv_write page %d heads %d dim %d", page_rows, kv_heads, dim);
+    char name[96];
+    snprintf(name, sizeof name, "kv_write page %d heads %d dim %d%s unit %g", size.page_rows,
+             size.kv_heads, size.dim, size.int16 ? " int16" : "", (double)unit);
     kc_begin(k, name);
-    struct attend at = {.store = make_store(k, page_rows, kv_heads, dim, KC_NORMAL),
-                        .a = {.heads = kv_heads, .scale = 1, .causal = true, .window = 1}};
-    size_t width = (size_t)kv_heads * (size_t)dim, count = (size_t)at.store.rows * width;
-    at.v = at.store.v;
+    struct attend at = {.store = make_store(k, &size, KC_NORMAL),
+                        .a = {.heads = size.kv_heads, .causal = true, .window = 1}};
+    size_t dim = (size_t)size.dim, width = (size_t)size.kv_heads * dim;
+    size_t count = (size_t)at.store.rows * width, stored = (size_t)at.store.all_rows * width;
+    float *values = kc_input(k, stored * sizeof *values);
+    for (size_t i = 0; i < stored; i++)
+        values[i] = at.store.v[i] * unit;
+    at.v = values;
     at.q = kc_floats(k, count, KC_UNIFORM);
     double *expected = kc_need(count, sizeof *expected);
-    for (int s = 0; s < SEGMENTS; s++)
-        for (size_t i = 0; i < (size_t)segment_rows[s] * width; i++)
-            expected[(size_t)at.store.segments[s].first_row * width + i] =
-                at.v[(size_t)(at.store.all[s].first_row + segment_position[s]) * width + i];
-    kc_check(k, &(kc_case){name, run_attention, &at, count, NULL, expected, NULL});
+    double *bound = kc_need(count, sizeof *bound);
+    for (int s = 0; s < SEGMENTS; s++) {
+        const vlmp_segment *segment = &at.store.segments[s];
+        size_t from = (size_t)(at.store.all[s].first_row + segment->position) * width;
+        size_t to = (size_t)segment->first_row * width;
+        for (size_t i = 0; i < (size_t)segment->rows * width; i++) {
+            double largest = 0;
+            for (size_t j = i / dim * dim; j < i / dim * dim + dim; j++)
+                largest = fmax(largest, fabs((double)values[from + j]));
+            expected[to + i] = values[from + i];
+            if (size.int16) bound[to + i] = 1.01 * 0x1p-16 * fmax(largest, 0x1p-100);
+        }
+    }
+    kc_check(k, &(kc_case){name, run_attention, &at, count, NULL, expected, bound});
     free(expected);
+    free(bound);
 }
 
 void kc_check_kv_write(kc *k)
 {
-    check_write(k, 1, 1, 3);
-    check_write(k, 16, 2, 8);
-    check_write(k, 64, 3, 32);
+    check_write(k, (struct size){.page_rows = 1, .kv_heads = 1, .dim = 3}, 1);
+    check_write(k, (struct size){.page_rows = 16, .kv_heads = 2, .dim = 8}, 1);
+    check_write(k, (struct size){.page_rows = 64, .kv_heads = 3, .dim = 32}, 1);
+    check_write(k, (struct size){1, 1, 3, .int16 = true}, 1);
+    check_write(k, (struct size){16, 2, 24, .int16 = true}, 1);
+    check_write(k, (struct size){16, 2, 80, .int16 = true}, 0x1p120f);
+    check_write(k, (struct size){64, 3, 17, .int16 = true}, 0x1p-120f);
 }
 
 /* For each query row and head: the largest Σ|q·k|·scale, and for each output Σ p·|v|, from the
- * reference run on |v|. A score errs by (dim + 3) units of the former, at most doubled by the
+ * reference run on |v|. A score errs by (dim + 6) units (three of them of the scales of 16-bit
+ * integers) of the former, at most doubled by the
  * subtraction of the largest; that is the relative error of its weight, to which exp, the sums over
  * `keys` weights (numerator and denominator) and rescaling at each block add. */
 static void attention_bounds(kc *k, struct attend *a, double *bound, size_t count)
@@ -143,30 +175,31 @@ static void attention_bounds(kc *k, struct attend *a, double *bound, size_t coun
     a->v = v;
     run_attention(k->reference, sizes, a);
     a->v = store->v;
-    int keys = 300;
+    int keys = store->all[1].rows;                      /* the most that a row sees */
+    if (store->shape.int16) largest_key *= 1 + 0x1p-10; /* as rounded */
     for (size_t i = 0; i < count; i++) {
         double norm = 0;
         for (size_t j = i / dim * dim; j < i / dim * dim + dim; j++)
             norm += (double)a->q[j] * a->q[j];
         double score = sqrt(norm) * largest_key * fabs((double)a->a.scale); /* ≥ Σ|q·k| */
-        double relative = 2 * ((double)dim + 3) * score + 2 * keys + 20;
+        double relative = 2 * ((double)dim + 6) * score + 2 * keys + 20;
         bound[i] = KC_UNIT * 2 * relative * sizes[i] + 0x1p-140;
     }
     free(sizes);
     free(v);
 }
 
-static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int dim, kc_kind kind,
-                            vlmp_attention a)
+static void check_store(kc *k, struct size size, int ratio, kc_kind kind, vlmp_attention a)
 {
     char name[128];
-    a.heads = kv_heads * ratio;
-    snprintf(name, sizeof name, "attention page %d heads %d/%d dim %d %s window %d %s", page_rows,
-             a.heads, kv_heads, dim, a.causal ? "causal" : "full", a.window, kc_kind_name(kind));
+    a.heads = size.kv_heads * ratio;
+    snprintf(name, sizeof name, "attention page %d heads %d/%d dim %d %s window %d %s %s",
+             size.page_rows, a.heads, size.kv_heads, size.dim, a.causal ? "causal" : "full",
+             a.window, size.int16 ? "int16" : "f32", kc_kind_name(kind));
     kc_begin(k, name);
-    struct attend at = {.store = make_store(k, page_rows, kv_heads, dim, kind), .a = a};
+    struct attend at = {.store = make_store(k, &size, kind), .a = a};
     at.v = at.store.v;
-    size_t count = (size_t)at.store.rows * (size_t)a.heads * (size_t)dim;
+    size_t count = (size_t)at.store.rows * (size_t)a.heads * (size_t)size.dim;
     at.q = kc_floats(k, count, kind);
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
@@ -181,16 +214,28 @@ static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int d
     free(bound);
 }
 
+static void check_attention(kc *k, int page_rows, int kv_heads, int ratio, int dim, kc_kind kind,
+                            vlmp_attention a)
+{
+    struct size size = {page_rows, kv_heads, dim, false, 0};
+    check_store(k, size, ratio, kind, a);
+    size.int16 = true;
+    check_store(k, size, ratio, kind, a);
+}
+
 /* The same rows on other pages give the same bits. */
-static void check_pages(kc *k, int page_rows, int other_rows, vlmp_attention a)
+static void check_pages(kc *k, int page_rows, int other_rows, bool int16, vlmp_attention a)
 {
     enum { HEADS = 2, DIM = 24 };
     char name[96];
-    snprintf(name, sizeof name, "attention pages of %d and %d rows", page_rows, other_rows);
+    snprintf(name, sizeof name, "attention pages of %d and %d rows%s", page_rows, other_rows,
+             int16 ? " int16" : "");
     kc_begin(k, name);
     a.heads = 2 * HEADS;
-    struct attend at = {.store = make_store(k, page_rows, HEADS, DIM, KC_NORMAL), .a = a};
-    struct attend other = {.store = make_store(k, other_rows, HEADS, DIM, KC_NORMAL), .a = a};
+    struct size size = {page_rows, HEADS, DIM, int16, 0}, other_size = size;
+    other_size.page_rows = other_rows;
+    struct attend at = {.store = make_store(k, &size, KC_NORMAL), .a = a};
+    struct attend other = {.store = make_store(k, &other_size, KC_NORMAL), .a = a};
     size_t count = (size_t)at.store.rows * (size_t)a.heads * DIM;
     other.store.k = at.store.k;
     other.v = at.v = at.store.v;
@@ -219,7 +264,16 @@ void kc_check_attention(kc *k)
     check_attention(k, 16, 1, 1, 8, KC_ZEROS, causal);
     check_attention(k, 1, 1, 1, 8, KC_OUTLIERS, full);
     check_attention(k, 16, 1, 1, 32, KC_TINY, full);
-    check_pages(k, 64, 7, full);
-    check_pages(k, 512, 1, causal);
-    check_pages(k, 16, 128, window);
+    check_attention(k, 64, 1, 4, 64, KC_NORMAL, causal);
+    check_attention(k, 32, 1, 7, 40, KC_OUTLIERS, causal);
+    /* Long contexts: chunks of the decoded row in the middle of pages, and larger than the
+     * smallest. */
+    check_store(k, (struct size){24, 1, 8, true, 1000}, 2, KC_NORMAL, causal);
+    check_store(k, (struct size){64, 2, 8, true, 8500}, 3, KC_NORMAL, causal);
+    check_store(k, (struct size){64, 1, 8, true, 8500}, 1, KC_NORMAL, window);
+    for (int int16 = 0; int16 < 2; int16++) {
+        check_pages(k, 64, 7, int16, full);
+        check_pages(k, 512, 1, int16, causal);
+        check_pages(k, 16, 128, int16, window);
+    }
 }

@@ -17,7 +17,8 @@ static void run_gram(vlmp_ctx *ctx, float *out, const void *arg)
     ctx->ops->gram(ctx, kc_f32(out), kc_act(g->x), g->rows, g->k);
 }
 
-/* rows products and the old value in any order: (rows + 2) units of Σ|terms|. */
+/* rows products and the old value in any order: (rows + 2) units of Σ|terms|. Above the diagonal
+ * the old value stays. */
 static void check_gram(kc *k, int rows, int width, kc_kind kind)
 {
     char name[64];
@@ -31,9 +32,6 @@ static void check_gram(kc *k, int rows, int width, kc_kind kind)
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
     double *bound = kc_need(count, sizeof *bound);
-    for (size_t i = 0; i < (size_t)width; i++)
-        for (size_t j = 0; j < i; j++)
-            initial[j * (size_t)width + i] = initial[i * (size_t)width + j];
     for (size_t i = 0; i < (size_t)rows * (size_t)width; i++)
         sizes[i] = fabsf(g.x[i]);
     for (size_t i = 0; i < count; i++) {
@@ -44,7 +42,8 @@ static void check_gram(kc *k, int rows, int width, kc_kind kind)
     vlmp_ref_gram(k->reference, kc_f32(terms), kc_act(sizes), rows, width);
     for (size_t i = 0; i < count; i++) {
         expected[i] = out[i];
-        bound[i] = (rows + 2) * KC_UNIT * terms[i] + 0x1p-140;
+        bool above = i % (size_t)width > i / (size_t)width;
+        bound[i] = above ? 0 : (rows + 2) * KC_UNIT * terms[i] + 0x1p-140;
     }
     kc_check(k, &(kc_case){name, run_gram, &g, count, initial, expected, bound});
     free(sizes);

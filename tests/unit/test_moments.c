@@ -68,6 +68,25 @@ static void same(vlmp_moments *a, vlmp_moments *b)
             assert_memory_equal(matrix(a, i), matrix(b, i), K * K * sizeof(float));
 }
 
+static void both_triangles_are_there(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_moments m;
+    assert_int_equal(vlmp_moments_create(&m, ctx, K, true, true, NULL, &err), 0);
+    add_all(&m, VLMP_GRAM | VLMP_CROSS | VLMP_SHIFT);
+    assert_int_equal(vlmp_moments_finish(&m, &err), 0);
+    const float *symmetric[] = {m.gram, m.held, m.shift, m.held_shift};
+    for (size_t i = 0; i < sizeof symmetric / sizeof *symmetric; i++)
+        for (int row = 0; row < K; row++)
+            for (int column = 0; column < row; column++) {
+                assert_true(symmetric[i][row * K + column] != 0);
+                assert_true(symmetric[i][row * K + column] == symmetric[i][column * K + row]);
+            }
+    assert_true(m.cross[1] != m.cross[K]);
+    vlmp_moments_free(&m);
+}
+
 static void in_a_file_as_in_memory(void **state)
 {
     (void)state;
@@ -112,6 +131,7 @@ static void a_folder_that_is_not_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_triangles_are_there),
         cmocka_unit_test(in_a_file_as_in_memory),
         cmocka_unit_test(a_folder_that_is_not_there),
     };

@@ -140,7 +140,8 @@ static void text_blocks_see_what_the_file_gives(void **state)
                      "{\"match\":\"projector.*\",\"scheme\":{\"method\":\"%s\",%s}},"
                      "{\"match\":\"text.%s\",\"scheme\":{\"method\":\"%s\",%s}},"
                      "{\"match\":\"text.layers.0.attn.q\",\"scheme\":{\"method\":\"gptq\","
-                     "\"bits\":4,\"group\":32}},{\"match\":\"*\",\"scheme\":null}]}",
+                     "\"bits\":4,\"group\":32,\"target\":\"weights\"}},"
+                     "{\"match\":\"*\",\"scheme\":null}]}",
                      methods[m], rest, tied ? "head" : "embed", methods[m], rest);
             start(&r, tied ? "tied" : "model", recipe);
             assert_int_equal(run_to_file(&r, &s, true, false, "ends.vlmp"), VLMP_OK);
@@ -152,6 +153,56 @@ static void text_blocks_see_what_the_file_gives(void **state)
             assert_true(said != error_in_file(&r, &s, "ends.vlmp"));
             end(&r);
         }
+}
+
+/* GPTQ of the text blocks behind a tower of a method. */
+static void run_text_to_target(struct run *r, const struct samples *s, const char *tower,
+                               const char *target, bool sequential)
+{
+    char recipe[600];
+    snprintf(recipe, sizeof recipe,
+             "{\"version\":1,\"rules\":[{\"match\":\"vision.*\",\"scheme\":%s},"
+             "{\"match\":\"text.layers.*\",\"scheme\":{\"method\":\"gptq\",\"bits\":4,"
+             "\"group\":32,\"target\":\"%s\"}},{\"match\":\"*\",\"scheme\":null}]}",
+             tower, target);
+    start(r, "model", recipe);
+    assert_int_equal(run_to_file(r, s, sequential, false, "target.vlmp"), VLMP_OK);
+}
+
+/* The outputs of the original model are another aim than its weights from where the first inputs
+ * differ: at the first block where the tower is quantized, behind its first site where it is kept,
+ * and nowhere where all is calibrated on the original's inputs. */
+static void outputs_are_the_target(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tower;
+        bool sequential, first, last; /* errors told of the first and the last linear differ */
+    } cases[] = {{"null", true, false, true},
+                 {"\"rtn_4bit\"", true, true, true},
+                 {"\"rtn_4bit\"", false, false, false}};
+    struct samples s;
+    make_samples(&s, "pptptp");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct run weights, outputs;
+        int moved = 0;
+        run_text_to_target(&weights, &s, cases[i].tower, "weights", cases[i].sequential);
+        run_text_to_target(&outputs, &s, cases[i].tower, "outputs", cases[i].sequential);
+        const char *first = "text.layers.0.attn.q", *last = "text.layers.1.mlp.down";
+        assert_int_equal(result_of(&weights, first)->error != result_of(&outputs, first)->error,
+                         cases[i].first);
+        assert_int_equal(result_of(&weights, last)->error != result_of(&outputs, last)->error,
+                         cases[i].last);
+        for (int n = 0; n < outputs.result_count; n++) {
+            assert_true(weights.results[n].correction == 0);
+            moved += outputs.results[n].correction > 0;
+            if (strncmp(outputs.results[n].name, "text", 4) != 0) continue;
+            assert_true(outputs.results[n].held_error <= outputs.results[n].held_rtn_error);
+        }
+        assert_int_equal(moved > 0, cases[i].last);
+        end(&weights);
+        end(&outputs);
+    }
 }
 
 /* Which samples are held out: h, of samples with (p) and without (t) pictures. */
@@ -374,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_blocks_see_what_the_file_gives),
+        cmocka_unit_test(outputs_are_the_target),
         cmocka_unit_test(samples_are_held_out),
         cmocka_unit_test(unguarded_is_said),
         cmocka_unit_test(pictures_must_be_there),

@@ -73,6 +73,9 @@ static const struct {
      "\"text.layers.*\", \"scheme\": {\"method\": \"awq+gptq\", \"group\": 64}}, {\"match\": "
      "\"*\", \"scheme\": \"int8\"}]}",
      {I, I, K, I, I, B, B, K, K, I}},
+    {"{\"version\": 1, \"rules\": [{\"match\": \"text.layers.*\", \"scheme\": {\"method\": "
+     "\"gptq\", \"target\": \"weights\"}}, {\"match\": \"default\", \"scheme\": null}]}",
+     {K, K, K, K, K, G, G, G, G, K}},
     {"{\"version\": 1, \"rules\": [{\"match\": \"text.layers.[12].*\", \"scheme\": \"gptq_4bit\"}, "
      "{\"match\": \"default\", \"scheme\": null}]}",
      {K, K, K, K, K, K, G, G, K, K}},
@@ -139,6 +142,9 @@ static const struct {
     {"{\"default\": {\"method\": \"gptq\", \"dampening\": 0.1}}", "dampening"},
     {"{\"default\": {\"method\": \"int8\", \"bits\": 4}}", "int8"},
     {"{\"default\": {\"method\": \"int8\", \"symmetric\": false}}", "int8"},
+    {"{\"default\": {\"method\": \"gptq\", \"target\": \"inputs\"}}", "\"inputs\""},
+    {"{\"default\": {\"method\": \"gptq\", \"target\": 1}}", "target"},
+    {"{\"default\": {\"method\": \"awq\", \"target\": \"outputs\"}}", "method awq cannot aim"},
 };
 
 static void bad_recipes(void **state)
@@ -269,6 +275,11 @@ static void options_without_a_recipe(void **state)
     vlmp_error err = {0};
     vlmp_recipe recipe;
     vlmp_plan plan;
+    static const vlmp_method weighing[] = {I, R, A}, aiming[] = {G, B};
+    for (size_t m = 0; m < sizeof weighing / sizeof *weighing; m++)
+        assert_int_equal(vlmp_recipe_scheme_default(weighing[m]).target, VLMP_TARGET_WEIGHTS);
+    for (size_t m = 0; m < sizeof aiming / sizeof *aiming; m++)
+        assert_int_equal(vlmp_recipe_scheme_default(aiming[m]).target, VLMP_TARGET_OUTPUTS);
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(VLMP_METHOD_GPTQ);
     assert_int_equal(vlmp_recipe_from_scheme(&recipe, &scheme, &err), VLMP_OK);
     assert_int_equal(vlmp_plan_make(&plan, &recipe, model, COUNT, "o", &err), VLMP_OK);
@@ -301,10 +312,15 @@ static void written_recipes_read_back(void **state)
         vlmp_recipe recipe;
         vlmp_plan plan;
         vlmp_json_writer first = {0}, second = {0};
+        vlmp_recipe_target targets[8];
         assert_int_equal(parse(&recipe, good[i].text, &err), VLMP_OK);
         vlmp_recipe_write(&recipe, &first);
+        for (int n = 0; n < recipe.count; n++)
+            targets[n] = recipe.rules[n].scheme.target;
         vlmp_recipe_free(&recipe);
         assert_int_equal(parse(&recipe, first.out.data, &err), VLMP_OK);
+        for (int n = 0; n < recipe.count; n++)
+            assert_int_equal(recipe.rules[n].scheme.target, targets[n]);
         vlmp_recipe_write(&recipe, &second);
         assert_string_equal(first.out.data, second.out.data);
         assert_int_equal(vlmp_plan_make(&plan, &recipe, model, COUNT, "r", &err), VLMP_OK);

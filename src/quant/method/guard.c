@@ -16,6 +16,19 @@ static int rows_taken(int n)
     return n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
 }
 
+static size_t row_of(int taken, int n)
+{
+    return (size_t)taken * (size_t)n / (size_t)rows_taken(n);
+}
+
+int vlmp_guard_sample(float *out, const float *w, int n, int k)
+{
+    int taken = rows_taken(n);
+    for (int r = 0; r < taken; r++)
+        memcpy(out + (size_t)r * (size_t)k, w + row_of(r, n) * (size_t)k, (size_t)k * sizeof *out);
+    return taken;
+}
+
 struct job {
     const vlmp_guard_linear *linear;
     const float *scales;
@@ -31,7 +44,7 @@ static void form_error(void *arg, int task, int thread)
     const vlmp_quantized *q = job->linear->q;
     size_t k = (size_t)q->k;
     for (int r = task * ROWS; r < job->taken && r < (task + 1) * ROWS; r++) {
-        size_t row = (size_t)r * (size_t)q->n / (size_t)job->taken;
+        size_t row = row_of(r, q->n);
         float *w = job->rows + (size_t)r * k, *e = job->error + (size_t)r * k;
         memcpy(w, job->linear->w + row * k, k * sizeof *w);
         vlmp_dequantize(q, (int)row, 1, e);
@@ -51,7 +64,8 @@ static int sum_error(double *error, vlmp_ctx *ctx, const struct job *job,
                        0.0f, product, k);
     VLMP_TRY(vlmp_weighted_error(ctx, job->error, job->taken, k, tokens->gram,
                                  tokens->cross != NULL ? product : NULL, error, err));
-    *error = (*error + job->linear->missed) * ((double)job->linear->q->n / job->taken);
+    int n = job->linear->sample_of > 0 ? job->linear->sample_of : job->linear->q->n;
+    *error = (*error + job->linear->missed) * ((double)n / job->taken);
     return VLMP_OK;
 }
 
@@ -80,13 +94,9 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
 int vlmp_guard_missed(double *missed, vlmp_ctx *ctx, const float *w, int n, int k,
                       const float *shift, vlmp_error *err)
 {
-    int taken = rows_taken(n);
-    size_t row_bytes = (size_t)k * sizeof *w;
-    float *rows = vlmp_alloc((size_t)taken, row_bytes);
+    float *rows = vlmp_alloc((size_t)rows_taken(n), (size_t)k * sizeof *w);
     if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
-    for (int r = 0; r < taken; r++)
-        memcpy(rows + (size_t)r * (size_t)k, w + (size_t)r * (size_t)n / (size_t)taken * (size_t)k,
-               row_bytes);
+    int taken = vlmp_guard_sample(rows, w, n, k);
     int status = vlmp_weighted_error(ctx, rows, taken, k, shift, NULL, missed, err);
     free(rows);
     return status;

@@ -11,6 +11,7 @@ typedef struct {
     const float *w;          /* [n][k] original weights */
     const vlmp_quantized *q; /* the method's, of w·scales */
     double missed;           /* vlmp_guard_missed where the wanted outputs are W·x₀; else 0 */
+    int sample_of;           /* rows of the linear that w and q are a sample of; 0: they are all */
 } vlmp_guard_linear;
 
 /* The tokens to judge on, by moments of their inputs x before scales are folded. */
@@ -33,6 +34,9 @@ int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear
 /* Rows of a linear that an error is taken on: evenly spaced, then scaled up to all rows. Methods
  * differ from rounding by a factor; so many rows estimate it to a few percent. */
 #define VLMP_GUARD_ROWS 128
+
+/* out [returned][k]: those rows of w [n][k]; room for VLMP_GUARD_ROWS. */
+int vlmp_guard_sample(float *out, const float *w, int n, int k);
 
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,

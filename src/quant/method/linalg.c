@@ -6,13 +6,36 @@
 
 #include "src/base/memory.h"
 
-#define NB    128 /* columns of a block: its square in double fits the second-level cache */
-#define CHUNK 256 /* columns of one product of vlmp_weighted_error */
-#define ROWS  16  /* rows of a task */
+#define NB     128 /* columns of a block: its square in double fits the second-level cache */
+#define CHUNK  256 /* columns of one product of vlmp_weighted_error */
+#define ROWS   16  /* rows of a task */
+#define SQUARE 32  /* of a matrix that is mirrored: its rows and columns fit L1 */
 
 static int min_int(int a, int b)
 {
     return a < b ? a : b;
+}
+
+struct mirror {
+    float *a;
+    size_t k;
+};
+
+static void mirror_rows(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct mirror *m = arg;
+    size_t first = (size_t)task * SQUARE, end = first + SQUARE < m->k ? first + SQUARE : m->k;
+    for (size_t column = 0; column < end; column += SQUARE)
+        for (size_t i = first; i < end; i++)
+            for (size_t j = column; j < column + SQUARE && j < i; j++)
+                m->a[j * m->k + i] = m->a[i * m->k + j];
+}
+
+void vlmp_mirror(vlmp_ctx *ctx, float *a, int k)
+{
+    struct mirror m = {a, (size_t)k};
+    vlmp_parallel_for(ctx->pool, (k + SQUARE - 1) / SQUARE, mirror_rows, &m);
 }
 
 size_t vlmp_ldl_scratch(int k)

@@ -5,6 +5,9 @@
 
 #include "kernels/ops.h"
 
+/* The upper triangle of a [k][k] from the lower. */
+void vlmp_mirror(vlmp_ctx *ctx, float *a, int k);
+
 /* a = M·diag(pivot)·Mᵀ with M unit lower triangular. a [k][k], its lower triangle is read and
  * replaced by M's (the diagonal and the upper triangle are left undefined). scratch holds
  * vlmp_ldl_scratch(k) floats. *ok is false when a pivot falls below least or is not finite: the

@@ -9,6 +9,7 @@
 #include "src/base/file.h"
 #include "src/base/memory.h"
 #include "src/base/outfile.h"
+#include "src/quant/method/linalg.h"
 
 static const char what[] = "second moments of a site's inputs";
 
@@ -63,16 +64,19 @@ void vlmp_moments_free(vlmp_moments *moments)
     *moments = (vlmp_moments){.fd = -1};
 }
 
-/* From the context's memory to where the host reads it: the same place, or a copy. */
+/* From the context's memory to where the host reads it: the same place, or a copy; whole where the
+ * sum is of a triangle. */
 static int to_host(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
 {
     *matrix = m->ctx->ops->map(m->ctx, m->sums[i].at);
-    if (*matrix != NULL) return VLMP_OK;
-    *matrix = vlmp_alloc(matrix_bytes(m), 1);
-    if (*matrix == NULL) return vlmp_fail_memory(err, what);
-    VLMP_TRY(vlmp_ctx_read(m->ctx, *matrix, m->sums[i].at, matrix_bytes(m), err));
-    vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
-    m->sums[i].at = NULL;
+    if (*matrix == NULL) {
+        *matrix = vlmp_alloc(matrix_bytes(m), 1);
+        if (*matrix == NULL) return vlmp_fail_memory(err, what);
+        VLMP_TRY(vlmp_ctx_read(m->ctx, *matrix, m->sums[i].at, matrix_bytes(m), err));
+        vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
+        m->sums[i].at = NULL;
+    }
+    if ((1u << i & (VLMP_CROSS | VLMP_HELD_CROSS)) == 0) vlmp_mirror(m->ctx, *matrix, m->k);
     return VLMP_OK;
 }
 

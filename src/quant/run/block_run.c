@@ -20,7 +20,7 @@ static bool site_needs_moments(const vlmp_block_job *b, vlmp_site site)
 static bool site_needs_cross(const vlmp_block_job *b, vlmp_site site)
 {
     for (int i = 0; i < b->count; i++)
-        if (b->linears[i].info->site == site && b->linears[i].entry->method == VLMP_METHOD_AWQ_GPTQ)
+        if (b->linears[i].info->site == site && b->linears[i].entry->target == VLMP_TARGET_OUTPUTS)
             return true;
     return false;
 }

@@ -30,11 +30,32 @@ static void free_flow(struct flow *flow)
     vlmp_batches_free(&flow->batches);
 }
 
-static bool wants_original(const vlmp_quantize_job *job)
+static bool is_aimed(const vlmp_plan_entry *entry)
+{
+    return entry->target == VLMP_TARGET_OUTPUTS;
+}
+
+static bool is_quantized(const vlmp_plan_entry *entry)
+{
+    return entry->method != VLMP_METHOD_KEEP;
+}
+
+static bool has(const vlmp_quantize_job *job, bool vision, bool (*what)(const vlmp_plan_entry *))
 {
     for (int i = 0; i < job->linear_count; i++)
-        if (job->plan->entries[i].method == VLMP_METHOD_AWQ_GPTQ) return job->sequential;
+        if (job->linears[i].component == (vision ? VLMP_COMPONENT_VISION : VLMP_COMPONENT_TEXT) &&
+            what(&job->plan->entries[i]))
+            return true;
     return false;
+}
+
+/* Whether the original model's activations run through a stack beside the others. Those of a tower
+ * that is kept are the same. */
+static bool wants_original(const vlmp_quantize_job *job, bool vision)
+{
+    if (!job->sequential) return false;
+    if (!vision) return has(job, false, is_aimed);
+    return has(job, true, is_quantized) && (has(job, true, is_aimed) || has(job, false, is_aimed));
 }
 
 static int copy_activations(const vlmp_quantize_job *job, vlmp_activations *out,
@@ -90,7 +111,7 @@ static bool is_continued(const struct run *r, bool vision)
 static int list_stores(struct run *r, bool vision, struct flow *flow,
                        vlmp_activations *stores[STORES])
 {
-    bool two = wants_original(r->job);
+    bool two = wants_original(r->job, vision);
     int count = 0;
     stores[count++] = &flow->x;
     if (two) stores[count++] = &flow->original;
@@ -121,7 +142,7 @@ static int take_features(struct run *r, struct flow *flow, int done, vlmp_error 
 {
     const vlmp_sweep *sweep = &r->job->sweep;
     VLMP_TRY(vlmp_sweep_take_features(sweep, &flow->x, &flow->batches, done, &r->features, err));
-    if (!wants_original(r->job)) return VLMP_OK;
+    if (!wants_original(r->job, true)) return VLMP_OK;
     return vlmp_sweep_take_features(sweep, &flow->original, &flow->batches, done,
                                     &r->original_features, err);
 }
@@ -143,7 +164,7 @@ static int run_stack(struct run *r, bool vision, struct flow *flow, vlmp_error *
     bool flowing = flow->batches.count > 0;
     struct stack_run s = {.r = r, .vision = vision, .flow = flow, .block.batches = &flow->batches};
     if (flowing) s.block.x = &flow->x;
-    if (flowing && wants_original(r->job)) s.block.original = &flow->original;
+    if (flowing && wants_original(r->job, vision)) s.block.original = &flow->original;
     s.store_count = list_stores(r, vision, flow, s.stores);
     return vlmp_sweep_stack(vision ? &model->vision : &model->text,
                             is_continued(r, vision) ? r->boundary.border.done : 0,
@@ -165,7 +186,7 @@ static int load_flow(struct run *r, bool vision, struct flow *flow, vlmp_error *
     size_t rows = flow->batches.total_rows;
     vlmp_activations *stores[STORES];
     VLMP_TRY(create(r, &flow->x, rows, dim, err));
-    if (wants_original(r->job)) VLMP_TRY(create(r, &flow->original, rows, dim, err));
+    if (wants_original(r->job, vision)) VLMP_TRY(create(r, &flow->original, rows, dim, err));
     return vlmp_boundary_load(&r->boundary, stores, list_stores(r, vision, flow, stores), err);
 }
 
@@ -173,7 +194,7 @@ static int load_flow(struct run *r, bool vision, struct flow *flow, vlmp_error *
 static int start_vision(struct run *r, struct flow *flow, vlmp_error *err)
 {
     const vlmp_sweep *sweep = &r->job->sweep;
-    bool continued = is_continued(r, true), two = wants_original(r->job);
+    bool continued = is_continued(r, true), two = wants_original(r->job, true);
     if (continued)
         VLMP_TRY(vlmp_sweep_vision_batches(sweep, r->sequences, r->count, &flow->batches, err));
     else
@@ -213,10 +234,12 @@ static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
                                        &flow->batches, err);
     vlmp_ends_free(&ends);
     VLMP_TRY(status);
-    if (!wants_original(r->job)) return VLMP_OK;
+    if (!wants_original(r->job, false)) return VLMP_OK;
     vlmp_batches same;
-    status = vlmp_sweep_text_input(sweep, r->sequences, r->count, &r->original_features,
-                                   &flow->original, &same, err);
+    vlmp_activations *features =
+        wants_original(r->job, true) ? &r->original_features : &r->features;
+    status =
+        vlmp_sweep_text_input(sweep, r->sequences, r->count, features, &flow->original, &same, err);
     vlmp_batches_free(&same);
     return status;
 }
@@ -330,8 +353,9 @@ uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
     uint64_t vision =
         tiles * ((uint64_t)model->tile_rows + features) * (uint64_t)model->config.vision.hidden;
     uint64_t text = tokens * (uint64_t)model->config.text.hidden;
-    uint64_t border = (vision > text ? vision : text) * sizeof(float);
-    return quantized + 2 * (wants_original(job) ? 2 * border : border);
+    if (wants_original(job, true)) vision *= 2;
+    if (wants_original(job, false)) text *= 2;
+    return quantized + 2 * (vision > text ? vision : text) * sizeof(float);
 }
 
 int vlmp_quantize(const vlmp_quantize_job *job, vlmp_error *err)

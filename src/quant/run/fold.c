@@ -113,6 +113,35 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
     return linears[vlmp_fold_before(block, linears, count, site)].entry->method != VLMP_METHOD_KEEP;
 }
 
+/* The rows of one linear that the guard looks at, plain and with scales, and these quantized. */
+struct checked {
+    float *plain, *scaled; /* [VLMP_GUARD_ROWS][k] */
+    vlmp_quantized q;
+};
+
+static void free_checked(struct checked *c)
+{
+    free(c->plain);
+    free(c->scaled);
+    vlmp_quantized_free(&c->q);
+}
+
+static int quantize_checked(struct checked *c, vlmp_ctx *ctx, const vlmp_block_linear *linear,
+                            const float *w, const float *gram, const vlmp_awq_options *options,
+                            const float *scales, vlmp_error *err)
+{
+    const vlmp_linear_info *info = linear->info;
+    size_t values = VLMP_GUARD_ROWS * (size_t)info->k;
+    c->plain = vlmp_alloc(values, sizeof *c->plain);
+    c->scaled = vlmp_alloc(values, sizeof *c->scaled);
+    if (c->plain == NULL || c->scaled == NULL) return vlmp_fail_memory(err, info->name);
+    int rows = vlmp_guard_sample(c->plain, w, info->n, info->k);
+    VLMP_TRY(vlmp_quantized_alloc(&c->q, rows, info->k, &linear->entry->scheme, err));
+    memcpy(c->scaled, c->plain, (size_t)rows * (size_t)info->k * sizeof *c->scaled);
+    vlmp_awq_scale_columns(c->scaled, rows, info->k, scales);
+    return vlmp_awq_quantize(&c->q, ctx, gram, c->scaled, options, info->name, err);
+}
+
 /* Whether the scales help on held-out samples: AWQ's rounding against plain rounding. Uses up the
  * moments of the samples seen. weights: of the site's linears, F32. */
 static int helps(bool *out, vlmp_ctx *ctx, struct site_data *data, const vlmp_awq_options *options,
@@ -120,31 +149,23 @@ static int helps(bool *out, vlmp_ctx *ctx, struct site_data *data, const vlmp_aw
                  const float *scales, vlmp_error *err)
 {
     vlmp_guard_linear judged[VLMP_BLOCK_LINEARS];
-    vlmp_quantized q[VLMP_BLOCK_LINEARS] = {0};
+    struct checked checked[VLMP_BLOCK_LINEARS] = {0};
     const vlmp_guard_tokens tokens = {.gram = data->moments.held};
-    int k = data->moments.k, status = VLMP_OK;
-    vlmp_awq_scale_gram(data->moments.gram, k, scales);
+    int status = VLMP_OK;
+    vlmp_awq_scale_gram(data->moments.gram, data->moments.k, scales);
     for (int i = 0; i < count && status == VLMP_OK; i++) {
-        const vlmp_linear_info *info = linears[i]->info;
-        size_t size = (size_t)info->n * (size_t)k;
-        float *scaled = vlmp_alloc(size, sizeof *scaled);
-        status = scaled != NULL
-                     ? vlmp_quantized_alloc(&q[i], info->n, k, &linears[i]->entry->scheme, err)
-                     : vlmp_fail_memory(err, info->name);
-        if (status == VLMP_OK) {
-            memcpy(scaled, weights[i], size * sizeof *scaled);
-            vlmp_awq_scale_columns(scaled, info->n, k, scales);
-            status =
-                vlmp_awq_quantize(&q[i], ctx, data->moments.gram, scaled, options, info->name, err);
-        }
-        free(scaled);
-        judged[i] = (vlmp_guard_linear){.name = info->name, .w = weights[i], .q = &q[i]};
+        status = quantize_checked(&checked[i], ctx, linears[i], weights[i], data->moments.gram,
+                                  options, scales, err);
+        judged[i] = (vlmp_guard_linear){.name = linears[i]->info->name,
+                                        .w = checked[i].plain,
+                                        .q = &checked[i].q,
+                                        .sample_of = linears[i]->info->n};
     }
     vlmp_guard_result result = {0};
     if (status == VLMP_OK) status = vlmp_guard(&result, ctx, judged, count, &tokens, scales, err);
     *out = !result.keep_rtn;
     for (int i = 0; i < count; i++)
-        vlmp_quantized_free(&q[i]);
+        free_checked(&checked[i]);
     return status;
 }
 

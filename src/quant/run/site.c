@@ -35,7 +35,7 @@ static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const fl
 /* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
 static bool aims_at_outputs(const struct work *work)
 {
-    return work->target->entry->method == VLMP_METHOD_AWQ_GPTQ && work->moments->original;
+    return work->target->entry->target == VLMP_TARGET_OUTPUTS && work->moments->original;
 }
 
 static int run_gptq(struct work *work, const float *target, vlmp_error *err)

@@ -91,6 +91,7 @@ static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
     entry->method = scheme->method;
     entry->bytes = linear->bytes;
     if (scheme->method == VLMP_METHOD_KEEP) return VLMP_OK;
+    entry->target = scheme->target;
     int group = vlmp_plan_group(linear->k, scheme->group, &entry->group_fallback);
     entry->scheme = vlmp_scheme_make(scheme->codes, group, scheme->zeros, scheme->int8_activations);
     vlmp_packed_shape shape;

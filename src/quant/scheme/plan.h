@@ -16,7 +16,8 @@ typedef struct {
 } vlmp_plan_linear;
 
 typedef struct {
-    vlmp_method method;  /* VLMP_METHOD_KEEP: the rest but bytes is 0 */
+    vlmp_method method; /* VLMP_METHOD_KEEP: the rest but bytes is 0 */
+    vlmp_recipe_target target;
     vlmp_scheme scheme;  /* group resolved; 0 per channel, also where the group is all of k */
     int rule;            /* index in the recipe; −1 where no rule decided (unused, embedding) */
     bool group_fallback; /* the group asked for does not divide k */

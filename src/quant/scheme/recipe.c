@@ -14,6 +14,11 @@ static const char *const method_names[VLMP_METHOD_COUNT] = {
     [VLMP_METHOD_GPTQ] = "gptq", [VLMP_METHOD_AWQ] = "awq",   [VLMP_METHOD_AWQ_GPTQ] = "awq+gptq",
 };
 
+static const char *const target_names[VLMP_TARGET_COUNT] = {
+    [VLMP_TARGET_WEIGHTS] = "weights",
+    [VLMP_TARGET_OUTPUTS] = "outputs",
+};
+
 /* One-word schemes. */
 static const struct shorthand {
     const char *name;
@@ -74,10 +79,26 @@ bool vlmp_method_needs_calibration(vlmp_method method)
            method == VLMP_METHOD_AWQ_GPTQ;
 }
 
+/* Passes errors on between inputs, and so can make up for errors of the inputs themselves. */
+static bool can_aim_at_outputs(vlmp_method method)
+{
+    return method == VLMP_METHOD_GPTQ || method == VLMP_METHOD_AWQ_GPTQ;
+}
+
+vlmp_recipe_target vlmp_recipe_target_from_name(const char *name)
+{
+    vlmp_recipe_target target = VLMP_TARGET_WEIGHTS;
+    while (target < VLMP_TARGET_COUNT && strcmp(name, target_names[target]) != 0)
+        target++;
+    return target;
+}
+
 vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method)
 {
     bool int8 = method == VLMP_METHOD_INT8;
     return (vlmp_recipe_scheme){.method = method,
+                                .target = can_aim_at_outputs(method) ? VLMP_TARGET_OUTPUTS
+                                                                     : VLMP_TARGET_WEIGHTS,
                                 .codes = int8 ? VLMP_CODES_U8 : VLMP_CODES_U4,
                                 .group = int8 ? VLMP_GROUP_CHANNEL : VLMP_GROUP_AUTO};
 }
@@ -105,6 +126,11 @@ int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *s, const char *where, vlm
                          "%s: method int8 means 8 bits, symmetric, one scale per channel; for "
                          "anything else use method rtn",
                          where);
+    if (s->target == VLMP_TARGET_OUTPUTS && !can_aim_at_outputs(s->method))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: method %s cannot aim at the original outputs; leave 'target' out, or "
+                         "use gptq or awq+gptq",
+                         where, vlmp_method_name(s->method));
     return VLMP_OK;
 }
 
@@ -126,15 +152,15 @@ static int parse_group(const cJSON *value, int *group, const char *where, vlmp_e
 static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, const char *where,
                                vlmp_error *err)
 {
-    const char *method, *activations;
+    const char *method, *activations, *target;
     int64_t bits;
     for (const cJSON *member = object->child; member != NULL; member = member->next)
         if (strcmp(member->string, "method") != 0 && strcmp(member->string, "bits") != 0 &&
             strcmp(member->string, "group") != 0 && strcmp(member->string, "symmetric") != 0 &&
-            strcmp(member->string, "activations") != 0)
+            strcmp(member->string, "activations") != 0 && strcmp(member->string, "target") != 0)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: unknown key '%s' in a scheme; known are method, bits, group, "
-                             "symmetric, activations",
+                             "symmetric, activations, target",
                              where, member->string);
     VLMP_TRY(vlmp_json_string(object, "method", NULL, &method, where, err));
     vlmp_method known = method != NULL ? vlmp_method_from_name(method) : VLMP_METHOD_COUNT;
@@ -157,6 +183,12 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: 'activations' is \"%s\"; it must be \"float\" or \"int8\"", where,
                          activations);
+    VLMP_TRY(vlmp_json_string(object, "target", target_names[scheme->target], &target, where, err));
+    scheme->target = vlmp_recipe_target_from_name(target);
+    if (scheme->target == VLMP_TARGET_COUNT)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: 'target' is \"%s\"; it must be \"outputs\" or \"weights\"", where,
+                         target);
     return vlmp_recipe_scheme_check(scheme, where, err);
 }
 
@@ -372,6 +404,8 @@ static void write_scheme(const vlmp_recipe_scheme *s, vlmp_json_writer *w)
     vlmp_json_put_bool(w, s->zeros == VLMP_ZEROS_NONE);
     vlmp_json_key(w, "activations");
     vlmp_json_put_string(w, s->int8_activations ? "int8" : "float");
+    if (s->target != vlmp_recipe_scheme_default(s->method).target)
+        vlmp_json_pair_string(w, "target", target_names[s->target]);
     vlmp_json_close(w, '}');
 }
 

@@ -24,8 +24,16 @@ const char *vlmp_method_name(vlmp_method method);
 vlmp_method vlmp_method_from_name(const char *name);
 bool vlmp_method_needs_calibration(vlmp_method method);
 
+/* What a linear's outputs are to come near to. */
+typedef enum {
+    VLMP_TARGET_WEIGHTS, /* W·x, of the inputs x that the quantized linears before it give */
+    VLMP_TARGET_OUTPUTS, /* W·x₀, of the original model's inputs x₀: only gptq and awq+gptq */
+    VLMP_TARGET_COUNT,
+} vlmp_recipe_target;
+
 typedef struct {
     vlmp_method method;
+    vlmp_recipe_target target;
     vlmp_code_type codes;
     int group; /* VLMP_GROUP_AUTO (the largest of 128, 64, 32 that divides, else per channel),
                   VLMP_GROUP_CHANNEL, 32, 64 or 128 */
@@ -62,12 +70,16 @@ int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err)
 int vlmp_recipe_parse(vlmp_recipe *recipe, const cJSON *document, const char *where,
                       vlmp_error *err);
 
-/* What --method, --bits, --group, --symmetric and --activations mean without a recipe: the text
- * model's linears (int8: the tower's too), everything else is kept. */
+/* What --method, --bits, --group, --symmetric, --activations and --target mean without a recipe:
+ * the text model's linears (int8: the tower's too), everything else is kept. */
 int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *scheme, vlmp_error *err);
 
+/* "weights" and "outputs"; VLMP_TARGET_COUNT when unknown. */
+vlmp_recipe_target vlmp_recipe_target_from_name(const char *name);
+
 /* The scheme that a method stands for when nothing else is said: 4 bits (int8: 8), group auto
- * (int8: per channel), symmetric, float activations. */
+ * (int8: per channel), symmetric, float activations; gptq and awq+gptq aim at the original
+ * outputs. */
 vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method);
 
 /* The codes of that many bits; bits without any are VLMP_ERR_INPUT. where is for the message. */

@@ -1,0 +1,262 @@
+/* Attention of single rows (decoding) over pages of 16-bit integers. A task is a chunk of stored
+ * rows of one key/value head, read once for all query heads of the group; what the chunks of a row
+ * say is joined in their order. Chunks depend on the row's position alone. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/store.h"
+
+/* Rows of a chunk, which grow where there would be too many of them. */
+enum { CHUNK_ROWS = 256, MAX_CHUNKS = 32 };
+
+struct rows {
+    const vlmp_cpu_ctx *cpu;
+    const vlmp_cpu_kv *kv;
+    int layer;
+    const vlmp_attention *a;
+    const vlmp_segment *segments; /* first … end-1 of which are at work */
+    int first, end;
+    const float *q;
+    float *y;
+    int group;       /* query heads of a key/value head */
+    float *partials; /* of each segment in turn: [kv head][chunk][group]{sums[width]}, then as many
+                      * {largest, total} */
+};
+
+/* The stored rows that a segment sees, in chunks. */
+struct view {
+    int first, end; /* rows */
+    int chunk_rows;
+    int first_chunk, chunks;
+};
+
+static struct view view_of(const vlmp_attention *a, const vlmp_segment *segment)
+{
+    struct view v = {.end = segment->position + 1};
+    if (a->causal && a->window > 0 && v.end > a->window) v.first = v.end - a->window;
+    v.chunk_rows = CHUNK_ROWS * vlmp_ceil_div(v.end, CHUNK_ROWS * MAX_CHUNKS);
+    v.first_chunk = v.first / v.chunk_rows;
+    v.chunks = vlmp_ceil_div(v.end, v.chunk_rows) - v.first_chunk;
+    return v;
+}
+
+/* What chunk `chunk` of a key/value head says: Σ e^(s − largest)·v and Σ e^(s − largest) for each
+ * head of its group. */
+struct partial {
+    float *sums;            /* [group][width] */
+    float *largest, *total; /* [group] */
+};
+
+static size_t partial_floats(const struct rows *r)
+{
+    return (size_t)r->group * ((size_t)r->kv->width + 2);
+}
+
+static size_t segment_floats(const struct rows *r, const vlmp_segment *segment)
+{
+    int chunks = view_of(r->a, segment).chunks;
+    return (size_t)(r->kv->host.shape.kv_heads * chunks) * partial_floats(r);
+}
+
+static struct partial partial_of(const struct rows *r, float *of_segment, const struct view *view,
+                                 int kv_head, int chunk)
+{
+    size_t index = (size_t)kv_head * (size_t)view->chunks + (size_t)chunk;
+    float *sums = of_segment + index * partial_floats(r);
+    float *largest = sums + (size_t)r->group * (size_t)r->kv->width;
+    return (struct partial){sums, largest, largest + r->group};
+}
+
+/* Stored rows of a head that lie on one page. */
+struct run {
+    size_t slot;
+    int count;
+};
+
+/* The rows from `row` to the end of its page or to `end`. */
+static struct run run_of(const struct rows *r, const vlmp_segment *segment, int kv_head, int row,
+                         int end)
+{
+    const vlmp_kv_shape *shape = &r->kv->host.shape;
+    int page_end = (row / shape->page_rows + 1) * shape->page_rows;
+    return (struct run){vlmp_int16_slot(shape, r->layer, segment, kv_head, row),
+                        vlmp_smaller(page_end, end) - row};
+}
+
+static const int16_t *rows_at(const struct rows *r, const vlmp_int16_rows *rows, size_t slot)
+{
+    return rows->rows + slot * (size_t)r->kv->width;
+}
+
+/* The query heads of a group, with zeros up to the store's width. */
+static void pad_queries(const struct rows *r, float *q, const vlmp_segment *segment, int kv_head)
+{
+    size_t dim = (size_t)r->kv->host.shape.head_dim, width = (size_t)r->kv->width;
+    size_t row = (size_t)segment->first_row * (size_t)r->a->heads;
+    const float *from = r->q + (row + (size_t)(kv_head * r->group)) * dim;
+    for (int h = 0; h < r->group; h++, q += width, from += dim) {
+        memcpy(q, from, dim * sizeof *q);
+        memset(q + dim, 0, (width - dim) * sizeof *q);
+    }
+}
+
+/* A task: chunk `chunk` of a key/value head. */
+struct chunk {
+    const vlmp_segment *segment;
+    struct view view;
+    int kv_head;
+    int start;      /* its first row, were all visible */
+    int first, end; /* visible rows */
+};
+
+/* The chunk with number `index` among those of a segment, head after head. */
+static struct chunk chunk_of(const struct rows *r, const vlmp_segment *segment, int index)
+{
+    struct chunk c = {.segment = segment, .view = view_of(r->a, segment)};
+    c.kv_head = index / c.view.chunks;
+    c.start = (c.view.first_chunk + index % c.view.chunks) * c.view.chunk_rows;
+    c.first = c.start > c.view.first ? c.start : c.view.first;
+    c.end = vlmp_smaller(c.start + c.view.chunk_rows, c.view.end);
+    return c;
+}
+
+/* Keys of the chunk that this thread is likely to get next, beside the values from `row` of this
+ * one; NULL where they are not as many. */
+static const int16_t *keys_ahead(const struct rows *r, const struct chunk *c,
+                                 const struct chunk *next, int row, int count)
+{
+    int from = next->start + (row - c->start);
+    if (next->kv_head >= r->kv->host.shape.kv_heads || from < next->first ||
+        from + count > next->end)
+        return NULL;
+    struct run run = run_of(r, c->segment, next->kv_head, from, from + count);
+    return run.count == count ? rows_at(r, &r->kv->k, run.slot) : NULL;
+}
+
+static void attend_chunk(const struct rows *r, const struct chunk *c, const struct chunk *next,
+                         const struct partial *out, float *scratch)
+{
+    const vlmp_cpu_kernels *kernels = r->cpu->kernels;
+    const vlmp_int16_rows *k = &r->kv->k, *v = &r->kv->v;
+    int width = r->kv->width, count = c->end - c->first;
+    size_t stride = (size_t)c->view.chunk_rows, floats = (size_t)r->group * (size_t)width;
+    float *q = scratch, *scores = scratch + floats;
+    struct run run;
+    pad_queries(r, q, c->segment, c->kv_head);
+    for (int row = c->first; row < c->end; row += run.count) {
+        run = run_of(r, c->segment, c->kv_head, row, c->end);
+        kernels->int16_scores(scores + (row - c->first), stride, r->a->scale, q, r->group,
+                              rows_at(r, k, run.slot), k->scales + run.slot, run.count, width,
+                              rows_at(r, v, run.slot));
+    }
+    for (int h = 0; h < r->group; h++) {
+        float *s = scores + (size_t)h * stride;
+        out->largest[h] = kernels->largest(s, count);
+        out->total[h] = kernels->exp_sum(s, out->largest[h], count);
+    }
+    memset(out->sums, 0, floats * sizeof *out->sums);
+    for (int row = c->first; row < c->end; row += run.count) {
+        run = run_of(r, c->segment, c->kv_head, row, c->end);
+        kernels->int16_sums(out->sums, scores + (row - c->first), stride, r->group,
+                            rows_at(r, v, run.slot), v->scales + run.slot, run.count, width,
+                            keys_ahead(r, c, next, row, run.count));
+    }
+}
+
+static void chunk_task(void *arg, int task, int thread)
+{
+    const struct rows *r = arg;
+    float *partials = r->partials;
+    for (int s = r->first;; s++) {
+        const vlmp_segment *segment = &r->segments[s];
+        if (segment->rows != 1) continue;
+        int chunks = view_of(r->a, segment).chunks;
+        int tasks = chunks * r->kv->host.shape.kv_heads;
+        if (task < tasks) {
+            struct chunk c = chunk_of(r, segment, task);
+            struct chunk next = chunk_of(r, segment, task + vlmp_pool_threads(r->cpu->ctx.pool));
+            struct partial out = partial_of(r, partials, &c.view, task / chunks, task % chunks);
+            attend_chunk(r, &c, &next, &out, vlmp_cpu_scratch_of(r->cpu, thread));
+            return;
+        }
+        task -= tasks;
+        partials += segment_floats(r, segment);
+    }
+}
+
+/* y of one head from its chunks. */
+static void join_head(const struct rows *r, float *y, const struct view *view, float *of_segment,
+                      int head)
+{
+    const vlmp_cpu_kernels *kernels = r->cpu->kernels;
+    int dim = r->kv->host.shape.head_dim, kv_head = head / r->group, h = head % r->group;
+    float weights[MAX_CHUNKS], largest = -INFINITY, total = 0;
+    for (int chunk = 0; chunk < view->chunks; chunk++)
+        largest = fmaxf(largest, partial_of(r, of_segment, view, kv_head, chunk).largest[h]);
+    for (int chunk = 0; chunk < view->chunks; chunk++) {
+        struct partial p = partial_of(r, of_segment, view, kv_head, chunk);
+        weights[chunk] = expf(p.largest[h] - largest);
+        total += weights[chunk] * p.total[h];
+    }
+    const float *sums = partial_of(r, of_segment, view, kv_head, 0).sums;
+    memset(y, 0, (size_t)dim * sizeof *y);
+    kernels->weighted_sum(y, 0, weights, sums + (size_t)h * (size_t)r->kv->width, partial_floats(r),
+                          view->chunks, dim);
+    kernels->scale(y, 1 / total, dim);
+}
+
+static void join_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    float *partials = r->partials;
+    int s = r->first;
+    for (; r->segments[s].rows != 1 || task-- > 0; s++)
+        if (r->segments[s].rows == 1) partials += segment_floats(r, &r->segments[s]);
+    struct view view = view_of(r->a, &r->segments[s]);
+    size_t dim = (size_t)r->kv->host.shape.head_dim;
+    float *y = r->y + (size_t)r->segments[s].first_row * (size_t)r->a->heads * dim;
+    for (int head = 0; head < r->a->heads; head++)
+        join_head(r, y + (size_t)head * dim, &view, partials, head);
+}
+
+/* Segments from r->first on as far as the scratch goes: sets r->end, *tasks and how many they are.
+ * Segments do not influence one another. */
+static int gather(struct rows *r, int segment_count, int *tasks)
+{
+    size_t room = r->cpu->scratch_bytes / sizeof(float);
+    int count = 0;
+    *tasks = 0;
+    for (r->end = r->first; r->end < segment_count; r->end++) {
+        const vlmp_segment *segment = &r->segments[r->end];
+        if (segment->rows != 1) continue;
+        size_t floats = segment_floats(r, segment);
+        if (floats > room) break;
+        room -= floats;
+        *tasks += view_of(r->a, segment).chunks * r->kv->host.shape.kv_heads;
+        count++;
+    }
+    return count;
+}
+
+void vlmp_cpu_attend_rows(vlmp_ctx *ctx, float *y, const float *q, const vlmp_kv *kv, int layer,
+                          const vlmp_attention *a, const vlmp_step *step)
+{
+    const vlmp_cpu_ctx *cpu = vlmp_cpu_of(ctx);
+    struct rows r = {.cpu = cpu,
+                     .kv = vlmp_cpu_kv_of(kv),
+                     .layer = layer,
+                     .a = a,
+                     .segments = step->segments,
+                     .q = q,
+                     .y = y,
+                     .group = a->heads / kv->shape.kv_heads,
+                     .partials = (float *)(void *)cpu->scratch};
+    for (; r.first < step->segment_count; r.first = r.end) {
+        int tasks, count = gather(&r, step->segment_count, &tasks);
+        assert(r.end > r.first);
+        vlmp_parallel_for(ctx->pool, tasks, chunk_task, &r);
+        vlmp_parallel_for(ctx->pool, count, join_task, &r);
+    }
+}
