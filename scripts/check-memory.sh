@@ -26,8 +26,10 @@ for layers in 20 40; do
     peak calibrate vlm-calibrate $model --data "$root/demo/calib/data.jsonl" --samples $samples \
         -o $out.calib -q
     peak quantize-rtn vlm-quantize $model --method rtn -o $out.rtn.vlmp -q
-    [ "${5-}" = quick ] || peak quantize-gptq vlm-quantize $model --method gptq --calib $out.calib -o $out.gptq.vlmp -q \
-        --allow-fallbacks 1000
+    for target in outputs weights; do
+        [ "${5-}" = quick ] || peak gptq-$target vlm-quantize $model --method gptq --target $target --calib $out.calib \
+            -o $out.$target.vlmp -q --allow-fallbacks 1000
+    done
     peak eval-ppl-kl vlm-eval $out.rtn.vlmp --reference $model --data "$root/demo/eval/data.jsonl" \
         --samples $samples --metrics ppl,kl -q
     rm -rf $model $out.*
