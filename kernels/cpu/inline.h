@@ -17,8 +17,8 @@
 #endif
 
 /* Before loops whose count is constant once the function is inlined: unrolled, so that arrays of
- * vectors become registers. */
-#if defined(SANITIZED)
+ * vectors become registers. Emulated vectors are in none. */
+#if defined(SANITIZED) || defined(VLMP_EMULATED)
 #    define UNROLL
 #elif defined(__clang__)
 #    define UNROLL _Pragma("clang loop unroll(full)")
