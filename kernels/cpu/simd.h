@@ -27,6 +27,10 @@ INLINE void vi_store(void *p, vint x) { _mm512_storeu_si512(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
 INLINE vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm512_sub_epi32(a, b); }
+/* In 16-bit lanes: u·s of two neighbouring bytes, added and saturated; and two of these added to 32 bits. */
+INLINE vint vi_pairs(vint u, vint s) { return _mm512_maddubs_epi16(u, s); }
+INLINE vint vi_add16(vint a, vint b) { return _mm512_add_epi16(a, b); }
+INLINE vint vi_join_pairs(vint a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
 INLINE vint vi_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
 INLINE vint vi_max(vint a, vint b) { return _mm512_max_epi32(a, b); }
 #define vi_shl(a, bits) _mm512_slli_epi32(a, bits)
@@ -93,6 +97,9 @@ INLINE void vi_store(void *p, vint x) { _mm256_storeu_si256(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
 INLINE vint vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm256_sub_epi32(a, b); }
+INLINE vint vi_pairs(vint u, vint s) { return _mm256_maddubs_epi16(u, s); }
+INLINE vint vi_add16(vint a, vint b) { return _mm256_add_epi16(a, b); }
+INLINE vint vi_join_pairs(vint a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
 INLINE vint vi_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
 INLINE vint vi_max(vint a, vint b) { return _mm256_max_epi32(a, b); }
 #define vi_shl(a, bits) _mm256_slli_epi32(a, bits)
@@ -172,33 +179,18 @@ INLINE __m256 vf_sums8(const vfloat *a)
 }
 
 /* acc + Σ of 4 products u8·s8 in each lane, exact modulo 2³². Without VNNI the 16-bit pair sums of
- * maddubs would saturate for large codes, so wide codes go through their two nibbles: 2·15·128
+ * vi_pairs would saturate for large codes, so wide codes go through their two nibbles: 2·15·128
  * fits. wide: codes may exceed 15. */
 INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
 {
-#if defined(VLMP_EMULATED)
-    const uint8_t *u = (const uint8_t *)&codes;
-    const int8_t *s = (const int8_t *)&x;
-    (void)wide;
-    for (int i = 0; i < VECTOR_BYTES; i++)
-        acc[i / 4] += u[i] * s[i];
-    return acc;
-#elif defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__)
     (void)wide;
     return _mm512_dpbusd_epi32(acc, codes, x);
-#elif defined(__AVX512BW__)
-    const vint ones = _mm512_set1_epi16(1);
-    if (!wide) return vi_add(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(codes, x), ones));
-    const vint nibble = vi_set8(15);
-    vint low = _mm512_madd_epi16(_mm512_maddubs_epi16(vi_and(codes, nibble), x), ones);
-    vint high = _mm512_madd_epi16(_mm512_maddubs_epi16(vi_and(vi_shr(codes, 4), nibble), x), ones);
-    return vi_add(acc, vi_add(low, vi_shl(high, 4)));
 #else
-    const vint ones = _mm256_set1_epi16(1);
-    if (!wide) return vi_add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), ones));
+    if (!wide) return vi_add(acc, vi_join_pairs(vi_pairs(codes, x)));
     const vint nibble = vi_set8(15);
-    vint low = _mm256_madd_epi16(_mm256_maddubs_epi16(vi_and(codes, nibble), x), ones);
-    vint high = _mm256_madd_epi16(_mm256_maddubs_epi16(vi_and(vi_shr(codes, 4), nibble), x), ones);
+    vint low = vi_join_pairs(vi_pairs(vi_and(codes, nibble), x));
+    vint high = vi_join_pairs(vi_pairs(vi_and(vi_shr(codes, 4), nibble), x));
     return vi_add(acc, vi_add(low, vi_shl(high, 4)));
 #endif
 }
@@ -208,23 +200,13 @@ INLINE vint vi_dot4(vint acc, vint codes, vint x, int wide)
 INLINE vint vi_dot_parts(vint acc, const vint *codes, const unsigned char *x, const int parts,
                          const int wide)
 {
-#if !defined(__AVX512VNNI__) && !defined(VLMP_EMULATED)
+#if !defined(__AVX512VNNI__)
     if (!wide) {
-#    if defined(__AVX512BW__)
-        vint pairs = _mm512_maddubs_epi16(codes[0], vi_load(x));
+        vint pairs = vi_pairs(codes[0], vi_load(x));
         UNROLL
         for (int part = 1; part < parts; part++)
-            pairs = _mm512_add_epi16(
-                pairs, _mm512_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
-        return vi_add(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-#    else
-        vint pairs = _mm256_maddubs_epi16(codes[0], vi_load(x));
-        UNROLL
-        for (int part = 1; part < parts; part++)
-            pairs = _mm256_add_epi16(
-                pairs, _mm256_maddubs_epi16(codes[part], vi_load(x + part * VECTOR_BYTES)));
-        return vi_add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-#    endif
+            pairs = vi_add16(pairs, vi_pairs(codes[part], vi_load(x + part * VECTOR_BYTES)));
+        return vi_add(acc, vi_join_pairs(pairs));
     }
 #endif
     UNROLL

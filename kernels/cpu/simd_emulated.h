@@ -13,6 +13,8 @@ enum { LANES = 16, VECTOR_BYTES = 64 };
 typedef int32_t vint __attribute__((vector_size(64)));
 typedef float vfloat __attribute__((vector_size(64)));
 typedef uint32_t vlmp_unsigned_lanes __attribute__((vector_size(64)));
+typedef uint8_t vlmp_unsigned_byte_lanes __attribute__((vector_size(64)));
+typedef int16_t vlmp_short_lanes __attribute__((vector_size(64)));
 typedef int8_t vlmp_signed_byte_lanes __attribute__((vector_size(64)));
 
 #define EACH_LANE for (int lane = 0; lane < LANES; lane++)
@@ -27,6 +29,24 @@ INLINE void vi_store(void *p, vint x) { memcpy(p, &x, sizeof x); }
 INLINE vint vi_and(vint a, vint b) { return a & b; }
 INLINE vint vi_add(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a + (vlmp_unsigned_lanes)b); }
 INLINE vint vi_sub(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a - (vlmp_unsigned_lanes)b); }
+INLINE vint vi_pairs(vint u, vint s)
+{
+    vlmp_unsigned_byte_lanes codes = (vlmp_unsigned_byte_lanes)u;
+    vlmp_signed_byte_lanes x = (vlmp_signed_byte_lanes)s;
+    vlmp_short_lanes sums;
+    for (int i = 0; i < VECTOR_BYTES; i += 2) {
+        int sum = codes[i] * x[i] + codes[i + 1] * x[i + 1];
+        sums[i / 2] = (int16_t)(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum);
+    }
+    return (vint)sums;
+}
+INLINE vint vi_add16(vint a, vint b) { return (vint)((vlmp_short_lanes)a + (vlmp_short_lanes)b); }
+INLINE vint vi_join_pairs(vint a)
+{
+    vlmp_short_lanes pairs = (vlmp_short_lanes)a;
+    EACH_LANE a[lane] = pairs[2 * lane] + pairs[2 * lane + 1];
+    return a;
+}
 INLINE vint vi_mul(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a * (vlmp_unsigned_lanes)b); }
 INLINE vint vi_max(vint a, vint b) { EACH_LANE a[lane] = a[lane] > b[lane] ? a[lane] : b[lane]; return a; }
 INLINE vint vi_shl(vint a, int bits) { return (vint)((vlmp_unsigned_lanes)a << (uint32_t)bits); }

@@ -83,6 +83,9 @@ for sequential in "" --no-sequential; do
         wear --method $method --bits 8 --group channel --activations int8 $sequential
         wear --recipe rules-$method.json $sequential
     done
+    for method in gptq awq+gptq; do
+        wear --method $method --target weights $sequential
+    done
     wear --method int8 $sequential
     wear --recipe @w4 $sequential
     wear --recipe @seed $sequential
