@@ -1,0 +1,374 @@
+#include "formats/export_gguf.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/gguf_blocks.h"
+#include "src/base/packed_parts.h"
+#include "src/model/names.h"
+
+/* How a tensor is written. */
+typedef enum {
+    AS_IT_IS, /* a matrix: the source's float type, or blocks of its codes */
+    AS_F32,   /* vectors, and what llama.cpp computes with in F32 */
+} form;
+
+/* '#' is the number of a layer. Rows of q and k change places where the architecture turns
+ * neighbouring values instead of halves. */
+static const struct {
+    const char *canonical, *name;
+    vlmp_gguf_part part;
+    form form;
+} places[] = {
+    {"text.embed", "token_embd", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.attn_norm", "blk.#.attn_norm", VLMP_GGUF_TEXT, AS_F32},
+    {"text.layers.#.attn.q", "blk.#.attn_q", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.attn.k", "blk.#.attn_k", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.attn.v", "blk.#.attn_v", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.attn.o", "blk.#.attn_output", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.mlp_norm", "blk.#.ffn_norm", VLMP_GGUF_TEXT, AS_F32},
+    {"text.layers.#.mlp.gate", "blk.#.ffn_gate", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.mlp.up", "blk.#.ffn_up", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.layers.#.mlp.down", "blk.#.ffn_down", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"text.norm", "output_norm", VLMP_GGUF_TEXT, AS_F32},
+    {"text.head", "output", VLMP_GGUF_TEXT, AS_IT_IS},
+    {"vision.embed", "v.patch_embd", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.position", "v.position_embd", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.pre_norm", "v.pre_ln", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.layers.#.norm1", "v.blk.#.ln1", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.layers.#.attn.q", "v.blk.#.attn_q", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"vision.layers.#.attn.k", "v.blk.#.attn_k", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"vision.layers.#.attn.v", "v.blk.#.attn_v", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"vision.layers.#.attn.o", "v.blk.#.attn_out", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"vision.layers.#.norm2", "v.blk.#.ln2", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.layers.#.mlp.fc1", "v.blk.#.ffn_up", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"vision.layers.#.mlp.fc2", "v.blk.#.ffn_down", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"projector.0", "mm.0", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"projector.1", "mm.2", VLMP_GGUF_TOWER, AS_IT_IS},
+    {"newline", "model.image_newline", VLMP_GGUF_TOWER, AS_F32},
+};
+
+#define PLACES (sizeof places / sizeof *places)
+
+/* Whether stem is the pattern; *layer: the number at '#', or −1. */
+static bool match(const char *pattern, const char *stem, size_t length, int *layer)
+{
+    size_t at = 0;
+    *layer = -1;
+    for (; *pattern != '\0'; pattern++) {
+        if (*pattern == '#') {
+            for (*layer = 0; at < length && stem[at] >= '0' && stem[at] <= '9'; at++)
+                *layer = *layer * 10 + (stem[at] - '0'); /* names are checked: four digits */
+            continue;
+        }
+        if (at == length || stem[at++] != *pattern) return false;
+    }
+    return at == length;
+}
+
+/* The place of a canonical name; −1: none. */
+static int find_place(const char *name, int *layer)
+{
+    size_t length = vlmp_name_stem(name);
+    for (size_t i = 0; i < PLACES; i++)
+        if (match(places[i].canonical, name, length, layer)) return (int)i;
+    return -1;
+}
+
+static char *item_name(vlmp_gguf_plan *plan, int place, int layer, const char *leaf)
+{
+    const char *pattern = places[place].name, *hash = strchr(pattern, '#');
+    char name[VLMP_NAME_BYTES];
+    if (hash == NULL)
+        snprintf(name, sizeof name, "%s%s", pattern, leaf);
+    else
+        snprintf(name, sizeof name, "%.*s%d%s%s", (int)(hash - pattern), pattern, layer, hash + 1,
+                 leaf);
+    return vlmp_arena_copy(&plan->arena, name, strlen(name));
+}
+
+/* llama's graph turns neighbours: the two halves of each head alternate. */
+static int moved_heads(const vlmp_text_config *text, const char *canonical)
+{
+    if (strcmp(text->model_type, "qwen2") == 0) return 0;
+    if (strcmp(canonical, "text.layers.#.attn.q") == 0) return text->heads;
+    return strcmp(canonical, "text.layers.#.attn.k") == 0 ? text->kv_heads : 0;
+}
+
+/* The source's row of row r: h·D + i·2 + half comes from h·D + half·D/2 + i. */
+static int64_t source_row(const vlmp_gguf_item *item, int64_t r)
+{
+    if (item->heads == 0) return r;
+    int64_t rows = item->dense != NULL ? item->dense->shape[0] : item->out.shape[0];
+    int64_t dim = rows / item->heads, at = r % dim;
+    return r - at + at % 2 * (dim / 2) + at / 2;
+}
+
+static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
+{
+    size_t n = (size_t)item->out.shape[0], r = (size_t)row;
+    return (vlmp_packed_row){
+        .scheme = item->scheme,
+        .k = (int)item->out.shape[1],
+        .codes = item->codes->data + r * (item->codes->bytes / n),
+        .scales = item->scales->data + r * (item->scales->bytes / n),
+        .zeros = item->zeros == NULL ? NULL : item->zeros->data + r * (item->zeros->bytes / n),
+    };
+}
+
+static void unpack_row(float *out, const vlmp_packed_row *row)
+{
+    const vlmp_scheme *scheme = row->scheme;
+    vlmp_code_grid grid = vlmp_code_grid_of(scheme);
+    int bits = vlmp_code_types[scheme->codes].bits, group = vlmp_scheme_group(scheme, row->k);
+    for (int i = 0; i < row->k; i++) {
+        int g = i / group;
+        int zero = row->zeros == NULL ? grid.middle : vlmp_code_at(row->zeros, g, bits);
+        float scale = vlmp_scale_at(row->scales, (size_t)g, scheme->scales) * scheme->global_scale;
+        out[i] = vlmp_code_level(&grid, vlmp_code_at(row->codes, i, bits), zero) * scale;
+    }
+}
+
+static vlmp_gguf_type float_type(vlmp_dtype dtype)
+{
+    return dtype == VLMP_F32 ? VLMP_GGUF_F32 : dtype == VLMP_F16 ? VLMP_GGUF_F16 : VLMP_GGUF_BF16;
+}
+
+/* Blocks of the codes where a type holds them, else the nearest that llama.cpp has. */
+static void choose_packed(vlmp_gguf_item *item)
+{
+    int k = (int)item->out.shape[1];
+    int type = vlmp_gguf_type_of(item->scheme, k);
+    if (type < 0) {
+        item->out.type = k % VLMP_GGUF_BLOCK == 0 ? VLMP_GGUF_Q8_0 : VLMP_GGUF_F16;
+        item->treatment = VLMP_GGUF_REQUANTED;
+        return;
+    }
+    item->out.type = (vlmp_gguf_type)type;
+    bool exact = true;
+    for (int64_t r = 0; r < item->out.shape[0] && exact; r++) {
+        vlmp_packed_row row = packed_row(item, r);
+        vlmp_gguf_from_codes(NULL, &row, &exact);
+    }
+    item->treatment = exact ? VLMP_GGUF_EXACT : VLMP_GGUF_ROUNDED;
+}
+
+static const vlmp_tensor *part_of(const vlmp_source *source, const char *name, size_t stem,
+                                  vlmp_packed_part part)
+{
+    char full[2 * VLMP_NAME_BYTES];
+    snprintf(full, sizeof full, "%.*s.%s", (int)stem, name, vlmp_packed_part_names[part]);
+    return source->find(source, full);
+}
+
+/* The item of a tensor; *skip: its linear has one already, or the other file has it. */
+static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
+                     const vlmp_tensor *tensor, vlmp_gguf_part part, const vlmp_gguf_model *model,
+                     vlmp_error *err)
+{
+    int layer, place = find_place(tensor->name, &layer);
+    if (place < 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has no place in a GGUF file",
+                         tensor->file, tensor->name);
+    size_t stem = vlmp_name_stem(tensor->name);
+    const char *leaf = tensor->name + stem;
+    vlmp_packed_part packed = vlmp_packed_part_of(leaf);
+    *skip =
+        places[place].part != part || packed == VLMP_PACKED_SCALES || packed == VLMP_PACKED_ZEROS;
+    if (*skip) return VLMP_OK;
+    *item = (vlmp_gguf_item){.from = tensor->name,
+                             .heads = moved_heads(&model->config->text, places[place].canonical)};
+    item->out.name = item_name(plan, place, layer, packed == VLMP_PACKED_PARTS ? leaf : ".weight");
+    if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
+    item->out.rank = tensor->rank;
+    if (tensor->rank < 1 || tensor->rank > VLMP_GGUF_MAX_RANK)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has %d dimensions", tensor->file,
+                         tensor->name, tensor->rank);
+    memcpy(item->out.shape, tensor->shape, (size_t)tensor->rank * sizeof *tensor->shape);
+    if (packed == VLMP_PACKED_PARTS) {
+        item->dense = tensor;
+        bool matrix = tensor->rank == 2 && places[place].form == AS_IT_IS;
+        item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
+        return VLMP_OK;
+    }
+    char name[VLMP_NAME_BYTES];
+    snprintf(name, sizeof name, "%.*s", (int)stem, tensor->name);
+    item->scheme = plan->source->scheme(plan->source, name);
+    item->codes = tensor;
+    item->scales = part_of(plan->source, name, stem, VLMP_PACKED_SCALES);
+    item->zeros = part_of(plan->source, name, stem, VLMP_PACKED_ZEROS);
+    item->out.shape[1] = tensor->shape[1] * 8 / vlmp_code_types[item->scheme->codes].bits;
+    choose_packed(item);
+    return VLMP_OK;
+}
+
+static int add_items(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_model *model,
+                     vlmp_error *err)
+{
+    const vlmp_source *source = model->source;
+    plan->capacity = source->count(source) + 1;
+    plan->items = vlmp_calloc(plan->capacity, sizeof *plan->items);
+    if (plan->items == NULL) return vlmp_fail_memory(err, "export");
+    for (size_t i = 0; i < source->count(source); i++) {
+        const vlmp_tensor *tensor = source->at(source, i);
+        bool skip = tensor->unused;
+        vlmp_gguf_item item;
+        if (!skip) VLMP_TRY(make_item(plan, &item, &skip, tensor, part, model, err));
+        if (!skip) plan->items[plan->count++] = item;
+    }
+    return VLMP_OK;
+}
+
+/* What Llama-3's scaling does to each frequency, as llama.cpp wants it: the factor below it. */
+static int add_rope_factors(vlmp_gguf_plan *plan, const vlmp_text_config *text, vlmp_error *err)
+{
+    if (text->rope.kind != VLMP_ROPE_LLAMA3) return VLMP_OK;
+    int count = text->head_dim / 2;
+    float *factors = vlmp_arena_alloc(&plan->arena, (size_t)count, sizeof *factors);
+    float *plain = vlmp_arena_alloc(&plan->arena, (size_t)count, sizeof *plain);
+    if (factors == NULL || plain == NULL) return vlmp_fail_memory(err, "export");
+    vlmp_rope_config unscaled = {.kind = VLMP_ROPE_DEFAULT, .theta = text->rope.theta};
+    vlmp_rope_frequencies(&text->rope, text->head_dim, factors);
+    vlmp_rope_frequencies(&unscaled, text->head_dim, plain);
+    for (int i = 0; i < count; i++)
+        factors[i] = plain[i] / factors[i];
+    plan->items[plan->count++] = (vlmp_gguf_item){
+        .out = {.name = "rope_freqs.weight", .type = VLMP_GGUF_F32, .rank = 1, .shape = {count}},
+        .values = factors};
+    return VLMP_OK;
+}
+
+int vlmp_gguf_plan_make(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_model *model,
+                        vlmp_error *err)
+{
+    *plan = (vlmp_gguf_plan){.source = model->source};
+    VLMP_TRY(add_items(plan, part, model, err));
+    if (part == VLMP_GGUF_TOWER) return vlmp_gguf_tower_keys(plan, model, err);
+    VLMP_TRY(add_rope_factors(plan, &model->config->text, err));
+    return vlmp_gguf_text_keys(plan, model, err);
+}
+
+void vlmp_gguf_plan_free(vlmp_gguf_plan *plan)
+{
+    vlmp_gguf_keys_free(&plan->keys);
+    free(plan->items);
+    vlmp_arena_free(&plan->arena);
+    *plan = (vlmp_gguf_plan){0};
+}
+
+uint32_t vlmp_gguf_file_type(const vlmp_gguf_plan *plan)
+{
+    static const struct {
+        vlmp_gguf_type type;
+        uint32_t file_type; /* llama.h */
+    } known[] = {{VLMP_GGUF_F32, 0},  {VLMP_GGUF_F16, 1},  {VLMP_GGUF_Q4_0, 2},
+                 {VLMP_GGUF_Q4_1, 3}, {VLMP_GGUF_Q8_0, 7}, {VLMP_GGUF_BF16, 32}};
+    double most = -1;
+    uint32_t best = 0;
+    for (size_t t = 0; t < sizeof known / sizeof *known; t++) {
+        double weights = 0;
+        for (size_t i = 0; i < plan->count; i++) {
+            const vlmp_gguf_tensor *out = &plan->items[i].out;
+            if (out->type == known[t].type && out->rank == 2)
+                weights += (double)out->shape[0] * (double)out->shape[1];
+        }
+        if (weights > most) {
+            most = weights;
+            best = known[t].file_type;
+        }
+    }
+    return best;
+}
+
+/* Scratch of a writer. */
+typedef struct {
+    const vlmp_gguf_plan *plan;
+    float *row; /* as wide as the widest */
+} writer;
+
+static int check_finite(const vlmp_gguf_item *item, const float *row, size_t count, vlmp_error *err)
+{
+    if (item->out.type != VLMP_GGUF_F16) return VLMP_OK;
+    for (size_t i = 0; i < count; i++)
+        if (!(fabsf(row[i]) < 65520.0f))
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "'%.100s': the value %g does not fit F16, which is what llama.cpp "
+                             "would hold it in",
+                             item->from, (double)row[i]);
+    return VLMP_OK;
+}
+
+static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *out,
+                      vlmp_error *err)
+{
+    size_t k = (size_t)item->out.shape[item->out.rank - 1];
+    size_t element = vlmp_dtype_size(item->dense->dtype);
+    const unsigned char *data = item->dense->data;
+    if (item->out.rank == 1 && item->heads > 0) {
+        for (size_t i = 0; i < k; i++)
+            vlmp_to_f32(w->row + i, data + (size_t)source_row(item, (int64_t)i) * element,
+                        item->dense->dtype, 1);
+    } else {
+        data += (size_t)source_row(item, row) * k * element;
+        vlmp_to_f32(w->row, data, item->dense->dtype, k);
+    }
+    VLMP_TRY(check_finite(item, w->row, k, err));
+    vlmp_gguf_from_floats(out, item->out.type, w->row, (int)k);
+    return VLMP_OK;
+}
+
+static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *out, vlmp_error *err)
+{
+    vlmp_packed_row row = packed_row(item, source_row(item, r));
+    if (item->treatment != VLMP_GGUF_REQUANTED) {
+        bool exact = true;
+        vlmp_gguf_from_codes(out, &row, &exact);
+        return VLMP_OK;
+    }
+    unpack_row(w->row, &row);
+    VLMP_TRY(check_finite(item, w->row, (size_t)row.k, err));
+    vlmp_gguf_from_floats(out, item->out.type, w->row, row.k);
+    return VLMP_OK;
+}
+
+static int read_rows(void *arg, size_t index, int64_t first, int64_t count, void *out,
+                     vlmp_error *err)
+{
+    writer *w = arg;
+    const vlmp_gguf_item *item = &w->plan->items[index];
+    size_t row_bytes = 0;
+    VLMP_TRY(vlmp_gguf_row_bytes(&item->out, &row_bytes, err));
+    for (int64_t r = first; r < first + count; r++, out = (char *)out + row_bytes) {
+        if (item->values != NULL)
+            memcpy(out, item->values, row_bytes);
+        else if (item->dense != NULL)
+            VLMP_TRY(read_dense(w, item, r, out, err));
+        else
+            VLMP_TRY(read_packed(w, item, r, out, err));
+    }
+    const vlmp_source *source = w->plan->source;
+    if (item->dense != NULL) source->release(source, item->dense);
+    if (item->codes != NULL) source->release(source, item->codes);
+    return VLMP_OK;
+}
+
+int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file, vlmp_error *err)
+{
+    int64_t widest = 1;
+    vlmp_gguf_tensor *tensors = vlmp_alloc(plan->count, sizeof *tensors);
+    for (size_t i = 0; i < plan->count && tensors != NULL; i++) {
+        tensors[i] = plan->items[i].out;
+        int64_t k = tensors[i].shape[tensors[i].rank - 1];
+        widest = k > widest ? k : widest;
+    }
+    writer w = {plan, vlmp_alloc((size_t)widest, sizeof(float))};
+    int status = tensors == NULL || w.row == NULL
+                     ? vlmp_fail_memory(err, file->path)
+                     : vlmp_gguf_write(file, &plan->keys, tensors, plan->count, read_rows, &w, err);
+    free(w.row);
+    free(tensors);
+    return status;
+}

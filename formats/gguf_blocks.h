@@ -1,0 +1,43 @@
+/* Rows of GGUF's types (ggml's ggml-common.h): from the codes of a packed linear, where the type
+ * holds them exactly, or from floats.
+ *
+ *   Q4_0  d F16, 16 bytes: byte j holds input j low, input j + 16 high;  w = d·(q − 8)
+ *   Q4_1  d F16, m F16, 16 bytes as Q4_0;                                w = d·q + m
+ *   Q8_0  d F16, 32 signed bytes;                                        w = d·q
+ */
+#pragma once
+
+#include "formats/gguf_write.h"
+#include "src/base/scheme.h"
+
+#define VLMP_GGUF_BLOCK 32 /* inputs of a quantized block */
+
+typedef struct {
+    int inputs;
+    int bytes;
+} vlmp_gguf_block;
+
+vlmp_gguf_block vlmp_gguf_block_of(vlmp_gguf_type type);
+
+/* "Q4_0" … */
+const char *vlmp_gguf_type_name(vlmp_gguf_type type);
+
+/* One row of a packed linear, where it lies. */
+typedef struct {
+    const vlmp_scheme *scheme;
+    int k;
+    const uint8_t *codes;
+    const void *scales; /* of the row */
+    const uint8_t *zeros;
+} vlmp_packed_row;
+
+/* The type whose blocks have the scheme's bits, and so hold its values but for the rounding of
+ * scales and minima to F16; −1: none (other codes, groups that cut blocks). */
+int vlmp_gguf_type_of(const vlmp_scheme *scheme, int k);
+
+/* The row in that type. *exact becomes false where a scale or a minimum had to be rounded (never
+ * true again); out at NULL: only that is found out. */
+void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row, bool *exact);
+
+/* k floats in a type; Q8_0: the nearest code at scale amax/127. */
+void vlmp_gguf_from_floats(void *out, vlmp_gguf_type type, const float *x, int k);

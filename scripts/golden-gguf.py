@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/gguf/golden.json with ggml's own Python package (PyPI: gguf 0.19, numpy).
+
+    scripts/golden-gguf.py tests/golden/gguf/golden.json
+
+"codes": rows of a packed linear and the block bytes that hold the same values; "floats": rows that gguf
+quantizes itself; "file": a whole small file of gguf's writer.
+"""
+import json
+import os
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+
+TYPES = gguf.GGMLQuantizationType
+rng = np.random.default_rng(7)
+
+
+def blocks_of(kind, codes, scales, zeros, group):
+    """Block bytes of a row by the layout; gguf's decoder must give (u − z)·s back."""
+    out = b""
+    for first in range(0, len(codes), 32):
+        u, s, z = codes[first:first + 32], scales[first // group], zeros[first // group]
+        out += np.float16(s).tobytes()
+        if kind == "Q4_1":
+            out += np.float16(-s * z).tobytes()
+        if kind == "Q8_0":
+            out += (u - 128).astype(np.int8).tobytes()
+        else:
+            out += (u[:16] | u[16:] << 4).astype(np.uint8).tobytes()
+    values = gguf.quants.dequantize(np.frombuffer(out, np.uint8), getattr(TYPES, kind))
+    want = np.array([(int(codes[i]) - int(zeros[i // group])) * np.float32(scales[i // group])
+                     for i in range(len(codes))], np.float32)
+    assert (values == want).all()
+    return out.hex()
+
+
+def codes_case(kind, k, group):
+    bits = 8 if kind == "Q8_0" else 4
+    codes = rng.integers(1 if bits == 8 else 0, 1 << bits, k)
+    # Few bits of scale, so that scale × zero is a half precision number too.
+    scales = [float(s) / 256 for s in rng.integers(1, 100, k // group)]
+    zeros = [int(z) for z in rng.integers(0, 16, k // group)] if kind == "Q4_1" else \
+        [1 << bits - 1] * (k // group)
+    case = {"type": kind, "group": group, "codes": codes.tolist(), "scales": scales,
+            "bytes": blocks_of(kind, codes, scales, zeros, group)}
+    if kind == "Q4_1":
+        case["zeros"] = zeros
+    return case
+
+
+def floats_case(kind, k):
+    x = rng.standard_normal(k).astype(np.float32)
+    if kind == "Q8_0":
+        data = gguf.quants.quantize(x[None], TYPES.Q8_0).tobytes()
+    elif kind == "F16":
+        data = x.astype(np.float16).tobytes()
+    else:
+        data = gguf.quants.quantize(x[None], TYPES.BF16).tobytes()
+    return {"type": kind, "x": [float(v) for v in x], "bytes": data.hex()}
+
+
+def whole_file():
+    path = os.path.join(tempfile.mkdtemp(), "t.gguf")
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_uint32("a.count", 7)
+    w.add_float32("a.eps", 1e-5)
+    w.add_bool("a.on", True)
+    w.add_string("a.name", "zwölf")
+    w.add_array("a.numbers", [-1, 2, 3])
+    w.add_array("a.reals", [0.5, -2.0])
+    w.add_array("a.words", ["x", "", "Ġy"])
+    w.add_tensor("m", np.arange(6, dtype=np.float32).reshape(3, 2))
+    w.add_tensor("v", np.arange(5, dtype=np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    with open(path, "rb") as file:
+        return file.read().hex()
+
+
+golden = {
+    "codes": [codes_case(kind, k, group) for kind in ("Q4_0", "Q4_1", "Q8_0")
+              for k, group in ((32, 32), (128, 64), (256, 128), (96, 96))],
+    "floats": [floats_case(kind, 96) for kind in ("Q8_0", "F16", "BF16")],
+    "file": whole_file(),
+}
+with open(sys.argv[1], "w") as out:
+    json.dump(golden, out, indent=None, separators=(",", ":"))
+    out.write("\n")
