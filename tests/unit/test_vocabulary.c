@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/text/vocabulary.h"
@@ -23,7 +24,7 @@ static const char model[] =
 static int vocabulary_of(vlmp_vocabulary *v, vlmp_tokenizer **t, const char *pipeline,
                          vlmp_error *err)
 {
-    char json[4096];
+    char json[8192];
     static const char config[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"ab\"}";
     snprintf(json, sizeof json, "{%s,%s}", pipeline, model);
     assert_int_equal(vlmp_tokenizer_create(t, json, strlen(json), config, strlen(config), "t", err),
