@@ -78,16 +78,22 @@ static int find_place(const char *name, int *layer)
     return -1;
 }
 
-static char *item_name(vlmp_gguf_plan *plan, int place, int layer, const char *leaf)
+static void name_item(char out[VLMP_GGUF_MAX_NAME + 1], int place, int layer, const char *leaf)
 {
     const char *pattern = places[place].name, *hash = strchr(pattern, '#');
-    char name[VLMP_NAME_BYTES];
+    size_t capacity = VLMP_GGUF_MAX_NAME + 1;
     if (hash == NULL)
-        snprintf(name, sizeof name, "%s%s", pattern, leaf);
+        snprintf(out, capacity, "%s%s", pattern, leaf);
     else
-        snprintf(name, sizeof name, "%.*s%d%s%s", (int)(hash - pattern), pattern, layer, hash + 1,
+        snprintf(out, capacity, "%.*s%d%s%s", (int)(hash - pattern), pattern, layer, hash + 1,
                  leaf);
-    return vlmp_arena_copy(&plan->arena, name, strlen(name));
+}
+
+bool vlmp_gguf_name(char out[VLMP_GGUF_MAX_NAME + 1], const char *canonical)
+{
+    int layer, place = find_place(canonical, &layer);
+    if (place >= 0) name_item(out, place, layer, canonical + vlmp_name_stem(canonical));
+    return place >= 0;
 }
 
 /* llama's graph turns neighbours: the two halves of each head alternate. */
@@ -156,11 +162,11 @@ static void choose_packed(vlmp_gguf_item *item)
     item->treatment = exact ? VLMP_GGUF_EXACT : VLMP_GGUF_ROUNDED;
 }
 
-static const vlmp_tensor *part_of(const vlmp_source *source, const char *name, size_t stem,
+static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
                                   vlmp_packed_part part)
 {
-    char full[2 * VLMP_NAME_BYTES];
-    snprintf(full, sizeof full, "%.*s.%s", (int)stem, name, vlmp_packed_part_names[part]);
+    char full[VLMP_NAME_BYTES + 16];
+    snprintf(full, sizeof full, "%s.%s", linear, vlmp_packed_part_names[part]);
     return source->find(source, full);
 }
 
@@ -181,7 +187,9 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
     if (*skip) return VLMP_OK;
     *item = (vlmp_gguf_item){.from = tensor->name,
                              .heads = moved_heads(&model->config->text, places[place].canonical)};
-    item->out.name = item_name(plan, place, layer, packed == VLMP_PACKED_PARTS ? leaf : ".weight");
+    char name[VLMP_GGUF_MAX_NAME + 1];
+    name_item(name, place, layer, packed == VLMP_PACKED_PARTS ? leaf : ".weight");
+    item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
     if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
     item->out.rank = tensor->rank;
     if (tensor->rank < 1 || tensor->rank > VLMP_GGUF_MAX_RANK)
@@ -194,12 +202,12 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
         item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
         return VLMP_OK;
     }
-    char name[VLMP_NAME_BYTES];
-    snprintf(name, sizeof name, "%.*s", (int)stem, tensor->name);
-    item->scheme = plan->source->scheme(plan->source, name);
+    char linear[VLMP_NAME_BYTES];
+    snprintf(linear, sizeof linear, "%.*s", (int)stem, tensor->name);
+    item->scheme = plan->source->scheme(plan->source, linear);
     item->codes = tensor;
-    item->scales = part_of(plan->source, name, stem, VLMP_PACKED_SCALES);
-    item->zeros = part_of(plan->source, name, stem, VLMP_PACKED_ZEROS);
+    item->scales = part_of(plan->source, linear, VLMP_PACKED_SCALES);
+    item->zeros = part_of(plan->source, linear, VLMP_PACKED_ZEROS);
     item->out.shape[1] = tensor->shape[1] * 8 / vlmp_code_types[item->scheme->codes].bits;
     choose_packed(item);
     return VLMP_OK;

@@ -56,6 +56,10 @@ void vlmp_gguf_plan_free(vlmp_gguf_plan *plan);
 /* Writes the plan's file; memory stays small. */
 int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file, vlmp_error *err);
 
+/* The name of a canonical tensor in GGUF ("blk.0.attn_q.weight"), which is copied to out; false: it
+ * has none. */
+bool vlmp_gguf_name(char out[VLMP_GGUF_MAX_NAME + 1], const char *canonical);
+
 /* For the two files that share the work: the keys of each part. */
 int vlmp_gguf_text_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err);
 int vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err);

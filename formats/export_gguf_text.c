@@ -8,11 +8,11 @@
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 };
 
 static const struct {
-    vlmp_token_kind kind;
+    vlmp_piece_kind kind;
     int32_t number;
 } token_kinds[] = {
-    {VLMP_TOKEN_ABSENT, UNUSED}, {VLMP_TOKEN_NORMAL, NORMAL},   {VLMP_TOKEN_UNKNOWN, UNKNOWN},
-    {VLMP_TOKEN_BYTE, BYTE},     {VLMP_TOKEN_CONTROL, CONTROL}, {VLMP_TOKEN_ADDED, USER_DEFINED},
+    {VLMP_PIECE_ABSENT, UNUSED}, {VLMP_PIECE_NORMAL, NORMAL},   {VLMP_PIECE_UNKNOWN, UNKNOWN},
+    {VLMP_PIECE_BYTE, BYTE},     {VLMP_PIECE_CONTROL, CONTROL}, {VLMP_PIECE_ADDED, USER_DEFINED},
 };
 
 /* llama.cpp's names of pre-tokenizers. */
@@ -84,7 +84,7 @@ static void put_tokens(vlmp_gguf_keys *keys, const vlmp_vocabulary *v, int rows)
     for (int id = 0; id < rows; id++) {
         char pad[32];
         int length = snprintf(pad, sizeof pad, "[PAD%d]", id);
-        bool known = id < v->count && v->tokens[id].kind != VLMP_TOKEN_ABSENT;
+        bool known = id < v->count && v->tokens[id].kind != VLMP_PIECE_ABSENT;
         vlmp_gguf_add_text(keys, known ? v->tokens[id].text : pad,
                            known ? v->tokens[id].length : (size_t)length);
     }
@@ -96,7 +96,7 @@ static int put_token_kinds(vlmp_gguf_plan *plan, const vlmp_vocabulary *v, int r
     int32_t *numbers = vlmp_arena_alloc(&plan->arena, (size_t)rows, sizeof *numbers);
     if (numbers == NULL) return vlmp_fail_memory(err, "export");
     for (int id = 0; id < rows; id++) {
-        vlmp_token_kind kind = id < v->count ? v->tokens[id].kind : VLMP_TOKEN_ABSENT;
+        vlmp_piece_kind kind = id < v->count ? v->tokens[id].kind : VLMP_PIECE_ABSENT;
         for (size_t i = 0; i < sizeof token_kinds / sizeof *token_kinds; i++)
             if (token_kinds[i].kind == kind) numbers[id] = token_kinds[i].number;
     }
@@ -112,7 +112,7 @@ static int put_scores(vlmp_gguf_plan *plan, const vlmp_vocabulary *v, int rows, 
     if (scores == NULL) return vlmp_fail_memory(err, "export");
     for (int id = 0; id < rows; id++)
         scores[id] = id < v->count && v->tokens[id].rank >= 0 ? -(float)v->tokens[id].rank
-                     : id < v->count && v->tokens[id].kind == VLMP_TOKEN_NORMAL
+                     : id < v->count && v->tokens[id].kind == VLMP_PIECE_NORMAL
                          ? -(float)v->merge_count
                          : 0;
     vlmp_gguf_put_f32s(&plan->keys, "tokenizer.ggml.scores", scores, (size_t)rows);

@@ -158,10 +158,10 @@ typedef struct vlmp_ops {
     void (*first_not_finite_f32)(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 
     /* For each row of x[rows][dim] and its kind c (0 ≤ kinds[i] < kind_count; negative: left out):
-     * sum[c][dim] += |x|, largest[c][dim] = max(largest, |x|); largest at NULL: not wanted. Rows
-     * are added in order. */
-    void (*column_sizes)(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act x, int rows,
-                         int dim, vlmp_i32 kinds);
+     * sum[c][dim] += |x|, squares[c][dim] += x², largest[c][dim] = max(largest, |x|); squares or
+     * largest at NULL: not wanted. Rows are added in order. */
+    void (*column_sizes)(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                         vlmp_act x, int rows, int dim, vlmp_i32 kinds);
 
     /* out[rows] from logits q[rows] q_stride apart, of which the first vocab count, and p of the
      * reference (at NULL: none); targets[rows]. Sums in double. */

@@ -23,8 +23,8 @@ void vlmp_ref_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_
     *at.at = first_not_finite(x.at, count);
 }
 
-void vlmp_ref_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act x, int rows,
-                           int dim, vlmp_i32 kinds)
+void vlmp_ref_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                           vlmp_act x, int rows, int dim, vlmp_i32 kinds)
 {
     (void)ctx;
     const float *row = x.at;
@@ -34,6 +34,7 @@ void vlmp_ref_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_a
         for (int j = 0; j < dim; j++) {
             float size = fabsf(row[j]);
             sum.at[first + (size_t)j] += (double)size;
+            if (squares.at != NULL) squares.at[first + (size_t)j] += (double)size * (double)size;
             if (largest.at != NULL && size > largest.at[first + (size_t)j])
                 largest.at[first + (size_t)j] = size;
         }

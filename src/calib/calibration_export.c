@@ -83,6 +83,8 @@ static int export_statistics(const vlmp_calibration *c, struct exporter *e, vlmp
         int64_t shape[] = {VLMP_TOKEN_KINDS, s->dim};
         snprintf(name, sizeof name, "statistics.%s.mean_abs", s->name);
         VLMP_TRY(add(e, name, VLMP_F32, 2, shape, s->mean_abs, err));
+        snprintf(name, sizeof name, "statistics.%s.rms", s->name);
+        VLMP_TRY(add(e, name, VLMP_F32, 2, shape, s->rms, err));
         snprintf(name, sizeof name, "statistics.%s.max_abs", s->name);
         VLMP_TRY(add(e, name, VLMP_F32, 2, shape, s->max_abs, err));
         snprintf(name, sizeof name, "statistics.%s.count", s->name);
@@ -139,7 +141,7 @@ int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *are
                             vlmp_error *err)
 {
     *metadata = NULL;
-    size_t capacity = 5 + 3 * (size_t)calibration->statistics.count;
+    size_t capacity = 5 + 4 * (size_t)calibration->statistics.count;
     struct exporter e = {.arena = arena};
     e.tensors = vlmp_arena_alloc(arena, capacity, sizeof *e.tensors);
     if (e.tensors == NULL) return vlmp_fail_memory(err, "calibration file");

@@ -147,15 +147,16 @@ static int check_statistics(const struct importer *in, const vlmp_site_statistic
                              s->name);
         for (size_t j = 0; j < (size_t)s->dim; j++) {
             size_t at = kind * (size_t)s->dim + j;
-            float mean = s->mean_abs[at], max = s->max_abs[at];
+            float mean = s->mean_abs[at], rms = s->rms[at], max = s->max_abs[at];
             /* A mean of equal values may be rounded up by a unit in the last place. */
-            bool good = mean >= 0 && max >= 0 && isfinite(max) &&
-                        mean <= nextafterf(max, INFINITY) && (s->count[kind] > 0 || max == 0);
+            float most = nextafterf(max, INFINITY);
+            bool good = mean >= 0 && rms >= 0 && max >= 0 && isfinite(max) && mean <= most &&
+                        rms <= most && (s->count[kind] > 0 || max == 0);
             if (!good)
                 return vlmp_fail(in->err, VLMP_ERR_INPUT,
                                  "%s: the statistics of %s, channel %zu, are no magnitudes (mean "
-                                 "%g, largest %g); calibrate again",
-                                 in->where, s->name, j, (double)mean, (double)max);
+                                 "%g, rms %g, largest %g); calibrate again",
+                                 in->where, s->name, j, (double)mean, (double)rms, (double)max);
         }
     }
     return VLMP_OK;
@@ -173,6 +174,9 @@ static int import_statistics(vlmp_calibration *c, const struct importer *in,
         snprintf(name, sizeof name, "statistics.%s.mean_abs", s->name);
         VLMP_TRY(need(in, name, VLMP_F32, 2, shape, &tensor));
         memcpy(s->mean_abs, tensor->data, tensor->bytes);
+        snprintf(name, sizeof name, "statistics.%s.rms", s->name);
+        VLMP_TRY(need(in, name, VLMP_F32, 2, shape, &tensor));
+        memcpy(s->rms, tensor->data, tensor->bytes);
         snprintf(name, sizeof name, "statistics.%s.max_abs", s->name);
         VLMP_TRY(need(in, name, VLMP_F32, 2, shape, &tensor));
         memcpy(s->max_abs, tensor->data, tensor->bytes);

@@ -1,5 +1,6 @@
 #include "src/calib/statistics.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,9 @@ static int create_stack(vlmp_site_statistics *sites, const vlmp_stack *stack, vl
             sites->dim = vlmp_site_dim(&stack->shape, (vlmp_site)site);
             size_t values = (size_t)VLMP_TOKEN_KINDS * (size_t)sites->dim;
             sites->mean_abs = vlmp_calloc(values, sizeof(float));
+            sites->rms = vlmp_calloc(values, sizeof(float));
             sites->max_abs = vlmp_calloc(values, sizeof(float));
-            if (sites->mean_abs == NULL || sites->max_abs == NULL)
+            if (sites->mean_abs == NULL || sites->rms == NULL || sites->max_abs == NULL)
                 return vlmp_fail_memory(err, "activation statistics");
         }
     }
@@ -43,6 +45,7 @@ void vlmp_statistics_free(vlmp_statistics *statistics)
 {
     for (int i = 0; i < statistics->count; i++) {
         free(statistics->sites[i].mean_abs);
+        free(statistics->sites[i].rms);
         free(statistics->sites[i].max_abs);
     }
     free(statistics->sites);
@@ -62,6 +65,7 @@ static int create_sums(vlmp_collector *c, vlmp_error *err)
     size_t values = (size_t)VLMP_TOKEN_KINDS * c->stride;
     for (int i = 0; i < VLMP_SITES; i++) {
         VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->sums[i], values, sizeof(double), what, err));
+        VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->squares[i], values, sizeof(double), what, err));
         VLMP_TRY(vlmp_ctx_alloc(c->ctx, &c->largest[i], values, sizeof(float), what, err));
     }
     c->host_sums = vlmp_calloc(values, sizeof *c->host_sums);
@@ -84,22 +88,34 @@ int vlmp_collector_create(vlmp_collector *c, vlmp_ctx *ctx, const vlmp_model *mo
     return create_sums(c, err);
 }
 
+/* host_sums over the tokens of their kind. */
+static int read_means(vlmp_collector *c, const vlmp_site_statistics *stats, vlmp_f64 sums)
+{
+    size_t dim = (size_t)stats->dim, values = VLMP_TOKEN_KINDS * dim;
+    VLMP_TRY(vlmp_ctx_read(c->ctx, c->host_sums, sums.at, values * sizeof(double), c->err));
+    for (size_t j = 0; j < values; j++)
+        if (stats->count[j / dim] > 0) c->host_sums[j] /= (double)stats->count[j / dim];
+    return VLMP_OK;
+}
+
 /* Reads the sums of the layer at work into its sites' means, and begins anew. */
 static int finish_layer(vlmp_collector *c)
 {
     for (size_t i = 0; i < VLMP_SITES; i++) {
         vlmp_site_statistics *stats = &c->statistics->sites[c->first + i];
         size_t dim = (size_t)stats->dim, values = VLMP_TOKEN_KINDS * dim;
-        VLMP_TRY(
-            vlmp_ctx_read(c->ctx, c->host_sums, c->sums[i].at, values * sizeof(double), c->err));
         VLMP_TRY(vlmp_ctx_read(c->ctx, stats->max_abs, c->largest[i].at, values * sizeof(float),
                                c->err));
+        VLMP_TRY(read_means(c, stats, c->sums[i]));
         for (size_t j = 0; j < values; j++)
-            if (stats->count[j / dim] > 0)
-                stats->mean_abs[j] = (float)(c->host_sums[j] / (double)stats->count[j / dim]);
+            stats->mean_abs[j] = (float)c->host_sums[j];
+        VLMP_TRY(read_means(c, stats, c->squares[i]));
+        for (size_t j = 0; j < values; j++)
+            stats->rms[j] = (float)sqrt(c->host_sums[j]);
         /* A kind's zeros, of which there are enough for the largest values too. */
         memset(c->host_sums, 0, values * sizeof(double));
         vlmp_ctx_write(c->ctx, c->sums[i].at, c->host_sums, values * sizeof(double));
+        vlmp_ctx_write(c->ctx, c->squares[i].at, c->host_sums, values * sizeof(double));
         vlmp_ctx_write(c->ctx, c->largest[i].at, c->host_sums, values * sizeof(float));
     }
     return VLMP_OK;
@@ -144,8 +160,8 @@ void vlmp_collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site site,
     }
     if (c->status == VLMP_OK) c->status = set_kinds(c, stack, batch, &c->statistics->sites[index]);
     if (c->status != VLMP_OK) return;
-    c->ctx->ops->column_sizes(c->ctx, c->sums[site], c->largest[site], input, batch->rows, dim,
-                              c->kinds);
+    c->ctx->ops->column_sizes(c->ctx, c->sums[site], c->squares[site], c->largest[site], input,
+                              batch->rows, dim, c->kinds);
 }
 
 int vlmp_collector_finish(vlmp_collector *c)
@@ -153,6 +169,7 @@ int vlmp_collector_finish(vlmp_collector *c)
     if (c->status == VLMP_OK && c->host_sums != NULL) c->status = finish_layer(c);
     for (int i = 0; i < VLMP_SITES; i++) {
         vlmp_ctx_free_memory(c->ctx, c->sums[i].at);
+        vlmp_ctx_free_memory(c->ctx, c->squares[i].at);
         vlmp_ctx_free_memory(c->ctx, c->largest[i].at);
     }
     vlmp_ctx_free_memory(c->ctx, c->kinds.at);

@@ -1,5 +1,5 @@
-/* What activations look like at each site: per input channel mean and largest magnitude, apart for
- * picture and text tokens. */
+/* What activations look like at each site: per input channel mean, root mean square and largest
+ * magnitude, apart for picture and text tokens. */
 #pragma once
 
 #include "src/flow/sweep.h"
@@ -11,6 +11,7 @@ typedef struct {
     int dim;
     int64_t count[VLMP_TOKEN_KINDS];
     float *mean_abs; /* [VLMP_TOKEN_KINDS][dim] */
+    float *rms;      /* [VLMP_TOKEN_KINDS][dim] √(mean x²) */
     float *max_abs;  /* [VLMP_TOKEN_KINDS][dim] */
 } vlmp_site_statistics;
 
@@ -31,7 +32,8 @@ typedef struct {
     const vlmp_model *model;
     const vlmp_sequence *sequences;
     vlmp_statistics *statistics;
-    vlmp_f64 sums[VLMP_SITES];    /* [VLMP_TOKEN_KINDS][site dim] */
+    vlmp_f64 sums[VLMP_SITES];    /* [VLMP_TOKEN_KINDS][site dim] of magnitudes */
+    vlmp_f64 squares[VLMP_SITES]; /* the same, of squares */
     vlmp_f32 largest[VLMP_SITES]; /* the same */
     vlmp_i32 kinds;               /* [rows of a batch] */
     int32_t *host_kinds;

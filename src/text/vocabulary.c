@@ -110,17 +110,17 @@ static int list_tokens(vlmp_vocabulary *out, const vlmp_tokenizer *t, vlmp_error
     if (out->tokens == NULL) return vlmp_fail_memory(err, t->where);
     for (size_t id = 0; id < t->size; id++) {
         const vlmp_piece *piece = &t->tokens[id];
-        vlmp_token_kind kind = piece->text == NULL ? VLMP_TOKEN_ABSENT : VLMP_TOKEN_NORMAL;
+        vlmp_piece_kind kind = piece->text == NULL ? VLMP_PIECE_ABSENT : VLMP_PIECE_NORMAL;
         out->tokens[id] = (vlmp_vocabulary_token){piece->text, piece->length, kind, -1};
     }
     for (size_t i = 0; i < t->added_count; i++) {
         const vlmp_added *a = &t->added[i];
-        vlmp_token_kind kind = t->special[a->id] ? VLMP_TOKEN_CONTROL : VLMP_TOKEN_ADDED;
+        vlmp_piece_kind kind = t->special[a->id] ? VLMP_PIECE_CONTROL : VLMP_PIECE_ADDED;
         out->tokens[a->id] = (vlmp_vocabulary_token){a->content.text, a->content.length, kind, -1};
     }
     for (int i = 0; i < 256 && t->byte_fallback; i++)
-        if (t->bytes[i] >= 0) out->tokens[t->bytes[i]].kind = VLMP_TOKEN_BYTE;
-    if (t->unknown >= 0) out->tokens[t->unknown].kind = VLMP_TOKEN_UNKNOWN;
+        if (t->bytes[i] >= 0) out->tokens[t->bytes[i]].kind = VLMP_PIECE_BYTE;
+    if (t->unknown >= 0) out->tokens[t->unknown].kind = VLMP_PIECE_UNKNOWN;
     return VLMP_OK;
 }
 

@@ -13,18 +13,18 @@ typedef enum {
 } vlmp_cut_kind;
 
 typedef enum {
-    VLMP_TOKEN_ABSENT, /* no token has this id */
-    VLMP_TOKEN_NORMAL,
-    VLMP_TOKEN_UNKNOWN,
-    VLMP_TOKEN_BYTE,    /* "<0x41>", for characters that the vocabulary lacks */
-    VLMP_TOKEN_CONTROL, /* special: found in a text, not shown */
-    VLMP_TOKEN_ADDED,   /* found in a text before it is cut */
-} vlmp_token_kind;
+    VLMP_PIECE_ABSENT, /* no token has this id */
+    VLMP_PIECE_NORMAL,
+    VLMP_PIECE_UNKNOWN,
+    VLMP_PIECE_BYTE,    /* "<0x41>", for characters that the vocabulary lacks */
+    VLMP_PIECE_CONTROL, /* special: found in a text, not shown */
+    VLMP_PIECE_ADDED,   /* found in a text before it is cut */
+} vlmp_piece_kind;
 
 typedef struct {
     const char *text; /* as the file spells it; not NUL-terminated */
     size_t length;
-    vlmp_token_kind kind;
+    vlmp_piece_kind kind;
     int32_t rank; /* of the first merge that makes it; −1: none does */
 } vlmp_vocabulary_token;
 

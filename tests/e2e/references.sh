@@ -141,6 +141,8 @@ calib "$site.mean_abs' is missing" "t.pop('$site.mean_abs')"
 calib "$site.max_abs' is missing or has another shape" "t['$site.max_abs'][1] = [256, 2]"
 calib 'magnitudes' "t['$site.mean_abs'][2][0:4] = struct.pack('<f', float('nan'))"
 calib 'magnitudes' "t['$site.max_abs'][2][0:4] = struct.pack('<f', float('inf'))"
+calib "$site.rms' is missing" "t.pop('$site.rms')"
+calib 'magnitudes' "t['$site.rms'][2][0:4] = struct.pack('<f', float('nan'))"
 calib 'magnitudes' "t['$site.mean_abs'][2][0:4] = struct.pack('<f', -1)"
 calib 'negative' "t['$site.count'][2][0:8] = struct.pack('<q', -4)"
 calib 'token id' 't["samples.ids"][2][0:4] = struct.pack("<i", 1 << 20)'

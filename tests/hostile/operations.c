@@ -411,20 +411,22 @@ static void first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t 
 }
 
 struct column_sizes {
-    vlmp_f64 sum;
+    vlmp_f64 sum, squares;
     vlmp_f32 largest;
     vlmp_act x;
     int rows, dim;
     vlmp_i32 kinds;
 };
 
-RUN(column_sizes, vlmp_ref_column_sizes, a->sum, a->largest, a->x, a->rows, a->dim, a->kinds)
+RUN(column_sizes, vlmp_ref_column_sizes, a->sum, a->squares, a->largest, a->x, a->rows, a->dim,
+    a->kinds)
 
-static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f32 largest, vlmp_act x, int rows,
-                         int dim, vlmp_i32 kinds)
+static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                         vlmp_act x, int rows, int dim, vlmp_i32 kinds)
 {
-    QUEUE(column_sizes, sum, largest, x, rows, dim, kinds);
+    QUEUE(column_sizes, sum, squares, largest, x, rows, dim, kinds);
     vlmp_hostile_use(call, "sum", sum.at, VLMP_HOSTILE_REST);
+    if (squares.at != NULL) vlmp_hostile_use(call, "squares", squares.at, VLMP_HOSTILE_REST);
     if (largest.at != NULL) vlmp_hostile_use(call, "largest", largest.at, VLMP_HOSTILE_REST);
     ACT(x, size(rows, dim));
     PLAIN(kinds, (size_t)rows);

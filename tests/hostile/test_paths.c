@@ -107,6 +107,7 @@ static int run_statistics(const struct path *path, vlmp_buffer *out, vlmp_error 
         size_t bytes = VLMP_TOKEN_KINDS * (size_t)site->dim * sizeof(float);
         vlmp_buffer_append(out, site->count, sizeof site->count);
         vlmp_buffer_append(out, site->mean_abs, bytes);
+        vlmp_buffer_append(out, site->rms, bytes);
         vlmp_buffer_append(out, site->max_abs, bytes);
     }
     vlmp_activations_free(&x);

@@ -174,16 +174,16 @@ struct sizes {
 
 enum { KINDS = 2 };
 
-/* Largest values and, behind them, the sums as F32. */
+/* Largest values and, behind them, the sums of sizes and of squares as F32. */
 static void run_sizes(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct sizes *s = arg;
     size_t values = KINDS * (size_t)s->dim;
-    double *sum = kc_need(values, sizeof *sum);
-    memcpy(sum, s->sum, values * sizeof *sum);
-    ctx->ops->column_sizes(ctx, (vlmp_f64){sum}, kc_f32(out), kc_act(s->x), s->rows, s->dim,
-                           indices(s->kinds));
-    for (size_t i = 0; i < values; i++)
+    double *sum = kc_need(2 * values, sizeof *sum);
+    memcpy(sum, s->sum, 2 * values * sizeof *sum);
+    ctx->ops->column_sizes(ctx, (vlmp_f64){sum}, (vlmp_f64){sum + values}, kc_f32(out),
+                           kc_act(s->x), s->rows, s->dim, indices(s->kinds));
+    for (size_t i = 0; i < 2 * values; i++)
         out[values + i] = (float)sum[i];
     free(sum);
 }
@@ -194,14 +194,16 @@ static void check_sizes(kc *k, int rows, int dim)
     snprintf(name, sizeof name, "column_sizes rows %d dim %d", rows, dim);
     kc_begin(k, name);
     size_t values = KINDS * (size_t)dim;
-    double *sum = kc_input(k, values * sizeof *sum), *expected = kc_need(2 * values, sizeof *sum);
+    double *sum = kc_input(k, 2 * values * sizeof *sum);
+    double *expected = kc_need(3 * values, sizeof *expected);
     int32_t *kinds = kc_input(k, (size_t)rows * sizeof *kinds);
-    float *initial = kc_floats(k, 2 * values, KC_ZEROS);
+    float *initial = kc_floats(k, 3 * values, KC_ZEROS);
     struct sizes s = {
         .x = kc_floats(k, (size_t)rows * (size_t)dim, KC_OUTLIERS), .rows = rows, .dim = dim};
     for (size_t i = 0; i < values; i++) {
-        initial[i] = initial[values + i] = 0;
+        initial[i] = initial[values + i] = initial[2 * values + i] = 0;
         sum[i] = expected[values + i] = vlmp_rng_uniform(&k->rng);
+        sum[values + i] = expected[2 * values + i] = vlmp_rng_uniform(&k->rng);
     }
     for (int r = 0; r < rows; r++) {
         kinds[r] = (int32_t)vlmp_rng_below(&k->rng, KINDS + 1) - 1;
@@ -210,14 +212,15 @@ static void check_sizes(kc *k, int rows, int dim)
             double size = fabs((double)s.x[r * dim + j]);
             expected[at] = fmax(expected[at], size);
             expected[values + at] += size;
+            expected[2 * values + at] += size * size;
         }
     }
     /* What is compared is the double rounded to F32. */
-    double *bound = kc_need(2 * values, sizeof *bound);
-    for (size_t i = values; i < 2 * values; i++)
+    double *bound = kc_need(3 * values, sizeof *bound);
+    for (size_t i = values; i < 3 * values; i++)
         bound[i] = KC_UNIT * expected[i];
     s.kinds = kinds, s.sum = sum;
-    kc_check(k, &(kc_case){name, run_sizes, &s, 2 * values, initial, expected, bound});
+    kc_check(k, &(kc_case){name, run_sizes, &s, 3 * values, initial, expected, bound});
     free(expected);
     free(bound);
 }

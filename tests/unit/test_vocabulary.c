@@ -49,10 +49,10 @@ static void sentencepiece(void **state)
         assert_int_equal(vocabulary_of(&v, &t, pipelines[i], &err), VLMP_OK);
         assert_int_equal(v.cut, VLMP_CUT_NONE);
         assert_true(v.prefix_space);
-        static const vlmp_token_kind kinds[] = {
-            VLMP_TOKEN_UNKNOWN, VLMP_TOKEN_CONTROL, VLMP_TOKEN_BYTE,
-            VLMP_TOKEN_NORMAL,  VLMP_TOKEN_NORMAL,  VLMP_TOKEN_CONTROL, /* eos_token is special */
-            VLMP_TOKEN_NORMAL,  VLMP_TOKEN_ABSENT,  VLMP_TOKEN_ADDED};
+        static const vlmp_piece_kind kinds[] = {
+            VLMP_PIECE_UNKNOWN, VLMP_PIECE_CONTROL, VLMP_PIECE_BYTE,
+            VLMP_PIECE_NORMAL,  VLMP_PIECE_NORMAL,  VLMP_PIECE_CONTROL, /* eos_token is special */
+            VLMP_PIECE_NORMAL,  VLMP_PIECE_ABSENT,  VLMP_PIECE_ADDED};
         assert_int_equal(v.count, 9);
         for (int id = 0; id < v.count; id++)
             assert_int_equal(v.tokens[id].kind, kinds[id]);

@@ -57,7 +57,8 @@ static void collect(void *arg, const vlmp_stack *stack, int layer, vlmp_site sit
         vlmp_selection_add(c->job, &data->moments, stack == &c->job->sweep.model->vision, batch,
                            seen ? VLMP_GRAM : VLMP_HELD, input, (vlmp_act){NULL}, c->err);
     if (!seen) return;
-    ctx->ops->column_sizes(ctx, data->sum_abs, (vlmp_f32){NULL}, input, batch->rows, dim, c->kinds);
+    ctx->ops->column_sizes(ctx, data->sum_abs, (vlmp_f64){NULL}, (vlmp_f32){NULL}, input,
+                           batch->rows, dim, c->kinds);
     data->rows += batch->rows;
 }
 
