@@ -142,13 +142,14 @@ static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *ou
         return bad_linear(p, item->string, "has too long a name", err);
     int64_t bits, group;
     bool symmetric;
-    const char *activations;
+    const char *activations, *codes;
     VLMP_TRY(read_shape(p, item, out, err));
     VLMP_TRY(vlmp_json_int(item, "bits", 0, 0, 8, &bits, where, err));
     VLMP_TRY(vlmp_json_int(item, "group", -1, -1, INT32_MAX, &group, where, err));
     VLMP_TRY(vlmp_json_bool(item, "symmetric", true, &symmetric, where, err));
     VLMP_TRY(vlmp_json_string(item, "activations", "", &activations, where, err));
-    out->scheme = vlmp_scheme_make(vlmp_code_type_of_bits((int)bits), (int)group,
+    VLMP_TRY(vlmp_json_string(item, "codes", NULL, &codes, where, err));
+    out->scheme = vlmp_scheme_make(vlmp_code_type_of(codes, (int)bits), (int)group,
                                    symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED,
                                    strcmp(activations, "int8") == 0);
     if (!out->scheme.int8_activations && strcmp(activations, "float") != 0)
@@ -157,10 +158,10 @@ static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *ou
     if (out->name == NULL) return vlmp_fail_memory(err, p->base.path);
     vlmp_packed_shape shape;
     if (!vlmp_packed_shape_of(&shape, out->n, out->k, &out->scheme))
-        return bad_linear(p, item->string, "has bits, group and shape that do not fit", err);
+        return bad_linear(p, item->string, "has codes, bits, group and shape that do not fit", err);
     for (int i = 0; i < VLMP_PACKED_PARTS; i++)
-        VLMP_TRY(check_part(p, out->name, vlmp_packed_part_names[i], shape.parts[i].dtype, out->n,
-                            shape.parts[i].columns, err));
+        VLMP_TRY(check_part(p, out->name, vlmp_packed_part_names[i], shape.parts[i].dtype,
+                            shape.parts[i].rows, shape.parts[i].columns, err));
     return check_part(p, out->name, "weight", VLMP_U8, 0, 0, err);
 }
 
@@ -175,8 +176,10 @@ static int check_strays(const vlmp_packed *p, vlmp_error *err)
 {
     size_t have[VLMP_PACKED_PARTS + 1] = {0};
     size_t want[VLMP_PACKED_PARTS] = {p->linear_count, p->linear_count, 0};
-    for (size_t i = 0; i < p->linear_count; i++)
+    for (size_t i = 0; i < p->linear_count; i++) {
         want[VLMP_PACKED_ZEROS] += p->linears[i].scheme.zeros == VLMP_ZEROS_PACKED;
+        want[VLMP_PACKED_GLOBAL] += vlmp_scheme_has_global(&p->linears[i].scheme);
+    }
     for (size_t i = 0; i < p->table.count; i++) {
         const char *name = p->table.tensors[i].name;
         have[vlmp_packed_part_of(name + vlmp_name_stem(name))]++;

@@ -98,6 +98,7 @@ static int add_part(vlmp_packed_plan *plan, const char *name, vlmp_packed_part p
     tensor.name = vlmp_arena_copy(&plan->arena, full, strlen(full));
     if (tensor.name == NULL) return vlmp_fail_memory(err, full);
     tensor.dtype = shape->parts[part].dtype;
+    tensor.shape[0] = shape->parts[part].rows;
     tensor.shape[1] = shape->parts[part].columns;
     tensor.bytes = shape->parts[part].bytes;
     tensor.data = NULL;

@@ -41,6 +41,21 @@ static int check_padding(const vlmp_packed *p, const vlmp_tensor *tensor, int us
     return VLMP_OK;
 }
 
+static int check_codes(const vlmp_packed *p, const vlmp_packed_linear *linear,
+                       const vlmp_tensor *tensor, int used_bits, vlmp_error *err)
+{
+    VLMP_TRY(check_padding(p, tensor, used_bits, err));
+    for (size_t i = 0; linear->scheme.codes == VLMP_CODES_FP8 && i < tensor->bytes; i++)
+        if ((tensor->data[i] & 0x7f) == VLMP_E4M3_NAN)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: tensor '%.200s' at byte %llu: the code is NaN; make the file "
+                             "again",
+                             p->base.path, tensor->name,
+                             (unsigned long long)(tensor->file_offset + i));
+    p->base.release(&p->base, tensor);
+    return VLMP_OK;
+}
+
 static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, vlmp_error *err)
 {
     vlmp_packed_shape shape;
@@ -50,10 +65,10 @@ static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, 
         char full[VLMP_ST_MAX_NAME + 16];
         snprintf(full, sizeof full, "%s.%s", linear->name, vlmp_packed_part_names[i]);
         const vlmp_tensor *tensor = vlmp_tensor_table_find(&p->table, full);
-        if (i == VLMP_PACKED_SCALES)
+        if (i == VLMP_PACKED_SCALES || i == VLMP_PACKED_GLOBAL)
             VLMP_TRY(check_scales(p, linear, tensor, err));
         else
-            VLMP_TRY(check_padding(p, tensor, shape.parts[i].used_bits, err));
+            VLMP_TRY(check_codes(p, linear, tensor, shape.parts[i].used_bits, err));
     }
     return VLMP_OK;
 }

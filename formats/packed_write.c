@@ -99,6 +99,8 @@ static void put_linears(vlmp_json_writer *w, const draft *d)
         vlmp_json_put_bool(w, linear->scheme.zeros == VLMP_ZEROS_NONE);
         vlmp_json_key(w, "activations");
         vlmp_json_put_string(w, linear->scheme.int8_activations ? "int8" : "float");
+        if (vlmp_code_types[linear->scheme.codes].name != NULL)
+            vlmp_json_pair_string(w, "codes", vlmp_code_types[linear->scheme.codes].name);
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, '}');

@@ -18,7 +18,7 @@ typedef struct {
     const void *weight; /* [n][k] of dtype, any alignment */
     vlmp_dtype dtype;   /* VLMP_F32, VLMP_F16 or VLMP_BF16 */
 
-    /* quantized: w = (u − z)·s, the parts as in src/base/packed_parts.h. With int8 activations x is
+    /* quantized: w = (u − z)·s or v·s, the parts as in src/base/packed_parts.h. With int8 activations x is
      * quantized per row to int8 (s = amax/127.5, codes ±127) first; a row with an input that is not
      * finite gives NaN. */
     vlmp_scheme scheme; /* codes VLMP_CODES_NONE: dense */
@@ -67,7 +67,8 @@ static inline const uint8_t *vlmp_linear_codes(const vlmp_linear *w, int n)
 /* Scale and zero of one group of output n. */
 static inline float vlmp_linear_scale(const vlmp_linear *w, int n, int group)
 {
-    size_t index = (size_t)n * (size_t)vlmp_linear_groups(w) + (size_t)group;
+    size_t index =
+        vlmp_scale_index(&w->scheme, (size_t)n, (size_t)vlmp_linear_groups(w), (size_t)group);
     return vlmp_scale_at(w->scales, index, w->scheme.scales) * w->scheme.global_scale;
 }
 

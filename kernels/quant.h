@@ -8,24 +8,27 @@
 #pragma once
 
 #include "kernels/ops.h"
+#include "src/base/packed_parts.h"
 
 #define VLMP_BLOCK      128 /* columns handled between two matrix products */
 #define VLMP_MAX_TRIALS 64  /* scales tried for a group: 1 + candidates·(2·zero_moves + 1) */
 
 /* The code grid of a scheme, and how its scales are searched. */
 typedef struct {
-    float low, high; /* codes */
-    float middle;    /* z when symmetric */
-    float span;      /* min-max: scale = range/span; 2^bits − 1 (symmetric: range = 2·amax) */
+    float low, high;       /* codes; of codes that stand for floats: the floats */
+    float middle;          /* z when symmetric */
+    float span;            /* min-max: scale = range/span (symmetric: range = 2·amax) */
+    vlmp_minifloat floats; /* what codes stand for (z is 0 then); mantissa 0: themselves */
     bool symmetric;
-    vlmp_dtype scales; /* as stored */
+    vlmp_dtype scales;  /* as stored, over the global scale */
+    float global_scale; /* a power of two */
 
     int candidates;               /* scales tried beside min-max */
     float shrink_from, shrink_to; /* factors of the min-max scale, geometric */
     int zero_moves;               /* zeros tried on each side of the centred one (asymmetric) */
 } vlmp_grid;
 
-/* ŵ = (code − zero)·scale. */
+/* ŵ = level·scale, level = code − zero or the float that the code stands for. */
 typedef struct {
     int n, k;
     int group;      /* columns that share a scale; k when per channel */
@@ -34,9 +37,27 @@ typedef struct {
     uint8_t *zeros; /* [n][k/group] */
 } vlmp_coded;
 
+static inline float vlmp_grid_scale(const vlmp_grid *grid, float scale)
+{
+    return vlmp_scale_under(scale, grid->scales, grid->global_scale);
+}
+
+static inline float vlmp_grid_level(const vlmp_grid *grid, uint8_t code, uint8_t zero)
+{
+    if (grid->floats.mantissa != 0) return vlmp_minifloat_value(&grid->floats, code);
+    return (float)(code - zero);
+}
+
+/* The code of a level that has one. */
+static inline uint8_t vlmp_grid_code(const vlmp_grid *grid, float level, float zero)
+{
+    if (grid->floats.mantissa != 0) return (uint8_t)vlmp_minifloat_code(&grid->floats, level);
+    return (uint8_t)(int)(level + zero);
+}
+
 /* Scale and zero of every group: those that minimise Σ weight[i]·(x − ŵ)² over the group's columns,
  * x = w·factor; min-max is the first candidate, a later one must be strictly better. A group of
- * zeros gets scale 1 and the middle. A scale that does not fit its type comes out infinite. */
+ * zeros gets scale 1 (as stored) and the middle. A scale that does not fit its type comes out infinite. */
 typedef struct {
     const float *w;      /* [n][k] */
     const float *factor; /* [k]; NULL: 1 */
@@ -74,8 +95,7 @@ typedef struct {
     double *gain;       /* [n] += the decrease of error·(gram + ridge·I)·errorᵀ */
 } vlmp_descend_job;
 
-/* The sums of a scale per row over the columns of a block: level = code − zero, curve =
- * levels·(gram + ridge·I). */
+/* The sums of a scale per row over the columns of a block: curve = levels·(gram + ridge·I). */
 typedef struct {
     int first, cols;
     float ridge;
@@ -88,18 +108,18 @@ typedef struct {
 
 typedef struct vlmp_quant_ops {
     /* error [n][k] = target − ŵ/factor[k]; NULL: 1. One rounding a step. */
-    void (*error)(vlmp_ctx *ctx, const vlmp_coded *q, const float *target, const float *factor,
-                  float *error);
+    void (*error)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, const float *target,
+                  const float *factor, float *error);
 
-    /* levels [n][k] = codes − zeros. */
-    void (*levels)(vlmp_ctx *ctx, const vlmp_coded *q, float *levels);
+    /* levels [n][k]. */
+    void (*levels)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, float *levels);
 
     /* Writes q's scales and zeros. */
     void (*search)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                    const vlmp_search_job *job);
 
     /* Codes of w·factor [n][k] rounded to nearest under q's scales and zeros: clamp(round(x·(1/s)))
-     * + z, ties to even. */
+     * + z or the float nearest to x·(1/s), ties to even. */
     void (*round)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, const float *w,
                   const float *factor);
 

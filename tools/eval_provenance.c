@@ -120,7 +120,7 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
     cJSON_ArrayForEach(item, decisions)
     {
         const cJSON *method = vlmp_json_get(item, "method"), *bits = vlmp_json_get(item, "bits");
-        const cJSON *group = vlmp_json_get(item, "group"),
+        const cJSON *codes = vlmp_json_get(item, "codes"), *group = vlmp_json_get(item, "group"),
                     *activations = vlmp_json_get(item, "activations");
         if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) continue;
         result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
@@ -128,9 +128,11 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
         bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
         result->kept_rtn += kept_rtn;
         if (kept_rtn) continue;
-        char name[48], size[16] = "";
+        char name[48], size[16] = "", width[16];
+        snprintf(width, sizeof width, "W%d", bits->valueint);
+        if (cJSON_IsString(codes)) snprintf(width, sizeof width, "%.15s", codes->valuestring);
         if (group->valueint > 0) snprintf(size, sizeof size, "g%d", group->valueint);
-        snprintf(name, sizeof name, "%.20s W%d%s%s%s", method->valuestring, bits->valueint, size,
+        snprintf(name, sizeof name, "%.20s %s%s%s%s", method->valuestring, width, size,
                  cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "",
                  cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0 ? "A8"
                                                                                               : "");

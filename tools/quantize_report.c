@@ -22,14 +22,17 @@ static const char *const component_names[] = {"vision", "projector", "embeddings
 
 static void scheme_text(char *out, size_t capacity, vlmp_method method, const vlmp_scheme *scheme)
 {
-    char group[16] = "channel";
+    char group[16] = "channel", codes[16];
     if (method == VLMP_METHOD_KEEP) {
         snprintf(out, capacity, "kept");
         return;
     }
-    if (scheme->group > 0) snprintf(group, sizeof group, "g%d", scheme->group);
-    snprintf(out, capacity, "%s W%d %s%s%s", vlmp_method_name(method),
-             vlmp_code_types[scheme->codes].bits, group,
+    if (scheme->blocks)
+        snprintf(group, sizeof group, "block");
+    else if (scheme->group > 0)
+        snprintf(group, sizeof group, "g%d", scheme->group);
+    vlmp_codes_text(codes, sizeof codes, scheme);
+    snprintf(out, capacity, "%s %s %s%s%s", vlmp_method_name(method), codes, group,
              scheme->zeros == VLMP_ZEROS_NONE ? "" : " asymmetric",
              scheme->int8_activations ? " A8" : "");
 }
@@ -141,6 +144,8 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
         vlmp_json_key(&w, "method");
         vlmp_json_put_string(&w, vlmp_method_name(entry->method));
         if (entry->method != VLMP_METHOD_KEEP) {
+            if (vlmp_code_types[entry->scheme.codes].name != NULL)
+                vlmp_json_pair_string(&w, "codes", vlmp_code_types[entry->scheme.codes].name);
             vlmp_json_key(&w, "bits");
             vlmp_json_put_int(&w, vlmp_code_types[entry->scheme.codes].bits);
             vlmp_json_key(&w, "group");

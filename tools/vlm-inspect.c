@@ -23,10 +23,17 @@ static const char *const note_keys[] = {"recipe", "provenance", "decisions"};
 
 static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {
-    char group[16] = "channel";
-    if (scheme->group > 0) snprintf(group, sizeof group, "%d", scheme->group);
-    snprintf(out, capacity, "W%dA%s %s %s", vlmp_code_types[scheme->codes].bits,
-             scheme->int8_activations ? "8" : "16",
+    char group[16] = "channel", codes[16];
+    if (scheme->blocks)
+        snprintf(group, sizeof group, "block");
+    else if (scheme->group > 0)
+        snprintf(group, sizeof group, "%d", scheme->group);
+    vlmp_codes_text(codes, sizeof codes, scheme);
+    if (vlmp_codes_are_floats(scheme->codes)) {
+        snprintf(out, capacity, "%s A16 %s", codes, group);
+        return;
+    }
+    snprintf(out, capacity, "%sA%s %s %s", codes, scheme->int8_activations ? "8" : "16",
              scheme->zeros == VLMP_ZEROS_NONE ? "sym" : "asym", group);
 }
 
@@ -188,6 +195,8 @@ static void put_tensor(vlmp_json_writer *w, const vlmp_source *source, const vlm
     vlmp_json_key(w, "unused");
     vlmp_json_put_bool(w, t->unused);
     if (scheme != NULL) {
+        if (vlmp_code_types[scheme->codes].name != NULL)
+            vlmp_json_pair_string(w, "codes", vlmp_code_types[scheme->codes].name);
         vlmp_json_key(w, "bits");
         vlmp_json_put_int(w, vlmp_code_types[scheme->codes].bits);
         vlmp_json_key(w, "group");

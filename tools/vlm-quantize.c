@@ -27,7 +27,7 @@
 #include "tools/quantize_report.h"
 
 struct options {
-    const char *calib, *method, *group, *activations, *target, *recipe, *output, *work;
+    const char *calib, *method, *codes, *group, *activations, *target, *recipe, *output, *work;
     int64_t bits, tokens, allow_fallbacks;
     bool symmetric, asymmetric, dry_run, resume, force, sequential;
 };
@@ -61,7 +61,8 @@ static int choose_recipe(struct command *c, vlmp_error *err)
     const struct options *o = &c->opt;
     if (o->recipe != NULL) {
         static const char *const scheme_options[] = {
-            "method", "bits", "group", "symmetric", "asymmetric", "activations", "target"};
+            "method",    "codes",      "bits",        "group",
+            "symmetric", "asymmetric", "activations", "target"};
         for (size_t i = 0; i < sizeof scheme_options / sizeof *scheme_options; i++)
             if (vlmp_cli_given(c->cli, c->args, scheme_options[i]))
                 return vlmp_fail(err, VLMP_ERR_USAGE,
@@ -76,12 +77,19 @@ static int choose_recipe(struct command *c, vlmp_error *err)
     if (o->symmetric && o->asymmetric)
         return vlmp_fail(err, VLMP_ERR_USAGE, "--symmetric and --asymmetric contradict each other");
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));
+    if (o->codes != NULL && vlmp_cli_given(c->cli, c->args, "bits"))
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--codes and --bits contradict each other; %s codes have their own bits",
+                         o->codes);
+    if (o->codes != NULL)
+        VLMP_TRY(vlmp_recipe_scheme_set_codes(&scheme, o->codes, "options", err));
     if (o->asymmetric) scheme.zeros = VLMP_ZEROS_PACKED;
     scheme.int8_activations = strcmp(o->activations, "int8") == 0;
     if (o->target != NULL) scheme.target = vlmp_recipe_target_from_name(o->target);
     if (vlmp_cli_given(c->cli, c->args, "group"))
         scheme.group = strcmp(o->group, "auto") == 0      ? VLMP_GROUP_AUTO
                        : strcmp(o->group, "channel") == 0 ? VLMP_GROUP_CHANNEL
+                       : strcmp(o->group, "block") == 0   ? VLMP_GROUP_BLOCK
                                                           : atoi(o->group);
     if ((vlmp_cli_given(c->cli, c->args, "bits") &&
          vlmp_recipe_scheme_set_bits(&scheme, (int)o->bits, "options", err) != VLMP_OK) ||
@@ -445,6 +453,11 @@ int main(int argc, char **argv)
          .word = "all",
          .low = 1,
          .high = 1ll << 40},
+        {.name = "codes",
+         .value = "C",
+         .help = "floats in place of integers: fp8 (E4M3), mxfp4 or nvfp4 (E2M1), by rtn or gptq",
+         .string = &o->codes,
+         .choices = "fp8|mxfp4|nvfp4"},
         {.name = "bits",
          .value = "N",
          .help = "bits per weight: 4 or 8 (default 4; int8: 8)",
@@ -454,9 +467,10 @@ int main(int argc, char **argv)
         {.name = "group",
          .value = "G",
          .help =
-             "inputs that share a scale (default auto: the largest of 128, 64, 32 that divides)",
+             "inputs that share a scale (default auto: the largest of 128, 64, 32 that divides; "
+             "fp8: channel, or block: 128 by 128 weights; mxfp4: 32, nvfp4: 16)",
          .string = &o->group,
-         .choices = "auto|32|64|128|channel"},
+         .choices = "auto|16|32|64|128|channel|block"},
         {.name = "symmetric", .help = "zero point in the middle (default)", .flag = &o->symmetric},
         {.name = "asymmetric", .help = "a zero point for each group", .flag = &o->asymmetric},
         {.name = "activations",

@@ -25,21 +25,21 @@ static void error_task(void *arg, int task, int thread)
     for (int row = s.row0; row < s.row0 + s.rows; row++)
         for (int g = 0; g < groups; g++) {
             float scale = q->scales[(size_t)row * (size_t)groups + (size_t)g];
-            int zero = q->zeros[(size_t)row * (size_t)groups + (size_t)g];
+            uint8_t zero = q->zeros[(size_t)row * (size_t)groups + (size_t)g];
             for (int c = g * q->group; c < (g + 1) * q->group; c++) {
                 size_t at = (size_t)row * (size_t)q->k + (size_t)c;
-                float value = (float)(q->codes[at] - zero) * scale;
+                float value = vlmp_grid_level(w->grid, q->codes[at], zero) * scale;
                 if (job->factor != NULL) value /= job->factor[c];
                 job->error[at] = job->target[at] - value;
             }
         }
 }
 
-void vlmp_cpu_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,
-                          const float *factor, float *error)
+void vlmp_cpu_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                          const float *target, const float *factor, float *error)
 {
     struct error_job job = {target, factor, error};
-    vlmp_quant_run(ctx, q->n, error_task, &(vlmp_quant_work){.q = q, .job = &job});
+    vlmp_quant_run(ctx, q->n, error_task, &(vlmp_quant_work){.q = q, .grid = grid, .job = &job});
 }
 
 static void levels_task(void *arg, int task, int thread)
@@ -53,14 +53,14 @@ static void levels_task(void *arg, int task, int thread)
     for (int row = s.row0; row < s.row0 + s.rows; row++)
         for (int c = 0; c < q->k; c++) {
             size_t at = (size_t)row * (size_t)q->k + (size_t)c;
-            int zero = q->zeros[(size_t)row * (size_t)groups + (size_t)(c / q->group)];
-            levels[at] = (float)(q->codes[at] - zero);
+            uint8_t zero = q->zeros[(size_t)row * (size_t)groups + (size_t)(c / q->group)];
+            levels[at] = vlmp_grid_level(w->grid, q->codes[at], zero);
         }
 }
 
-void vlmp_cpu_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, float *levels)
+void vlmp_cpu_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, float *levels)
 {
-    vlmp_quant_run(ctx, q->n, levels_task, &(vlmp_quant_work){.q = q, .job = &levels});
+    vlmp_quant_run(ctx, q->n, levels_task, &(vlmp_quant_work){.q = q, .grid = grid, .job = &levels});
 }
 
 static void scale_tile(float *x, const float *factor, int first, int cols)

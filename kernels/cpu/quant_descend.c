@@ -10,7 +10,8 @@ enum { TILE = VLMP_TILE };
 
 /* A block's columns of a task's rows. */
 struct block {
-    float error[TILE], slope[TILE], codes[TILE];
+    float error[TILE], slope[TILE];
+    float codes[TILE]; /* or the floats that they stand for */
     double gain[LANES];
 };
 
@@ -19,7 +20,7 @@ static void load_codes(float *tile, const vlmp_quant_work *w, vlmp_tile_rows s, 
     for (int r = 0; r < LANES; r++) {
         const uint8_t *row = w->q->codes + (size_t)(s.row0 + r) * (size_t)w->q->k + first;
         for (int c = 0; c < cols; c++)
-            tile[c * LANES + r] = r < s.rows ? (float)row[c] : w->grid->middle;
+            tile[c * LANES + r] = r < s.rows ? vlmp_grid_level(w->grid, row[c], 0) : w->grid->middle;
     }
 }
 
@@ -29,7 +30,7 @@ static void store_codes(const float *tile, const vlmp_quant_work *w, vlmp_tile_r
     for (int r = 0; r < s.rows; r++) {
         uint8_t *row = w->q->codes + (size_t)(s.row0 + r) * (size_t)w->q->k + first;
         for (int c = 0; c < cols; c++)
-            row[c] = (uint8_t)(int)tile[c * LANES + r];
+            row[c] = vlmp_grid_code(w->grid, tile[c * LANES + r], 0);
     }
 }
 
@@ -144,8 +145,8 @@ static void channel_move_task(void *arg, int task, int thread)
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         if (!(job->square[row] > 0.0)) continue;
         double scale = (double)w->q->scales[row];
-        float next = vlmp_scale_stored((float)(scale + job->linear[row] / job->square[row]),
-                                       w->grid->scales);
+        float next =
+            vlmp_grid_scale(w->grid, (float)(scale + job->linear[row] / job->square[row]));
         double change = scale - (double)next;
         double fall = -change * (2.0 * job->linear[row] + change * job->square[row]);
         if (!(fall > 0.0) || !(next <= VLMP_SCALE_MAX)) continue;

@@ -34,11 +34,27 @@ static inline float clamp(float x, float low, float high)
     return x > high ? high : x;
 }
 
-/* loss[lane] += Σ weight·(x − ŵ)² */
-static void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
-                       const float *restrict weight, const float *restrict scale,
-                       const float *restrict zero, float *restrict loss)
+/* Loops that round are built for integers and for floats. */
+static inline float nearest(const vlmp_minifloat *form, float x, float least, float most,
+                            const bool floats)
 {
+    if (floats) return vlmp_minifloat_round(form, x);
+    return vlmp_round_even(clamp(x, least, most));
+}
+
+static inline uint8_t code_of(const vlmp_minifloat *form, float level, float zero,
+                              const bool floats)
+{
+    if (floats) return (uint8_t)vlmp_minifloat_code(form, level);
+    return (uint8_t)(int)(level + zero);
+}
+
+/* loss[lane] += Σ weight·(x − ŵ)² */
+static inline void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
+                              const float *restrict weight, const float *restrict scale,
+                              const float *restrict zero, float *restrict loss, const bool floats)
+{
+    const vlmp_minifloat form = grid->floats;
     float inverse[LANES], least[LANES], most[LANES], sum[LANES], step[LANES];
     FOR_LANES
     {
@@ -53,7 +69,7 @@ static void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
         float w = weight[i];
         FOR_LANES
         {
-            float level = vlmp_round_even(clamp(xi[r] * inverse[r], least[r], most[r]));
+            float level = nearest(&form, xi[r] * inverse[r], least[r], most[r], floats);
             float e = xi[r] - level * step[r];
             sum[r] += w * (e * e);
         }
@@ -64,8 +80,14 @@ static void trial_loss(const vlmp_grid *grid, int cols, const float *restrict x,
 static void losses(const vlmp_grid *grid, int cols, const float *x, const float *weight,
                    vlmp_trials *trials)
 {
-    for (int t = 0; t < trials->count; t++)
-        trial_loss(grid, cols, x, weight, trials->scale[t], trials->zero[t], trials->loss[t]);
+    for (int t = 0; t < trials->count; t++) {
+        if (grid->floats.mantissa != 0)
+            trial_loss(grid, cols, x, weight, trials->scale[t], trials->zero[t], trials->loss[t],
+                       true);
+        else
+            trial_loss(grid, cols, x, weight, trials->scale[t], trials->zero[t], trials->loss[t],
+                       false);
+    }
 }
 
 static void widen(int cols, const float *restrict x, vlmp_trials *restrict trials)
@@ -94,7 +116,7 @@ static void add_trials(const vlmp_grid *grid, float factor, int zero_moves, vlmp
     {
         float range =
             grid->symmetric ? 2.0f * (-low[r] > high[r] ? -low[r] : high[r]) : high[r] - low[r];
-        scale[r] = vlmp_scale_stored(range / grid->span * factor, grid->scales);
+        scale[r] = vlmp_grid_scale(grid, range / grid->span * factor);
         float shift = 0.5f * grid->span - 0.5f * (low[r] + high[r]) / scale[r];
         centre[r] = vlmp_round_even(clamp(shift, grid->low, grid->high));
     }
@@ -143,23 +165,33 @@ static void pick(const vlmp_grid *grid, const vlmp_trials *trials, float *scale,
     FOR_LANES
     {
         if (trials->low[r] != 0.0f || trials->high[r] != 0.0f) continue;
-        scale[r] = 1.0f;
+        scale[r] = vlmp_grid_scale(grid, 1.0f);
         zero[r] = grid->middle;
     }
 }
 
-static void round_tile(const vlmp_grid *grid, int cols, const float *x, const float *scale,
-                       const float *zero, uint8_t *codes)
+static inline void round_codes(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                               const float *zero, uint8_t *codes, const bool floats)
 {
+    const vlmp_minifloat form = grid->floats;
     float inverse[LANES];
     FOR_LANES inverse[r] = 1.0f / scale[r];
     for (int c = 0; c < cols; c++)
         FOR_LANES
         {
-            float level = vlmp_round_even(
-                clamp(x[c * LANES + r] * inverse[r], grid->low - zero[r], grid->high - zero[r]));
-            codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
+            float level = nearest(&form, x[c * LANES + r] * inverse[r], grid->low - zero[r],
+                                  grid->high - zero[r], floats);
+            codes[c * LANES + r] = code_of(&form, level, zero[r], floats);
         }
+}
+
+static void round_tile(const vlmp_grid *grid, int cols, const float *x, const float *scale,
+                       const float *zero, uint8_t *codes)
+{
+    if (grid->floats.mantissa != 0)
+        round_codes(grid, cols, x, scale, zero, codes, true);
+    else
+        round_codes(grid, cols, x, scale, zero, codes, false);
 }
 
 /* columns [count][LANES] += by[column]·x [LANES]. */
@@ -184,10 +216,12 @@ static void settle(int first, int last, const float *live, const float *target, 
     }
 }
 
-static void propagate(const vlmp_grid *grid, int first, int last, float *live, const float *target,
-                      const float *factor, int ld, const float *pivot, const float *scale,
-                      const float *zero, float *error, uint8_t *codes, float *loss)
+static inline void propagate_codes(const vlmp_grid *grid, int first, int last, float *live,
+                                   const float *target, const float *factor, int ld,
+                                   const float *pivot, const float *scale, const float *zero,
+                                   float *error, uint8_t *codes, float *loss, const bool floats)
 {
+    const vlmp_minifloat form = grid->floats;
     float inverse[LANES], least[LANES], most[LANES];
     FOR_LANES
     {
@@ -200,9 +234,9 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
         const float *x = live + c * LANES, *w = target + c * LANES;
         FOR_LANES
         {
-            float level = vlmp_round_even(clamp(x[r] * inverse[r], least[r], most[r]));
+            float level = nearest(&form, x[r] * inverse[r], least[r], most[r], floats);
             float value = level * scale[r], miss = x[r] - value;
-            codes[c * LANES + r] = (uint8_t)(int)(level + zero[r]);
+            codes[c * LANES + r] = code_of(&form, level, zero[r], floats);
             loss[r] += d * (miss * miss);
             error[c * LANES + r] = w[r] - value;
         }
@@ -210,9 +244,23 @@ static void propagate(const vlmp_grid *grid, int first, int last, float *live, c
     }
 }
 
-static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, float ridge,
-                   const float *scale, float *error, float *slope, float *codes, double *gain)
+static void propagate(const vlmp_grid *grid, int first, int last, float *live, const float *target,
+                      const float *factor, int ld, const float *pivot, const float *scale,
+                      const float *zero, float *error, uint8_t *codes, float *loss)
 {
+    if (grid->floats.mantissa != 0)
+        propagate_codes(grid, first, last, live, target, factor, ld, pivot, scale, zero, error,
+                        codes, loss, true);
+    else
+        propagate_codes(grid, first, last, live, target, factor, ld, pivot, scale, zero, error,
+                        codes, loss, false);
+}
+
+static inline int descend_codes(const vlmp_grid *grid, int cols, const float *h, int ld,
+                                float ridge, const float *scale, float *error, float *slope,
+                                float *codes, double *gain, const bool floats)
+{
+    const vlmp_minifloat form = grid->floats;
     int changes = 0;
     float inverse[LANES], step[LANES], lower[LANES], total[LANES] = {0};
     FOR_LANES inverse[r] = 1.0f / scale[r];
@@ -228,7 +276,7 @@ static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, floa
         {
             /* the error's best change is −g/curvature; the weight moves the other way */
             float wish = u[r] + g[r] * turn * inverse[r];
-            float next = vlmp_round_even(clamp(wish, grid->low, grid->high));
+            float next = nearest(&form, wish, grid->low, grid->high, floats);
             float delta = (u[r] - next) * scale[r];
             float fall = -delta * (2.0f * g[r] + delta * curvature);
             bool better = fall > 0.0f;
@@ -249,6 +297,14 @@ static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, floa
     }
     FOR_LANES gain[r] += (double)total[r];
     return changes;
+}
+
+static int descend(const vlmp_grid *grid, int cols, const float *h, int ld, float ridge,
+                   const float *scale, float *error, float *slope, float *codes, double *gain)
+{
+    if (grid->floats.mantissa != 0)
+        return descend_codes(grid, cols, h, ld, ridge, scale, error, slope, codes, gain, true);
+    return descend_codes(grid, cols, h, ld, ridge, scale, error, slope, codes, gain, false);
 }
 
 /* slope [COLUMNS][LANES] += change [cols][LANES]·h, for the lanes of STRIPE vectors. */
@@ -309,7 +365,7 @@ static int refit_scale(const vlmp_grid *grid, int cols, const float *h, int ld, 
         /* ŵ = scale·direction, so the error moves by −(change of the scale) */
         amount[r] = 0.0f;
         if (!(square[r] > 0.0f)) continue;
-        float next = vlmp_scale_stored(scale[r] + linear[r] / square[r], grid->scales);
+        float next = vlmp_grid_scale(grid, scale[r] + linear[r] / square[r]);
         float change = scale[r] - next, fall = decrease(change, linear[r], square[r]);
         if (!(fall > 0.0f) || !isfinite(next)) continue;
         amount[r] = change;

@@ -41,9 +41,10 @@ void vlmp_tile_load_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, fl
 void vlmp_tile_store_scales(const vlmp_quant_work *w, vlmp_tile_rows s, int g, const float *scale,
                             const float *zero);
 
-void vlmp_cpu_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,
-                          const float *factor, float *error);
-void vlmp_cpu_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, float *levels);
+void vlmp_cpu_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                          const float *target, const float *factor, float *error);
+void vlmp_cpu_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                           float *levels);
 void vlmp_cpu_quant_search(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                            const vlmp_search_job *job);
 void vlmp_cpu_quant_round(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, const float *w,

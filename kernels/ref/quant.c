@@ -11,41 +11,39 @@ static float clamp(float x, float low, float high)
     return x < low ? low : x > high ? high : x;
 }
 
-float vlmp_ref_stored_scale(const vlmp_grid *grid, float scale)
-{
-    return vlmp_scale_stored(scale, grid->scales);
-}
-
 size_t vlmp_ref_group_of(const vlmp_coded *q, int row, int column)
 {
     return (size_t)row * (size_t)(q->k / q->group) + (size_t)(column / q->group);
 }
 
-/* The level (code − zero) nearest to x. */
+/* The level nearest to x. */
 static float level_of(const vlmp_grid *grid, float x, float scale, float zero)
 {
+    if (grid->floats.mantissa != 0) return vlmp_minifloat_round(&grid->floats, x * (1.0f / scale));
     return vlmp_round_even(clamp(x * (1.0f / scale), grid->low - zero, grid->high - zero));
 }
 
-void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,
-                          const float *factor, float *error)
+void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                          const float *target, const float *factor, float *error)
 {
     (void)ctx;
     for (int row = 0; row < q->n; row++)
         for (int c = 0; c < q->k; c++) {
             size_t at = (size_t)row * (size_t)q->k + (size_t)c, g = vlmp_ref_group_of(q, row, c);
-            float value = (float)(q->codes[at] - q->zeros[g]) * q->scales[g];
+            float value = vlmp_grid_level(grid, q->codes[at], q->zeros[g]) * q->scales[g];
             error[at] = target[at] - (factor != NULL ? value / factor[c] : value);
         }
 }
 
-void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, float *levels)
+void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                           float *levels)
 {
     (void)ctx;
     for (int row = 0; row < q->n; row++)
         for (int c = 0; c < q->k; c++) {
             size_t at = (size_t)row * (size_t)q->k + (size_t)c;
-            levels[at] = (float)(q->codes[at] - q->zeros[vlmp_ref_group_of(q, row, c)]);
+            levels[at] =
+                vlmp_grid_level(grid, q->codes[at], q->zeros[vlmp_ref_group_of(q, row, c)]);
         }
 }
 
@@ -85,7 +83,7 @@ static void try_factor(struct group *g, float factor, int moves)
 {
     const vlmp_grid *grid = g->grid;
     float range = grid->symmetric ? 2.0f * fmaxf(-g->low, g->high) : g->high - g->low;
-    float scale = vlmp_ref_stored_scale(grid, range / grid->span * factor);
+    float scale = vlmp_grid_scale(grid, range / grid->span * factor);
     float shift = 0.5f * grid->span - 0.5f * (g->low + g->high) / scale;
     float centre = vlmp_round_even(clamp(shift, grid->low, grid->high));
     for (int move = -moves; move <= moves; move++)
@@ -112,7 +110,7 @@ static void search_group(struct group *g)
         try_factor(g, factor, grid->symmetric ? 0 : grid->zero_moves);
     }
     if (g->low == 0 && g->high == 0) {
-        g->scale = 1.0f;
+        g->scale = vlmp_grid_scale(grid, 1.0f);
         g->zero = grid->middle;
     }
 }
@@ -144,7 +142,7 @@ void vlmp_ref_quant_round(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *g
         for (int c = 0; c < q->k; c++) {
             size_t at = (size_t)row * (size_t)q->k + (size_t)c, g = vlmp_ref_group_of(q, row, c);
             float x = factor != NULL ? w[at] * factor[c] : w[at], zero = (float)q->zeros[g];
-            q->codes[at] = (uint8_t)(level_of(grid, x, q->scales[g], zero) + zero);
+            q->codes[at] = vlmp_grid_code(grid, level_of(grid, x, q->scales[g], zero), zero);
         }
 }
 
@@ -173,7 +171,7 @@ static void round_column(const vlmp_coded *q, const vlmp_grid *grid, const vlmp_
     float level = level_of(grid, (float)live[i], scale, zero), value = level * scale;
     double miss = live[i] - (double)value;
     const float *factor = job->factor + (size_t)position * (size_t)q->k + job->first;
-    q->codes[(size_t)row * (size_t)q->k + (size_t)column] = (uint8_t)(level + zero);
+    q->codes[(size_t)row * (size_t)q->k + (size_t)column] = vlmp_grid_code(grid, level, zero);
     job->loss[row] += (double)job->pivot[position] * miss * miss;
     float error = target[i] - value;
     job->error[(size_t)row * (size_t)q->k + (size_t)position] = error;

@@ -3,15 +3,13 @@
 
 #include "kernels/quant.h"
 
-/* scale as it is stored, at least VLMP_SCALE_MIN. */
-float vlmp_ref_stored_scale(const vlmp_grid *grid, float scale);
-
 /* Index of a column's scale and zero. */
 size_t vlmp_ref_group_of(const vlmp_coded *q, int row, int column);
 
-void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const float *target,
-                          const float *factor, float *error);
-void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, float *levels);
+void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                          const float *target, const float *factor, float *error);
+void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                           float *levels);
 void vlmp_ref_quant_search(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                            const vlmp_search_job *job);
 void vlmp_ref_quant_round(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, const float *w,

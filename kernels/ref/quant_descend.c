@@ -32,20 +32,33 @@ static uint8_t *code_at(const struct row *r, int column)
     return r->q->codes + (size_t)r->index * (size_t)r->q->k + r->job->first + column;
 }
 
+static double level_at(const struct row *r, int column)
+{
+    size_t g = vlmp_ref_group_of(r->q, r->index, r->job->first + column);
+    return vlmp_grid_level(r->grid, *code_at(r, column), r->q->zeros[g]);
+}
+
+/* The level nearest to a wish; of two codes the even one. */
+static double nearest(const struct row *r, double wish, double zero)
+{
+    if (r->grid->floats.mantissa != 0)
+        return vlmp_minifloat_round(&r->grid->floats, (float)wish);
+    return rint(fmin(fmax(wish + zero, r->grid->low), r->grid->high)) - zero;
+}
+
 /* The change of the error that lowers error·H·errorᵀ most is −slope/curvature. */
 static void move_codes(struct row *r, int from, int cols)
 {
     size_t g = vlmp_ref_group_of(r->q, r->index, r->job->first + from);
-    double scale = r->q->scales[g];
+    double scale = r->q->scales[g], zero = r->q->zeros[g];
     for (int c = from; c < from + cols; c++) {
-        double curvature = moment(r, c, c), code = *code_at(r, c);
+        double curvature = moment(r, c, c), level = level_at(r, c);
         if (!(curvature > 0)) continue;
-        double wish = code + r->slope[c] / (curvature * scale);
-        double next = rint(fmin(fmax(wish, r->grid->low), r->grid->high));
-        double by = (code - next) * scale;
+        double next = nearest(r, level + r->slope[c] / (curvature * scale), zero);
+        double by = (level - next) * scale;
         double fall = -by * (2 * r->slope[c] + by * curvature);
         if (!(fall > 0)) continue;
-        *code_at(r, c) = (uint8_t)next;
+        *code_at(r, c) = vlmp_grid_code(r->grid, (float)next, (float)zero);
         r->gain += fall;
         move_error(r, c, by);
     }
@@ -73,21 +86,21 @@ static void move_zero(struct row *r, int from, int cols)
 static void move_scale(struct row *r, int from, int cols)
 {
     size_t g = vlmp_ref_group_of(r->q, r->index, r->job->first + from);
-    double scale = r->q->scales[g], zero = r->q->zeros[g], linear = 0, square = 0;
+    double scale = r->q->scales[g], linear = 0, square = 0;
     for (int a = from; a < from + cols; a++) {
-        double level = *code_at(r, a) - zero;
+        double level = level_at(r, a);
         linear += level * r->slope[a];
         for (int b = from; b < from + cols; b++)
-            square += level * (*code_at(r, b) - zero) * moment(r, a, b);
+            square += level * level_at(r, b) * moment(r, a, b);
     }
     if (!(square > 0)) return;
-    float next = vlmp_ref_stored_scale(r->grid, (float)(scale + linear / square));
+    float next = vlmp_grid_scale(r->grid, (float)(scale + linear / square));
     double change = scale - (double)next, fall = -change * (2 * linear + change * square);
     if (!(fall > 0) || !isfinite(next)) return;
     r->q->scales[g] = next;
     r->gain += fall;
     for (int c = from; c < from + cols; c++)
-        move_error(r, c, change * (*code_at(r, c) - zero));
+        move_error(r, c, change * level_at(r, c));
 }
 
 static void descend_row(struct row *r)
@@ -142,7 +155,7 @@ void vlmp_ref_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_
     for (size_t row = 0; row < (size_t)q->n; row++) {
         double scale = q->scales[row];
         if (!(square[row] > 0)) continue;
-        float next = vlmp_ref_stored_scale(grid, (float)(scale + linear[row] / square[row]));
+        float next = vlmp_grid_scale(grid, (float)(scale + linear[row] / square[row]));
         double change = scale - (double)next;
         double fall = -change * (2 * linear[row] + change * square[row]);
         if (!(fall > 0) || !(next <= VLMP_SCALE_MAX)) continue;

@@ -2,7 +2,8 @@
 
 #include "src/base/memory.h"
 
-const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS] = {"codes", "scales", "zeros"};
+const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS] = {"codes", "scales", "zeros",
+                                                              "global"};
 
 vlmp_packed_part vlmp_packed_part_of(const char *leaf)
 {
@@ -14,11 +15,46 @@ vlmp_packed_part vlmp_packed_part_of(const char *leaf)
 }
 
 /* Rows of `count` codes, each from a byte on. */
-static void code_part(vlmp_packed_shape *out, vlmp_packed_part part, int64_t count, int bits)
+static void code_part(vlmp_packed_shape *out, vlmp_packed_part part, int64_t n, int64_t count,
+                      int bits)
 {
     out->parts[part].dtype = VLMP_U8;
+    out->parts[part].rows = n;
     out->parts[part].columns = (count * bits + 7) / 8;
     out->parts[part].used_bits = (int)((count * bits + 7) % 8) + 1;
+}
+
+static void scale_part(vlmp_packed_shape *out, vlmp_packed_part part, int64_t rows, int64_t columns,
+                       vlmp_dtype dtype)
+{
+    out->parts[part].dtype = dtype;
+    out->parts[part].rows = rows;
+    out->parts[part].columns = columns;
+    out->parts[part].used_bits = 8;
+}
+
+static bool count_bytes(vlmp_packed_shape *out)
+{
+    for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
+        if (out->parts[i].columns == 0) continue;
+        if (!vlmp_mul_size((size_t)out->parts[i].rows, (size_t)out->parts[i].columns,
+                           &out->parts[i].bytes) ||
+            !vlmp_mul_size(out->parts[i].bytes, vlmp_dtype_size(out->parts[i].dtype),
+                           &out->parts[i].bytes) ||
+            !vlmp_add_size(out->bytes, out->parts[i].bytes, &out->bytes))
+            return false;
+    }
+    return true;
+}
+
+/* Groups, zeros and activations that the codes can have. */
+static bool codes_allow(const vlmp_scheme *scheme)
+{
+    const vlmp_code_info *info = &vlmp_code_types[scheme->codes];
+    if (!vlmp_codes_are_floats(scheme->codes)) return true;
+    if (scheme->zeros != VLMP_ZEROS_NONE || scheme->int8_activations) return false;
+    if (info->group != 0) return scheme->group == info->group;
+    return scheme->group == VLMP_GROUP_CHANNEL || scheme->group == VLMP_BLOCK_OUTPUTS;
 }
 
 bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vlmp_scheme *scheme)
@@ -26,25 +62,17 @@ bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vl
     *out = (vlmp_packed_shape){0};
     if (scheme->codes <= VLMP_CODES_NONE || scheme->codes >= VLMP_CODE_TYPES) return false;
     if (n < 1 || k < 1 || n > INT32_MAX || k > INT32_MAX || scheme->group < 0 ||
-        scheme->global_scale != 1.0f)
+        !codes_allow(scheme) || (scheme->global_scale != 1.0f && !vlmp_scheme_has_global(scheme)))
         return false;
     int group = vlmp_scheme_group(scheme, (int)k), bits = vlmp_code_types[scheme->codes].bits;
     if (k % group != 0) return false;
     out->groups = k / group;
-    code_part(out, VLMP_PACKED_CODES, k, bits);
-    out->parts[VLMP_PACKED_SCALES].dtype = scheme->scales;
-    out->parts[VLMP_PACKED_SCALES].columns = out->groups;
-    out->parts[VLMP_PACKED_SCALES].used_bits = 8;
-    if (scheme->zeros == VLMP_ZEROS_PACKED) code_part(out, VLMP_PACKED_ZEROS, out->groups, bits);
-    for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
-        if (out->parts[i].columns == 0) continue;
-        if (!vlmp_mul_size((size_t)n, (size_t)out->parts[i].columns, &out->parts[i].bytes) ||
-            !vlmp_mul_size(out->parts[i].bytes, vlmp_dtype_size(out->parts[i].dtype),
-                           &out->parts[i].bytes) ||
-            !vlmp_add_size(out->bytes, out->parts[i].bytes, &out->bytes))
-            return false;
-    }
-    return true;
+    int64_t scale_rows = scheme->blocks ? (n + VLMP_BLOCK_OUTPUTS - 1) / VLMP_BLOCK_OUTPUTS : n;
+    code_part(out, VLMP_PACKED_CODES, n, k, bits);
+    scale_part(out, VLMP_PACKED_SCALES, scale_rows, out->groups, scheme->scales);
+    if (scheme->zeros == VLMP_ZEROS_PACKED) code_part(out, VLMP_PACKED_ZEROS, n, out->groups, bits);
+    if (vlmp_scheme_has_global(scheme)) scale_part(out, VLMP_PACKED_GLOBAL, 1, 1, VLMP_F32);
+    return count_bytes(out);
 }
 
 void vlmp_codes_pack(uint8_t *row, const uint8_t *codes, int count, int bits)
@@ -75,9 +103,14 @@ void vlmp_codes_unpack(uint8_t *codes, const uint8_t *row, int count, int bits)
 void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale)
 {
     unsigned char *bytes = scales;
+    const vlmp_minifloat e4m3 = VLMP_E4M3;
     uint16_t half = vlmp_f32_to_f16(scale);
     if (type == VLMP_F32)
         memcpy(bytes + index * sizeof scale, &scale, sizeof scale);
-    else
+    else if (type == VLMP_F16)
         memcpy(bytes + index * sizeof half, &half, sizeof half);
+    else if (type == VLMP_F8_E4M3)
+        bytes[index] = (unsigned char)vlmp_minifloat_code(&e4m3, scale);
+    else
+        bytes[index] = (unsigned char)(vlmp_f32_bits(scale) >> 23);
 }

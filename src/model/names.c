@@ -82,7 +82,7 @@ static const struct {
 
 #define PLACES ((int)(sizeof places / sizeof *places))
 
-static const char *const leaves[] = {".weight", ".codes", ".scales", ".zeros", ".bias"};
+static const char *const leaves[] = {".weight", ".codes", ".scales", ".zeros", ".global", ".bias"};
 
 #define LEAVES ((int)(sizeof leaves / sizeof *leaves))
 

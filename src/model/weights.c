@@ -122,7 +122,10 @@ static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const 
                          "%s: tensor '%s.codes' does not have the shape of %d × %d %d-bit codes",
                          source->path, name, out->n, out->k, vlmp_code_types[scheme->codes].bits);
     out->scheme = *scheme;
-    out->scheme.int8_activations |= loaded->fast_activations;
+    out->scheme.int8_activations |=
+        loaded->fast_activations && !vlmp_codes_are_floats(scheme->codes);
+    if (tensors[VLMP_PACKED_GLOBAL] != NULL)
+        out->scheme.global_scale = vlmp_scale_at(tensors[VLMP_PACKED_GLOBAL]->data, 0, VLMP_F32);
     out->codes = codes->data;
     out->scales = tensors[VLMP_PACKED_SCALES]->data;
     out->zeros = zeros != NULL ? zeros->data : NULL;

@@ -69,7 +69,7 @@ static void call(vlmp_ctx *ctx, const struct problem *p, struct state *s)
     if (p->what == SEARCH) {
         ops->search(ctx, &s->q, &p->grid, &(vlmp_search_job){.w = p->w, .weight = p->weight});
         ops->round(ctx, &s->q, &p->grid, p->w, NULL);
-        ops->error(ctx, &s->q, p->w, NULL, s->error);
+        ops->error(ctx, &s->q, &p->grid, p->w, NULL, s->error);
     } else if (p->what == PROPAGATE) {
         ops->propagate(ctx, &s->q, &p->grid,
                        &(vlmp_propagate_job){.first = p->first,
@@ -95,7 +95,7 @@ static void call(vlmp_ctx *ctx, const struct problem *p, struct state *s)
                                          .gain = s->sum});
     } else {
         float *levels = kc_need((size_t)p->n * (size_t)p->k, sizeof *levels);
-        ops->levels(ctx, &s->q, levels);
+        ops->levels(ctx, &s->q, &p->grid, levels);
         ops->channel_sums(ctx, &s->q,
                           &(vlmp_channel_sums_job){.first = p->first,
                                                    .cols = p->cols,

@@ -6,5 +6,5 @@
 #define SCHEME(bits, group, symmetric, int8)                                                    \
     {                                                                                           \
         (bits) == 4 ? VLMP_CODES_U4 : VLMP_CODES_U8, (group) == 0 ? VLMP_F32 : VLMP_F16, group, \
-            (symmetric) ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED, 1.0f, int8                       \
+            (symmetric) ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED, 1.0f, int8, false                \
     }

@@ -16,10 +16,10 @@ static void grids(void **state)
     static const struct {
         vlmp_scheme scheme;
         vlmp_code_grid grid;
-    } cases[] = {{SCHEME(4, 32, true, false), {16, 0, 15, 8}},
-                 {SCHEME(4, 32, false, false), {16, 0, 15, 8}},
-                 {SCHEME(8, 0, true, false), {255, 1, 255, 128}},
-                 {SCHEME(8, 0, false, false), {256, 0, 255, 128}}};
+    } cases[] = {{SCHEME(4, 32, true, false), {16, 0, 15, 8, 7.5f, {0}}},
+                 {SCHEME(4, 32, false, false), {16, 0, 15, 8, 7.5f, {0}}},
+                 {SCHEME(8, 0, true, false), {255, 1, 255, 128, 127.5f, {0}}},
+                 {SCHEME(8, 0, false, false), {256, 0, 255, 128, 127.5f, {0}}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vlmp_code_grid grid = vlmp_code_grid_of(&cases[i].scheme);
         assert_memory_equal(&grid, &cases[i].grid, sizeof grid);

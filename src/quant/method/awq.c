@@ -159,7 +159,7 @@ static int trial_loss(struct search *s, double *loss, vlmp_error *err)
     ops->search(s->ctx, &coded, &grid,
                 &(vlmp_search_job){.w = s->rows, .factor = s->trial, .weight = s->weight});
     ops->round(s->ctx, &coded, &grid, s->rows, s->trial);
-    ops->error(s->ctx, &coded, s->rows, s->trial, s->error);
+    ops->error(s->ctx, &coded, &grid, s->rows, s->trial, s->error);
     return vlmp_weighted_error(s->ctx, s->error, s->total, k, s->site->gram, NULL, loss, err);
 }
 

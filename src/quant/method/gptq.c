@@ -24,6 +24,7 @@ struct job {
     const vlmp_hessian *h;
     const float *target;
     vlmp_grid grid;
+    bool blocks;   /* scales are there: those of rows that share them are not searched */
     float *error;  /* [n][k] by position */
     float *passed; /* [n][VLMP_BLOCK]: compensation of the block's columns */
     double *loss;  /* [n] */
@@ -42,10 +43,10 @@ static void propagate_all(vlmp_ctx *ctx, struct job *job)
                                 .passed = job->passed,
                                 .factor = h->factor,
                                 .pivot = h->pivot,
-                                .searched = channel,
+                                .searched = channel || job->blocks,
                                 .error = job->error,
                                 .loss = job->loss};
-    if (channel) /* one search over the whole row before anything is rounded */
+    if (channel && !job->blocks) /* one search over the whole row before anything is rounded */
         ctx->ops->quant->search(
             ctx, q, &job->grid,
             &(vlmp_search_job){.w = job->target, .weight = h->pivot, .order = h->order});
@@ -94,11 +95,13 @@ int vlmp_gptq(vlmp_quantized *q, vlmp_ctx *ctx, const vlmp_hessian *h, const flo
     if (h->failed) return vlmp_rtn(q, target, ctx->pool, name, err);
     struct job job = {.q = vlmp_coded_of(q), .h = h, .target = target};
     vlmp_grid_init(&job.grid, q, &options->search);
+    job.blocks = q->scheme.blocks;
+    if (job.blocks) VLMP_TRY(vlmp_rtn_scales(q, target, ctx->pool, name, err));
     VLMP_TRY(run_job(ctx, &job, report, err));
     VLMP_TRY(vlmp_quantized_check_scales(q, name, err));
     if (options->sweeps == 0) return VLMP_OK;
     vlmp_polish_options polish = {.codes = true,
-                                  .scales = true,
+                                  .scales = !job.blocks,
                                   .sweeps = options->sweeps,
                                   .ridge = options->ridge,
                                   .converged = options->converged};

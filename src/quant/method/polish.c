@@ -38,7 +38,7 @@ static void refit_channels(vlmp_ctx *ctx, struct job *job)
     vlmp_descend_job *pass = &job->pass;
     int k = job->q.k;
     float *levels = job->levels, *curve = job->slope;
-    ops->levels(ctx, &job->q, levels);
+    ops->levels(ctx, &job->q, &job->grid, levels);
     memset(job->linear, 0, (size_t)job->q.n * sizeof *job->linear);
     memset(job->square, 0, (size_t)job->q.n * sizeof *job->square);
     for (pass->first = 0; pass->first < k; pass->first += VLMP_BLOCK) {
@@ -116,7 +116,7 @@ static void run_sweeps(vlmp_ctx *ctx, struct job *job, vlmp_polish_report *repor
 {
     const vlmp_polish_options *options = &job->options;
     double first = 0.0;
-    ctx->ops->quant->error(ctx, &job->q, job->target, NULL, job->pass.error);
+    ctx->ops->quant->error(ctx, &job->q, &job->grid, job->target, NULL, job->pass.error);
     while (report->sweeps < options->sweeps) {
         double before = report->gain;
         sweep(ctx, job);

@@ -13,7 +13,8 @@ typedef struct {
     int zero_moves; /* zeros tried on each side of the centred one (asymmetric) */
 } vlmp_search;
 
-/* 16 factors around min-max, one zero on each side. */
+/* 16 factors around min-max, one zero on each side; codes that stand for floats have factors of
+ * their own. */
 vlmp_search vlmp_search_defaults(void);
 
 /* The code grid of a scheme; search NULL: min-max only. */

@@ -1,5 +1,6 @@
 #include "src/quant/run/block.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,30 @@ static void list_linears(vlmp_block_job *b)
     }
 }
 
+/* Of all linears of a site with the codes of this one: engines fuse q, k and v, and gate and up,
+ * under one global scale. */
+static int form_global_scale(const vlmp_block_job *b, int index, float *scale, vlmp_error *err)
+{
+    const vlmp_block_linear *like = &b->linears[index];
+    float largest = 0, *row = vlmp_alloc((size_t)like->info->k, sizeof *row);
+    if (row == NULL) return vlmp_fail_memory(err, like->info->name);
+    for (int i = 0; i < b->count; i++) {
+        const vlmp_block_linear *l = &b->linears[i];
+        if (l->info->site != like->info->site || l->entry->method == VLMP_METHOD_KEEP ||
+            l->entry->scheme.codes != like->entry->scheme.codes)
+            continue;
+        size_t k = (size_t)l->info->k, bytes = k * vlmp_dtype_size(l->source.dtype);
+        for (size_t r = 0; r < (size_t)l->info->n; r++) {
+            vlmp_to_f32(row, (const unsigned char *)l->source.weight + r * bytes, l->source.dtype,
+                        k);
+            largest = fmaxf(largest, vlmp_largest(row, k));
+        }
+    }
+    free(row);
+    *scale = vlmp_global_scale_of(largest);
+    return VLMP_OK;
+}
+
 /* The weights of a linear as they are now, and without its site's scales where it has any. */
 static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_target *target,
                        float **memory, vlmp_error *err)
@@ -36,7 +61,10 @@ static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_tar
     float *w = vlmp_alloc(values, (scaled ? 2 : 1) * sizeof *w);
     if (w == NULL) return vlmp_fail_memory(err, l->info->name);
     *memory = w;
-    *target = (vlmp_target){.info = l->info, .entry = l->entry, .w = w, .plain = w};
+    *target = (vlmp_target){
+        .info = l->info, .entry = l->entry, .w = w, .plain = w, .global_scale = 1.0f};
+    if (vlmp_scheme_has_global(&l->entry->scheme))
+        VLMP_TRY(form_global_scale(b, index, &target->global_scale, err));
     vlmp_fold_weights(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, true, w);
     if (!scaled) return VLMP_OK;
     vlmp_fold_weights(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, false,

@@ -44,7 +44,10 @@ static int quantize_one(const vlmp_quantize_job *job, int index, vlmp_moments *m
                                   false, &linear, err);
     if (status == VLMP_OK) {
         vlmp_to_f32(w, linear.weight, linear.dtype, values);
-        vlmp_target target = {.info = info, .entry = entry, .w = w, .plain = w};
+        vlmp_target target = {
+            .info = info, .entry = entry, .w = w, .plain = w, .global_scale = 1.0f};
+        if (vlmp_scheme_has_global(&entry->scheme))
+            target.global_scale = vlmp_global_scale_of(vlmp_largest(w, values));
         vlmp_target_group group = {.targets = &target, .count = 1, .moments = moments};
         status = vlmp_quantize_group(job, &group, &packed, &result, &reverted, err);
     }

@@ -91,8 +91,8 @@ int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_l
 }
 
 /* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and
- * what precedes it can take their inverse: a norm, or a linear that is quantized anyway. What an
- * activation precedes (fc2) cannot. */
+ * what precedes it can take their inverse: a norm, or a linear that is quantized anyway, under scales
+ * fine enough to take it back. What an activation precedes (fc2) cannot. */
 static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
                      const vlmp_block_linear *linears, int count, vlmp_site site)
 {
@@ -111,7 +111,8 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
     if (first == NULL) return false;
     if (site == VLMP_SITE_ATTN_IN || site == VLMP_SITE_MLP_IN) return true;
     if (site == VLMP_SITE_MLP_OUT && !shape->gated) return false;
-    return linears[vlmp_fold_before(block, linears, count, site)].entry->method != VLMP_METHOD_KEEP;
+    const vlmp_plan_entry *before = linears[vlmp_fold_before(block, linears, count, site)].entry;
+    return before->method != VLMP_METHOD_KEEP && !vlmp_codes_are_floats(before->scheme.codes);
 }
 
 /* The rows of one linear that the guard looks at, plain and with scales, and these quantized. */

@@ -35,6 +35,8 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
     vlmp_json_put_string(w, vlmp_method_name(r->method));
     put(w, "n", r->n);
     put(w, "k", r->k);
+    if (vlmp_code_types[r->scheme.codes].name != NULL)
+        vlmp_json_pair_string(w, "codes", vlmp_code_types[r->scheme.codes].name);
     put(w, "bits", vlmp_code_types[r->scheme.codes].bits);
     put(w, "group", r->scheme.group);
     vlmp_json_key(w, "symmetric");
@@ -63,13 +65,14 @@ void vlmp_record_write(vlmp_json_writer *w, const vlmp_linear_result *r)
 
 int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *where, vlmp_error *err)
 {
-    const char *name, *method, *activations;
+    const char *name, *method, *activations, *codes;
     int64_t n, k, bits, group;
     bool symmetric;
     *r = (vlmp_linear_result){0};
     VLMP_TRY(vlmp_json_string(object, "name", "", &name, where, err));
     VLMP_TRY(vlmp_json_string(object, "method", "", &method, where, err));
     VLMP_TRY(vlmp_json_string(object, "activations", "float", &activations, where, err));
+    VLMP_TRY(vlmp_json_string(object, "codes", NULL, &codes, where, err));
     VLMP_TRY(vlmp_json_int(object, "n", 0, 0, 1 << 30, &n, where, err));
     VLMP_TRY(vlmp_json_int(object, "k", 0, 0, 1 << 30, &k, where, err));
     VLMP_TRY(vlmp_json_int(object, "bits", 0, 0, 8, &bits, where, err));
@@ -91,7 +94,7 @@ int vlmp_record_read(vlmp_linear_result *r, const cJSON *object, const char *whe
     memcpy(r->name, name, strlen(name) + 1);
     r->n = (int)n;
     r->k = (int)k;
-    r->scheme = vlmp_scheme_make(vlmp_code_type_of_bits((int)bits), (int)group,
+    r->scheme = vlmp_scheme_make(vlmp_code_type_of(codes, (int)bits), (int)group,
                                  symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED,
                                  strcmp(activations, "int8") == 0);
     return VLMP_OK;

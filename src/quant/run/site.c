@@ -91,8 +91,9 @@ static int run_method(struct work *work, vlmp_error *err)
 {
     const vlmp_target *target = work->target;
     vlmp_ctx *ctx = work->job->sweep.ctx;
-    VLMP_TRY(vlmp_quantized_alloc(&work->q, target->info->n, target->info->k,
-                                  &target->entry->scheme, err));
+    vlmp_scheme scheme = target->entry->scheme;
+    scheme.global_scale = target->global_scale;
+    VLMP_TRY(vlmp_quantized_alloc(&work->q, target->info->n, target->info->k, &scheme, err));
     vlmp_awq_options awq = vlmp_awq_defaults();
     switch (target->entry->method) {
     case VLMP_METHOD_AWQ:

@@ -11,6 +11,7 @@ typedef struct {
     const vlmp_plan_entry *entry;
     const float *w;     /* [n][k], AWQ's scales folded in */
     const float *plain; /* [n][k] without those of the site; w where there are none */
+    float global_scale; /* of its scales, where they have one; else 1 */
 } vlmp_target;
 
 /* Linears that share AWQ's scales, or a single one. */

@@ -8,6 +8,14 @@
 #include "src/base/memory.h"
 #include "src/model/model.h"
 
+static vlmp_packed_arrays from_memory(void *const memory[VLMP_PACKED_PARTS])
+{
+    return (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
+                                .scales = memory[VLMP_PACKED_SCALES],
+                                .zeros = memory[VLMP_PACKED_ZEROS],
+                                .global_scale = memory[VLMP_PACKED_GLOBAL]};
+}
+
 int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q, vlmp_error *err)
 {
     vlmp_packed_shape shape;
@@ -18,11 +26,10 @@ int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
         memory[i] = vlmp_alloc(shape.parts[i].bytes, 1);
         fits = memory[i] != NULL;
     }
-    *packed = (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
-                                   .scales = memory[VLMP_PACKED_SCALES],
-                                   .zeros = memory[VLMP_PACKED_ZEROS]};
+    *packed = from_memory(memory);
     if (!fits) return vlmp_fail_memory(err, "packed codes");
     vlmp_pack(q, packed->codes, packed->scales, packed->zeros);
+    if (packed->global_scale != NULL) *packed->global_scale = q->scheme.global_scale;
     return VLMP_OK;
 }
 
@@ -31,6 +38,7 @@ void vlmp_packed_arrays_free(vlmp_packed_arrays *packed)
     free(packed->codes);
     free(packed->scales);
     free(packed->zeros);
+    free(packed->global_scale);
     *packed = (vlmp_packed_arrays){0};
 }
 
@@ -61,12 +69,14 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
     linear->codes = packed->codes;
     linear->scales = packed->scales;
     linear->zeros = packed->zeros;
+    if (packed->global_scale != NULL) linear->scheme.global_scale = *packed->global_scale;
 }
 
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
                     const vlmp_packed_arrays *packed, vlmp_error *err)
 {
-    const void *const data[] = {packed->codes, packed->scales, packed->zeros};
+    const void *const data[] = {packed->codes, packed->scales, packed->zeros,
+                                packed->global_scale};
     vlmp_packed_shape shape;
     if (!vlmp_packed_shape_of(&shape, n, k, scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: its scheme does not fit its shape", name);
@@ -77,7 +87,7 @@ int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_
         vlmp_tensor tensor = {.name = full,
                               .dtype = shape.parts[i].dtype,
                               .rank = 2,
-                              .shape = {n, shape.parts[i].columns},
+                              .shape = {shape.parts[i].rows, shape.parts[i].columns},
                               .data = data[i],
                               .bytes = shape.parts[i].bytes};
         VLMP_TRY(sink->put(sink, &tensor, err));
@@ -92,13 +102,12 @@ int vlmp_get_packed(vlmp_sink *sink, const char *name, const vlmp_scheme *scheme
     int status = VLMP_OK;
     for (int i = 0; i < VLMP_PACKED_PARTS && status == VLMP_OK; i++) {
         if (i == VLMP_PACKED_ZEROS && scheme->zeros == VLMP_ZEROS_NONE) continue;
+        if (i == VLMP_PACKED_GLOBAL && !vlmp_scheme_has_global(scheme)) continue;
         char full[VLMP_NAME_MAX + 16];
         vlmp_tensor tensor;
         snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
         status = sink->get(sink, full, &tensor, &memory[i], err);
     }
-    *packed = (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
-                                   .scales = memory[VLMP_PACKED_SCALES],
-                                   .zeros = memory[VLMP_PACKED_ZEROS]};
+    *packed = from_memory(memory);
     return status;
 }

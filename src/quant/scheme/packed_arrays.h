@@ -8,7 +8,8 @@
 typedef struct {
     uint8_t *codes;
     void *scales;
-    uint8_t *zeros; /* NULL without zeros */
+    uint8_t *zeros;      /* NULL without zeros */
+    float *global_scale; /* NULL where the scheme stores none */
 } vlmp_packed_arrays;
 
 /* From what a method made; an empty *packed is filled. */
@@ -16,7 +17,7 @@ int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
 void vlmp_packed_arrays_free(vlmp_packed_arrays *packed); /* leaves it empty */
 
 /* Multiplies the weights of row r by factors[r]: its scales, rounded to their stored type, and no
- * code. Beyond that type: VLMP_ERR_INPUT. */
+ * code. Only where codes are integers. Beyond that type: VLMP_ERR_INPUT. */
 int vlmp_packed_arrays_scale_rows(vlmp_packed_arrays *packed, int n, int k,
                                   const vlmp_scheme *scheme, const float *factors, const char *name,
                                   vlmp_error *err);
@@ -25,7 +26,7 @@ int vlmp_packed_arrays_scale_rows(vlmp_packed_arrays *packed, int n, int k,
 void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
                             const vlmp_packed_arrays *packed);
 
-/* Puts name.codes, name.scales and name.zeros. */
+/* Puts name.codes, name.scales and so on. */
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
                     const vlmp_packed_arrays *packed, vlmp_error *err);
 

@@ -85,6 +85,27 @@ static int decide(const vlmp_recipe *recipe, const vlmp_plan_linear *linear, int
     return winner >= 0 ? winner : fallback;
 }
 
+/* The group of k inputs that the codes and the recipe settle; false: the codes cannot have them. */
+static bool settle_group(const vlmp_recipe_scheme *scheme, int k, int *group,
+                         vlmp_plan_entry *entry)
+{
+    const vlmp_code_info *info = &vlmp_code_types[scheme->codes];
+    bool divides_k = k % VLMP_BLOCK_OUTPUTS == 0;
+    if (!vlmp_codes_are_floats(scheme->codes)) {
+        *group = vlmp_plan_group(k, scheme->group, &entry->group_fallback);
+        entry->auto_channel =
+            scheme->group == VLMP_GROUP_AUTO && *group == VLMP_GROUP_CHANNEL && !divides(k);
+    } else if (info->group != 0) {
+        *group = info->group;
+        return k % info->group == 0;
+    } else {
+        bool block = scheme->group == VLMP_GROUP_BLOCK;
+        *group = block && divides_k ? VLMP_BLOCK_OUTPUTS : VLMP_GROUP_CHANNEL;
+        entry->group_fallback = block && !divides_k;
+    }
+    return true;
+}
+
 static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
                    const vlmp_plan_linear *linear, vlmp_plan_entry *entry, vlmp_error *err)
 {
@@ -92,15 +113,18 @@ static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
     entry->bytes = linear->bytes;
     if (scheme->method == VLMP_METHOD_KEEP) return VLMP_OK;
     entry->target = scheme->target;
-    int group = vlmp_plan_group(linear->k, scheme->group, &entry->group_fallback);
+    int group;
+    if (!settle_group(scheme, linear->k, &group, entry))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: its %d inputs are no multiple of %d, which %s codes need; keep it or "
+                         "give it other codes",
+                         linear->name, linear->k, group, vlmp_code_types[scheme->codes].name);
     entry->scheme = vlmp_scheme_make(scheme->codes, group, scheme->zeros, scheme->int8_activations);
     vlmp_packed_shape shape;
     if (!vlmp_packed_shape_of(&shape, linear->n, linear->k, &entry->scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a linear of %d × %d is too large", linear->name,
                          linear->n, linear->k);
     entry->bytes = shape.bytes;
-    entry->auto_channel =
-        scheme->group == VLMP_GROUP_AUTO && entry->scheme.group == 0 && !divides(linear->k);
     plan->quantized++;
     plan->group_fallbacks += entry->group_fallback;
     plan->auto_channels += entry->auto_channel;

@@ -17,6 +17,22 @@ void vlmp_quantized_shape(vlmp_quantized *q, int n, int k, const vlmp_scheme *sc
                           .grid = vlmp_code_grid_of(scheme)};
 }
 
+float vlmp_global_scale_of(float largest)
+{
+    int exponent;
+    if (!(largest > 0)) return 1.0f;
+    frexpf(largest / (6.0f * 224.0f), &exponent);
+    return ldexpf(1.0f, exponent < -100 ? -100 : exponent);
+}
+
+float vlmp_largest(const float *w, size_t count)
+{
+    float largest = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fmaxf(largest, fabsf(w[i]));
+    return largest;
+}
+
 int vlmp_quantized_alloc(vlmp_quantized *q, int n, int k, const vlmp_scheme *scheme,
                          vlmp_error *err)
 {
@@ -87,8 +103,9 @@ void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, void *scales, uint8_t *z
         vlmp_codes_pack(codes + row * code_row, q->codes + row * (size_t)q->k, q->k, bits);
         if (q->scheme.zeros == VLMP_ZEROS_PACKED)
             vlmp_codes_pack(zeros + row * zero_row, q->zeros + first, q->groups, bits);
-        for (size_t i = first; i < first + (size_t)q->groups; i++)
-            vlmp_scale_put(scales, i, q->scheme.scales, q->scales[i]);
+        for (size_t g = 0; g < (size_t)q->groups; g++)
+            vlmp_scale_put(scales, vlmp_scale_index(&q->scheme, row, (size_t)q->groups, g),
+                           q->scheme.scales, q->scales[first + g] / q->scheme.global_scale);
     }
 }
 
@@ -97,24 +114,30 @@ static int unpack_codes(vlmp_quantized *q, size_t row, const uint8_t *from, int 
 {
     uint8_t *codes = q->codes + row * (size_t)q->k;
     vlmp_codes_unpack(codes, from, q->k, bits);
-    for (int i = 0; q->grid.low > 0 && i < q->k; i++)
-        if (codes[i] < q->grid.low)
+    bool nan = q->scheme.codes == VLMP_CODES_FP8;
+    for (int i = 0; i < q->k; i++)
+        if (codes[i] < q->grid.low || (nan && (codes[i] & 0x7f) == VLMP_E4M3_NAN))
             return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s.codes: row %zu, input %d: code %d is below %d; the file is "
-                             "damaged or was not written by this format",
-                             name, row, i, codes[i], q->grid.low);
+                             "%s.codes: row %zu, input %d: %d is not a code of its scheme; the "
+                             "file is damaged or was not written by this format",
+                             name, row, i, codes[i]);
     return VLMP_OK;
 }
 
 static int unpack_scales(vlmp_quantized *q, const void *scales, const char *name, vlmp_error *err)
 {
+    bool wide = q->scheme.scales == VLMP_F16 || q->scheme.scales == VLMP_F32;
+    float least = wide ? VLMP_SCALE_MIN : 0x1p-127f;
     for (size_t i = 0; i < (size_t)q->n * (size_t)q->groups; i++) {
-        q->scales[i] = vlmp_scale_at(scales, i, q->scheme.scales);
-        if (isfinite(q->scales[i]) && q->scales[i] >= VLMP_SCALE_MIN) continue;
+        size_t row = i / (size_t)q->groups, group = i % (size_t)q->groups;
+        size_t at = vlmp_scale_index(&q->scheme, row, (size_t)q->groups, group);
+        float stored = vlmp_scale_at(scales, at, q->scheme.scales);
+        q->scales[i] = stored * q->scheme.global_scale;
+        if (isfinite(stored) && stored >= least) continue;
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s.scales: row %zu, group %zu: %g is not a finite scale of at least "
-                         "2^-24; the file is damaged",
-                         name, i / (size_t)q->groups, i % (size_t)q->groups, (double)q->scales[i]);
+                         "%s.scales: row %zu, group %zu: %g is not a finite scale of at least %g; "
+                         "the file is damaged",
+                         name, row, group, (double)stored, (double)least);
     }
     return VLMP_OK;
 }

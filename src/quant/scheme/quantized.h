@@ -15,15 +15,23 @@ typedef struct {
     int k;      /* inputs */
     int group;  /* inputs that share a scale; k when per channel */
     int groups; /* k / group */
-    vlmp_scheme scheme;
+    vlmp_scheme scheme;  /* with the linear's global scale, a power of two */
     vlmp_code_grid grid; /* of the scheme */
     uint8_t *codes;      /* [n][k] */
-    float *scales;       /* [n][groups] */
+    float *scales;       /* [n][groups], the global one included; rows may share theirs */
     uint8_t *zeros;      /* [n][groups]; the grid's middle everywhere without zeros */
 } vlmp_quantized;
 
 /* *q for the shape and scheme, without arrays. The group divides k. */
 void vlmp_quantized_shape(vlmp_quantized *q, int n, int k, const vlmp_scheme *scheme);
+
+/* The global scale under which a largest weight of this size gets an F8_E4M3 scale between 112 and
+ * 224: a power of two, so that products with scales are exact, with room for what error
+ * compensation adds. */
+float vlmp_global_scale_of(float largest);
+
+/* The largest |w|. */
+float vlmp_largest(const float *w, size_t count);
 
 /* Fills *q and allocates its arrays: codes and zeros at the grid's middle, scales at 1. A group
  * that does not divide k, or another shape that cannot be packed, is VLMP_ERR_INPUT. */
@@ -41,7 +49,8 @@ void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out);
  * NULL when the scheme has none. */
 void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, void *scales, uint8_t *zeros);
 
-/* The reverse, into an allocated *q of the same shape and scheme. Codes below the lowest and scales
- * that are not finite and at least VLMP_SCALE_MIN are VLMP_ERR_INPUT; name is for the message. */
+/* The reverse, into an allocated *q of the same shape and scheme. Codes below the lowest or NaN and
+ * scales that are not finite and at least VLMP_SCALE_MIN (of 8 bits: above zero) are
+ * VLMP_ERR_INPUT; name is for the message. */
 int vlmp_unpack(vlmp_quantized *q, const uint8_t *codes, const void *scales, const uint8_t *zeros,
                 const char *name, vlmp_error *err);

@@ -24,20 +24,30 @@ static const struct shorthand {
     const char *name;
     vlmp_method method;
     vlmp_code_type codes;
-    bool int8_activations;
+    bool int8_activations, blocks;
 } shorthands[] = {
-    {"int8", VLMP_METHOD_INT8, VLMP_CODES_U8, false},
-    {"int8_dynamic", VLMP_METHOD_INT8, VLMP_CODES_U8, true},
-    {"rtn_4bit", VLMP_METHOD_RTN, VLMP_CODES_U4, false},
-    {"rtn_8bit", VLMP_METHOD_RTN, VLMP_CODES_U8, false},
-    {"gptq_4bit", VLMP_METHOD_GPTQ, VLMP_CODES_U4, false},
-    {"gptq_8bit", VLMP_METHOD_GPTQ, VLMP_CODES_U8, false},
-    {"awq_4bit", VLMP_METHOD_AWQ, VLMP_CODES_U4, false},
-    {"awq_8bit", VLMP_METHOD_AWQ, VLMP_CODES_U8, false},
-    {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U4, false},
-    {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U8, false},
+    {"int8", VLMP_METHOD_INT8, VLMP_CODES_U8, false, false},
+    {"int8_dynamic", VLMP_METHOD_INT8, VLMP_CODES_U8, true, false},
+    {"rtn_4bit", VLMP_METHOD_RTN, VLMP_CODES_U4, false, false},
+    {"rtn_8bit", VLMP_METHOD_RTN, VLMP_CODES_U8, false, false},
+    {"rtn_fp8", VLMP_METHOD_RTN, VLMP_CODES_FP8, false, false},
+    {"rtn_fp8_block", VLMP_METHOD_RTN, VLMP_CODES_FP8, false, true},
+    {"rtn_mxfp4", VLMP_METHOD_RTN, VLMP_CODES_MXFP4, false, false},
+    {"rtn_nvfp4", VLMP_METHOD_RTN, VLMP_CODES_NVFP4, false, false},
+    {"gptq_4bit", VLMP_METHOD_GPTQ, VLMP_CODES_U4, false, false},
+    {"gptq_8bit", VLMP_METHOD_GPTQ, VLMP_CODES_U8, false, false},
+    {"gptq_fp8", VLMP_METHOD_GPTQ, VLMP_CODES_FP8, false, false},
+    {"gptq_fp8_block", VLMP_METHOD_GPTQ, VLMP_CODES_FP8, false, true},
+    {"gptq_mxfp4", VLMP_METHOD_GPTQ, VLMP_CODES_MXFP4, false, false},
+    {"gptq_nvfp4", VLMP_METHOD_GPTQ, VLMP_CODES_NVFP4, false, false},
+    {"awq_4bit", VLMP_METHOD_AWQ, VLMP_CODES_U4, false, false},
+    {"awq_8bit", VLMP_METHOD_AWQ, VLMP_CODES_U8, false, false},
+    {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U4, false, false},
+    {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U8, false, false},
 };
-#define SHORTHAND_LIST "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _4bit or _8bit"
+#define SHORTHAND_LIST                                                                           \
+    "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _4bit or _8bit, or rtn, gptq " \
+    "followed by _fp8, _fp8_block, _mxfp4 or _nvfp4"
 
 /* The field's names of components. */
 static const struct {
@@ -111,9 +121,55 @@ int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 4 or 8", where, bits);
 }
 
+int vlmp_recipe_scheme_set_codes(vlmp_recipe_scheme *scheme, const char *name, const char *where,
+                                 vlmp_error *err)
+{
+    for (int type = VLMP_CODES_NONE + 1; type < VLMP_CODE_TYPES; type++) {
+        if (vlmp_code_types[type].name == NULL || strcmp(vlmp_code_types[type].name, name) != 0)
+            continue;
+        scheme->codes = (vlmp_code_type)type;
+        scheme->group = VLMP_GROUP_AUTO;
+        return VLMP_OK;
+    }
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown codes \"%s\"; use fp8, mxfp4 or nvfp4", where,
+                     name);
+}
+
+/* What codes that stand for floats cannot have. */
+static int check_floats(const vlmp_recipe_scheme *s, const char *where, vlmp_error *err)
+{
+    const vlmp_code_info *info = &vlmp_code_types[s->codes];
+    if (s->method != VLMP_METHOD_RTN && s->method != VLMP_METHOD_GPTQ)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: method %s is for codes of 4 or 8 bits on an even grid; %s codes take "
+                         "rtn or gptq",
+                         where, vlmp_method_name(s->method), info->name);
+    if (s->zeros != VLMP_ZEROS_NONE)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s codes are symmetric; they have no zero point",
+                         where, info->name);
+    if (s->int8_activations)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: %s codes are computed with float activations; int8 ones need codes "
+                         "of 4 or 8 bits",
+                         where, info->name);
+    bool fits = s->group == VLMP_GROUP_AUTO;
+    if (info->group != 0)
+        fits |= s->group == info->group;
+    else
+        fits |= s->group == VLMP_GROUP_CHANNEL || s->group == VLMP_GROUP_BLOCK;
+    if (fits) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the group of %s codes is %s; leave 'group' out or say so", where,
+                     info->name,
+                     info->group == 0    ? "\"channel\" or \"block\""
+                     : info->group == 16 ? "16"
+                                         : "32");
+}
+
 int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *s, const char *where, vlmp_error *err)
 {
-    if (s->group != VLMP_GROUP_AUTO && s->group != VLMP_GROUP_CHANNEL && s->group != 32 &&
+    if (vlmp_codes_are_floats(s->codes)) VLMP_TRY(check_floats(s, where, err));
+    else if (s->group != VLMP_GROUP_AUTO && s->group != VLMP_GROUP_CHANNEL && s->group != 32 &&
         s->group != 64 && s->group != 128)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: groups of %d are not supported; use 32, 64, 128, \"auto\" or "
@@ -140,28 +196,57 @@ static int parse_group(const cJSON *value, int *group, const char *where, vlmp_e
         *group = VLMP_GROUP_AUTO;
     else if (cJSON_IsString(value) && strcmp(value->valuestring, "channel") == 0)
         *group = VLMP_GROUP_CHANNEL;
+    else if (cJSON_IsString(value) && strcmp(value->valuestring, "block") == 0)
+        *group = VLMP_GROUP_BLOCK;
     else if (cJSON_IsNumber(value) && value->valuedouble >= 1 && value->valuedouble <= 65536 &&
              value->valuedouble == (double)(int)value->valuedouble)
         *group = (int)value->valuedouble;
     else
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'group' must be 32, 64, 128, \"auto\" or \"channel\"", where);
+                         "%s: 'group' must be 32, 64, 128, \"auto\" or \"channel\" (of fp8 codes "
+                         "also \"block\")",
+                         where);
     return VLMP_OK;
+}
+
+static int check_keys(const cJSON *object, const char *where, vlmp_error *err)
+{
+    static const char *const keys[] = {"method",    "codes",       "bits",  "group",
+                                       "symmetric", "activations", "target"};
+    for (const cJSON *member = object->child; member != NULL; member = member->next) {
+        size_t i = 0;
+        while (i < sizeof keys / sizeof *keys && strcmp(member->string, keys[i]) != 0)
+            i++;
+        if (i == sizeof keys / sizeof *keys)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: unknown key '%s' in a scheme; known are method, codes, bits, "
+                             "group, symmetric, activations, target",
+                             where, member->string);
+    }
+    return VLMP_OK;
+}
+
+/* 'codes' names floats, 'bits' integers; both only where they agree. */
+static int parse_codes(const cJSON *object, vlmp_recipe_scheme *scheme, const char *where,
+                       vlmp_error *err)
+{
+    const char *codes;
+    int64_t bits;
+    VLMP_TRY(vlmp_json_string(object, "codes", NULL, &codes, where, err));
+    if (codes != NULL) VLMP_TRY(vlmp_recipe_scheme_set_codes(scheme, codes, where, err));
+    int own = vlmp_code_types[scheme->codes].bits;
+    VLMP_TRY(vlmp_json_int(object, "bits", own, 1, 16, &bits, where, err));
+    if (codes == NULL) return vlmp_recipe_scheme_set_bits(scheme, (int)bits, where, err);
+    if (bits == own) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s codes have %d bits, not %d; leave 'bits' out",
+                     where, codes, own, (int)bits);
 }
 
 static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, const char *where,
                                vlmp_error *err)
 {
     const char *method, *activations, *target;
-    int64_t bits;
-    for (const cJSON *member = object->child; member != NULL; member = member->next)
-        if (strcmp(member->string, "method") != 0 && strcmp(member->string, "bits") != 0 &&
-            strcmp(member->string, "group") != 0 && strcmp(member->string, "symmetric") != 0 &&
-            strcmp(member->string, "activations") != 0 && strcmp(member->string, "target") != 0)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: unknown key '%s' in a scheme; known are method, bits, group, "
-                             "symmetric, activations, target",
-                             where, member->string);
+    VLMP_TRY(check_keys(object, where, err));
     VLMP_TRY(vlmp_json_string(object, "method", NULL, &method, where, err));
     vlmp_method known = method != NULL ? vlmp_method_from_name(method) : VLMP_METHOD_COUNT;
     if (known == VLMP_METHOD_COUNT)
@@ -170,9 +255,7 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
                          where, method != NULL ? "; unknown: " : "", method != NULL ? method : "");
     *scheme = vlmp_recipe_scheme_default(known);
     bool symmetric;
-    VLMP_TRY(vlmp_json_int(object, "bits", vlmp_code_types[scheme->codes].bits, 1, 16, &bits, where,
-                           err));
-    VLMP_TRY(vlmp_recipe_scheme_set_bits(scheme, (int)bits, where, err));
+    VLMP_TRY(parse_codes(object, scheme, where, err));
     const cJSON *group = vlmp_json_get(object, "group");
     if (group != NULL) VLMP_TRY(parse_group(group, &scheme->group, where, err));
     VLMP_TRY(vlmp_json_bool(object, "symmetric", true, &symmetric, where, err));
@@ -207,6 +290,7 @@ static int parse_scheme(const cJSON *value, vlmp_recipe_scheme *scheme, const ch
         *scheme = vlmp_recipe_scheme_default(shorthands[i].method);
         scheme->codes = shorthands[i].codes;
         scheme->int8_activations = shorthands[i].int8_activations;
+        if (shorthands[i].blocks) scheme->group = VLMP_GROUP_BLOCK;
         return VLMP_OK;
     }
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown scheme \"%s\"; known are %s", where,
@@ -393,11 +477,15 @@ static void write_scheme(const vlmp_recipe_scheme *s, vlmp_json_writer *w)
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "method");
     vlmp_json_put_string(w, vlmp_method_name(s->method));
+    if (vlmp_code_types[s->codes].name != NULL)
+        vlmp_json_pair_string(w, "codes", vlmp_code_types[s->codes].name);
     vlmp_json_key(w, "bits");
     vlmp_json_put_int(w, vlmp_code_types[s->codes].bits);
     vlmp_json_key(w, "group");
-    if (s->group == VLMP_GROUP_AUTO || s->group == VLMP_GROUP_CHANNEL)
-        vlmp_json_put_string(w, s->group == VLMP_GROUP_AUTO ? "auto" : "channel");
+    if (s->group <= 0)
+        vlmp_json_put_string(w, s->group == VLMP_GROUP_AUTO      ? "auto"
+                                : s->group == VLMP_GROUP_CHANNEL ? "channel"
+                                                                 : "block");
     else
         vlmp_json_put_int(w, s->group);
     vlmp_json_key(w, "symmetric");

@@ -35,8 +35,8 @@ typedef struct {
     vlmp_method method;
     vlmp_recipe_target target;
     vlmp_code_type codes;
-    int group; /* VLMP_GROUP_AUTO (the largest of 128, 64, 32 that divides, else per channel),
-                  VLMP_GROUP_CHANNEL, 32, 64 or 128 */
+    int group; /* VLMP_GROUP_AUTO (the largest of 128, 64, 32 that divides, else per channel; of
+                  floats: what their codes have), VLMP_GROUP_CHANNEL, VLMP_GROUP_BLOCK, or inputs */
     vlmp_zeros zeros;
     bool int8_activations;
 } vlmp_recipe_scheme;
@@ -70,7 +70,7 @@ int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err)
 int vlmp_recipe_parse(vlmp_recipe *recipe, const cJSON *document, const char *where,
                       vlmp_error *err);
 
-/* What --method, --bits, --group, --symmetric, --activations and --target mean without a recipe:
+/* What --method, --codes, --bits, --group, --symmetric, --activations and --target mean without a recipe:
  * the text model's linears (int8: the tower's too), everything else is kept. */
 int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *scheme, vlmp_error *err);
 
@@ -85,6 +85,10 @@ vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method);
 /* The codes of that many bits; bits without any are VLMP_ERR_INPUT. where is for the message. */
 int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char *where,
                                 vlmp_error *err);
+
+/* The codes of that name, under the groups that they have; unknown ones are VLMP_ERR_INPUT. */
+int vlmp_recipe_scheme_set_codes(vlmp_recipe_scheme *scheme, const char *name, const char *where,
+                                 vlmp_error *err);
 
 /* Contradictions that a scheme can hold ("int8" with 4 bits, …), VLMP_ERR_INPUT; where is for the
  * message. */
