@@ -18,9 +18,9 @@ typedef struct {
     const void *weight; /* [n][k] of dtype, any alignment */
     vlmp_dtype dtype;   /* VLMP_F32, VLMP_F16 or VLMP_BF16 */
 
-    /* quantized: w = (u − z)·s or v·s, the parts as in src/base/packed_parts.h. With int8 activations x is
-     * quantized per row to int8 (s = amax/127.5, codes ±127) first; a row with an input that is not
-     * finite gives NaN. */
+    /* quantized: w = (u − z)·s or v·s, the parts as in src/base/packed_parts.h. With int8
+     * activations x is quantized per row to int8 (s = amax/127.5, codes ±127) first; a row with an
+     * input that is not finite gives NaN. */
     vlmp_scheme scheme; /* codes VLMP_CODES_NONE: dense */
     const uint8_t *codes;
     const void *scales;

@@ -57,7 +57,8 @@ static inline uint8_t vlmp_grid_code(const vlmp_grid *grid, float level, float z
 
 /* Scale and zero of every group: those that minimise Σ weight[i]·(x − ŵ)² over the group's columns,
  * x = w·factor; min-max is the first candidate, a later one must be strictly better. A group of
- * zeros gets scale 1 (as stored) and the middle. A scale that does not fit its type comes out infinite. */
+ * zeros gets scale 1 (as stored) and the middle. A scale that does not fit its type comes out
+ * infinite. */
 typedef struct {
     const float *w;      /* [n][k] */
     const float *factor; /* [k]; NULL: 1 */

@@ -61,8 +61,7 @@ static int choose_recipe(struct command *c, vlmp_error *err)
     const struct options *o = &c->opt;
     if (o->recipe != NULL) {
         static const char *const scheme_options[] = {
-            "method",    "codes",      "bits",        "group",
-            "symmetric", "asymmetric", "activations", "target"};
+            "method", "codes", "bits", "group", "symmetric", "asymmetric", "activations", "target"};
         for (size_t i = 0; i < sizeof scheme_options / sizeof *scheme_options; i++)
             if (vlmp_cli_given(c->cli, c->args, scheme_options[i]))
                 return vlmp_fail(err, VLMP_ERR_USAGE,
@@ -81,8 +80,7 @@ static int choose_recipe(struct command *c, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--codes and --bits contradict each other; %s codes have their own bits",
                          o->codes);
-    if (o->codes != NULL)
-        VLMP_TRY(vlmp_recipe_scheme_set_codes(&scheme, o->codes, "options", err));
+    if (o->codes != NULL) VLMP_TRY(vlmp_recipe_scheme_set_codes(&scheme, o->codes, "options", err));
     if (o->asymmetric) scheme.zeros = VLMP_ZEROS_PACKED;
     scheme.int8_activations = strcmp(o->activations, "int8") == 0;
     if (o->target != NULL) scheme.target = vlmp_recipe_target_from_name(o->target);

@@ -60,7 +60,8 @@ static void levels_task(void *arg, int task, int thread)
 
 void vlmp_cpu_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, float *levels)
 {
-    vlmp_quant_run(ctx, q->n, levels_task, &(vlmp_quant_work){.q = q, .grid = grid, .job = &levels});
+    vlmp_quant_run(ctx, q->n, levels_task,
+                   &(vlmp_quant_work){.q = q, .grid = grid, .job = &levels});
 }
 
 static void scale_tile(float *x, const float *factor, int first, int cols)

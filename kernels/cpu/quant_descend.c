@@ -20,7 +20,8 @@ static void load_codes(float *tile, const vlmp_quant_work *w, vlmp_tile_rows s, 
     for (int r = 0; r < LANES; r++) {
         const uint8_t *row = w->q->codes + (size_t)(s.row0 + r) * (size_t)w->q->k + first;
         for (int c = 0; c < cols; c++)
-            tile[c * LANES + r] = r < s.rows ? vlmp_grid_level(w->grid, row[c], 0) : w->grid->middle;
+            tile[c * LANES + r] =
+                r < s.rows ? vlmp_grid_level(w->grid, row[c], 0) : w->grid->middle;
     }
 }
 
@@ -145,8 +146,7 @@ static void channel_move_task(void *arg, int task, int thread)
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         if (!(job->square[row] > 0.0)) continue;
         double scale = (double)w->q->scales[row];
-        float next =
-            vlmp_grid_scale(w->grid, (float)(scale + job->linear[row] / job->square[row]));
+        float next = vlmp_grid_scale(w->grid, (float)(scale + job->linear[row] / job->square[row]));
         double change = scale - (double)next;
         double fall = -change * (2.0 * job->linear[row] + change * job->square[row]);
         if (!(fall > 0.0) || !(next <= VLMP_SCALE_MAX)) continue;

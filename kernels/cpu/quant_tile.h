@@ -43,9 +43,9 @@ typedef struct vlmp_tile_kernels {
                       const float *factor, int ld, const float *pivot, const float *scale,
                       const float *zero, float *error, uint8_t *codes, float *loss);
 
-    /* Codes (or the floats that they stand for) of a group. error [cols][LANES]; slope [cols][LANES], both kept up to date; h is gram's
-     * square of the group, leading dimension ld, with `ridge` added to its diagonal. Returns the
-     * number of codes changed. */
+    /* Codes (or the floats that they stand for) of a group. error [cols][LANES]; slope
+     * [cols][LANES], both kept up to date; h is gram's square of the group, leading dimension ld,
+     * with `ridge` added to its diagonal. Returns the number of codes changed. */
     int (*descend)(const vlmp_grid *grid, int cols, const float *h, int ld, float ridge,
                    const float *scale, float *error, float *slope, float *codes, double *gain);
 

@@ -35,8 +35,7 @@ void vlmp_ref_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *g
         }
 }
 
-void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
-                           float *levels)
+void vlmp_ref_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid, float *levels)
 {
     (void)ctx;
     for (int row = 0; row < q->n; row++)

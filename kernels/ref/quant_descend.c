@@ -41,8 +41,7 @@ static double level_at(const struct row *r, int column)
 /* The level nearest to a wish; of two codes the even one. */
 static double nearest(const struct row *r, double wish, double zero)
 {
-    if (r->grid->floats.mantissa != 0)
-        return vlmp_minifloat_round(&r->grid->floats, (float)wish);
+    if (r->grid->floats.mantissa != 0) return vlmp_minifloat_round(&r->grid->floats, (float)wish);
     return rint(fmin(fmax(wish + zero, r->grid->low), r->grid->high)) - zero;
 }
 

@@ -16,7 +16,7 @@ typedef struct {
 } vlmp_minifloat;
 
 /* 0, 0.5, 1, 1.5, 2, 3, 4, 6. */
-#define VLMP_E2M1 ((vlmp_minifloat){.bits = 4, .mantissa = 1, .bias = 1, .largest = 6.0f})
+#define VLMP_E2M1     ((vlmp_minifloat){.bits = 4, .mantissa = 1, .bias = 1, .largest = 6.0f})
 /* All exponent and mantissa bits set would be 480: that code is NaN. */
 #define VLMP_E4M3     ((vlmp_minifloat){.bits = 8, .mantissa = 3, .bias = 7, .largest = 448.0f})
 #define VLMP_E4M3_NAN 0x7f /* without the sign */

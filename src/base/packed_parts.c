@@ -3,7 +3,7 @@
 #include "src/base/memory.h"
 
 const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS] = {"codes", "scales", "zeros",
-                                                              "global"};
+                                                               "global"};
 
 vlmp_packed_part vlmp_packed_part_of(const char *leaf)
 {

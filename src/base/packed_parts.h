@@ -41,8 +41,8 @@ typedef struct {
 } vlmp_packed_shape;
 
 /* Of n outputs and k inputs. false: no such shape (sizes below 1 or beyond 32 bits, a group that
- * does not divide k or that the codes don't have, no codes, a global scale that is not stored), or a
- * product overflows. */
+ * does not divide k or that the codes don't have, no codes, a global scale that is not stored), or
+ * a product overflows. */
 bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vlmp_scheme *scheme);
 
 /* Bytes of a row of so many codes or zeros. */
@@ -78,8 +78,9 @@ static inline float vlmp_scale_at(const void *scales, size_t index, vlmp_dtype t
         return bytes[index] == VLMP_E4M3_NAN ? NAN : vlmp_minifloat_value(&e4m3, bytes[index]);
     }
     if (type == VLMP_F8_E8M0) /* 2^(e − 127) */
-        return bytes[index] == 0xff ? NAN : bytes[index] == 0 ? 0x1p-127f
-                                          : vlmp_f32_from_bits((uint32_t)bytes[index] << 23);
+        return bytes[index] == 0xff ? NAN
+               : bytes[index] == 0  ? 0x1p-127f
+                                    : vlmp_f32_from_bits((uint32_t)bytes[index] << 23);
     if (type == VLMP_F32) {
         float scale;
         memcpy(&scale, bytes + index * sizeof scale, sizeof scale);

@@ -60,12 +60,12 @@ typedef struct {
     const char *name;    /* in recipes and files; NULL: its bits say it */
     const char *feature; /* in vlmp.requires of files that hold such codes */
     int bits;
-    int middle;           /* z where none is stored */
-    int low_symmetric;    /* the lowest code without zeros; with them it is 0 */
+    int middle;            /* z where none is stored */
+    int low_symmetric;     /* the lowest code without zeros; with them it is 0 */
     vlmp_minifloat floats; /* what codes stand for; mantissa 0: themselves */
-    int group;            /* the only one that it may have; 0: others */
-    vlmp_dtype scales;    /* of that group */
-    float reach;          /* without zeros: the level that min-max scales give the largest weight */
+    int group;             /* the only one that it may have; 0: others */
+    vlmp_dtype scales;     /* of that group */
+    float reach; /* without zeros: the level that min-max scales give the largest weight */
 } vlmp_code_info;
 
 extern const vlmp_code_info vlmp_code_types[VLMP_CODE_TYPES];

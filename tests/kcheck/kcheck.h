@@ -94,6 +94,7 @@ void kc_fail(kc *k, const char *name, const char *what);
 /* The checks; each runs its cases for k->level. */
 void kc_check_dense(kc *k);
 void kc_check_packed(kc *k);
+void kc_check_floats(kc *k);
 void kc_check_int8(kc *k);
 void kc_check_shared(kc *k);
 void kc_check_added(kc *k);

@@ -49,11 +49,16 @@ static void packed_weights(kc *k, vlmp_linear *w)
         kc_fail(k, "packed_weights", "the scheme has no shape");
         return;
     }
-    w->codes = kc_bytes(k, shape.parts[VLMP_PACKED_CODES].bytes);
+    uint8_t *codes = kc_bytes(k, shape.parts[VLMP_PACKED_CODES].bytes);
+    for (size_t i = 0; w->scheme.codes == VLMP_CODES_FP8 && i < shape.parts[0].bytes; i++)
+        if ((codes[i] & 0x7f) == VLMP_E4M3_NAN) codes[i]--;
+    w->codes = codes;
     void *scales = kc_input(k, shape.parts[VLMP_PACKED_SCALES].bytes);
-    for (size_t i = 0; i < (size_t)w->n * (size_t)shape.groups; i++)
-        vlmp_scale_put(scales, i, w->scheme.scales,
-                       (float)(0.001 + 0.01 * vlmp_rng_uniform(&k->rng)));
+    vlmp_dtype type = shape.parts[VLMP_PACKED_SCALES].dtype;
+    for (size_t i = 0; i < shape.parts[VLMP_PACKED_SCALES].bytes / vlmp_dtype_size(type); i++) {
+        float scale = (float)(0.001 + 0.01 * vlmp_rng_uniform(&k->rng));
+        vlmp_scale_put(scales, i, type, vlmp_scale_stored(scale, type));
+    }
     w->scales = scales;
     if (w->scheme.zeros == VLMP_ZEROS_PACKED)
         w->zeros = kc_bytes(k, shape.parts[VLMP_PACKED_ZEROS].bytes);
@@ -161,19 +166,22 @@ void kc_check_dense(kc *k)
     }
 }
 
-static void check_scheme(kc *k, int bits, int group, bool zeros, bool int8)
+static void check_scheme(kc *k, vlmp_scheme scheme)
 {
-    char name[128];
+    char name[128], codes[16];
+    bool zeros = scheme.zeros == VLMP_ZEROS_PACKED;
+    int bits = vlmp_code_types[scheme.codes].bits, group = scheme.group;
+    vlmp_codes_text(codes, sizeof codes, &scheme);
     for (int s = 0; s < SHAPES; s++) {
         int inputs = shapes[s][2];
         if (group != 0 && inputs % group != 0) continue;
         kc_kind kind = (kc_kind)((s + bits + group / 32 + zeros) % KC_KINDS);
-        struct product p = {
-            .rows = shapes[s][0],
-            .w = {.n = shapes[s][1], .k = inputs, .scheme = scheme_of(bits, group, zeros, int8)}};
-        snprintf(name, sizeof name, "linear w%d group %d%s %s rows %d n %d k %d %s", bits,
-                 vlmp_linear_group(&p.w), zeros ? " zeros" : "", int8 ? "int8" : "float", p.rows,
-                 p.w.n, p.w.k, kc_kind_name(kind));
+        struct product p = {.rows = shapes[s][0],
+                            .w = {.n = shapes[s][1], .k = inputs, .scheme = scheme}};
+        snprintf(name, sizeof name, "linear %s group %d%s %s rows %d n %d k %d %s", codes,
+                 vlmp_linear_group(&p.w), zeros ? " zeros" : "",
+                 scheme.int8_activations ? "int8" : "float", p.rows, p.w.n, p.w.k,
+                 kc_kind_name(kind));
         kc_begin(k, name);
         p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, kind);
         packed_weights(k, &p.w);
@@ -188,7 +196,22 @@ static void check_schemes(kc *k, bool int8)
     for (int bits = 4; bits <= 8; bits += 4)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
             for (int zeros = 0; zeros < 2; zeros++)
-                check_scheme(k, bits, groups[g], zeros != 0, int8);
+                check_scheme(k, scheme_of(bits, groups[g], zeros != 0, int8));
+}
+
+static const struct {
+    vlmp_code_type codes;
+    int group;
+} float_codes[] = {{VLMP_CODES_FP8, VLMP_GROUP_CHANNEL},
+                   {VLMP_CODES_FP8, VLMP_BLOCK_OUTPUTS},
+                   {VLMP_CODES_MXFP4, 32},
+                   {VLMP_CODES_NVFP4, 16}};
+
+enum { FLOAT_CODES = sizeof float_codes / sizeof *float_codes };
+
+static vlmp_scheme floats_of(int i)
+{
+    return vlmp_scheme_make(float_codes[i].codes, float_codes[i].group, VLMP_ZEROS_NONE, false);
 }
 
 /* All codes 255, all inputs at the ends of int8: the largest sums there are. */
@@ -211,18 +234,19 @@ static void check_extremes(kc *k, int rows, int bits)
 }
 
 /* A row with a NaN or an infinity gives NaN or infinity, never a number. */
-static void check_not_finite(kc *k, int rows, int bits, bool int8, float poison)
+static void check_not_finite(kc *k, int rows, vlmp_scheme scheme, float poison)
 {
-    char name[96];
-    snprintf(name, sizeof name, "linear w%d %s rows %d with %g", bits, int8 ? "int8" : "float",
-             rows, (double)poison);
+    enum { INPUTS = 256 };
+    char name[96], codes[16];
+    vlmp_codes_text(codes, sizeof codes, &scheme);
+    snprintf(name, sizeof name, "linear %s group %d %s rows %d with %g", codes, scheme.group,
+             scheme.int8_activations ? "int8" : "float", rows, (double)poison);
     kc_begin(k, name);
     k->checks++;
-    struct product p = {.rows = rows,
-                        .w = {.n = 40, .k = 96, .scheme = scheme_of(bits, 32, false, int8)}};
-    float *x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
+    struct product p = {.rows = rows, .w = {.n = 40, .k = INPUTS, .scheme = scheme}};
+    float *x = kc_floats(k, (size_t)rows * INPUTS, KC_NORMAL);
     for (int row = 0; row < rows; row++)
-        x[row * 96 + row % 96] = poison;
+        x[row * INPUTS + row % INPUTS] = poison;
     p.x = x;
     packed_weights(k, &p.w);
     float *out = kc_need((size_t)rows * 40, sizeof *out);
@@ -241,8 +265,17 @@ void kc_check_packed(kc *k)
 {
     check_schemes(k, false);
     for (int bits = 4; bits <= 8; bits += 4) {
-        check_not_finite(k, 3, bits, false, NAN);
-        check_not_finite(k, 3, bits, false, INFINITY);
+        check_not_finite(k, 3, scheme_of(bits, 32, false, false), NAN);
+        check_not_finite(k, 3, scheme_of(bits, 32, false, false), INFINITY);
+    }
+}
+
+void kc_check_floats(kc *k)
+{
+    for (int i = 0; i < FLOAT_CODES; i++) {
+        check_scheme(k, floats_of(i));
+        check_not_finite(k, 3, floats_of(i), NAN);
+        check_not_finite(k, 3, floats_of(i), INFINITY);
     }
 }
 
@@ -252,24 +285,26 @@ void kc_check_int8(kc *k)
     for (int bits = 4; bits <= 8; bits += 4) {
         for (int rows = 2; rows <= 20; rows += 18) {
             check_extremes(k, rows, bits);
-            check_not_finite(k, rows, bits, true, NAN);
-            check_not_finite(k, rows, bits, true, -INFINITY);
+            check_not_finite(k, rows, scheme_of(bits, 32, false, true), NAN);
+            check_not_finite(k, rows, scheme_of(bits, 32, false, true), -INFINITY);
         }
     }
 }
+
+enum { MIXED = 7 };
 
 struct shared {
     const float *x;
     vlmp_rows rows;
     int count;
-    const vlmp_linear *w[4];
+    const vlmp_linear *w[MIXED];
     bool together;
 };
 
 static void run_shared(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct shared *s = arg;
-    vlmp_act y[4];
+    vlmp_act y[MIXED];
     for (int i = 0; i < s->count; i++) {
         y[i] = kc_act(out);
         out += (size_t)s->rows.count * (size_t)s->w[i]->n;
@@ -283,13 +318,16 @@ static void run_shared(vlmp_ctx *ctx, float *out, const void *arg)
 }
 
 /* Linears of all kinds over one input of 96. */
-static void mixed_weights(kc *k, vlmp_linear w[4])
+static void mixed_weights(kc *k, vlmp_linear w[MIXED])
 {
-    const vlmp_linear all[4] = {{.n = 70, .k = 96, .scheme = scheme_of(4, 32, true, false)},
-                                {.n = 33, .k = 96, .scheme = scheme_of(4, 0, false, false)},
-                                {.n = 5, .k = 96, .scheme = scheme_of(8, 32, false, true)},
-                                {.n = 130, .k = 96, .dtype = VLMP_BF16}};
-    for (int i = 0; i < 4; i++) {
+    const vlmp_linear all[MIXED] = {{.n = 70, .k = 96, .scheme = scheme_of(4, 32, true, false)},
+                                    {.n = 33, .k = 96, .scheme = scheme_of(4, 0, false, false)},
+                                    {.n = 5, .k = 96, .scheme = scheme_of(8, 32, false, true)},
+                                    {.n = 130, .k = 96, .dtype = VLMP_BF16},
+                                    {.n = 69, .k = 96, .scheme = floats_of(0)},
+                                    {.n = 70, .k = 96, .scheme = floats_of(2)},
+                                    {.n = 33, .k = 96, .scheme = floats_of(3)}};
+    for (int i = 0; i < MIXED; i++) {
         w[i] = all[i];
         if (vlmp_linear_quantized(&w[i]))
             packed_weights(k, &w[i]);
@@ -304,12 +342,12 @@ static void check_shared(kc *k, int rows, bool decode)
     char name[64];
     snprintf(name, sizeof name, "linear_shared rows %d%s", rows, decode ? " decode" : "");
     kc_begin(k, name);
-    vlmp_linear w[4];
-    struct shared s = {.rows = {rows, decode}, .count = 4};
+    vlmp_linear w[MIXED];
+    struct shared s = {.rows = {rows, decode}, .count = MIXED};
     s.x = kc_floats(k, (size_t)rows * 96, KC_NORMAL);
     mixed_weights(k, w);
     size_t count = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < MIXED; i++) {
         s.w[i] = &w[i];
         count += (size_t)rows * (size_t)w[i].n;
     }
@@ -362,10 +400,10 @@ void kc_check_added(kc *k)
 {
     for (int rows = 1; rows <= 520; rows = rows * 8 - 7 + (rows == 1) * 8) {
         for (int decode = 0; decode < 2; decode++) {
-            vlmp_linear w[4];
+            vlmp_linear w[MIXED];
             kc_begin(k, "linear_f32");
             mixed_weights(k, w);
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < MIXED; i++)
                 check_added(k, &w[i], rows, decode != 0);
         }
     }
@@ -400,10 +438,10 @@ void kc_check_neighbours(kc *k)
     static const int rows[] = {2, 3, 7, 8, 9, 13, 64, 517};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         for (int decode = 0; decode < 2; decode++) {
-            vlmp_linear w[4];
+            vlmp_linear w[MIXED];
             kc_begin(k, "neighbours");
             mixed_weights(k, w);
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < MIXED; i++)
                 check_neighbours(k, &w[i], rows[r], decode != 0);
         }
     }
@@ -431,24 +469,26 @@ static void run_embed(vlmp_ctx *ctx, float *out, const void *arg)
     ctx->ops->step_free(ctx, step);
 }
 
-/* Exact: a code times an F16 scale fits F32, and with an F32 scale both round once. */
-static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width)
+/* Exact: a code times a scale of 16 bits or fewer fits F32, and with an F32 scale both round once.
+ */
+static void check_lookup(kc *k, vlmp_scheme scheme, vlmp_dtype dtype, int width)
 {
-    enum { ROWS = 19, VOCABULARY = 23 };
-    char name[96];
-    snprintf(name, sizeof name, "embed bits %d group %d %s width %d", bits, group,
+    enum { ROWS = 19, VOCABULARY = 133 };
+    char name[96], codes[16];
+    vlmp_codes_text(codes, sizeof codes, &scheme);
+    snprintf(name, sizeof name, "embed %s group %d %s width %d", codes, scheme.group,
              vlmp_dtype_name(dtype), width);
     kc_begin(k, name);
-    struct lookup l = {.rows = ROWS, .table = {.n = VOCABULARY, .k = width, .dtype = dtype}};
-    if (bits != 0) l.table.scheme = scheme_of(bits, group, width % 64 == 0, false);
+    struct lookup l = {.rows = ROWS,
+                       .table = {.n = VOCABULARY, .k = width, .dtype = dtype, .scheme = scheme}};
     int32_t *ids = kc_input(k, ROWS * sizeof *ids);
     for (int i = 0; i < ROWS; i++)
         ids[i] = i == 0 ? VOCABULARY - 1 : (int32_t)vlmp_rng_below(&k->rng, VOCABULARY);
     l.ids = ids;
-    if (bits == 0)
-        dense_weights(k, &l.table, KC_NORMAL);
-    else
+    if (vlmp_linear_quantized(&l.table))
         packed_weights(k, &l.table);
+    else
+        dense_weights(k, &l.table, KC_NORMAL);
     size_t count = (size_t)ROWS * (size_t)width;
     float *out = kc_need(count, sizeof *out);
     double *expected = kc_need(count, sizeof *expected);
@@ -462,14 +502,21 @@ static void check_lookup(kc *k, int bits, int group, vlmp_dtype dtype, int width
 
 void kc_check_embed(kc *k)
 {
-    static const int widths[] = {1, 31, 64, 96, 257};
-    for (int i = 0; i < 5; i++) {
-        check_lookup(k, 0, 0, VLMP_F32, widths[i]);
-        check_lookup(k, 0, 0, VLMP_F16, widths[i]);
-        check_lookup(k, 0, 0, VLMP_BF16, widths[i]);
+    static const int widths[] = {1, 31, 64, 96, 256, 257};
+    static const vlmp_scheme dense = {0};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        int width = widths[i];
+        bool zeros = width % 64 == 0;
+        check_lookup(k, dense, VLMP_F32, width);
+        check_lookup(k, dense, VLMP_F16, width);
+        check_lookup(k, dense, VLMP_BF16, width);
         for (int bits = 4; bits <= 8; bits += 4) {
-            check_lookup(k, bits, VLMP_GROUP_CHANNEL, VLMP_F32, widths[i]);
-            if (widths[i] % 32 == 0) check_lookup(k, bits, 32, VLMP_F32, widths[i]);
+            check_lookup(k, scheme_of(bits, VLMP_GROUP_CHANNEL, zeros, false), VLMP_F32, width);
+            if (width % 32 == 0)
+                check_lookup(k, scheme_of(bits, 32, zeros, false), VLMP_F32, width);
         }
+        for (int f = 0; f < FLOAT_CODES; f++)
+            if (float_codes[f].group == 0 || width % float_codes[f].group == 0)
+                check_lookup(k, floats_of(f), VLMP_F32, width);
     }
 }

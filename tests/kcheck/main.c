@@ -14,6 +14,7 @@ static const test tests[] = {
     {"self", kc_check_self},
     {"linear.dense", kc_check_dense},
     {"linear.packed", kc_check_packed},
+    {"linear.floats", kc_check_floats},
     {"linear.int8", kc_check_int8},
     {"linear.shared", kc_check_shared},
     {"linear.added", kc_check_added},

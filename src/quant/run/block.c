@@ -61,8 +61,8 @@ static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_tar
     float *w = vlmp_alloc(values, (scaled ? 2 : 1) * sizeof *w);
     if (w == NULL) return vlmp_fail_memory(err, l->info->name);
     *memory = w;
-    *target = (vlmp_target){
-        .info = l->info, .entry = l->entry, .w = w, .plain = w, .global_scale = 1.0f};
+    *target =
+        (vlmp_target){.info = l->info, .entry = l->entry, .w = w, .plain = w, .global_scale = 1.0f};
     if (vlmp_scheme_has_global(&l->entry->scheme))
         VLMP_TRY(form_global_scale(b, index, &target->global_scale, err));
     vlmp_fold_weights(&b->fold, &b->stack->shape, &b->block, b->linears, b->count, index, true, w);

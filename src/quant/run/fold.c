@@ -91,8 +91,8 @@ int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_l
 }
 
 /* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and
- * what precedes it can take their inverse: a norm, or a linear that is quantized anyway, under scales
- * fine enough to take it back. What an activation precedes (fc2) cannot. */
+ * what precedes it can take their inverse: a norm, or a linear that is quantized anyway, under
+ * scales fine enough to take it back. What an activation precedes (fc2) cannot. */
 static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
                      const vlmp_block_linear *linears, int count, vlmp_site site)
 {

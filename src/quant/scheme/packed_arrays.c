@@ -75,8 +75,7 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
                     const vlmp_packed_arrays *packed, vlmp_error *err)
 {
-    const void *const data[] = {packed->codes, packed->scales, packed->zeros,
-                                packed->global_scale};
+    const void *const data[] = {packed->codes, packed->scales, packed->zeros, packed->global_scale};
     vlmp_packed_shape shape;
     if (!vlmp_packed_shape_of(&shape, n, k, scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: its scheme does not fit its shape", name);

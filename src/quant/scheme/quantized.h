@@ -11,10 +11,10 @@
 #include "src/base/packed_parts.h"
 
 typedef struct {
-    int n;      /* outputs */
-    int k;      /* inputs */
-    int group;  /* inputs that share a scale; k when per channel */
-    int groups; /* k / group */
+    int n;               /* outputs */
+    int k;               /* inputs */
+    int group;           /* inputs that share a scale; k when per channel */
+    int groups;          /* k / group */
     vlmp_scheme scheme;  /* with the linear's global scale, a power of two */
     vlmp_code_grid grid; /* of the scheme */
     uint8_t *codes;      /* [n][k] */

@@ -45,7 +45,7 @@ static const struct shorthand {
     {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U4, false, false},
     {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U8, false, false},
 };
-#define SHORTHAND_LIST                                                                           \
+#define SHORTHAND_LIST                                                                          \
     "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _4bit or _8bit, or rtn, gptq " \
     "followed by _fp8, _fp8_block, _mxfp4 or _nvfp4"
 
@@ -131,8 +131,8 @@ int vlmp_recipe_scheme_set_codes(vlmp_recipe_scheme *scheme, const char *name, c
         scheme->group = VLMP_GROUP_AUTO;
         return VLMP_OK;
     }
-    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown codes \"%s\"; use fp8, mxfp4 or nvfp4", where,
-                     name);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown codes \"%s\"; use fp8, mxfp4 or nvfp4",
+                     where, name);
 }
 
 /* What codes that stand for floats cannot have. */
@@ -168,9 +168,10 @@ static int check_floats(const vlmp_recipe_scheme *s, const char *where, vlmp_err
 
 int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *s, const char *where, vlmp_error *err)
 {
-    if (vlmp_codes_are_floats(s->codes)) VLMP_TRY(check_floats(s, where, err));
+    if (vlmp_codes_are_floats(s->codes))
+        VLMP_TRY(check_floats(s, where, err));
     else if (s->group != VLMP_GROUP_AUTO && s->group != VLMP_GROUP_CHANNEL && s->group != 32 &&
-        s->group != 64 && s->group != 128)
+             s->group != 64 && s->group != 128)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: groups of %d are not supported; use 32, 64, 128, \"auto\" or "
                          "\"channel\"",

@@ -70,8 +70,8 @@ int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err)
 int vlmp_recipe_parse(vlmp_recipe *recipe, const cJSON *document, const char *where,
                       vlmp_error *err);
 
-/* What --method, --codes, --bits, --group, --symmetric, --activations and --target mean without a recipe:
- * the text model's linears (int8: the tower's too), everything else is kept. */
+/* What --method, --codes, --bits, --group, --symmetric, --activations and --target mean without a
+ * recipe: the text model's linears (int8: the tower's too), everything else is kept. */
 int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *scheme, vlmp_error *err);
 
 /* "weights" and "outputs"; VLMP_TARGET_COUNT when unknown. */
