@@ -19,6 +19,14 @@ refuses 2 'method' vlm-quantize "$model" --method gtpq -o x.vlmp
 refuses 2 'bits' vlm-quantize "$model" --method rtn --bits 5 -o x.vlmp
 refuses 2 'bits' vlm-quantize "$model" --method int8 --bits 4 -o x.vlmp
 refuses 2 'group' vlm-quantize "$model" --method rtn --group 48 -o x.vlmp
+refuses 2 'groups of 16' vlm-quantize "$model" --method rtn --group 16 -o x.vlmp
+refuses 2 'recipe and --codes contradict' vlm-quantize "$model" --recipe @w4 --codes fp8 -o x.vlmp
+refuses 2 'codes and --bits contradict' vlm-quantize "$model" --method rtn --codes fp8 --bits 8 -o x.vlmp
+refuses 2 'awq is for codes of 4 or 8 bits' vlm-quantize "$model" --method awq --codes fp8 -o x.vlmp
+refuses 2 'no zero point' vlm-quantize "$model" --method rtn --codes fp8 --asymmetric -o x.vlmp
+refuses 2 'float activations' vlm-quantize "$model" --method rtn --codes mxfp4 --activations int8 -o x.vlmp
+refuses 2 'is 32' vlm-quantize "$model" --method rtn --codes mxfp4 --group 64 -o x.vlmp
+refuses 2 'fp8|mxfp4|nvfp4' vlm-quantize "$model" --method rtn --codes fp6 -o x.vlmp
 refuses 2 'methd' vlm-quantize "$model" --methd rtn -o x.vlmp
 refuses 2 'MODEL' vlm-quantize --method rtn -o x.vlmp
 refuses 2 'threads' vlm-quantize "$model" --method rtn --threads 0 -o x.vlmp

@@ -17,6 +17,10 @@ cat >flat.json <<'END'
 {"vision_encoder": "awq_4bit", "projection": "gptq_4bit", "llm_layers_0_0": "int8_dynamic",
  "llm_layers_1_end": "gptq_4bit", "embeddings": "int8", "lm_head": "awq_4bit"}
 END
+cat >floats.json <<'END'
+{"vision_encoder": "gptq_fp8", "projection": "gptq_nvfp4", "llm_layers_0_0": "gptq_fp8",
+ "llm_layers_1_end": "gptq_nvfp4", "embeddings": "rtn_fp8", "lm_head": "gptq_mxfp4"}
+END
 for method in rtn gptq awq awq+gptq; do
     scheme="{\"method\": \"$method\", \"bits\": 4, \"group\": 32"
     cat >rules-$method.json <<END
@@ -86,6 +90,11 @@ for sequential in "" --no-sequential; do
     for method in gptq awq+gptq; do
         wear --method $method --target weights $sequential
     done
+    for codes in fp8 mxfp4 nvfp4; do
+        wear --method gptq --codes $codes $sequential
+    done
+    wear --method rtn --codes nvfp4 $sequential
+    wear --recipe floats.json $sequential
     wear --method int8 $sequential
     wear --recipe @w4 $sequential
     wear --recipe @seed $sequential

@@ -18,8 +18,10 @@ declare -A arguments=(
     [gptq]="--method gptq --group 32 --asymmetric"
     [mixed]="--recipe $recipe"
     [awq_gptq]="--method awq+gptq"
+    [nvfp4]="--method gptq --codes nvfp4"
+    [fp8]="--method gptq --codes fp8 --group block"
 )
-for name in gptq mixed awq_gptq; do
+for name in gptq mixed awq_gptq nvfp4 fp8; do
     exits 0 quantize $name.vlmp ${arguments[$name]} --threads 1
     exits 0 quantize two.vlmp ${arguments[$name]} --threads 2 --force
     same $name.vlmp two.vlmp

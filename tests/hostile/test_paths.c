@@ -26,6 +26,7 @@ struct path {
     const char *name;
     run_fn *run;
     const char *method; /* of quantizing */
+    const char *codes;  /* as a recipe says it; NULL: 4 bits in groups of 32 */
     bool sequential;
     double temperature; /* of generation */
 };
@@ -41,9 +42,8 @@ static int run_quantize(const struct path *path, vlmp_buffer *out, vlmp_error *e
     char recipe[200], *bytes;
     size_t length;
     snprintf(recipe, sizeof recipe,
-             "{\"version\":1,\"rules\":[{\"match\":\"*\",\"scheme\":{\"method\":\"%s\",\"bits\":4,"
-             "\"group\":32}}]}",
-             path->method);
+             "{\"version\":1,\"rules\":[{\"match\":\"*\",\"scheme\":{\"method\":\"%s\",%s}}]}",
+             path->method, path->codes != NULL ? path->codes : "\"bits\":4,\"group\":32");
     start(&r, "model", recipe);
     good(vlmp_journal_sink_open(&sink, temp_path("journal"), "test", VLMP_JOURNAL_REPLACE, err),
          err);
@@ -224,6 +224,9 @@ static const struct path paths[] = {
     {"awq, sequential", run_quantize, .method = "awq", .sequential = true},
     {"awq+gptq", run_quantize, .method = "awq+gptq"},
     {"awq+gptq, sequential", run_quantize, .method = "awq+gptq", .sequential = true},
+    {"gptq, fp8", run_quantize, .method = "gptq", .codes = "\"codes\":\"fp8\""},
+    {"gptq, nvfp4, sequential", run_quantize, .method = "gptq", .codes = "\"codes\":\"nvfp4\"",
+     .sequential = true},
     {.name = "statistics", .run = run_statistics},
     {.name = "scores", .run = run_scores},
     {.name = "the most likely tokens", .run = run_generate},

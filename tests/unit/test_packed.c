@@ -206,6 +206,13 @@ static const struct {
     {"\\\"shape\\\":[2,6]", "\\\"shape\\\":[2,1e300]", "out of range"},
     {"\\\"shape\\\":[2,6]", "\\\"shape\\\":[2,6,1]", "two numbers"},
     {"\\\"shape\\\":[2,6]", "\\\"shape\\\":[3,6]", "codes' at byte"},
+    {"\\\"shape\\\":[8,16],", "\\\"codes\\\":\\\"fp6\\\",\\\"shape\\\":[8,16],", "do not fit"},
+    {"\\\"shape\\\":[8,16],", "\\\"codes\\\":\\\"fp8\\\",\\\"shape\\\":[8,16],", "do not fit"},
+    {"\\\"shape\\\":[8,16],", "\\\"codes\\\":\\\"mxfp4\\\",\\\"shape\\\":[8,16],", "do not fit"},
+    {"\\\"shape\\\":[2,6],\\\"bits\\\":4,\\\"group\\\":2,\\\"symmetric\\\":false",
+     "\\\"codes\\\":\\\"fp8\\\",\\\"shape\\\":[2,6],\\\"bits\\\":8,\\\"group\\\":0,"
+     "\\\"symmetric\\\":false",
+     "do not fit"},
     {"\\\"symmetric\\\":false", "\\\"symmetric\\\":true", "although its linear has no zeros"},
     {"\\\"symmetric\\\":true", "\\\"symmetric\\\":false", "zeros' is missing"},
     {"\\\"activations\\\":\\\"int8\\\"", "\\\"activations\\\":\\\"int7\\\"", "neither float nor"},

@@ -39,22 +39,34 @@ static void fill(const vlmp_tensor *tensor, unsigned char *out)
     const char *name = tensor->name;
     bool scales = strlen(name) > 7 && strcmp(name + strlen(name) - 7, ".scales") == 0;
     bool zeros = strlen(name) > 6 && strcmp(name + strlen(name) - 6, ".zeros") == 0;
+    bool small = tensor->dtype == VLMP_F8_E4M3 || tensor->dtype == VLMP_F8_E8M0;
     for (size_t i = 0; i < tensor->bytes; i++)
-        out[i] = scales ? (i % 2 ? 0x3c : 0) : (unsigned char)(i * 7 + strlen(name));
+        out[i] = small ? 0x38 : scales ? (i % 2 ? 0x3c : 0) : (unsigned char)(i * 7 + strlen(name));
+    for (size_t i = 0; i < tensor->bytes; i++)
+        if ((out[i] & 0x7f) == 0x7f) out[i]--; /* NaN among codes of fp8 */
     for (size_t i = 0; zeros && i < tensor->bytes; i++)
         out[i] &= 0x0f; /* the bits behind three 4-bit zeros must be 0 */
     for (size_t i = 0; tensor->dtype == VLMP_F32 && i < tensor->bytes; i += 4) /* scales, norms */
         memcpy(out + i, &(float){0.25f}, 4);
 }
 
+/* The last bytes of one tensor, which a test spoils. */
+struct spoiled {
+    const char *name;
+    size_t length;
+    unsigned char bytes[4];
+};
+
 static int read_fill(void *arg, const vlmp_tensor *tensor, uint64_t offset, void *out,
                      size_t length, vlmp_error *err)
 {
-    (void)arg;
     (void)err;
+    const struct spoiled *spoiled = arg;
     unsigned char *whole = malloc(tensor->bytes);
     assert_non_null(whole);
     fill(tensor, whole);
+    if (spoiled != NULL && strcmp(tensor->name, spoiled->name) == 0)
+        memcpy(whole + tensor->bytes - spoiled->length, spoiled->bytes, spoiled->length);
     memcpy(out, whole + offset, length);
     free(whole);
     return VLMP_OK;
@@ -78,6 +90,9 @@ static void make_plan(vlmp_packed_plan *plan, const vlmp_source *source)
         {"text.layers.1.mlp.down", SCHEME(4, 32, false, false)},
         {"vision.layers.0.mlp.fc2", SCHEME(8, 0, true, true)},
         {"text.embed", SCHEME(8, 64, false, false)},
+        {"text.layers.0.attn.k", {VLMP_CODES_MXFP4, VLMP_F8_E8M0, 32, VLMP_ZEROS_NONE, 1, 0, 0}},
+        {"text.layers.0.attn.v", {VLMP_CODES_NVFP4, VLMP_F8_E4M3, 16, VLMP_ZEROS_NONE, 1, 0, 0}},
+        {"text.layers.0.attn.o", {VLMP_CODES_FP8, VLMP_F32, 0, VLMP_ZEROS_NONE, 1, 0, 0}},
     };
     vlmp_error err = {0};
     assert_int_equal(vlmp_packed_plan_init(plan, source, &err), VLMP_OK);
@@ -108,7 +123,7 @@ static void check_round_trip(const vlmp_source *model, const vlmp_source *packed
         assert_int_equal(t->unused, from->unused);
         assert_int_equal((uintptr_t)t->data % (t->bytes % 64 == 0 ? 64 : 2), 0);
     }
-    assert_int_equal(kept, model->count(model) - 5);
+    assert_int_equal(kept, model->count(model) - 8);
     for (size_t i = 0; model->file_at(model, i) != NULL; i++) {
         const char *name = model->file_at(model, i);
         assert_string_equal(packed->file_at(packed, i), name);
@@ -151,13 +166,50 @@ static void round_trip(void **state)
     check_round_trip(model, packed);
     size_t linears;
     vlmp_packed_linears(packed, &linears);
-    assert_int_equal(linears, 4);
+    assert_int_equal(linears, 7);
+    assert_int_equal(packed->find(packed, "text.layers.0.attn.v.scales")->dtype, VLMP_F8_E4M3);
+    assert_int_equal(packed->find(packed, "text.layers.0.attn.v.global")->bytes, 4);
+    assert_int_equal(packed->scheme(packed, "text.layers.0.attn.v")->codes, VLMP_CODES_NVFP4);
+    assert_int_equal(packed->scheme(packed, "text.layers.0.attn.k")->scales, VLMP_F8_E8M0);
+    assert_int_equal(packed->scheme(packed, "text.layers.0.attn.o")->codes, VLMP_CODES_FP8);
     const vlmp_scheme *scheme = packed->scheme(packed, "text.layers.1.mlp.down");
     assert_int_equal(scheme->group, 32);
     assert_int_equal(scheme->zeros, VLMP_ZEROS_PACKED);
     packed->close(packed);
     vlmp_packed_plan_free(&plan);
     model->close(model);
+}
+
+/* Bytes that stand for no number, or for none that a scale can be. */
+static void bad_floats_are_refused(void **state)
+{
+    (void)state;
+    static struct spoiled cases[] = {{"text.layers.0.attn.o.codes", 1, {0x7f}},
+                                     {"text.layers.0.attn.o.codes", 1, {0xff}},
+                                     {"text.layers.0.attn.k.scales", 1, {0xff}},
+                                     {"text.layers.0.attn.v.scales", 1, {0x00}},
+                                     {"text.layers.0.attn.v.scales", 1, {0x7f}},
+                                     {"text.layers.0.attn.v.scales", 1, {0xb8}},
+                                     {"text.layers.0.attn.v.global", 4, {0, 0, 0, 0}},
+                                     {"text.layers.0.attn.v.global", 4, {0, 0, 0x80, 0xbf}},
+                                     {"text.layers.0.attn.v.global", 4, {0, 0, 0x80, 0x7f}},
+                                     {"text.layers.0.attn.v.global", 4, {0, 0, 0xc0, 0x7f}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vlmp_error err = {0};
+        vlmp_source *model = open_model(), *packed;
+        vlmp_packed_plan plan;
+        char digest[VLMP_SHA256_HEX];
+        make_plan(&plan, model);
+        assert_int_equal(vlmp_packed_write(&plan, NULL, 0, temp_path("bad.vlmp"), true, read_fill,
+                                           &cases[i], digest, &err),
+                         VLMP_OK);
+        assert_int_equal(vlmp_packed_open(&packed, temp_path("bad.vlmp"), &err), VLMP_OK);
+        assert_int_equal(vlmp_packed_verify(packed, NULL, NULL, &err), VLMP_ERR_INPUT);
+        if (strstr(err.message, "text.layers.0.attn") == NULL) fail_msg("%s", err.message);
+        packed->close(packed);
+        vlmp_packed_plan_free(&plan);
+        model->close(model);
+    }
 }
 
 static void keeping_all_keeps_the_digest(void **state)
@@ -366,6 +418,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(bad_floats_are_refused),
         cmocka_unit_test(keeping_all_keeps_the_digest),
         cmocka_unit_test(infinity_that_is_kept_is_found),
         cmocka_unit_test(impossible_plans_are_refused),

@@ -391,6 +391,43 @@ static void scales_that_lose_are_taken_back(void **state)
     end(&r);
 }
 
+static float global_scale(const vlmp_source *packed, const char *name)
+{
+    char full[VLMP_NAME_MAX];
+    float scale;
+    snprintf(full, sizeof full, "text.layers.1.%s.global", name);
+    const vlmp_tensor *tensor = packed->find(packed, full);
+    assert_non_null(tensor);
+    memcpy(&scale, tensor->data, sizeof scale);
+    return scale;
+}
+
+/* q, k and v, and gate and up, have one global scale, also where one of them is larger. */
+static void fused_linears_share_a_global_scale(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"rtn", "gptq"};
+    struct samples s;
+    make_samples(&s, "pptptp");
+    for (int m = 0; m < 2; m++) {
+        struct run r;
+        char recipe[200];
+        snprintf(recipe, sizeof recipe,
+                 "{\"version\":1,\"rules\":[{\"match\":\"*\",\"scheme\":{\"method\":\"%s\","
+                 "\"codes\":\"nvfp4\"}}]}",
+                 methods[m]);
+        start(&r, "large", recipe);
+        assert_int_equal(run_to_file(&r, &s, true, false, "global.vlmp"), VLMP_OK);
+        vlmp_source *packed = open_packed("global.vlmp");
+        float q = global_scale(packed, "attn.q"), gate = global_scale(packed, "mlp.gate");
+        assert_true(q == global_scale(packed, "attn.k") && q == global_scale(packed, "attn.v"));
+        assert_true(gate == global_scale(packed, "mlp.up"));
+        assert_true(q == 64 * global_scale(packed, "attn.o"));
+        packed->close(packed);
+        end(&r);
+    }
+}
+
 /* Stopped behind several steps in turn, a run goes on to the same bytes; so does one whose
  * activations and moments lie in work files. */
 static void interruptions_leave_the_same_bytes(void **state)
@@ -430,6 +467,7 @@ int main(void)
         cmocka_unit_test(unguarded_is_said),
         cmocka_unit_test(pictures_must_be_there),
         cmocka_unit_test(scales_that_lose_are_taken_back),
+        cmocka_unit_test(fused_linears_share_a_global_scale),
         cmocka_unit_test(interruptions_leave_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -79,6 +79,11 @@ static const struct {
     {"{\"version\": 1, \"rules\": [{\"match\": \"text.layers.[12].*\", \"scheme\": \"gptq_4bit\"}, "
      "{\"match\": \"default\", \"scheme\": null}]}",
      {K, K, K, K, K, K, G, G, K, K}},
+    {"{\"vision_encoder\": \"rtn_fp8\", \"projection\": \"gptq_fp8_block\", \"llm_layers_0_1\": "
+     "\"gptq_nvfp4\", \"llm_layers_2_2\": {\"method\": \"gptq\", \"codes\": \"mxfp4\", "
+     "\"bits\": 4, \"group\": 32}, \"llm_layers_3_3\": {\"method\": \"gptq\", \"codes\": "
+     "\"fp8\", \"group\": \"channel\"}, \"default\": null}",
+     {R, R, K, G, K, G, G, G, G, K}},
 };
 
 static void good_recipes(void **state)
@@ -145,6 +150,20 @@ static const struct {
     {"{\"default\": {\"method\": \"gptq\", \"target\": \"inputs\"}}", "\"inputs\""},
     {"{\"default\": {\"method\": \"gptq\", \"target\": 1}}", "target"},
     {"{\"default\": {\"method\": \"awq\", \"target\": \"outputs\"}}", "method awq cannot aim"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"fp6\"}}", "\"fp6\"; use fp8"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"fp8\", \"bits\": 4}}", "8 bits, not 4"},
+    {"{\"default\": {\"method\": \"awq\", \"codes\": \"fp8\"}}", "method awq is for codes"},
+    {"{\"default\": {\"method\": \"int8\", \"codes\": \"fp8\"}}", "method int8 is for codes"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"fp8\", \"group\": 128}}", "\"block\""},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"mxfp4\", \"group\": 16}}", "is 32"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"nvfp4\", \"group\": \"block\"}}", "is 16"},
+    {"{\"default\": {\"method\": \"rtn\", \"group\": \"block\"}}", "groups of -2"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"nvfp4\", \"symmetric\": false}}",
+     "no zero point"},
+    {"{\"default\": {\"method\": \"rtn\", \"codes\": \"nvfp4\", \"activations\": \"int8\"}}",
+     "float activations"},
+    {"{\"llm_layers\": \"rtn_mxfp4\", \"default\": null}",
+     "text.layers.3.mlp.down: its 850 inputs are no multiple of 32, which mxfp4"},
 };
 
 static void bad_recipes(void **state)
@@ -269,6 +288,42 @@ static void built_in_recipes(void **state)
     assert_int_equal(vlmp_recipe_load(&recipe, "@w5", &err), VLMP_ERR_INPUT);
 }
 
+/* Codes settle groups; blocks that do not divide fall back, like groups. */
+static void codes_of_floats(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_plan plan;
+    assert_int_equal(plan_of(&plan, good[sizeof good / sizeof *good - 1].text, &err), VLMP_OK);
+    static const struct {
+        int entry;
+        vlmp_code_type codes;
+        vlmp_dtype scales;
+        int group;
+        bool blocks, fallback;
+    } cases[] = {{0, VLMP_CODES_FP8, VLMP_F32, 0, false, false},
+                 {3, VLMP_CODES_FP8, VLMP_F32, 0, false, true}, /* of 192 inputs */
+                 {5, VLMP_CODES_NVFP4, VLMP_F8_E4M3, 16, false, false},
+                 {7, VLMP_CODES_MXFP4, VLMP_F8_E8M0, 32, false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const vlmp_plan_entry *entry = &plan.entries[cases[i].entry];
+        assert_int_equal(entry->scheme.codes, cases[i].codes);
+        assert_int_equal(entry->scheme.scales, cases[i].scales);
+        assert_int_equal(entry->scheme.group, cases[i].group);
+        assert_int_equal(entry->scheme.blocks, cases[i].blocks);
+        assert_int_equal(entry->group_fallback, cases[i].fallback);
+        assert_false(entry->auto_channel);
+    }
+    assert_int_equal(plan.entries[5].bytes, 256 * 128 + 256 * 16 + 4);
+    assert_int_equal(plan.group_fallbacks, 1);
+    vlmp_plan_free(&plan);
+    assert_int_equal(plan_of(&plan, "{\"lm_head\": \"rtn_fp8_block\", \"default\": null}", &err),
+                     VLMP_OK);
+    assert_true(plan.entries[9].scheme.blocks);
+    assert_int_equal(plan.entries[9].bytes, 1024 * 256 + 8 * 2 * 4);
+    vlmp_plan_free(&plan);
+}
+
 static void options_without_a_recipe(void **state)
 {
     (void)state;
@@ -341,6 +396,7 @@ int main(void)
         cmocka_unit_test(groups_and_sizes),
         cmocka_unit_test(tied_tables_follow_the_head),
         cmocka_unit_test(built_in_recipes),
+        cmocka_unit_test(codes_of_floats),
         cmocka_unit_test(options_without_a_recipe),
         cmocka_unit_test(written_recipes_read_back),
     };

@@ -32,7 +32,8 @@ static inline void good(int status, const vlmp_error *err)
     if (status != VLMP_OK) fail_msg("%s", err->message);
 }
 
-/* Two folders: one with a head of its own, one whose table is the head. */
+/* Folders: one with a head of its own, one whose table is the head, one with a large weight in
+ * text.layers.1.attn.k. */
 static inline int set_up(void **state)
 {
     tiny_model tiny;
@@ -43,6 +44,11 @@ static inline int set_up(void **state)
     tiny.count--;
     tiny_write(&tiny, "tied");
     tiny.count++;
+    for (size_t i = 0; i < tiny.count; i++)
+        if (strstr(tiny.names[i], "layers.1.self_attn.k_proj.weight") != NULL &&
+            strstr(tiny.names[i], "language") != NULL)
+            memcpy((unsigned char *)(uintptr_t)tiny.tensors[i].data, &(uint16_t){0x4270}, 2);
+    tiny_write(&tiny, "large"); /* 60 */
     char config[sizeof tiny_config + 64];
     snprintf(config, sizeof config, "{\"tie_word_embeddings\":true,%s", tiny_config + 1);
     temp_write("tied/config.json", config, strlen(config));
