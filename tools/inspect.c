@@ -19,7 +19,7 @@ void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
                                  (long long)shape[i]);
 }
 
-bool vlmp_rows_add(vlmp_rows *rows, size_t column, const char *text)
+bool vlmp_listing_add(vlmp_listing *rows, size_t column, const char *text)
 {
     if (column == 0 && rows->count == rows->capacity) {
         size_t capacity = rows->capacity == 0 ? 64 : rows->capacity * 2;
@@ -34,7 +34,7 @@ bool vlmp_rows_add(vlmp_rows *rows, size_t column, const char *text)
     return copy != NULL;
 }
 
-int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_error *err)
+int vlmp_listing_print(vlmp_listing *rows, vlmp_column *columns, bool failed, vlmp_error *err)
 {
     vlmp_buffer out = {0};
     if (!failed) vlmp_table_print(&out, columns, rows->columns, rows->cells, rows->count);
@@ -203,19 +203,19 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
                        file->pairs[i].length <= 60 ? file->pairs[i].value : "");
     VLMP_TRY(print_measured(file, err));
     putchar('\n');
-    vlmp_rows rows = {.columns = 4};
+    vlmp_listing rows = {.columns = 4};
     bool good = true;
     for (size_t i = 0; i < file->count && good; i++) {
         const vlmp_st_tensor *t = &file->tensors[i];
         char text[160];
-        good =
-            vlmp_rows_add(&rows, 0, t->name) && vlmp_rows_add(&rows, 1, vlmp_dtype_name(t->dtype));
+        good = vlmp_listing_add(&rows, 0, t->name) &&
+               vlmp_listing_add(&rows, 1, vlmp_dtype_name(t->dtype));
         vlmp_shape_text(text, sizeof text, t->shape, t->rank);
-        good = good && vlmp_rows_add(&rows, 2, text);
+        good = good && vlmp_listing_add(&rows, 2, text);
         snprintf(text, sizeof text, "%llu", (unsigned long long)(t->end - t->begin));
-        good = good && vlmp_rows_add(&rows, 3, text);
+        good = good && vlmp_listing_add(&rows, 3, text);
     }
-    return vlmp_rows_print(&rows, columns, !good, err);
+    return vlmp_listing_print(&rows, columns, !good, err);
 }
 
 int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total)

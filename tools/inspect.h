@@ -16,13 +16,13 @@ typedef struct {
     vlmp_arena arena;
     const char **cells;
     size_t columns, count, capacity;
-} vlmp_rows;
+} vlmp_listing;
 
 /* Adds a copy of text; column 0 begins a row. false: out of memory. */
-bool vlmp_rows_add(vlmp_rows *rows, size_t column, const char *text);
+bool vlmp_listing_add(vlmp_listing *rows, size_t column, const char *text);
 
 /* Prints the table on stdout, unless failed, and frees rows. */
-int vlmp_rows_print(vlmp_rows *rows, vlmp_column *columns, bool failed, vlmp_error *err);
+int vlmp_listing_print(vlmp_listing *rows, vlmp_column *columns, bool failed, vlmp_error *err);
 
 /* "64×96", "scalar". */
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank);

@@ -47,23 +47,23 @@ static const vlmp_scheme *scheme_of(const vlmp_source *source, const vlmp_tensor
     return part ? source->scheme(source, stem) : NULL;
 }
 
-static bool add_size(vlmp_rows *rows, const char *name, const vlmp_weight_size *size)
+static bool add_size(vlmp_listing *rows, const char *name, const vlmp_weight_size *size)
 {
     char text[32];
-    bool good = vlmp_rows_add(rows, 0, name);
+    bool good = vlmp_listing_add(rows, 0, name);
     snprintf(text, sizeof text, "%llu", (unsigned long long)size->weights);
-    good = good && vlmp_rows_add(rows, 1, text);
+    good = good && vlmp_listing_add(rows, 1, text);
     vlmp_format_bytes(text, sizeof text, (double)size->bytes);
-    good = good && vlmp_rows_add(rows, 2, text);
+    good = good && vlmp_listing_add(rows, 2, text);
     text[0] = '\0';
     if (size->weights > 0)
         snprintf(text, sizeof text, "%.3f", vlmp_bits_per_weight(size->bytes, size->weights));
-    good = good && vlmp_rows_add(rows, 3, text);
+    good = good && vlmp_listing_add(rows, 3, text);
     text[0] = '\0';
     if (size->quantized_weights > 0)
         snprintf(text, sizeof text, "%.3f",
                  vlmp_bits_per_weight(size->quantized_bytes, size->quantized_weights));
-    return good && vlmp_rows_add(rows, 4, text);
+    return good && vlmp_listing_add(rows, 4, text);
 }
 
 static int print_sizes(const vlmp_source *source, vlmp_error *err)
@@ -75,12 +75,12 @@ static int print_sizes(const vlmp_source *source, vlmp_error *err)
                              {"quantized only", true, 0}};
     vlmp_weight_sizes sizes;
     vlmp_weight_sizes_of(source, &sizes);
-    vlmp_rows rows = {.columns = 5};
+    vlmp_listing rows = {.columns = 5};
     bool good = true;
     for (int i = 0; i < VLMP_PARTS; i++)
         good = good && add_size(&rows, vlmp_part_name((vlmp_part)i), &sizes.parts[i]);
     good = good && add_size(&rows, "all", &sizes.total);
-    VLMP_TRY(vlmp_rows_print(&rows, columns, !good, err));
+    VLMP_TRY(vlmp_listing_print(&rows, columns, !good, err));
     if (sizes.unused_bytes > 0) {
         char text[32];
         vlmp_format_bytes(text, sizeof text, (double)sizes.unused_bytes);
@@ -93,24 +93,24 @@ static int print_tensors(const vlmp_source *source, vlmp_error *err)
 {
     vlmp_column columns[] = {{"tensor", false, 0}, {"type", false, 0},   {"shape", true, 0},
                              {"bytes", true, 0},   {"scheme", false, 0}, {"source", false, 0}};
-    vlmp_rows rows = {.columns = 6};
+    vlmp_listing rows = {.columns = 6};
     bool good = true;
     for (size_t i = 0; i < source->count(source) && good; i++) {
         const vlmp_tensor *t = source->at(source, i);
         const vlmp_scheme *scheme = scheme_of(source, t);
         char text[160];
-        good =
-            vlmp_rows_add(&rows, 0, t->name) && vlmp_rows_add(&rows, 1, vlmp_dtype_name(t->dtype));
+        good = vlmp_listing_add(&rows, 0, t->name) &&
+               vlmp_listing_add(&rows, 1, vlmp_dtype_name(t->dtype));
         vlmp_shape_text(text, sizeof text, t->shape, t->rank);
-        good = good && vlmp_rows_add(&rows, 2, text);
+        good = good && vlmp_listing_add(&rows, 2, text);
         snprintf(text, sizeof text, "%zu", t->bytes);
-        good = good && vlmp_rows_add(&rows, 3, text);
+        good = good && vlmp_listing_add(&rows, 3, text);
         text[0] = '\0';
         if (scheme != NULL) scheme_text(text, sizeof text, scheme);
-        good = good && vlmp_rows_add(&rows, 4, t->unused ? "unused" : text);
-        good = good && vlmp_rows_add(&rows, 5, t->source_name);
+        good = good && vlmp_listing_add(&rows, 4, t->unused ? "unused" : text);
+        good = good && vlmp_listing_add(&rows, 5, t->source_name);
     }
-    return vlmp_rows_print(&rows, columns, !good, err);
+    return vlmp_listing_print(&rows, columns, !good, err);
 }
 
 static int print_notes(const vlmp_source *source, vlmp_error *err)

@@ -38,7 +38,7 @@ exits 0 vlm-eval rtn.vlmp --reference "$model" --data pictures --metrics kl --js
 json stdout 'd["results"][0]["kl"]["mean"] > 0'
 
 # Help says once that an option may be repeated.
-for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run vlm-inspect; do
+for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run vlm-export vlm-inspect; do
     exits 0 $tool --help
     check "$tool --help repeats itself" test -z "$(tr -s ' \n' ' ' <stdout | grep -E '(may be repeated)[;,] \1')"
 done

@@ -73,6 +73,8 @@ def cases(root):
                      "Describe it.", "--max-new-tokens", "4"], inputs=["i.vlmp"]),
         Case("run-tiles", ["vlm-run", other, "--image", golden + "/pictures/wide.png", "--prompt",
                            "Describe it.", "--max-new-tokens", "4", "--json", "--threads", "2"]),
+        Case("export", ["vlm-export", "i.vlmp", "--format", "compressed-tensors", "--for", "transformers",
+                        "--shard-size", "100K", "-o", "o"], inputs=["i.vlmp"], outputs=["o"]),
         Case("inspect", ["vlm-inspect", "i.vlmp", "--verify"], inputs=["i.vlmp"]),
         Case("inspect-json", ["vlm-inspect", "i.vlmp", "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),
@@ -87,6 +89,9 @@ def stable(tree):
 
 
 def digest(path):
+    """The hash of a file, or of a folder's names and files."""
+    if os.path.isdir(path):
+        return [(name, digest(os.path.join(path, name))) for name in sorted(os.listdir(path))]
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 

@@ -1,0 +1,77 @@
+/* A packed model as what other engines load. A layout lists the tensors of its result, each with
+ * what became of it, before anything is written; they are then made piece by piece from the packed
+ * file's map, so that memory is bounded by neither model nor tensor. */
+#pragma once
+
+#include "formats/export_rules.h"
+#include "src/base/json.h"
+#include "src/base/outfolder.h"
+#include "src/base/packed_parts.h"
+#include "src/model/config.h"
+
+typedef enum {
+    VLMP_EXPORT_KEPT,      /* the packed file's bytes and type */
+    VLMP_EXPORT_EXACT,     /* laid out anew; the values are the same */
+    VLMP_EXPORT_CONVERTED, /* values are rounded to another type */
+} vlmp_export_fate;
+
+/* "kept", "exact", "converted". */
+const char *vlmp_export_fate_name(vlmp_export_fate fate);
+
+typedef struct vlmp_export_tensor vlmp_export_tensor;
+
+/* Writes elements first … first + count − 1 of the tensor to out, as they are in the file. */
+typedef void vlmp_export_fill(const vlmp_export_tensor *tensor, size_t first, size_t count,
+                              unsigned char *out);
+
+struct vlmp_export_tensor {
+    vlmp_tensor tensor; /* of the result: name, type, shape, bytes; data is NULL */
+    vlmp_export_fate fate;
+    const vlmp_tensor *source; /* of the packed file: what it is made from; NULL: of sizes alone */
+    vlmp_export_fill *fill;    /* NULL: the source's bytes as they are */
+    const vlmp_packed_linear *linear; /* that it belongs to; NULL: kept */
+    int rows, columns;                /* of the result, for fill */
+};
+
+typedef struct vlmp_export {
+    const vlmp_source *source; /* a packed file; not owned */
+    const vlmp_config *config; /* not owned */
+    const struct vlmp_export_layout *layout;
+    vlmp_serve engine;
+    const vlmp_packed_linear *linears; /* in order of computation */
+    size_t linear_count;
+    vlmp_export_tensor *tensors; /* in order of computation */
+    size_t count, capacity;
+    uint64_t shard_bytes; /* a file of weights takes at most so many, or one tensor */
+    vlmp_arena arena;     /* names */
+} vlmp_export;
+
+/* done of total bytes of weights are written. Return non-zero to stop (VLMP_ERR_INTERRUPTED). */
+typedef int vlmp_export_progress(void *arg, uint64_t done, uint64_t total);
+
+/* A target format is one record; nothing else knows it. */
+typedef struct vlmp_export_layout {
+    vlmp_layout layout; /* its name and rules: export_rules.h */
+    /* Lists the tensors of the result. */
+    int (*plan)(vlmp_export *export, vlmp_error *err);
+    /* Writes all files that hold weights, and the configuration that describes them. */
+    int (*write)(const vlmp_export *export, vlmp_outfolder *folder, vlmp_export_progress *progress,
+                 void *arg, vlmp_error *err);
+} vlmp_export_layout;
+
+/* NULL when no such layout is written. */
+const vlmp_export_layout *vlmp_export_layout_find(const char *name);
+
+/* Checks the rules and plans. Free after a failure, too. */
+int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
+                     const vlmp_export_layout *layout, vlmp_serve engine, vlmp_error *err);
+void vlmp_export_free(vlmp_export *export);
+
+/* Bytes of all tensors. */
+uint64_t vlmp_export_bytes(const vlmp_export *export);
+
+/* The model folder's other files, as they are. Not config.json, and a model card under the name
+ * README-base.md. */
+int vlmp_export_write_files(const vlmp_export *export, vlmp_outfolder *folder, vlmp_error *err);
+
+extern const vlmp_export_layout vlmp_export_compressed_tensors;

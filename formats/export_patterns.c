@@ -1,0 +1,181 @@
+/* Names of modules as regular expressions. transformers and the engines put other prefixes before
+ * the same leaves, and engines fuse q, k, v and gate, up; a pattern names both spellings, so that
+ * it matches wherever the module is looked for. */
+#include <string.h>
+
+#include "formats/export_plan.h"
+#include "src/model/names.h"
+
+/* A linear's place in a layer. fused: the module that an engine makes of the whole set. */
+typedef struct {
+    const char *canonical; /* behind "COMPONENT.layers.N." */
+    const char *module;    /* "self_attn" */
+    const char *leaf;
+    const char *fused; /* at the last member of its set */
+    unsigned set;      /* bits of all members */
+} place;
+
+typedef struct {
+    const char *component; /* of canonical names */
+    const char *prefix;    /* of modules, before the layer's number */
+    place places[8];
+} stack;
+
+static const stack stacks[] = {
+    {"vision.layers.",
+     ".*vision_tower\\.(vision_model\\.)?encoder\\.layers\\.",
+     {{"attn.q", "self_attn", "q_proj", NULL, 0},
+      {"attn.k", "self_attn", "k_proj", NULL, 0},
+      {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
+      {"attn.o", "self_attn", "out_proj", NULL, 0},
+      {"mlp.fc1", "mlp", "fc1", NULL, 0},
+      {"mlp.fc2", "mlp", "fc2", NULL, 0}}},
+    {"text.layers.",
+     ".*language_model\\.(model\\.)?layers\\.",
+     {{"attn.q", "self_attn", "q_proj", NULL, 0},
+      {"attn.k", "self_attn", "k_proj", NULL, 0},
+      {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
+      {"attn.o", "self_attn", "o_proj", NULL, 0},
+      {"mlp.gate", "mlp", "gate_proj", NULL, 0},
+      {"mlp.up", "mlp", "up_proj", "gate_up_proj", 48},
+      {"mlp.down", "mlp", "down_proj", NULL, 0}}},
+};
+
+#define STACKS (sizeof stacks / sizeof *stacks)
+
+/* Modules outside the layers. */
+static const struct {
+    const char *canonical, *pattern;
+} singles[] = {
+    {"projector.0", ".*multi_modal_projector\\.linear_1$"},
+    {"projector.1", ".*multi_modal_projector\\.linear_2$"},
+    {"text.embed", ".*embed_tokens$"},
+    {"text.head", ".*lm_head$"},
+};
+
+/* The members of a set, layer by layer: a bit for each place. */
+typedef struct {
+    unsigned char members[VLMP_MAX_LAYERS];
+    unsigned char present[VLMP_MAX_LAYERS]; /* linears that the model has */
+    int layers;
+} layer_sets;
+
+static const vlmp_packed_linear *quantized(const vlmp_export *export, const char *stem)
+{
+    for (size_t i = 0; i < export->linear_count; i++)
+        if (strcmp(export->linears[i].name, stem) == 0) return &export->linears[i];
+    return NULL;
+}
+
+/* The place of canonical name `stem`, and its layer; NULL when it is no linear of the stack. */
+static const place *place_of(const stack *from, const char *stem, int *layer)
+{
+    size_t head = strlen(from->component);
+    if (strncmp(stem, from->component, head) != 0) return NULL;
+    const char *at = stem + head;
+    for (*layer = 0; *at >= '0' && *at <= '9' && *layer < VLMP_MAX_LAYERS; at++)
+        *layer = *layer * 10 + (*at - '0');
+    if (*at != '.' || *layer >= VLMP_MAX_LAYERS) return NULL;
+    for (const place *p = from->places; p->canonical != NULL; p++)
+        if (strcmp(p->canonical, at + 1) == 0) return p;
+    return NULL;
+}
+
+static void gather(layer_sets *sets, const vlmp_export *export, const stack *from,
+                   vlmp_export_member *member, void *arg)
+{
+    const vlmp_source *source = export->source;
+    *sets = (layer_sets){0};
+    for (size_t i = 0; i < source->count(source); i++) {
+        const char *name = source->at(source, i)->name;
+        size_t stem_length = vlmp_name_stem(name);
+        const char *leaf = name + stem_length;
+        if (strcmp(leaf, ".weight") != 0 && strcmp(leaf, ".codes") != 0) continue;
+        char stem[VLMP_NAME_BYTES];
+        if (stem_length >= sizeof stem) continue;
+        memcpy(stem, name, stem_length);
+        stem[stem_length] = '\0';
+        int layer;
+        const place *p = place_of(from, stem, &layer);
+        if (p == NULL) continue;
+        unsigned bit = 1u << (p - from->places);
+        sets->present[layer] |= (unsigned char)bit;
+        if (member(arg, quantized(export, stem))) sets->members[layer] |= (unsigned char)bit;
+        if (layer >= sets->layers) sets->layers = layer + 1;
+    }
+}
+
+/* The leaves of one module that are in the set: "self_attn\.(q_proj|k_proj)". */
+static bool put_module(vlmp_buffer *out, const stack *from, unsigned set, const char *module,
+                       bool first)
+{
+    bool any = false;
+    for (int i = 0; from->places[i].canonical != NULL; i++) {
+        const place *p = &from->places[i];
+        if ((set & 1u << i) == 0 || strcmp(p->module, module) != 0) continue;
+        if (any)
+            vlmp_buffer_text(out, "|");
+        else
+            vlmp_buffer_printf(out, "%s%s\\.(", first ? "" : "|", module);
+        any = true;
+        vlmp_buffer_text(out, p->leaf);
+        if (p->fused != NULL && (set & p->set) == p->set) vlmp_buffer_printf(out, "|%s", p->fused);
+    }
+    if (any) vlmp_buffer_text(out, ")");
+    return any;
+}
+
+/* The layers whose members are `set`; all there are: "\d+". */
+static void put_layers(vlmp_buffer *out, const layer_sets *sets, unsigned set)
+{
+    bool all = true, first = true;
+    for (int i = 0; i < sets->layers; i++)
+        all = all && (sets->present[i] == 0 || sets->members[i] == set);
+    if (all) {
+        vlmp_buffer_text(out, "\\d+");
+        return;
+    }
+    for (int i = 0; i < sets->layers; i++) {
+        if (sets->present[i] == 0 || sets->members[i] != set) continue;
+        vlmp_buffer_printf(out, "%s%d", first ? "(" : "|", i);
+        first = false;
+    }
+    vlmp_buffer_text(out, ")");
+}
+
+static int put_stack(const layer_sets *sets, const stack *from, vlmp_export_each *each, void *arg,
+                     vlmp_error *err)
+{
+    bool done[256] = {[0] = true};
+    for (int i = 0; i < sets->layers; i++) {
+        unsigned set = sets->members[i];
+        if (done[set]) continue;
+        done[set] = true;
+        vlmp_buffer out = {0};
+        vlmp_buffer_text(&out, from->prefix);
+        put_layers(&out, sets, set);
+        vlmp_buffer_text(&out, "\\.(");
+        bool any = put_module(&out, from, set, "self_attn", true);
+        put_module(&out, from, set, "mlp", !any);
+        vlmp_buffer_text(&out, ")$");
+        bool failed = out.failed;
+        if (!failed) each(arg, out.data);
+        vlmp_buffer_free(&out);
+        if (failed) return vlmp_fail_memory(err, "names");
+    }
+    return VLMP_OK;
+}
+
+int vlmp_export_patterns(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                         vlmp_export_each *each, void *each_arg, vlmp_error *err)
+{
+    for (size_t i = 0; i < STACKS; i++) {
+        layer_sets sets;
+        gather(&sets, export, &stacks[i], member, member_arg);
+        VLMP_TRY(put_stack(&sets, &stacks[i], each, each_arg, err));
+    }
+    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)
+        if (member(member_arg, quantized(export, singles[i].canonical)))
+            each(each_arg, singles[i].pattern);
+    return VLMP_OK;
+}

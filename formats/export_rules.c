@@ -1,0 +1,381 @@
+#include "formats/export_rules.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/scheme.h"
+#include "src/model/names.h"
+
+static const struct {
+    const char *name;
+    vlmp_serve engine;
+} layouts[VLMP_LAYOUTS] = {
+    [VLMP_LAYOUT_COMPRESSED_TENSORS] = {"compressed-tensors", VLMP_SERVE_VLLM},
+    [VLMP_LAYOUT_GPTQ] = {"gptq", VLMP_SERVE_VLLM},
+    [VLMP_LAYOUT_AWQ] = {"awq", VLMP_SERVE_VLLM},
+    [VLMP_LAYOUT_GGUF] = {"gguf", VLMP_SERVE_LLAMACPP},
+};
+
+#define CT   (1u << VLMP_LAYOUT_COMPRESSED_TENSORS)
+#define GPTQ (1u << VLMP_LAYOUT_GPTQ)
+#define AWQ  (1u << VLMP_LAYOUT_AWQ)
+#define GGUF (1u << VLMP_LAYOUT_GGUF)
+
+static const struct {
+    const char *name;
+    unsigned layouts; /* the lowest bit is the one it reads best */
+} engines[VLMP_SERVES] = {
+    [VLMP_SERVE_VLLM] = {"vllm", CT | GPTQ | AWQ},
+    [VLMP_SERVE_SGLANG] = {"sglang", CT | GPTQ | AWQ},
+    [VLMP_SERVE_TRANSFORMERS] = {"transformers", CT | GPTQ | AWQ},
+    [VLMP_SERVE_LLAMACPP] = {"llamacpp", GGUF},
+};
+
+#define VLLM         (1u << VLMP_SERVE_VLLM)
+#define SGLANG       (1u << VLMP_SERVE_SGLANG)
+#define TRANSFORMERS (1u << VLMP_SERVE_TRANSFORMERS)
+#define LLAMACPP     (1u << VLMP_SERVE_LLAMACPP)
+#define EVERY        (VLLM | SGLANG | TRANSFORMERS | LLAMACPP)
+
+const char *vlmp_layout_name(vlmp_layout layout)
+{
+    return layouts[layout].name;
+}
+
+const char *vlmp_serve_name(vlmp_serve engine)
+{
+    return engines[engine].name;
+}
+
+vlmp_serve vlmp_serve_from_name(const char *name)
+{
+    int i = 0;
+    while (i < VLMP_SERVES && strcmp(name, engines[i].name) != 0)
+        i++;
+    return (vlmp_serve)i;
+}
+
+bool vlmp_serve_reads(vlmp_serve engine, vlmp_layout layout)
+{
+    return (engines[engine].layouts & 1u << layout) != 0;
+}
+
+vlmp_layout vlmp_serve_layout(vlmp_serve engine)
+{
+    int layout = 0;
+    while (!vlmp_serve_reads(engine, (vlmp_layout)layout))
+        layout++;
+    return (vlmp_layout)layout;
+}
+
+vlmp_serve vlmp_layout_serve(vlmp_layout layout)
+{
+    return layouts[layout].engine;
+}
+
+bool vlmp_scheme_same(const vlmp_scheme *a, const vlmp_scheme *b)
+{
+    return a->codes == b->codes && a->group == b->group && a->zeros == b->zeros &&
+           a->int8_activations == b->int8_activations;
+}
+
+void vlmp_scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
+{
+    char group[16] = "channel";
+    if (scheme->group != VLMP_GROUP_CHANNEL) snprintf(group, sizeof group, "g%d", scheme->group);
+    snprintf(out, capacity, "W%d %s%s%s", vlmp_code_types[scheme->codes].bits, group,
+             scheme->zeros == VLMP_ZEROS_NONE ? "" : " asymmetric",
+             scheme->int8_activations ? " A8" : "");
+}
+
+/* What a rule looks at. */
+typedef struct {
+    const vlmp_packed_linear *linears; /* all that are quantized */
+    size_t count;
+    const vlmp_packed_linear *linear; /* the one in question */
+    char other[160];                  /* set by rules that compare: with what it does not agree */
+} subject;
+
+typedef bool broken_fn(subject *s);
+
+static bool starts(const char *name, const char *head)
+{
+    return strncmp(name, head, strlen(head)) == 0;
+}
+
+static int bits_of(const subject *s)
+{
+    return vlmp_code_types[s->linear->scheme.codes].bits;
+}
+
+static bool is_integer(const subject *s)
+{
+    vlmp_code_type codes = s->linear->scheme.codes;
+    return codes == VLMP_CODES_U4 || codes == VLMP_CODES_U8;
+}
+
+static bool is_asymmetric(const subject *s)
+{
+    return s->linear->scheme.zeros != VLMP_ZEROS_NONE;
+}
+
+static bool no_integer(subject *s)
+{
+    return !is_integer(s);
+}
+
+static bool embedding(subject *s)
+{
+    return strcmp(s->linear->name, "text.embed") == 0;
+}
+
+static bool head(subject *s)
+{
+    return strcmp(s->linear->name, "text.head") == 0;
+}
+
+static bool projector(subject *s)
+{
+    return starts(s->linear->name, "projector.");
+}
+
+static bool outside_text_layers(subject *s)
+{
+    return !starts(s->linear->name, "text.layers.");
+}
+
+static bool int8_activations(subject *s)
+{
+    return s->linear->scheme.int8_activations;
+}
+
+static bool int8_activations_of_others(subject *s)
+{
+    return int8_activations(s) && (s->linear->scheme.codes != VLMP_CODES_U8 || is_asymmetric(s) ||
+                                   s->linear->scheme.group != VLMP_GROUP_CHANNEL);
+}
+
+static bool int8_sizes(subject *s)
+{
+    return int8_activations(s) && (s->linear->n % 16 != 0 || s->linear->k % 16 != 0);
+}
+
+static bool asymmetric(subject *s)
+{
+    return is_asymmetric(s);
+}
+
+static bool asymmetric_8(subject *s)
+{
+    return is_asymmetric(s) && bits_of(s) == 8;
+}
+
+static bool other_bits_than_4(subject *s)
+{
+    return bits_of(s) != 4;
+}
+
+static bool other_group(subject *s)
+{
+    int group = s->linear->scheme.group;
+    return group != VLMP_GROUP_CHANNEL && group != 32 && group != 64 && group != 128;
+}
+
+/* Codes of an output fill 32-bit words. */
+static bool inputs_fill_no_words(subject *s)
+{
+    return !int8_activations(s) && s->linear->k * bits_of(s) % 32 != 0;
+}
+
+static bool outputs_fill_no_words(subject *s)
+{
+    return s->linear->n * bits_of(s) % 32 != 0;
+}
+
+static bool zeros_fill_no_words(subject *s)
+{
+    return is_asymmetric(s) && outputs_fill_no_words(s);
+}
+
+static bool no_blocks_of_32(subject *s)
+{
+    return s->linear->k % 32 != 0 || s->linear->scheme.group % 32 != 0;
+}
+
+static const vlmp_packed_linear *find(const subject *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->linears[i].name, name) == 0) return &s->linears[i];
+    return NULL;
+}
+
+/* Whether the linear called name has another scheme; s->other says which. */
+static bool differs_from(subject *s, const char *name)
+{
+    const vlmp_packed_linear *other = find(s, name);
+    if (other != NULL && vlmp_scheme_same(&s->linear->scheme, &other->scheme)) return false;
+    char scheme[48] = "kept";
+    if (other != NULL) vlmp_scheme_text(scheme, sizeof scheme, &other->scheme);
+    snprintf(s->other, sizeof s->other, " and %s (%s)", name, scheme);
+    return true;
+}
+
+/* Engines compute q, k and v as one product, gate and up as another. */
+static bool fused_apart(subject *s)
+{
+    static const char *const sets[][3] = {{"attn.q", "attn.k", "attn.v"},
+                                          {"mlp.gate", "mlp.up", NULL}};
+    const char *name = s->linear->name;
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        for (int k = 0; k < 3 && sets[i][k] != NULL; k++) {
+            size_t tail = strlen(sets[i][k]);
+            if (length <= tail || strcmp(name + length - tail, sets[i][k]) != 0) continue;
+            for (int j = 0; j < 3 && sets[i][j] != NULL; j++) {
+                char sibling[VLMP_NAME_BYTES];
+                snprintf(sibling, sizeof sibling, "%.*s%s", (int)(length - tail), name, sets[i][j]);
+                if (j != k && differs_from(s, sibling)) return true;
+            }
+        }
+    return false;
+}
+
+static bool differs_from_first(subject *s)
+{
+    const vlmp_scheme *first = &s->linears[0].scheme, *own = &s->linear->scheme;
+    if (first->group == own->group && first->codes == own->codes) return false;
+    return differs_from(s, s->linears[0].name);
+}
+
+static bool activations_differ(subject *s)
+{
+    if (s->linears[0].scheme.int8_activations == s->linear->scheme.int8_activations) return false;
+    return differs_from(s, s->linears[0].name);
+}
+
+/* Neither family of the Marlin kernels' tiles divides the weight. */
+static bool no_tiles(subject *s)
+{
+    int64_t n = s->linear->n, k = s->linear->k;
+    return !int8_activations(s) && !(n % 64 == 0 && k % 128 == 0) && !(n % 128 == 0 && k % 64 == 0);
+}
+
+/* A rule is broken by a linear; why and fits make the sentence. Without fits it is a caveat: the
+ * export works, but not everywhere. Sources: the loaders of vLLM 0.29, SGLang of autumn 2026,
+ * transformers 5.24 with compressed-tensors 0.20, GPTQModel 7.7, AutoAWQ 0.2.9. */
+static const struct {
+    unsigned layouts, engines;
+    broken_fn *broken;
+    const char *why, *fits;
+} rules[] = {
+    {CT | GPTQ | AWQ | GGUF, EVERY, no_integer,
+     "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
+    {CT | GPTQ | AWQ, EVERY, embedding,
+     "most models' embedding tables are read as they are, and a quantized one fails to load",
+     "keep it (\"text.embed\": null)"},
+    {GPTQ | AWQ, EVERY, head, "readers of this format take a dense head",
+     "keep it (\"text.head\": null), or export as compressed-tensors"},
+    {GPTQ | AWQ, EVERY, projector, "readers of this format take a dense projector",
+     "keep it (\"projector.*\": null), or export as compressed-tensors"},
+    {CT | GPTQ | AWQ, SGLANG, projector, "SGLang builds the projector without quantization",
+     "keep it (\"projector.*\": null)"},
+    {CT, SGLANG, head, "SGLang is not known to load a quantized head",
+     "keep it (\"text.head\": null)"},
+    {GPTQ, TRANSFORMERS, outside_text_layers,
+     "GPTQModel reads quantized linears in the text model's layers alone",
+     "keep it, or export as compressed-tensors"},
+    {CT | GPTQ | AWQ, VLLM | SGLANG, fused_apart,
+     "the engine computes them as one product, which has one scheme",
+     "give q, k and v one scheme, and gate and up"},
+    {CT, EVERY, int8_activations_of_others,
+     "int8 activations go with symmetric 8-bit weights, one scale an output",
+     "use 8 bits, group channel, symmetric, or float activations"},
+    {CT, VLLM | SGLANG, int8_sizes, "the engine's int8 kernels take multiples of 16",
+     "use float activations or keep it"},
+    {GPTQ | AWQ | GGUF, EVERY, int8_activations, "this format holds weights alone",
+     "use float activations, or export as compressed-tensors"},
+    {CT, SGLANG, activations_differ,
+     "SGLang takes weights alone or int8 activations, one of the two for a whole model",
+     "use float activations everywhere"},
+    {CT, VLLM | SGLANG, asymmetric_8, "the engine's 8-bit kernels know no zero points",
+     "use symmetric 8 bits, or asymmetric 4 bits for vllm"},
+    {CT, SGLANG, asymmetric, "SGLang may read asymmetric weights as symmetric ones",
+     "use symmetric weights"},
+    {GPTQ, VLLM | SGLANG, asymmetric, "the engine computes symmetric GPTQ weights alone",
+     "use symmetric weights, or export as compressed-tensors or awq"},
+    {AWQ, EVERY, other_bits_than_4, "AWQ folders hold 4 bits alone",
+     "use 4 bits, or export as compressed-tensors or gptq"},
+    {AWQ, EVERY, differs_from_first, "an AWQ folder has one group size for all its linears",
+     "give all one group size, or export as compressed-tensors"},
+    {CT | GPTQ | AWQ, VLLM | SGLANG, other_group,
+     "the engine's kernels take groups of 32, 64, 128 or whole channels", "use one of these"},
+    {CT, VLLM | SGLANG, inputs_fill_no_words, "an output's codes fill no whole 32-bit words",
+     "keep it, or use 8 bits where the inputs are a multiple of 4"},
+    {GPTQ, EVERY, inputs_fill_no_words, "an output's codes fill no whole 32-bit words",
+     "keep it, or use 8 bits where the inputs are a multiple of 4"},
+    {CT, VLLM | SGLANG, zeros_fill_no_words, "the zeros of a group fill no whole 32-bit words",
+     "use symmetric weights or keep it"},
+    {GPTQ | AWQ, EVERY, outputs_fill_no_words, "the zeros of a group fill no whole 32-bit words",
+     "keep it"},
+    {GGUF, EVERY, asymmetric_8, "llama.cpp has no asymmetric type of 8 bits",
+     "use symmetric 8 bits"},
+    {GGUF, EVERY, no_blocks_of_32, "llama.cpp's types are blocks of 32 inputs", "keep it"},
+
+    {CT | GPTQ | AWQ, VLLM, no_tiles,
+     "sizes that are no multiples of the kernels' tiles (64 × 128) need a vLLM of 2026, which pads "
+     "them",
+     NULL},
+    {CT, VLLM, int8_activations,
+     "int8 activations need a GPU of Turing to Hopper; vLLM has no such kernel for Blackwell",
+     NULL},
+    {CT, VLLM | TRANSFORMERS, asymmetric,
+     "transformers 5.24 loads asymmetric weights with "
+     "CompressedTensorsConfig(dequantize=True) alone",
+     NULL},
+};
+
+#define RULES ((int)(sizeof rules / sizeof *rules))
+
+static bool applies(int rule, vlmp_layout layout, vlmp_serve engine)
+{
+    return (rules[rule].layouts & 1u << layout) != 0 && (rules[rule].engines & 1u << engine) != 0;
+}
+
+/* The first linear that breaks the rule. */
+static bool is_broken(int rule, subject *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        s->linear = &s->linears[i];
+        if (rules[rule].broken(s)) return true;
+    }
+    return false;
+}
+
+int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_linear *linears,
+                      size_t count, const char *where, vlmp_error *err)
+{
+    if (count == 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: nothing is quantized; the source model's folder serves as it is",
+                         where);
+    subject s = {.linears = linears, .count = count};
+    for (int i = 0; i < RULES; i++) {
+        if (rules[i].fits == NULL || !applies(i, layout, engine) || !is_broken(i, &s)) continue;
+        char scheme[48];
+        vlmp_scheme_text(scheme, sizeof scheme, &s.linear->scheme);
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s for %s cannot express %s (%s)%s: %s; %s",
+                         where, vlmp_layout_name(layout), vlmp_serve_name(engine), s.linear->name,
+                         scheme, s.other, rules[i].why, rules[i].fits);
+    }
+    return VLMP_OK;
+}
+
+const char *vlmp_export_caveat(vlmp_layout layout, vlmp_serve engine,
+                               const vlmp_packed_linear *linears, size_t count, int index)
+{
+    subject s = {.linears = linears, .count = count};
+    for (int i = 0; i < RULES; i++)
+        if (rules[i].fits == NULL && applies(i, layout, engine) && is_broken(i, &s) && index-- == 0)
+            return rules[i].why;
+    return NULL;
+}

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""An exported folder against the packed file it was made from, by the layout's specification.
+
+    export_check.py PACKED FOLDER
+
+Every tensor of the packed file is in the folder and none besides; what is kept has the same bytes; what is
+quantized dequantizes to the packed file's values, exactly; the configuration gives each linear, under every
+name that transformers and engines know it by, the scheme that its tensors have. Exit 0: all of that.
+"""
+import array
+import json
+import os
+import re
+import struct
+import sys
+
+SIZES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I32": 4, "I64": 8}
+
+
+def read(path):
+    """Tensor name: (type, shape, bytes); the metadata."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    meta = header.pop("__metadata__", {})
+    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for n, t in header.items()}, meta
+
+
+def read_folder(folder):
+    single = os.path.join(folder, "model.safetensors")
+    if os.path.exists(single):
+        return read(single)[0]
+    with open(os.path.join(folder, "model.safetensors.index.json"), encoding="utf-8") as file:
+        index = json.load(file)
+    tensors = {}
+    for shard in sorted(set(index["weight_map"].values())):
+        found, _ = read(os.path.join(folder, shard))
+        for name in found:
+            assert index["weight_map"][name] == shard, "%s is not where the index says" % name
+        tensors.update(found)
+    assert set(tensors) == set(index["weight_map"]), "the index names other tensors"
+    assert index["metadata"]["total_size"] == sum(len(t[2]) for t in tensors.values()), "total_size"
+    return tensors
+
+
+def floats(tensor):
+    return struct.unpack("<%d%s" % (len(tensor[2]) // SIZES[tensor[0]], {"F16": "e", "F32": "f"}[tensor[0]]), tensor[2])
+
+
+def words(tensor):
+    assert tensor[0] == "I32"
+    return struct.unpack("<%dI" % (len(tensor[2]) // 4), tensor[2])
+
+
+def unpack(data, count, bits):
+    """Codes of one row, low bits first."""
+    value = int.from_bytes(data, "little")
+    return [value >> bits * i & ((1 << bits) - 1) for i in range(count)]
+
+
+class Linear:
+    """A linear of the packed file: codes [n][k], zeros and scales [n][groups]."""
+
+    def __init__(self, tensors, name, entry):
+        (self.n, self.k), self.bits = entry["shape"], entry["bits"]
+        self.group = entry["group"] or self.k
+        self.groups = self.k // self.group
+        self.entry = entry
+        row = (self.k * self.bits + 7) // 8
+        codes = tensors[name + ".codes"][2]
+        self.codes = [unpack(codes[i * row:(i + 1) * row], self.k, self.bits) for i in range(self.n)]
+        self.zeros = [[1 << (self.bits - 1)] * self.groups] * self.n
+        if not entry["symmetric"]:
+            row, zeros = (self.groups * self.bits + 7) // 8, tensors[name + ".zeros"][2]
+            self.zeros = [unpack(zeros[i * row:(i + 1) * row], self.groups, self.bits) for i in range(self.n)]
+        scales = floats(tensors[name + ".scales"])
+        self.scales = [scales[i * self.groups:(i + 1) * self.groups] for i in range(self.n)]
+
+
+def check_compressed_tensors(linear, take, config):
+    n, groups, bits = linear.n, linear.groups, linear.bits
+    scales = take("weight_scale", [n, groups])
+    assert scales == tuple(s for row in linear.scales for s in row), "scales"
+    offset = 1 << (bits - 1)
+    if config["input_activations"] is not None:
+        codes = [c + offset for c in take("weight", [n, linear.k])]
+        rows = [codes[i * linear.k:(i + 1) * linear.k] for i in range(n)]
+        want = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}
+        assert {k: config["input_activations"][k] for k in want} == want, "activations"
+    else:
+        per_row = -(-linear.k * bits // 32)
+        packed = take("weight_packed", [n, per_row])
+        rows = [unpack(struct.pack("<%dI" % per_row, *packed[i * per_row:(i + 1) * per_row]), linear.k, bits)
+                for i in range(n)]
+        assert take("weight_shape", [2]) == (n, linear.k), "shape"
+    assert rows == linear.codes, "codes"
+    weights = config["weights"]
+    assert weights["num_bits"] == bits and weights["symmetric"] == linear.entry["symmetric"], "scheme"
+    assert (weights["strategy"], weights["group_size"]) == (
+        ("group", linear.entry["group"]) if linear.entry["group"] else ("channel", None)), "group"
+    assert (config["input_activations"] is not None) == (linear.entry["activations"] == "int8"), "activations"
+    assert config["format"] == ("int-quantized" if config["input_activations"] else "pack-quantized"), "format"
+    if linear.entry["symmetric"]:
+        return
+    per_word = 32 // bits
+    packed = take("weight_zero_point", [-(-n // per_word), groups])
+    zeros = [[packed[i // per_word * groups + g] >> i % per_word * bits & ((1 << bits) - 1) for g in range(groups)]
+             for i in range(n)]
+    assert zeros == linear.zeros, "zeros"
+
+
+# What transformers, old and new, and engines call the module that a source name stands for.
+def spellings(base):
+    tail = re.search(r"layers\.\d+\..*$|linear_\d$|lm_head$|embed_tokens$|mm_projector\.\d$", base).group(0)
+    if "lm_head" in base:
+        return ["lm_head", "language_model.lm_head", "model.language_model.lm_head"]
+    if "projector" in base:
+        tail = {"mm_projector.0": "linear_1", "mm_projector.2": "linear_2"}.get(tail, tail)
+        return ["multi_modal_projector." + tail, "model.multi_modal_projector." + tail]
+    if "vision_tower" in base:
+        heads = ["vision_tower.vision_model.encoder.", "model.vision_tower.encoder.",
+                 "model.vision_tower.vision_model.encoder."]
+    else:
+        heads = ["language_model.model.", "model.language_model.", "language_model."]
+    names = [head + tail for head in heads]
+    for fused, members in ("qkv_proj", "qkv"), ("gate_up_proj", ("gate", "up")):
+        for member in members:
+            if tail.endswith(".%s_proj" % member):
+                names += [head + tail[:-len(member) - 5] + fused for head in heads]
+    return names
+
+
+def hits(patterns, name):
+    assert all(p.startswith("re:") for p in patterns), "an entry that is no regular expression"
+    return any(re.match(p[3:], name) for p in patterns)
+
+
+def groups_of(config, name):
+    """The groups that a module belongs to; [None] when it is ignored."""
+    found = [g for g in config["config_groups"].values() if hits(g["targets"], name)]
+    return found + [None] * hits(config["ignore"], name)
+
+
+def check_config(config, bases, packed_bases, fused):
+    formats = {g["format"] for g in config["config_groups"].values()}
+    assert config["format"] == (formats.pop() if len(formats) == 1 else "mixed-precision"), "format"
+    chosen = {}
+    for base in bases:
+        for name in spellings(base):
+            found = groups_of(config, name)
+            if not fused and re.search(r"(qkv|gate_up)_proj$", name):
+                continue
+            assert len(found) == 1, "%s has %d entries" % (name, len(found))
+            assert (found[0] is not None) == (base in packed_bases), "%s: quantized or not" % name
+            chosen.setdefault(base, found[0])
+            assert chosen[base] is found[0], "%s: another group than its other spellings" % name
+    return chosen
+
+
+def main():
+    packed, meta = read(sys.argv[1])
+    linears, table = json.loads(meta["vlmp.linears"]), json.loads(meta["vlmp.tensors"])
+    exported = read_folder(sys.argv[2])
+    with open(os.path.join(sys.argv[2], "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    quantization = config.pop("quantization_config")
+    assert config == json.loads(meta["vlmp.config"]), "config.json changed elsewhere"
+    base_of = {name: table[name + ".codes"]["source"].removesuffix(".weight") for name in linears}
+    is_linear = re.compile(r"(proj|fc1|fc2|linear_\d|lm_head|embed_tokens|mm_projector\.\d)\.weight$")
+    bases = {e["source"].removesuffix(".weight") for e in table.values() if is_linear.search(e.get("source", ""))}
+    scheme_of = {base: {k: linears[n][k] for k in ("bits", "group", "symmetric", "activations")}
+                 for n, base in base_of.items()}
+    sets = [{re.sub(r"\b[qkv]_proj$", p, b) for p in ("q_proj", "k_proj", "v_proj")} for b in bases]
+    fused = all(len({str(scheme_of.get(b)) for b in s}) == 1 for s in sets)
+    chosen = check_config(quantization, bases, set(base_of.values()), fused)
+    for name, entry in linears.items():
+        base, linear = base_of[name], Linear(packed, name, entry)
+
+        def take(suffix, shape):
+            tensor = exported.pop("%s.%s" % (base, suffix))
+            assert tensor[1] == shape, "%s.%s: shape" % (base, suffix)
+            if tensor[0] in ("F16", "F32"):
+                return floats(tensor)
+            if tensor[0] == "I32":
+                return words(tensor)
+            return tuple(array.array({"I8": "b", "I64": "q"}[tensor[0]], tensor[2]))
+
+        check_compressed_tensors(linear, take, chosen[base])
+    for name, tensor in packed.items():
+        stem, _, part = name.rpartition(".")
+        if name.startswith("file/") or stem in linears and part != "bias":
+            continue
+        assert exported.pop(table[name]["source"]) == tensor, "%s: changed" % name
+    assert not exported, "more tensors: %s" % sorted(exported)
+    with open(os.path.join(sys.argv[2], "tokenizer.json"), "rb") as file:
+        assert file.read() == packed["file/tokenizer.json"][2], "tokenizer.json"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as fault:
+        sys.exit("%s: %s" % (sys.argv[2], fault))

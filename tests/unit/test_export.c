@@ -1,0 +1,248 @@
+/* Exports: what the reference packers make of the golden packed file, byte for byte, and each rule
+ * of what engines can express. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/export.h"
+#include "src/base/file.h"
+#include "src/base/outfolder.h"
+#include "tests/unit/temp_folder.h"
+
+#define GOLDEN VLMP_SOURCE_ROOT "/tests/golden/"
+
+static void assert_same_file(const char *a, const char *b)
+{
+    vlmp_error err = {0};
+    char *first, *second;
+    size_t length, other;
+    assert_int_equal(vlmp_file_read(&first, &length, a, 1 << 20, &err), VLMP_OK);
+    assert_int_equal(vlmp_file_read(&second, &other, b, 1 << 20, &err), VLMP_OK);
+    assert_int_equal(length, other);
+    assert_memory_equal(first, second, length);
+    free(first);
+    free(second);
+}
+
+/* tiny.vlmp has codes that fill no word, zeros that fill none, and all kinds of schemes. */
+static void writes_what_the_reference_packer_writes(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_source *source;
+    vlmp_export export;
+    vlmp_outfolder folder;
+    const vlmp_export_layout *layout = vlmp_export_layout_find("compressed-tensors");
+    assert_non_null(layout);
+    assert_null(vlmp_export_layout_find("compressed"));
+    assert_int_equal(vlmp_packed_open(&source, GOLDEN "packed/tiny.vlmp", &err), VLMP_OK);
+    assert_int_equal(vlmp_export_open(&export, source, NULL, layout, VLMP_SERVE_TRANSFORMERS, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("ct"), false, &err), VLMP_OK);
+    assert_int_equal(layout->write(&export, &folder, NULL, NULL, &err), VLMP_OK);
+    assert_int_equal(vlmp_outfolder_commit(&folder, &err), VLMP_OK);
+    assert_same_file(GOLDEN "export/compressed-tensors.safetensors",
+                     temp_path("ct/model.safetensors"));
+    vlmp_export_free(&export);
+    source->close(source);
+}
+
+/* NAME n×k bits group zeros activations. */
+typedef struct {
+    const char *name;
+    int n, k, bits, group;
+    bool asymmetric, int8;
+} made;
+
+static int check(vlmp_layout layout, vlmp_serve engine, const made *linears, size_t count,
+                 vlmp_error *err)
+{
+    vlmp_packed_linear list[8];
+    for (size_t i = 0; i < count; i++)
+        list[i] = (vlmp_packed_linear){
+            linears[i].name,
+            vlmp_scheme_make(vlmp_code_type_of_bits(linears[i].bits), linears[i].group,
+                             linears[i].asymmetric ? VLMP_ZEROS_PACKED : VLMP_ZEROS_NONE,
+                             linears[i].int8),
+            linears[i].n, linears[i].k};
+    *err = (vlmp_error){0};
+    return vlmp_export_check(layout, engine, list, count, "x.vlmp", err);
+}
+
+#define O "text.layers.0.attn.o"
+#define V "vision.layers.0.attn.o"
+
+/* Each breaks one rule, which the message is known by; NULL: none. */
+static const struct {
+    vlmp_layout layout;
+    vlmp_serve engine;
+    made linear;
+    const char *message;
+} cases[] = {
+    {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, {O, 64, 64, 4, 32, false, false}, NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, {O, 64, 64, 4, 32, true, false}, NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, {O, 64, 64, 8, 0, false, true}, NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {"text.head", 64, 64, 4, 0, false, false},
+     NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {"text.embed", 64, 64, 8, 0, false, false},
+     "embedding tables"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 64, 4, 32, false, true},
+     "8-bit weights, one scale an output"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 64, 8, 32, false, true},
+     "8-bit weights, one scale an output"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 72, 8, 0, false, true},
+     "multiples of 16"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_TRANSFORMERS, {O, 64, 72, 8, 0, false, true}, NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 64, 8, 32, true, false},
+     "know no zero points"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_TRANSFORMERS,
+     {O, 64, 64, 8, 32, true, false},
+     NULL},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_SGLANG,
+     {O, 64, 64, 4, 32, true, false},
+     "as symmetric"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_SGLANG,
+     {"projector.0", 64, 64, 4, 32, false, false},
+     "projector"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_SGLANG,
+     {"text.head", 64, 64, 4, 32, false, false},
+     "head"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 64, 4, 16, false, false},
+     "groups of 32, 64, 128"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 64, 60, 4, 0, false, false},
+     "whole 32-bit words"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS,
+     VLMP_SERVE_VLLM,
+     {O, 60, 64, 4, 0, true, false},
+     "zeros of a group"},
+    {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, {O, 60, 64, 4, 0, false, false}, NULL},
+    {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 64, 4, 32, true, false}, NULL},
+    {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 64, 8, 32, true, false}, "of 8 bits"},
+    {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 80, 8, 0, false, false}, "blocks of 32"},
+    {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 64, 8, 0, false, true}, "weights alone"},
+};
+
+static void rules_say_what_fits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vlmp_error err;
+        int status = check(cases[i].layout, cases[i].engine, &cases[i].linear, 1, &err);
+        if (cases[i].message == NULL) {
+            assert_int_equal(status, VLMP_OK);
+            continue;
+        }
+        assert_int_equal(status, VLMP_ERR_INPUT);
+        if (strstr(err.message, cases[i].message) == NULL ||
+            strstr(err.message, cases[i].linear.name) == NULL)
+            fail_msg("case %zu: %s", i, err.message);
+    }
+    vlmp_error err;
+    assert_int_equal(check(VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, NULL, 0, &err),
+                     VLMP_ERR_INPUT);
+}
+
+static void what_is_one_product_has_one_scheme(void **state)
+{
+    (void)state;
+    const made whole[] = {{"text.layers.0.attn.q", 64, 64, 4, 32, false, false},
+                          {"text.layers.0.attn.k", 64, 64, 4, 32, false, false},
+                          {"text.layers.0.attn.v", 64, 64, 4, 32, false, false},
+                          {"text.layers.0.mlp.gate", 64, 64, 8, 0, false, false},
+                          {"text.layers.0.mlp.up", 64, 64, 8, 0, false, false},
+                          {"vision.layers.0.mlp.fc1", 64, 64, 4, 32, false, false}};
+    vlmp_error err;
+    const vlmp_layout layout = VLMP_LAYOUT_COMPRESSED_TENSORS;
+    assert_int_equal(check(layout, VLMP_SERVE_VLLM, whole, 6, &err), VLMP_OK);
+    for (int change = 0; change < 4; change++) {
+        made broken[6];
+        memcpy(broken, whole, sizeof broken);
+        if (change == 0) broken[2].group = 64;
+        if (change == 1) broken[0].asymmetric = true;
+        if (change == 2) broken[4].bits = 4;
+        if (change == 3) broken[1].name = "text.layers.1.attn.o"; /* k is kept */
+        assert_int_equal(check(layout, VLMP_SERVE_VLLM, broken, 6, &err), VLMP_ERR_INPUT);
+        assert_non_null(strstr(err.message, change == 2 ? "mlp.gate" : "attn.q"));
+        if (change == 3) assert_non_null(strstr(err.message, "attn.k (kept)"));
+        assert_int_equal(check(layout, VLMP_SERVE_TRANSFORMERS, broken, 6, &err), VLMP_OK);
+    }
+    made mixed[] = {{V, 64, 64, 8, 0, false, true}, {O, 64, 64, 4, 32, false, false}};
+    assert_int_equal(check(layout, VLMP_SERVE_VLLM, mixed, 2, &err), VLMP_OK);
+    assert_int_equal(check(layout, VLMP_SERVE_SGLANG, mixed, 2, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "one of the two"));
+}
+
+static void folders_appear_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_outfolder folder, second;
+    char path[4096];
+    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("whole"), false, &err), VLMP_OK);
+    assert_int_equal(vlmp_outfolder_open(&second, temp_path("whole"), false, &err),
+                     VLMP_ERR_SYSTEM); /* another run writes it */
+    assert_int_equal(vlmp_outfolder_path(path, &folder, "a", &err), VLMP_OK);
+    assert_int_equal(vlmp_file_write(path, "1", 1, false, &err), VLMP_OK);
+    assert_int_not_equal(access(temp_path("whole"), F_OK), 0);
+    vlmp_outfolder_abort(&folder);
+    assert_int_not_equal(access(temp_path("whole" VLMP_PART_SUFFIX), F_OK), 0);
+    for (int round = 0; round < 2; round++) {
+        err = (vlmp_error){0};
+        assert_int_equal(vlmp_outfolder_open(&folder, temp_path("whole"), round == 1, &err),
+                         VLMP_OK);
+        vlmp_outfolder_path(path, &folder, round == 0 ? "a" : "b", &err);
+        assert_int_equal(vlmp_file_write(path, "1", 1, false, &err), VLMP_OK);
+        assert_int_equal(vlmp_outfolder_commit(&folder, &err), VLMP_OK);
+        vlmp_outfolder_abort(&folder);
+        assert_int_equal(vlmp_outfolder_check(temp_path("whole"), false, &err), VLMP_ERR_USAGE);
+    }
+    assert_int_equal(access(temp_path("whole/b"), F_OK), 0);
+    assert_int_not_equal(access(temp_path("whole/a"), F_OK), 0);
+    assert_int_not_equal(access(temp_path("whole" VLMP_PART_SUFFIX), F_OK), 0);
+    temp_write("whole/mine", "x", 1); /* nobody's own file is lost */
+    err = (vlmp_error){0};
+    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("whole"), true, &err), VLMP_ERR_USAGE);
+    assert_non_null(strstr(err.message, "mine"));
+    /* What a killed run left is taken over. */
+    assert_int_equal(mkdir(temp_path("left" VLMP_PART_SUFFIX), 0700), 0);
+    temp_write("left" VLMP_PART_SUFFIX "/old", "x", 1);
+    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("left"), false, &err), VLMP_OK);
+    assert_int_equal(vlmp_outfolder_commit(&folder, &err), VLMP_OK);
+    assert_int_not_equal(access(temp_path("left/old"), F_OK), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_what_the_reference_packer_writes),
+        cmocka_unit_test(rules_say_what_fits),
+        cmocka_unit_test(what_is_one_product_has_one_scheme),
+        cmocka_unit_test(folders_appear_whole_or_not_at_all),
+    };
+    return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
+}

@@ -1,0 +1,273 @@
+#include "tools/export_report.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/model/family.h"
+#include "tools/inspect.h"
+#include "tools/progress.h"
+#include "tools/terminal.h"
+
+#define MAX_REPORT   ((size_t)256 << 20) /* bytes */
+#define MOST_CONTEXT 8192                /* that a command asks for when the model has more */
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+int vlmp_export_read_report(vlmp_export_facts *facts, const char *path, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_json_load(&facts->report, path, MAX_REPORT, err));
+    const char *name = last_part(facts->export->source->path);
+    const cJSON *results = vlmp_json_get(facts->report, "results");
+    for (const cJSON *r = cJSON_IsArray(results) ? results->child : NULL; r != NULL; r = r->next) {
+        const cJSON *model = vlmp_json_get(r, "model");
+        if (!cJSON_IsString(model) || strcmp(last_part(model->valuestring), name) != 0) continue;
+        facts->result = r;
+        return VLMP_OK;
+    }
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: has no results of %s; give what vlm-eval --json printed about it", path,
+                     name);
+}
+
+void vlmp_export_facts_free(vlmp_export_facts *facts)
+{
+    cJSON_Delete(facts->report);
+    *facts = (vlmp_export_facts){0};
+}
+
+bool vlmp_export_number(const vlmp_export_facts *facts, const char *path, double *value)
+{
+    const cJSON *at = facts->result;
+    char key[32];
+    while (at != NULL && *path != '\0') {
+        size_t length = strcspn(path, ".");
+        snprintf(key, sizeof key, "%.*s", (int)length, path);
+        at = cJSON_IsArray(at) ? cJSON_GetArrayItem(at, atoi(key)) : vlmp_json_get(at, key);
+        path += length + (path[length] == '.');
+    }
+    if (!cJSON_IsNumber(at)) return false;
+    *value = at->valuedouble;
+    return true;
+}
+
+int vlmp_export_picture_tokens(const vlmp_config *config)
+{
+    vlmp_error ignored = {0};
+    vlmp_image_plan plan;
+    int most = 0, side = config->vision.image_size;
+    for (int i = -1; i < config->pinpoint_count; i++) {
+        int width = i < 0 ? side : config->pinpoints[i][1];
+        int height = i < 0 ? side : config->pinpoints[i][0];
+        if (config->family->plan_image(config, width, height, &plan, &ignored) == VLMP_OK &&
+            plan.tokens > most)
+            most = plan.tokens;
+    }
+    return most;
+}
+
+int vlmp_export_context(const vlmp_config *config)
+{
+    int context = config->text.max_positions;
+    bool enough = 2 * vlmp_export_picture_tokens(config) <= MOST_CONTEXT;
+    return context > MOST_CONTEXT && enough ? MOST_CONTEXT : context;
+}
+
+void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3])
+{
+    memset(counts, 0, 3 * sizeof *counts);
+    for (size_t i = 0; i < export->count; i++)
+        counts[export->tensors[i].fate]++;
+}
+
+/* text as one word of a shell. */
+static void put_quoted(vlmp_buffer *out, const char *text)
+{
+    bool plain = *text != '\0' && *text != '-';
+    for (const char *c = text; *c != '\0'; c++)
+        plain = plain && (isalnum((unsigned char)*c) || strchr("_./-+=,:@", *c) != NULL);
+    if (plain) {
+        vlmp_buffer_text(out, text);
+        return;
+    }
+    vlmp_buffer_text(out, "'");
+    for (const char *c = text; *c != '\0'; c++)
+        if (*c == '\'')
+            vlmp_buffer_text(out, "'\\''");
+        else
+            vlmp_buffer_append(out, c, 1);
+    vlmp_buffer_text(out, "'");
+}
+
+void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
+{
+    static const char *const quantization[VLMP_LAYOUTS] = {
+        [VLMP_LAYOUT_COMPRESSED_TENSORS] = "compressed-tensors",
+        [VLMP_LAYOUT_GPTQ] = "gptq_marlin",
+        [VLMP_LAYOUT_AWQ] = "awq_marlin",
+    };
+    const vlmp_export *export = facts->export;
+    const char *folder = facts->output != NULL ? facts->output : "DIR";
+    int context = vlmp_export_context(export->config);
+    switch (export->engine) {
+    case VLMP_SERVE_VLLM:
+        vlmp_buffer_text(out, "vllm serve ");
+        put_quoted(out, folder);
+        vlmp_buffer_printf(out,
+                           " --quantization %s --max-model-len %d --limit-mm-per-prompt "
+                           "'{\"image\": 1}'",
+                           quantization[export->layout->layout], context);
+        break;
+    case VLMP_SERVE_SGLANG:
+        vlmp_buffer_text(out, "python3 -m sglang.launch_server --model-path ");
+        put_quoted(out, folder);
+        vlmp_buffer_printf(out, " --context-length %d", context);
+        break;
+    default:
+        vlmp_buffer_text(out, "transformers chat ");
+        put_quoted(out, folder);
+        break;
+    }
+}
+
+static const char *source_of(const vlmp_export_tensor *t)
+{
+    return t->linear != NULL ? t->linear->name : t->source->name;
+}
+
+static int print_table(const vlmp_export *export, vlmp_error *err)
+{
+    vlmp_column columns[] = {{"tensor", false, 0}, {"becomes", false, 0}, {"type", false, 0},
+                             {"shape", true, 0},   {"bytes", true, 0},    {"of", false, 0}};
+    vlmp_listing rows = {.columns = 6};
+    bool good = true;
+    for (size_t i = 0; i < export->count && good; i++) {
+        const vlmp_export_tensor *t = &export->tensors[i];
+        char text[160];
+        good = vlmp_listing_add(&rows, 0, t->tensor.name) &&
+               vlmp_listing_add(&rows, 1, vlmp_export_fate_name(t->fate)) &&
+               vlmp_listing_add(&rows, 2, vlmp_dtype_name(t->tensor.dtype));
+        vlmp_shape_text(text, sizeof text, t->tensor.shape, t->tensor.rank);
+        good = good && vlmp_listing_add(&rows, 3, text);
+        snprintf(text, sizeof text, "%zu", t->tensor.bytes);
+        good = good && vlmp_listing_add(&rows, 4, text) && vlmp_listing_add(&rows, 5, source_of(t));
+    }
+    return vlmp_listing_print(&rows, columns, !good, err);
+}
+
+static const char *caveat(const vlmp_export *export, int index)
+{
+    return vlmp_export_caveat(export->layout->layout, export->engine, export->linears,
+                              export->linear_count, index);
+}
+
+static int print_text(const vlmp_export_facts *facts, bool dry_run, vlmp_error *err)
+{
+    const vlmp_export *export = facts->export;
+    size_t counts[3];
+    char size[32];
+    if (dry_run) VLMP_TRY(print_table(export, err));
+    vlmp_export_count_fates(export, counts);
+    vlmp_format_bytes(size, sizeof size, (double)vlmp_export_bytes(export));
+    vlmp_show_line(stdout, "%s: %s for %s, %zu tensors (%zu kept, %zu exact, %zu converted), %s",
+                   dry_run || facts->output == NULL ? export->source->path : facts->output,
+                   vlmp_layout_name(export->layout->layout), vlmp_serve_name(export->engine),
+                   export->count, counts[0], counts[1], counts[2], size);
+    const char *text;
+    for (int i = 0; (text = caveat(export, i)) != NULL; i++)
+        vlmp_show_line(stdout, "note: %s", text);
+    vlmp_buffer command = {0};
+    vlmp_export_command(&command, facts);
+    bool failed = command.failed;
+    if (!failed) vlmp_show_line(stdout, "serve: %s", command.data);
+    vlmp_buffer_free(&command);
+    return failed ? vlmp_fail_memory(err, "command") : VLMP_OK;
+}
+
+static void put_tensors(vlmp_json_writer *w, const vlmp_export *export)
+{
+    vlmp_json_key(w, "tensors");
+    vlmp_json_open(w, '[');
+    for (size_t i = 0; i < export->count; i++) {
+        const vlmp_export_tensor *t = &export->tensors[i];
+        vlmp_json_open(w, '{');
+        vlmp_json_pair_string(w, "name", t->tensor.name);
+        vlmp_json_pair_string(w, "of", source_of(t));
+        vlmp_json_pair_string(w, "fate", vlmp_export_fate_name(t->fate));
+        vlmp_json_pair_string(w, "dtype", vlmp_dtype_name(t->tensor.dtype));
+        vlmp_json_key(w, "shape");
+        vlmp_json_open(w, '[');
+        for (int d = 0; d < t->tensor.rank; d++)
+            vlmp_json_put_int(w, t->tensor.shape[d]);
+        vlmp_json_close(w, ']');
+        vlmp_json_pair_int(w, "bytes", (int64_t)t->tensor.bytes);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+}
+
+static int print_json(const vlmp_export_facts *facts, bool dry_run, vlmp_error *err)
+{
+    const vlmp_export *export = facts->export;
+    size_t counts[3];
+    vlmp_export_count_fates(export, counts);
+    vlmp_json_writer w = {.indent = 1};
+    vlmp_json_open(&w, '{');
+    vlmp_json_pair_int(&w, "schema", 1);
+    vlmp_json_pair_string(&w, "packed", export->source->path);
+    vlmp_json_pair_string(&w, "output", dry_run ? NULL : facts->output);
+    vlmp_json_pair_string(&w, "format", vlmp_layout_name(export->layout->layout));
+    vlmp_json_pair_string(&w, "engine", vlmp_serve_name(export->engine));
+    vlmp_json_pair_int(&w, "bytes", (int64_t)vlmp_export_bytes(export));
+    for (int i = 0; i < 3; i++)
+        vlmp_json_pair_int(&w, vlmp_export_fate_name((vlmp_export_fate)i), (int64_t)counts[i]);
+    vlmp_json_key(&w, "notes");
+    vlmp_json_open(&w, '[');
+    const char *text;
+    for (int i = 0; (text = caveat(export, i)) != NULL; i++)
+        vlmp_json_put_string(&w, text);
+    vlmp_json_close(&w, ']');
+    vlmp_buffer command = {0};
+    vlmp_export_command(&command, facts);
+    vlmp_json_pair_string(&w, "command", command.data);
+    w.out.failed |= command.failed;
+    vlmp_buffer_free(&command);
+    put_tensors(&w, export);
+    vlmp_json_close(&w, '}');
+    int status = w.out.failed ? vlmp_fail_memory(err, "listing") : VLMP_OK;
+    if (status == VLMP_OK) puts(w.out.data);
+    vlmp_buffer_free(&w.out);
+    return status;
+}
+
+int vlmp_export_print(const vlmp_export_facts *facts, const vlmp_cli_args *args, bool dry_run,
+                      vlmp_error *err)
+{
+    return args->json ? print_json(facts, dry_run, err) : print_text(facts, dry_run, err);
+}
+
+static int write_document(const char *name, vlmp_buffer *text, const vlmp_outfolder *folder,
+                          vlmp_error *err)
+{
+    char path[4096];
+    int status = text->failed ? vlmp_fail_memory(err, name) : VLMP_OK;
+    if (status == VLMP_OK) status = vlmp_outfolder_path(path, folder, name, err);
+    if (status == VLMP_OK) status = vlmp_file_write(path, text->data, text->length, false, err);
+    vlmp_buffer_free(text);
+    return status;
+}
+
+int vlmp_export_write_documents(const vlmp_export_facts *facts, vlmp_outfolder *folder,
+                                vlmp_error *err)
+{
+    vlmp_buffer card = {0}, checklist = {0};
+    vlmp_export_card(&card, facts);
+    VLMP_TRY(write_document("README.md", &card, folder, err));
+    vlmp_export_checklist(&checklist, facts);
+    return write_document("CHECKLIST.md", &checklist, folder, err);
+}

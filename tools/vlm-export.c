@@ -1,0 +1,173 @@
+/* vlm-export: a packed model as a folder that other engines load. */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/export.h"
+#include "formats/hub.h"
+#include "formats/open.h"
+#include "formats/packed.h"
+#include "src/model/model.h"
+#include "tools/cli.h"
+#include "tools/export_report.h"
+#include "tools/inspect.h"
+#include "tools/interrupt.h"
+#include "tools/outputs.h"
+#include "tools/progress.h"
+
+struct options {
+    const char *format, *output, *engine, *report, *base_model;
+    uint64_t shard_bytes;
+    bool dry_run, force;
+};
+
+struct command {
+    const vlmp_cli_args *args;
+    struct options opt;
+    vlmp_source *source;
+    vlmp_model model;
+    vlmp_export export;
+    vlmp_export_facts facts;
+    vlmp_outfolder folder;
+};
+
+/* The formats and engines that the options name. */
+static int choose(const struct options *o, const vlmp_export_layout **layout, vlmp_serve *engine,
+                  vlmp_error *err)
+{
+    *layout = vlmp_export_layout_find(o->format);
+    *engine = vlmp_layout_serve((*layout)->layout);
+    if (o->engine != NULL) *engine = vlmp_serve_from_name(o->engine);
+    if (vlmp_serve_reads(*engine, (*layout)->layout)) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_USAGE, "%s does not read %s; give it --format %s",
+                     vlmp_serve_name(*engine), o->format,
+                     vlmp_layout_name(vlmp_serve_layout(*engine)));
+}
+
+static int open_packed(struct command *c, vlmp_error *err)
+{
+    const char *path = c->args->positionals[0];
+    VLMP_TRY(vlmp_model_source_open(&c->source, path, err));
+    if (strcmp(c->source->kind, "packed") != 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: is a model folder; quantize it first, with vlm-quantize", path);
+    return vlmp_model_open(&c->model, c->source, err);
+}
+
+/* Every hash, before bytes are passed on. */
+static int verify(const struct command *c, vlmp_error *err)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < c->source->count(c->source); i++)
+        bytes += c->source->at(c->source, i)->bytes;
+    vlmp_progress progress;
+    vlmp_progress_begin(&progress, c->args, "checking", (double)bytes);
+    int status = vlmp_packed_verify(c->source, vlmp_verify_progress, &progress, err);
+    vlmp_progress_end(&progress);
+    return status;
+}
+
+static int write_folder(struct command *c, vlmp_error *err)
+{
+    vlmp_progress progress;
+    vlmp_progress_begin(&progress, c->args, "writing", (double)vlmp_export_bytes(&c->export));
+    int status =
+        c->export.layout->write(&c->export, &c->folder, vlmp_verify_progress, &progress, err);
+    vlmp_progress_end(&progress);
+    VLMP_TRY(status);
+    VLMP_TRY(vlmp_export_write_files(&c->export, &c->folder, err));
+    VLMP_TRY(vlmp_export_write_documents(&c->facts, &c->folder, err));
+    return vlmp_outfolder_commit(&c->folder, err);
+}
+
+static int run(struct command *c, vlmp_error *err)
+{
+    const struct options *o = &c->opt;
+    const vlmp_export_layout *layout;
+    vlmp_serve engine;
+    VLMP_TRY(choose(o, &layout, &engine, err));
+    if (o->base_model != NULL && !vlmp_is_hub_id(o->base_model))
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--base-model %s: is no name on the hub; give ORG/NAME", o->base_model);
+    if (o->output == NULL && !o->dry_run)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o DIR, or --dry-run");
+    VLMP_TRY(open_packed(c, err));
+    VLMP_TRY(vlmp_export_open(&c->export, c->source, &c->model.config, layout, engine, err));
+    if (o->shard_bytes > 0) c->export.shard_bytes = o->shard_bytes;
+    c->facts =
+        (vlmp_export_facts){.export = &c->export, .output = o->output, .base_model = o->base_model};
+    if (o->report != NULL) VLMP_TRY(vlmp_export_read_report(&c->facts, o->report, err));
+    if (o->output != NULL) {
+        const char *inputs[] = {c->args->positionals[0], o->report};
+        VLMP_TRY(vlmp_outfolder_check(o->output, o->force, err));
+        VLMP_TRY(vlmp_outputs_apart(&o->output, 1, inputs, 2, err));
+    }
+    if (!o->dry_run) {
+        VLMP_TRY(verify(c, err));
+        VLMP_TRY(vlmp_outfolder_open(&c->folder, o->output, o->force, err));
+        VLMP_TRY(write_folder(c, err));
+    }
+    return vlmp_export_print(&c->facts, c->args, o->dry_run, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct command c = {0};
+    struct options *o = &c.opt;
+    const vlmp_cli_option options[] = {
+        {.name = "format",
+         .value = "F",
+         .help = "compressed-tensors",
+         .string = &o->format,
+         .choices = "compressed-tensors",
+         .required = true},
+        {.name = "output",
+         .letter = 'o',
+         .value = "DIR",
+         .help = "folder to write",
+         .string = &o->output},
+        {.name = "for",
+         .value = "ENGINE",
+         .help = "whose limits to keep: vllm (default), sglang or transformers",
+         .string = &o->engine,
+         .choices = "vllm|sglang|transformers|llamacpp"},
+        {.name = "report",
+         .value = "R.json",
+         .help = "what vlm-eval --json printed about the packed file: for model card and checklist",
+         .string = &o->report},
+        {.name = "base-model",
+         .value = "ORG/NAME",
+         .help = "the source model on the hub: for the model card",
+         .string = &o->base_model},
+        {.name = "shard-size",
+         .value = "BYTES",
+         .help = "a file of weights has at most so many, or one tensor (default: 5 · 10⁹)",
+         .bytes = &o->shard_bytes},
+        {.name = "dry-run",
+         .help = "say of each tensor what becomes of it, write nothing",
+         .flag = &o->dry_run},
+        {.name = "force", .help = "replace an earlier export", .flag = &o->force},
+        {0}};
+    const vlmp_cli_command command = {
+        .name = "vlm-export",
+        .summary = "Writes a packed model as a folder that other engines load.",
+        .usage = "OUT.vlmp --format F -o DIR [options]",
+        .positional = "OUT.vlmp",
+        .min_positionals = 1,
+        .max_positionals = 1,
+        .options = options,
+        .notes = "What the format or the engine cannot express is refused before any work, with "
+                 "the rule and what would fit; vlm-quantize --for ENGINE asks the same before "
+                 "quantizing."};
+    vlmp_cli_args args;
+    if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    c.args = &args;
+    vlmp_interrupt_install();
+    vlmp_error err = {0};
+    int status = run(&c, &err);
+    vlmp_outfolder_abort(&c.folder);
+    vlmp_export_facts_free(&c.facts);
+    vlmp_export_free(&c.export);
+    vlmp_model_close(&c.model);
+    if (c.source != NULL) c.source->close(c.source);
+    return vlmp_cli_finish(&command, &args, status, &err);
+}
