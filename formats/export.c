@@ -11,7 +11,8 @@
 
 #define SHARD_BYTES 5000000000ull /* as Hugging Face's tools cut */
 
-static const vlmp_export_layout *const known[] = {&vlmp_export_compressed_tensors};
+static const vlmp_export_layout *const known[] = {&vlmp_export_compressed_tensors,
+                                                  &vlmp_export_gguf};
 
 const char *vlmp_export_fate_name(vlmp_export_fate fate)
 {
@@ -27,16 +28,18 @@ const vlmp_export_layout *vlmp_export_layout_find(const char *name)
 }
 
 int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
-                     const vlmp_export_layout *layout, vlmp_serve engine, vlmp_error *err)
+                     const vlmp_export_layout *layout, vlmp_serve engine, bool requantize,
+                     vlmp_error *err)
 {
     *export = (vlmp_export){.source = source,
                             .config = config,
                             .layout = layout,
                             .engine = engine,
+                            .requantize = requantize,
                             .shard_bytes = SHARD_BYTES};
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,
-                               source->path, err));
+                               requantize, source->path, err));
     return layout->plan(export, err);
 }
 
@@ -55,7 +58,7 @@ uint64_t vlmp_export_bytes(const vlmp_export *export)
     return bytes;
 }
 
-static int append(vlmp_export *export, const vlmp_export_tensor *tensor, vlmp_error *err)
+int vlmp_export_append(vlmp_export *export, const vlmp_export_tensor *tensor, vlmp_error *err)
 {
     if (export->count == export->capacity) {
         size_t grown = export->capacity == 0 ? 64 : export->capacity * 2;
@@ -102,7 +105,7 @@ int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const
     if (part < VLMP_PACKED_PARTS)
         added.source = find_part(export, linear->name, vlmp_packed_part_names[part]);
     VLMP_TRY(vlmp_st_bytes(&added.tensor, &added.tensor.bytes, err));
-    return append(export, &added, err);
+    return vlmp_export_append(export, &added, err);
 }
 
 static const vlmp_packed_linear *linear_of(const vlmp_export *export, const char *name)
@@ -130,7 +133,7 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
         vlmp_export_tensor kept = {.tensor = *tensor, .source = tensor, .fate = VLMP_EXPORT_KEPT};
         kept.tensor.name = tensor->source_name;
         kept.tensor.data = NULL;
-        VLMP_TRY(append(export, &kept, err));
+        VLMP_TRY(vlmp_export_append(export, &kept, err));
     }
     return VLMP_OK;
 }

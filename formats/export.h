@@ -31,6 +31,7 @@ struct vlmp_export_tensor {
     vlmp_export_fill *fill;    /* NULL: the source's bytes as they are */
     const vlmp_packed_linear *linear; /* that it belongs to; NULL: kept */
     int rows, columns;                /* of the result, for fill */
+    const char *type;                 /* as the format calls it; NULL: tensor.dtype says it */
 };
 
 typedef struct vlmp_export {
@@ -38,6 +39,7 @@ typedef struct vlmp_export {
     const vlmp_config *config; /* not owned */
     const struct vlmp_export_layout *layout;
     vlmp_serve engine;
+    bool requantize;                   /* what the format cannot hold is rounded to what it can */
     const vlmp_packed_linear *linears; /* in order of computation */
     size_t linear_count;
     vlmp_export_tensor *tensors; /* in order of computation */
@@ -64,7 +66,8 @@ const vlmp_export_layout *vlmp_export_layout_find(const char *name);
 
 /* Checks the rules and plans. Free after a failure, too. */
 int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
-                     const vlmp_export_layout *layout, vlmp_serve engine, vlmp_error *err);
+                     const vlmp_export_layout *layout, vlmp_serve engine, bool requantize,
+                     vlmp_error *err);
 void vlmp_export_free(vlmp_export *export);
 
 /* Bytes of all tensors. */
@@ -74,4 +77,4 @@ uint64_t vlmp_export_bytes(const vlmp_export *export);
  * README-base.md. */
 int vlmp_export_write_files(const vlmp_export *export, vlmp_outfolder *folder, vlmp_error *err);
 
-extern const vlmp_export_layout vlmp_export_compressed_tensors;
+extern const vlmp_export_layout vlmp_export_compressed_tensors, vlmp_export_gguf;

@@ -143,25 +143,6 @@ static vlmp_gguf_type float_type(vlmp_dtype dtype)
     return dtype == VLMP_F32 ? VLMP_GGUF_F32 : dtype == VLMP_F16 ? VLMP_GGUF_F16 : VLMP_GGUF_BF16;
 }
 
-/* Blocks of the codes where a type holds them, else the nearest that llama.cpp has. */
-static void choose_packed(vlmp_gguf_item *item)
-{
-    int k = (int)item->out.shape[1];
-    int type = vlmp_gguf_type_of(item->scheme, k);
-    if (type < 0) {
-        item->out.type = k % VLMP_GGUF_BLOCK == 0 ? VLMP_GGUF_Q8_0 : VLMP_GGUF_F16;
-        item->treatment = VLMP_GGUF_REQUANTED;
-        return;
-    }
-    item->out.type = (vlmp_gguf_type)type;
-    bool exact = true;
-    for (int64_t r = 0; r < item->out.shape[0] && exact; r++) {
-        vlmp_packed_row row = packed_row(item, r);
-        vlmp_gguf_from_codes(NULL, &row, &exact);
-    }
-    item->treatment = exact ? VLMP_GGUF_EXACT : VLMP_GGUF_ROUNDED;
-}
-
 static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
                                   vlmp_packed_part part)
 {
@@ -209,7 +190,7 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
     item->scales = part_of(plan->source, linear, VLMP_PACKED_SCALES);
     item->zeros = part_of(plan->source, linear, VLMP_PACKED_ZEROS);
     item->out.shape[1] = tensor->shape[1] * 8 / vlmp_code_types[item->scheme->codes].bits;
-    choose_packed(item);
+    item->fit = vlmp_gguf_fit_of(item->scheme, (int)item->out.shape[1], &item->out.type);
     return VLMP_OK;
 }
 
@@ -295,6 +276,7 @@ uint32_t vlmp_gguf_file_type(const vlmp_gguf_plan *plan)
 typedef struct {
     const vlmp_gguf_plan *plan;
     float *row; /* as wide as the widest */
+    vlmp_gguf_progress *progress;
 } writer;
 
 static int check_finite(const vlmp_gguf_item *item, const float *row, size_t count, vlmp_error *err)
@@ -331,9 +313,8 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
 static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *out, vlmp_error *err)
 {
     vlmp_packed_row row = packed_row(item, source_row(item, r));
-    if (item->treatment != VLMP_GGUF_REQUANTED) {
-        bool exact = true;
-        vlmp_gguf_from_codes(out, &row, &exact);
+    if (item->fit != VLMP_GGUF_ANEW) {
+        vlmp_gguf_from_codes(out, &row);
         return VLMP_OK;
     }
     unpack_row(w->row, &row);
@@ -360,10 +341,14 @@ static int read_rows(void *arg, size_t index, int64_t first, int64_t count, void
     const vlmp_source *source = w->plan->source;
     if (item->dense != NULL) source->release(source, item->dense);
     if (item->codes != NULL) source->release(source, item->codes);
-    return VLMP_OK;
+    vlmp_gguf_progress *p = w->progress;
+    p->done += (uint64_t)count * row_bytes;
+    if (p->step == NULL || p->step(p->arg, p->done, p->total) == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted; nothing is written");
 }
 
-int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file, vlmp_error *err)
+int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file,
+                         vlmp_gguf_progress *progress, vlmp_error *err)
 {
     int64_t widest = 1;
     vlmp_gguf_tensor *tensors = vlmp_alloc(plan->count, sizeof *tensors);
@@ -372,7 +357,7 @@ int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file, vlmp_er
         int64_t k = tensors[i].shape[tensors[i].rank - 1];
         widest = k > widest ? k : widest;
     }
-    writer w = {plan, vlmp_alloc((size_t)widest, sizeof(float))};
+    writer w = {plan, vlmp_alloc((size_t)widest, sizeof(float)), progress};
     int status = tensors == NULL || w.row == NULL
                      ? vlmp_fail_memory(err, file->path)
                      : vlmp_gguf_write(file, &plan->keys, tensors, plan->count, read_rows, &w, err);

@@ -2,10 +2,13 @@
  * tower and the projector. Names and keys: llama.cpp's gguf-py/constants.py and tools/mtmd. */
 #pragma once
 
-#include "formats/gguf_write.h"
+#include "formats/gguf_blocks.h"
 #include "src/model/config.h"
 #include "src/store/source.h"
 #include "src/text/vocabulary.h"
+
+#define VLMP_GGUF_TEXT_FILE  "model.gguf"
+#define VLMP_GGUF_TOWER_FILE "mmproj-model.gguf"
 
 typedef enum { VLMP_GGUF_TEXT, VLMP_GGUF_TOWER } vlmp_gguf_part;
 
@@ -20,12 +23,6 @@ typedef struct {
     double image_mean[3], image_std[3];
 } vlmp_gguf_model;
 
-typedef enum {
-    VLMP_GGUF_EXACT,     /* the same values */
-    VLMP_GGUF_ROUNDED,   /* codes kept; scales or minima rounded to F16 */
-    VLMP_GGUF_REQUANTED, /* values rounded to another grid */
-} vlmp_gguf_treatment;
-
 /* One tensor of the file and where its rows come from: a tensor or a packed linear of the source,
  * or values made here. */
 typedef struct {
@@ -35,8 +32,8 @@ typedef struct {
     const vlmp_scheme *scheme; /* of a linear whose parts are these; dense is NULL */
     const vlmp_tensor *codes, *scales, *zeros;
     const float *values;
-    int heads; /* rows change places within each of so many heads; 0: they stay */
-    vlmp_gguf_treatment treatment;
+    int heads;         /* rows change places within each of so many heads; 0: they stay */
+    vlmp_gguf_fit fit; /* of the scheme */
 } vlmp_gguf_item;
 
 typedef struct {
@@ -53,8 +50,17 @@ int vlmp_gguf_plan_make(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gg
                         vlmp_error *err);
 void vlmp_gguf_plan_free(vlmp_gguf_plan *plan);
 
+/* Bytes of weights written so far, over both files; step is called from time to time and stops the
+ * work where it returns non-zero (VLMP_ERR_INTERRUPTED). */
+typedef struct {
+    int (*step)(void *arg, uint64_t done, uint64_t total); /* NULL: nobody asks */
+    void *arg;
+    uint64_t done, total;
+} vlmp_gguf_progress;
+
 /* Writes the plan's file; memory stays small. */
-int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file, vlmp_error *err);
+int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file,
+                         vlmp_gguf_progress *progress, vlmp_error *err);
 
 /* The name of a canonical tensor in GGUF ("blk.0.attn_q.weight"), which is copied to out; false: it
  * has none. */

@@ -4,6 +4,9 @@
 
 #include "formats/export.h"
 
+/* Adds a tensor to the list. */
+int vlmp_export_append(vlmp_export *export, const vlmp_export_tensor *tensor, vlmp_error *err);
+
 /* Adds the tensor BASE.suffix of a quantized linear, BASE its name in the source model, made by
  * fill from the part (VLMP_PACKED_PARTS: of sizes alone). rank 2: rows × columns, rank 1: columns
  * alone. */

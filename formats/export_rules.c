@@ -21,6 +21,9 @@ static const struct {
 #define AWQ  (1u << VLMP_LAYOUT_AWQ)
 #define GGUF (1u << VLMP_LAYOUT_GGUF)
 
+/* Beside a rule's layouts: what breaks it can be rounded to something that fits. */
+#define ROUNDED (1u << VLMP_LAYOUTS)
+
 static const struct {
     const char *name;
     unsigned layouts; /* the lowest bit is the one it reads best */
@@ -202,6 +205,11 @@ static bool no_blocks_of_32(subject *s)
     return s->linear->k % 32 != 0 || s->linear->scheme.group % 32 != 0;
 }
 
+static bool channel_scales(subject *s)
+{
+    return s->linear->scheme.group == VLMP_GROUP_CHANNEL;
+}
+
 static const vlmp_packed_linear *find(const subject *s, const char *name)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -268,7 +276,7 @@ static const struct {
     broken_fn *broken;
     const char *why, *fits;
 } rules[] = {
-    {CT | GPTQ | AWQ | GGUF, EVERY, no_integer,
+    {CT | GPTQ | AWQ, EVERY, no_integer,
      "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
     {CT | GPTQ | AWQ, EVERY, embedding,
      "most models' embedding tables are read as they are, and a quantized one fails to load",
@@ -292,7 +300,7 @@ static const struct {
      "use 8 bits, group channel, symmetric, or float activations"},
     {CT, VLLM | SGLANG, int8_sizes, "the engine's int8 kernels take multiples of 16",
      "use float activations or keep it"},
-    {GPTQ | AWQ | GGUF, EVERY, int8_activations, "this format holds weights alone",
+    {GPTQ | AWQ, EVERY, int8_activations, "this format holds weights alone",
      "use float activations, or export as compressed-tensors"},
     {CT, SGLANG, activations_differ,
      "SGLang takes weights alone or int8 activations, one of the two for a whole model",
@@ -317,9 +325,17 @@ static const struct {
      "use symmetric weights or keep it"},
     {GPTQ | AWQ, EVERY, outputs_fill_no_words, "the zeros of a group fill no whole 32-bit words",
      "keep it"},
-    {GGUF, EVERY, asymmetric_8, "llama.cpp has no asymmetric type of 8 bits",
+    {GGUF | ROUNDED, EVERY, no_integer, "llama.cpp's types have other codes", "use 4 or 8 bits"},
+    {GGUF | ROUNDED, EVERY, int8_activations, "this format holds weights alone",
+     "use float activations"},
+    {GGUF | ROUNDED, EVERY, asymmetric_8, "llama.cpp has no asymmetric type of 8 bits",
      "use symmetric 8 bits"},
-    {GGUF, EVERY, no_blocks_of_32, "llama.cpp's types are blocks of 32 inputs", "keep it"},
+    {GGUF | ROUNDED, EVERY, asymmetric, "llama.cpp stores a minimum in F16, not a zero point",
+     "use symmetric weights"},
+    {GGUF | ROUNDED, EVERY, no_blocks_of_32, "llama.cpp's types are blocks of 32 inputs",
+     "keep it, or use groups of 32, 64 or 128"},
+    {GGUF | ROUNDED, EVERY, channel_scales,
+     "llama.cpp's scales are F16, those of whole channels here F32", "use groups of 32, 64 or 128"},
 
     {CT | GPTQ | AWQ, VLLM, no_tiles,
      "sizes that are no multiples of the kernels' tiles (64 × 128) need a vLLM of 2026, which pads "
@@ -335,6 +351,11 @@ static const struct {
 };
 
 #define RULES ((int)(sizeof rules / sizeof *rules))
+
+static bool is_rounded(int rule)
+{
+    return (rules[rule].layouts & ROUNDED) != 0;
+}
 
 static bool applies(int rule, vlmp_layout layout, vlmp_serve engine)
 {
@@ -352,7 +373,7 @@ static bool is_broken(int rule, subject *s)
 }
 
 int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_linear *linears,
-                      size_t count, const char *where, vlmp_error *err)
+                      size_t count, bool requantize, const char *where, vlmp_error *err)
 {
     if (count == 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -360,12 +381,14 @@ int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_l
                          where);
     subject s = {.linears = linears, .count = count};
     for (int i = 0; i < RULES; i++) {
-        if (rules[i].fits == NULL || !applies(i, layout, engine) || !is_broken(i, &s)) continue;
+        if (rules[i].fits == NULL || (is_rounded(i) && requantize)) continue;
+        if (!applies(i, layout, engine) || !is_broken(i, &s)) continue;
         char scheme[48];
         vlmp_scheme_text(scheme, sizeof scheme, &s.linear->scheme);
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s for %s cannot express %s (%s)%s: %s; %s",
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s for %s cannot express %s (%s)%s: %s; %s%s",
                          where, vlmp_layout_name(layout), vlmp_serve_name(engine), s.linear->name,
-                         scheme, s.other, rules[i].why, rules[i].fits);
+                         scheme, s.other, rules[i].why, rules[i].fits,
+                         is_rounded(i) ? ", or round it with vlm-export --allow-requantize" : "");
     }
     return VLMP_OK;
 }

@@ -37,9 +37,10 @@ vlmp_layout vlmp_serve_layout(vlmp_serve engine);
 vlmp_serve vlmp_layout_serve(vlmp_layout layout);
 
 /* VLMP_ERR_INPUT with the linear, the rule and what would fit, where the linears (all that are
- * quantized) cannot be expressed. where names the file or recipe. */
+ * quantized) cannot be expressed. requantize: what can be rounded to something that can is allowed.
+ * where names the file or recipe. */
 int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_linear *linears,
-                      size_t count, const char *where, vlmp_error *err);
+                      size_t count, bool requantize, const char *where, vlmp_error *err);
 
 /* What is expressed, but does not work everywhere: caveat number `index`, a sentence; NULL behind
  * the last. */

@@ -44,19 +44,17 @@ const char *vlmp_gguf_type_name(vlmp_gguf_type type)
     return "Q8_0";
 }
 
-int vlmp_gguf_type_of(const vlmp_scheme *scheme, int k)
+vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type)
 {
-    bool zeros = scheme->zeros != VLMP_ZEROS_NONE;
-    if (vlmp_scheme_group(scheme, k) % VLMP_GGUF_BLOCK != 0) return -1;
-    if (scheme->codes == VLMP_CODES_U4) return zeros ? VLMP_GGUF_Q4_1 : VLMP_GGUF_Q4_0;
-    return scheme->codes == VLMP_CODES_U8 && !zeros ? VLMP_GGUF_Q8_0 : -1;
-}
-
-static uint16_t to_half(float value, bool *exact)
-{
-    uint16_t half = vlmp_f32_to_f16(value);
-    *exact &= vlmp_f16_to_f32(half) == value;
-    return half;
+    bool zeros = scheme->zeros != VLMP_ZEROS_NONE, four = scheme->codes == VLMP_CODES_U4;
+    bool codes = four || (scheme->codes == VLMP_CODES_U8 && !zeros);
+    if (!codes || vlmp_scheme_group(scheme, k) % VLMP_GGUF_BLOCK != 0) {
+        *type = k % VLMP_GGUF_BLOCK == 0 ? VLMP_GGUF_Q8_0 : VLMP_GGUF_F16;
+        return VLMP_GGUF_ANEW;
+    }
+    *type = !four ? VLMP_GGUF_Q8_0 : zeros ? VLMP_GGUF_Q4_1 : VLMP_GGUF_Q4_0;
+    return zeros || scheme->scales != VLMP_F16 || scheme->global_scale != 1 ? VLMP_GGUF_ROUNDED
+                                                                            : VLMP_GGUF_EXACT;
 }
 
 /* Input j and j + 16 share a byte; a row of codes has neighbours share one. */
@@ -67,24 +65,24 @@ static void put_nibbles(uint8_t *out, const uint8_t *row, int first)
                                                                  << 4);
 }
 
-void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row, bool *exact)
+void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row)
 {
     const vlmp_scheme *scheme = row->scheme;
-    vlmp_gguf_type type = (vlmp_gguf_type)vlmp_gguf_type_of(scheme, row->k);
+    vlmp_gguf_type type;
+    vlmp_gguf_fit_of(scheme, row->k, &type);
     int group = vlmp_scheme_group(scheme, row->k), middle = vlmp_code_types[scheme->codes].middle;
     size_t bytes = (size_t)vlmp_gguf_block_of(type).bytes;
     uint8_t *at = out;
     for (int first = 0; first < row->k; first += VLMP_GGUF_BLOCK) {
         int g = first / group;
         float scale = vlmp_scale_at(row->scales, (size_t)g, scheme->scales) * scheme->global_scale;
-        uint16_t head[2] = {to_half(scale, exact), 0};
+        uint16_t head[2] = {vlmp_f32_to_f16(scale), 0};
         size_t head_bytes = sizeof head[0];
         if (type == VLMP_GGUF_Q4_1) {
             int zero = vlmp_code_at(row->zeros, g, vlmp_code_types[scheme->codes].bits);
-            head[1] = to_half(-scale * (float)zero, exact);
+            head[1] = vlmp_f32_to_f16(-scale * (float)zero);
             head_bytes = sizeof head;
         }
-        if (at == NULL) continue;
         memcpy(at, head, head_bytes);
         if (type == VLMP_GGUF_Q8_0)
             for (int j = 0; j < VLMP_GGUF_BLOCK; j++)

@@ -31,13 +31,17 @@ typedef struct {
     const uint8_t *zeros;
 } vlmp_packed_row;
 
-/* The type whose blocks have the scheme's bits, and so hold its values but for the rounding of
- * scales and minima to F16; −1: none (other codes, groups that cut blocks). */
-int vlmp_gguf_type_of(const vlmp_scheme *scheme, int k);
+typedef enum {
+    VLMP_GGUF_EXACT,   /* the type's blocks hold the same values */
+    VLMP_GGUF_ROUNDED, /* they hold the same codes; scales or minima are rounded to F16 */
+    VLMP_GGUF_ANEW,    /* no type has such codes: values are rounded to another grid */
+} vlmp_gguf_fit;
 
-/* The row in that type. *exact becomes false where a scale or a minimum had to be rounded (never
- * true again); out at NULL: only that is found out. */
-void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row, bool *exact);
+/* The type nearest to a scheme of k inputs. */
+vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type);
+
+/* The row in that type; not where the fit is ANEW. */
+void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row);
 
 /* k floats in a type; Q8_0: the nearest code at scale amax/127. */
 void vlmp_gguf_from_floats(void *out, vlmp_gguf_type type, const float *x, int k);

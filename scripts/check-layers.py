@@ -20,7 +20,7 @@ LAYERS = {
     "src/text": ["src/base", "src/store", "src/text/unicode", "src/text/template"],
     "src/picture": ["src/base", "src/store"],
     "src/model": ["src/base", "kernels", "src/store", "src/picture"],
-    "formats": ["src/base", "src/store", "src/text", "src/model"],
+    "formats": ["src/base", "src/store", "src/text", "src/picture", "src/model"],
     "src/flow": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model"],
     "src/calib": ["src/base", "kernels", "src/store", "src/text/unicode", "src/model", "src/flow"],
     "src/quant/scheme": ["src/base", "kernels", "src/store", "src/model"],

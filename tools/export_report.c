@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/export_gguf.h"
 #include "src/model/family.h"
 #include "tools/inspect.h"
 #include "tools/progress.h"
@@ -104,6 +105,13 @@ static void put_quoted(vlmp_buffer *out, const char *text)
     vlmp_buffer_text(out, "'");
 }
 
+static void put_quoted_in(vlmp_buffer *out, const char *folder, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    put_quoted(out, path);
+}
+
 void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
 {
     static const char *const quantization[VLMP_LAYOUTS] = {
@@ -128,6 +136,13 @@ void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
         put_quoted(out, folder);
         vlmp_buffer_printf(out, " --context-length %d", context);
         break;
+    case VLMP_SERVE_LLAMACPP:
+        vlmp_buffer_text(out, "llama-server -m ");
+        put_quoted_in(out, folder, VLMP_GGUF_TEXT_FILE);
+        vlmp_buffer_text(out, " --mmproj ");
+        put_quoted_in(out, folder, VLMP_GGUF_TOWER_FILE);
+        vlmp_buffer_printf(out, " -c %d", context);
+        break;
     default:
         vlmp_buffer_text(out, "transformers chat ");
         put_quoted(out, folder);
@@ -137,7 +152,12 @@ void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
 
 static const char *source_of(const vlmp_export_tensor *t)
 {
-    return t->linear != NULL ? t->linear->name : t->source->name;
+    return t->linear != NULL ? t->linear->name : t->source != NULL ? t->source->name : "";
+}
+
+static const char *type_of(const vlmp_export_tensor *t)
+{
+    return t->type != NULL ? t->type : vlmp_dtype_name(t->tensor.dtype);
 }
 
 static int print_table(const vlmp_export *export, vlmp_error *err)
@@ -151,7 +171,7 @@ static int print_table(const vlmp_export *export, vlmp_error *err)
         char text[160];
         good = vlmp_listing_add(&rows, 0, t->tensor.name) &&
                vlmp_listing_add(&rows, 1, vlmp_export_fate_name(t->fate)) &&
-               vlmp_listing_add(&rows, 2, vlmp_dtype_name(t->tensor.dtype));
+               vlmp_listing_add(&rows, 2, type_of(t));
         vlmp_shape_text(text, sizeof text, t->tensor.shape, t->tensor.rank);
         good = good && vlmp_listing_add(&rows, 3, text);
         snprintf(text, sizeof text, "%zu", t->tensor.bytes);
@@ -199,7 +219,7 @@ static void put_tensors(vlmp_json_writer *w, const vlmp_export *export)
         vlmp_json_pair_string(w, "name", t->tensor.name);
         vlmp_json_pair_string(w, "of", source_of(t));
         vlmp_json_pair_string(w, "fate", vlmp_export_fate_name(t->fate));
-        vlmp_json_pair_string(w, "dtype", vlmp_dtype_name(t->tensor.dtype));
+        vlmp_json_pair_string(w, "dtype", type_of(t));
         vlmp_json_key(w, "shape");
         vlmp_json_open(w, '[');
         for (int d = 0; d < t->tensor.rank; d++)

@@ -17,7 +17,7 @@
 struct options {
     const char *format, *output, *engine, *report, *base_model;
     uint64_t shard_bytes;
-    bool dry_run, force;
+    bool dry_run, force, requantize;
 };
 
 struct command {
@@ -91,7 +91,8 @@ static int run(struct command *c, vlmp_error *err)
     if (o->output == NULL && !o->dry_run)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o DIR, or --dry-run");
     VLMP_TRY(open_packed(c, err));
-    VLMP_TRY(vlmp_export_open(&c->export, c->source, &c->model.config, layout, engine, err));
+    VLMP_TRY(vlmp_export_open(&c->export, c->source, &c->model.config, layout, engine,
+                              o->requantize, err));
     if (o->shard_bytes > 0) c->export.shard_bytes = o->shard_bytes;
     c->facts =
         (vlmp_export_facts){.export = &c->export, .output = o->output, .base_model = o->base_model};
@@ -116,9 +117,9 @@ int main(int argc, char **argv)
     const vlmp_cli_option options[] = {
         {.name = "format",
          .value = "F",
-         .help = "compressed-tensors",
+         .help = "compressed-tensors or gguf",
          .string = &o->format,
-         .choices = "compressed-tensors",
+         .choices = "compressed-tensors|gguf",
          .required = true},
         {.name = "output",
          .letter = 'o',
@@ -127,7 +128,7 @@ int main(int argc, char **argv)
          .string = &o->output},
         {.name = "for",
          .value = "ENGINE",
-         .help = "whose limits to keep: vllm (default), sglang or transformers",
+         .help = "whose limits to keep: vllm (default), sglang, transformers; llamacpp for gguf",
          .string = &o->engine,
          .choices = "vllm|sglang|transformers|llamacpp"},
         {.name = "report",
@@ -142,6 +143,10 @@ int main(int argc, char **argv)
          .value = "BYTES",
          .help = "a file of weights has at most so many, or one tensor (default: 5 · 10⁹)",
          .bytes = &o->shard_bytes},
+        {.name = "allow-requantize",
+         .help =
+             "round what the format cannot hold exactly to what it can (gguf); --dry-run lists it",
+         .flag = &o->requantize},
         {.name = "dry-run",
          .help = "say of each tensor what becomes of it, write nothing",
          .flag = &o->dry_run},

@@ -332,8 +332,8 @@ static const char *template_in(const cJSON *root)
     return NULL;
 }
 
-static int load_from_json(vlmp_chat_template **out, const vlmp_source *source, const char *name,
-                          vlmp_error *err)
+static int find_in_json(vlmp_buffer *out, const vlmp_source *source, const char *name,
+                        vlmp_error *err)
 {
     size_t length = 0;
     const char *json = source->file(source, name, &length);
@@ -341,27 +341,46 @@ static int load_from_json(vlmp_chat_template **out, const vlmp_source *source, c
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, json, length, name, err));
     const char *text = template_in(root);
-    int status = VLMP_OK;
-    if (text != NULL) status = vlmp_chat_template_create(out, text, strlen(text), name, err);
+    if (text != NULL) vlmp_buffer_append(out, text, strlen(text) + 1);
     cJSON_Delete(root);
-    return status;
+    return out->failed ? vlmp_fail_memory(err, name) : VLMP_OK;
 }
 
-int vlmp_chat_template_load(vlmp_chat_template **out, const vlmp_source *source, vlmp_error *err)
+int vlmp_chat_template_find(vlmp_buffer *out, const char **name, const vlmp_source *source,
+                            vlmp_error *err)
 {
-    static const char *const files[] = {"chat_template.json", "processor_config.json",
-                                        "tokenizer_config.json"};
-    static const char raw[] = "chat_template.jinja";
+    static const char *const files[] = {"chat_template.jinja", "chat_template.json",
+                                        "processor_config.json", "tokenizer_config.json"};
     size_t length = 0;
-    const char *text = source->file(source, raw, &length);
-    *out = NULL;
-    if (text != NULL) return vlmp_chat_template_create(out, text, length, raw, err);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        VLMP_TRY(load_from_json(out, source, files[i], err));
-        if (*out != NULL) return VLMP_OK;
+    const char *text = source->file(source, files[0], &length);
+    if (text != NULL) {
+        vlmp_buffer_append(out, text, length);
+        vlmp_buffer_append(out, "", 1);
+        if (out->failed) return vlmp_fail_memory(err, files[0]);
+    }
+    *name = files[0];
+    for (size_t i = 1; i < sizeof files / sizeof *files && out->length == 0; i++) {
+        *name = files[i];
+        VLMP_TRY(find_in_json(out, source, files[i], err));
+    }
+    if (out->length > 0) {
+        out->length--; /* the NUL */
+        return VLMP_OK;
     }
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: there is no chat template (chat_template.jinja, chat_template.json, or "
                      "'chat_template' in processor_config.json or tokenizer_config.json)",
                      source->path);
+}
+
+int vlmp_chat_template_load(vlmp_chat_template **out, const vlmp_source *source, vlmp_error *err)
+{
+    vlmp_buffer text = {0};
+    const char *name;
+    *out = NULL;
+    int status = vlmp_chat_template_find(&text, &name, source, err);
+    if (status == VLMP_OK)
+        status = vlmp_chat_template_create(out, text.data, text.length, name, err);
+    vlmp_buffer_free(&text);
+    return status;
 }

@@ -61,9 +61,14 @@ int vlmp_prompt_make(const vlmp_prompter *prompter, const vlmp_prompt_request *r
                      vlmp_prompt *out, vlmp_error *err);
 void vlmp_prompt_free(vlmp_prompt *prompt);
 
-/* A model folder's chat template: chat_template.jinja, chat_template.json, else the chat_template
- * of processor_config.json or tokenizer_config.json (a string, or a list of which "default" is
- * taken). None is VLMP_ERR_INPUT. */
+/* The text of a model folder's chat template, appended to out, and the file that it is in:
+ * chat_template.jinja, chat_template.json, else the chat_template of processor_config.json or
+ * tokenizer_config.json (a string, or a list of which "default" is taken). None is VLMP_ERR_INPUT.
+ */
+int vlmp_chat_template_find(vlmp_buffer *out, const char **name, const vlmp_source *source,
+                            vlmp_error *err);
+
+/* The same, ready to render. */
 int vlmp_chat_template_load(vlmp_chat_template **out, const vlmp_source *source, vlmp_error *err);
 
 /* A model folder's tokenizer.json and tokenizer_config.json. */

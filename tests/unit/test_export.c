@@ -41,8 +41,9 @@ static void writes_what_the_reference_packer_writes(void **state)
     assert_non_null(layout);
     assert_null(vlmp_export_layout_find("compressed"));
     assert_int_equal(vlmp_packed_open(&source, GOLDEN "packed/tiny.vlmp", &err), VLMP_OK);
-    assert_int_equal(vlmp_export_open(&export, source, NULL, layout, VLMP_SERVE_TRANSFORMERS, &err),
-                     VLMP_OK);
+    assert_int_equal(
+        vlmp_export_open(&export, source, NULL, layout, VLMP_SERVE_TRANSFORMERS, false, &err),
+        VLMP_OK);
     assert_int_equal(vlmp_outfolder_open(&folder, temp_path("ct"), false, &err), VLMP_OK);
     assert_int_equal(layout->write(&export, &folder, NULL, NULL, &err), VLMP_OK);
     assert_int_equal(vlmp_outfolder_commit(&folder, &err), VLMP_OK);
@@ -71,7 +72,7 @@ static int check(vlmp_layout layout, vlmp_serve engine, const made *linears, siz
                              linears[i].int8),
             linears[i].n, linears[i].k};
     *err = (vlmp_error){0};
-    return vlmp_export_check(layout, engine, list, count, "x.vlmp", err);
+    return vlmp_export_check(layout, engine, list, count, false, "x.vlmp", err);
 }
 
 #define O "text.layers.0.attn.o"

@@ -87,13 +87,14 @@ static void blocks_of_codes(void **state)
         }
         vlmp_codes_pack(packed, u, k, bits);
         vlmp_codes_pack(packed_zeros, z, k / group, bits);
-        assert_int_equal(vlmp_gguf_type_of(&scheme, k), type);
+        vlmp_gguf_type found;
+        assert_int_equal(vlmp_gguf_fit_of(&scheme, k, &found),
+                         zeros != NULL ? VLMP_GGUF_ROUNDED : VLMP_GGUF_EXACT);
+        assert_int_equal(found, type);
         vlmp_packed_row row = {&scheme, k, packed, s, zeros != NULL ? packed_zeros : NULL};
         unsigned char want[2 * MAX_K], got[2 * MAX_K];
         size_t length = from_hex(want, sizeof want, vlmp_json_get(item, "bytes")->valuestring);
-        bool exact = true;
-        vlmp_gguf_from_codes(got, &row, &exact);
-        assert_true(exact);
+        vlmp_gguf_from_codes(got, &row);
         assert_memory_equal(got, want, length);
     }
 }
@@ -116,30 +117,32 @@ static void blocks_of_floats(void **state)
     }
 }
 
-/* What has no exact place: a scale that F16 does not hold, a minimum that it does not, groups that
- * cut blocks, 8 bits with zeros. */
-static void rounding_is_said(void **state)
+/* What has no exact place: F32 scales, minima, groups that cut blocks, 8 bits with zeros. */
+static void what_does_not_fit(void **state)
 {
     (void)state;
-    uint8_t codes[32] = {0}, zeros[1] = {15};
-    float wide = 0.1f;
-    vlmp_scheme channel =
-        vlmp_scheme_make(VLMP_CODES_U8, VLMP_GROUP_CHANNEL, VLMP_ZEROS_NONE, false);
-    bool exact = true;
-    vlmp_packed_row row = {&channel, 32, codes, &wide, NULL};
-    vlmp_gguf_from_codes(NULL, &row, &exact);
-    assert_false(exact);
-
-    uint16_t scale = 0x3555; /* 11 significant bits: times 15 they are more */
-    vlmp_scheme asymmetric = vlmp_scheme_make(VLMP_CODES_U4, 32, VLMP_ZEROS_PACKED, false);
-    exact = true;
-    row = (vlmp_packed_row){&asymmetric, 32, codes, &scale, zeros};
-    vlmp_gguf_from_codes(NULL, &row, &exact);
-    assert_false(exact);
-
-    vlmp_scheme eight = vlmp_scheme_make(VLMP_CODES_U8, 32, VLMP_ZEROS_PACKED, false);
-    assert_int_equal(vlmp_gguf_type_of(&eight, 64), -1);
-    assert_int_equal(vlmp_gguf_type_of(&channel, 48), -1);
+    static const struct {
+        vlmp_code_type codes;
+        int group, k;
+        vlmp_zeros zeros;
+        vlmp_gguf_fit fit;
+        vlmp_gguf_type type;
+    } cases[] = {
+        {VLMP_CODES_U4, 64, 128, VLMP_ZEROS_NONE, VLMP_GGUF_EXACT, VLMP_GGUF_Q4_0},
+        {VLMP_CODES_U4, 64, 128, VLMP_ZEROS_PACKED, VLMP_GGUF_ROUNDED, VLMP_GGUF_Q4_1},
+        {VLMP_CODES_U4, 0, 128, VLMP_ZEROS_NONE, VLMP_GGUF_ROUNDED, VLMP_GGUF_Q4_0},
+        {VLMP_CODES_U8, 0, 128, VLMP_ZEROS_NONE, VLMP_GGUF_ROUNDED, VLMP_GGUF_Q8_0},
+        {VLMP_CODES_U8, 32, 64, VLMP_ZEROS_PACKED, VLMP_GGUF_ANEW, VLMP_GGUF_Q8_0},
+        {VLMP_CODES_U8, 0, 48, VLMP_ZEROS_NONE, VLMP_GGUF_ANEW, VLMP_GGUF_F16},
+        {VLMP_CODES_U4, 16, 64, VLMP_ZEROS_NONE, VLMP_GGUF_ANEW, VLMP_GGUF_Q8_0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vlmp_gguf_type type;
+        vlmp_scheme scheme =
+            vlmp_scheme_make(cases[i].codes, cases[i].group, cases[i].zeros, false);
+        assert_int_equal(vlmp_gguf_fit_of(&scheme, cases[i].k, &type), cases[i].fit);
+        assert_int_equal(type, cases[i].type);
+    }
 }
 
 static int read_rows(void *arg, size_t index, int64_t first, int64_t count, void *out,
@@ -210,7 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_of_codes),     cmocka_unit_test(blocks_of_floats),
-        cmocka_unit_test(rounding_is_said),    cmocka_unit_test(whole_file),
+        cmocka_unit_test(what_does_not_fit),   cmocka_unit_test(whole_file),
         cmocka_unit_test(rows_of_blocks_only),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
