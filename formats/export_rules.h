@@ -1,5 +1,5 @@
-/* What other engines' formats can express: one table of rules, asked before any work by vlm-export
- * and by vlm-quantize --for. */
+/* What other engines' formats can express: one table of rules, asked by vlm-export before any
+ * work. */
 #pragma once
 
 #include "formats/packed.h"
@@ -30,7 +30,7 @@ vlmp_serve vlmp_serve_from_name(const char *name);
 /* Whether the engine reads the layout at all. */
 bool vlmp_serve_reads(vlmp_serve engine, vlmp_layout layout);
 
-/* The layout that the engine reads best: what vlm-quantize --for aims at. */
+/* The layout that the engine reads best. */
 vlmp_layout vlmp_serve_layout(vlmp_serve engine);
 
 /* The engine that a layout is for when nothing else is said. */

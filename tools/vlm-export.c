@@ -161,8 +161,7 @@ int main(int argc, char **argv)
         .max_positionals = 1,
         .options = options,
         .notes = "What the format or the engine cannot express is refused before any work, with "
-                 "the rule and what would fit; vlm-quantize --for ENGINE asks the same before "
-                 "quantizing."};
+                 "the rule and what would fit."};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.args = &args;
