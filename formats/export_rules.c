@@ -276,7 +276,7 @@ static const struct {
     broken_fn *broken;
     const char *why, *fits;
 } rules[] = {
-    {CT | GPTQ | AWQ, EVERY, no_integer,
+    {CT | GPTQ | AWQ | GGUF, EVERY, no_integer,
      "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
     {CT | GPTQ | AWQ, EVERY, embedding,
      "most models' embedding tables are read as they are, and a quantized one fails to load",
@@ -325,7 +325,6 @@ static const struct {
      "use symmetric weights or keep it"},
     {GPTQ | AWQ, EVERY, outputs_fill_no_words, "the zeros of a group fill no whole 32-bit words",
      "keep it"},
-    {GGUF | ROUNDED, EVERY, no_integer, "llama.cpp's types have other codes", "use 4 or 8 bits"},
     {GGUF | ROUNDED, EVERY, int8_activations, "this format holds weights alone",
      "use float activations"},
     {GGUF | ROUNDED, EVERY, asymmetric_8, "llama.cpp has no asymmetric type of 8 bits",

@@ -37,4 +37,5 @@ refused 'vision.layers.0.attn.q .*weights alone.*--allow-requantize' seed.vlmp
 exits 0 vlm-export seed.vlmp --format gguf -o seed --allow-requantize
 holds seed.vlmp seed 0.001
 exits 0 vlm-quantize "$model" --method rtn --codes mxfp4 -o floats.vlmp -q
-refused 'other codes' floats.vlmp
+refused 'text.layers.0.attn.q .*only integer codes' floats.vlmp
+refuses 4 'only integer codes' vlm-export floats.vlmp --format gguf -o out --allow-requantize
