@@ -35,7 +35,6 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .config = config,
                             .layout = layout,
                             .engine = engine,
-                            .requantize = requantize,
                             .shard_bytes = SHARD_BYTES};
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,

@@ -39,7 +39,6 @@ typedef struct vlmp_export {
     const vlmp_config *config; /* not owned */
     const struct vlmp_export_layout *layout;
     vlmp_serve engine;
-    bool requantize;                   /* what the format cannot hold is rounded to what it can */
     const vlmp_packed_linear *linears; /* in order of computation */
     size_t linear_count;
     vlmp_export_tensor *tensors; /* in order of computation */
@@ -64,7 +63,8 @@ typedef struct vlmp_export_layout {
 /* NULL when no such layout is written. */
 const vlmp_export_layout *vlmp_export_layout_find(const char *name);
 
-/* Checks the rules and plans. Free after a failure, too. */
+/* Checks the rules and plans. requantize: what the format cannot hold is rounded to what it can.
+ * Free after a failure, too. */
 int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
                      const vlmp_export_layout *layout, vlmp_serve engine, bool requantize,
                      vlmp_error *err);

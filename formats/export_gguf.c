@@ -198,8 +198,8 @@ static int add_items(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_
                      vlmp_error *err)
 {
     const vlmp_source *source = model->source;
-    plan->capacity = source->count(source) + 1;
-    plan->items = vlmp_calloc(plan->capacity, sizeof *plan->items);
+    /* One more than tensors: the RoPE factors. */
+    plan->items = vlmp_calloc(source->count(source) + 1, sizeof *plan->items);
     if (plan->items == NULL) return vlmp_fail_memory(err, "export");
     for (size_t i = 0; i < source->count(source); i++) {
         const vlmp_tensor *tensor = source->at(source, i);

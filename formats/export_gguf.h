@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     vlmp_gguf_keys keys;
     vlmp_gguf_item *items;
-    size_t count, capacity;
+    size_t count;
     vlmp_arena arena;
     const vlmp_source *source;
 } vlmp_gguf_plan;

@@ -205,6 +205,11 @@ static bool no_blocks_of_32(subject *s)
     return s->linear->k % 32 != 0 || s->linear->scheme.group % 32 != 0;
 }
 
+static bool any(subject *s)
+{
+    return s->linear != NULL;
+}
+
 static bool channel_scales(subject *s)
 {
     return s->linear->scheme.group == VLMP_GROUP_CHANNEL;
@@ -336,6 +341,10 @@ static const struct {
     {GGUF | ROUNDED, EVERY, channel_scales,
      "llama.cpp's scales are F16, those of whole channels here F32", "use groups of 32, 64 or 128"},
 
+    {GGUF, LLAMACPP, any,
+     "llama.cpp's graph of CLIP towers reads pictures one patch off, whoever made the file, unless "
+     "the build has the fix of its issue 25814",
+     NULL},
     {CT | GPTQ | AWQ, VLLM, no_tiles,
      "sizes that are no multiples of the kernels' tiles (64 × 128) need a vLLM of 2026, which pads "
      "them",
