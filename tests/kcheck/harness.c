@@ -55,7 +55,10 @@ void kc_begin(kc *k, const char *name)
 
 void *kc_input(kc *k, size_t bytes)
 {
-    if (k->input_count == KC_MAX_INPUTS) abort();
+    if (k->input_count == KC_MAX_INPUTS) {
+        fprintf(stderr, "kcheck: a case has more than %d inputs\n", KC_MAX_INPUTS);
+        abort();
+    }
     k->inputs[k->input_count] = make_buffer(bytes);
     return k->inputs[k->input_count++].memory + GUARD;
 }

@@ -12,7 +12,7 @@
 
 #define KC_UNIT 0x1p-24 /* half an ulp of 1: the largest relative error of one F32 rounding */
 
-enum { KC_THREAD_COUNTS = 3, KC_MAX_INPUTS = 16 };
+enum { KC_THREAD_COUNTS = 3, KC_MAX_INPUTS = 64 };
 
 typedef enum {
     KC_UNIFORM,
