@@ -22,8 +22,7 @@ static int read_rows(void *arg, size_t index, int64_t first, int64_t count, void
     if (index % 2 == 1)
         values[0] = (float)entry->tokens;
     else
-        for (int i = 0; i < entry->inputs; i++)
-            values[i] = (float)entry->square[i];
+        memcpy(values, entry->square, (size_t)entry->inputs * sizeof *values);
     return VLMP_OK;
 }
 
@@ -41,22 +40,17 @@ static int put_tensors(vlmp_gguf_tensor *tensors, char (*names)[96],
     return VLMP_OK;
 }
 
-static void put_keys(vlmp_gguf_keys *keys, const vlmp_imatrix_entry *entries, size_t count,
-                     const char *dataset)
+static void put_keys(vlmp_gguf_keys *keys, const char *dataset, uint32_t tokens)
 {
-    int64_t most = 0;
-    for (size_t i = 0; i < count; i++)
-        most = entries[i].tokens > most ? entries[i].tokens : most;
     vlmp_gguf_put_string(keys, "general.type", "imatrix");
     vlmp_gguf_put_texts(keys, "imatrix.datasets", 1);
     vlmp_gguf_add_text(keys, dataset, strlen(dataset));
-    /* llama.cpp counts chunks of a context; all tokens are one here. */
     vlmp_gguf_put_u32(keys, "imatrix.chunk_count", 1);
-    vlmp_gguf_put_u32(keys, "imatrix.chunk_size", (uint32_t)most);
+    vlmp_gguf_put_u32(keys, "imatrix.chunk_size", tokens);
 }
 
 int vlmp_imatrix_write(vlmp_outfile *file, const vlmp_imatrix_entry *entries, size_t count,
-                       const char *dataset, vlmp_error *err)
+                       const char *dataset, uint32_t tokens, vlmp_error *err)
 {
     vlmp_gguf_tensor *tensors = vlmp_alloc(2 * count, sizeof *tensors);
     char(*names)[96] = vlmp_alloc(2 * count, sizeof *names);
@@ -65,7 +59,7 @@ int vlmp_imatrix_write(vlmp_outfile *file, const vlmp_imatrix_entry *entries, si
         status = put_tensors(tensors + 2 * i, names + 2 * i, &entries[i], err);
     struct list list = {entries};
     vlmp_gguf_keys keys = {0};
-    put_keys(&keys, entries, count, dataset);
+    put_keys(&keys, dataset, tokens);
     if (status == VLMP_OK)
         status = vlmp_gguf_write(file, &keys, tensors, 2 * count, read_rows, &list, err);
     vlmp_gguf_keys_free(&keys);

@@ -4,7 +4,8 @@
     scripts/golden-gguf.py tests/golden/gguf/golden.json
 
 "codes": rows of a packed linear and the block bytes that hold the same values; "floats": rows that gguf
-quantizes itself; "file": a whole small file of gguf's writer.
+quantizes itself; "file": a whole small file of gguf's writer; "imatrix": another, with the keys and tensors of
+llama.cpp's tools/imatrix, sums of squares of activations that are drawn here.
 """
 import json
 import os
@@ -82,11 +83,34 @@ def whole_file():
         return file.read().hex()
 
 
+def importance():
+    path = os.path.join(tempfile.mkdtemp(), "t.gguf")
+    w = gguf.GGUFWriter(path, "")
+    w.add_type("imatrix")
+    w.add_array("imatrix.datasets", ["pictures.calib"])
+    w.add_uint32("imatrix.chunk_count", 1)
+    w.add_uint32("imatrix.chunk_size", 40)
+    sites = []
+    for site, name, width in (("attn.q", "attn_q", 6), ("mlp.down", "ffn_down", 9)):
+        x = rng.standard_normal((40, width)).astype(np.float32)
+        square = (x.astype(np.float64) ** 2).sum(0).astype(np.float32)
+        w.add_tensor("blk.3.%s.weight.in_sum2" % name, square[None])
+        w.add_tensor("blk.3.%s.weight.counts" % name, np.array([[len(x)]], np.float32))
+        sites.append({"linear": "text.layers.3." + site, "tokens": len(x), "square": [float(v) for v in square]})
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    with open(path, "rb") as file:
+        return {"sites": sites, "bytes": file.read().hex()}
+
+
 golden = {
     "codes": [codes_case(kind, k, group) for kind in ("Q4_0", "Q4_1", "Q8_0")
               for k, group in ((32, 32), (128, 64), (256, 128), (96, 96))],
     "floats": [floats_case(kind, 96) for kind in ("Q8_0", "F16", "BF16")],
     "file": whole_file(),
+    "imatrix": importance(),
 }
 with open(sys.argv[1], "w") as out:
     json.dump(golden, out, indent=None, separators=(",", ":"))

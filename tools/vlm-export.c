@@ -8,6 +8,7 @@
 #include "formats/packed.h"
 #include "src/model/model.h"
 #include "tools/cli.h"
+#include "tools/export_imatrix.h"
 #include "tools/export_report.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
@@ -15,12 +16,13 @@
 #include "tools/progress.h"
 
 struct options {
-    const char *format, *output, *engine, *report, *base_model;
+    const char *format, *output, *engine, *report, *base_model, *calib, *imatrix;
     uint64_t shard_bytes;
     bool dry_run, force, requantize;
 };
 
 struct command {
+    const vlmp_cli_command *cli;
     const vlmp_cli_args *args;
     struct options opt;
     vlmp_source *source;
@@ -79,17 +81,43 @@ static int write_folder(struct command *c, vlmp_error *err)
     return vlmp_outfolder_commit(&c->folder, err);
 }
 
-static int run(struct command *c, vlmp_error *err)
+/* What is written: a folder, or with --imatrix a file. */
+static int check_usage(const struct command *c, vlmp_error *err)
 {
+    static const char *const of_folders[] = {"format",           "output",     "for",
+                                             "report",           "base-model", "shard-size",
+                                             "allow-requantize", "dry-run"};
     const struct options *o = &c->opt;
-    const vlmp_export_layout *layout;
-    vlmp_serve engine;
-    VLMP_TRY(choose(o, &layout, &engine, err));
+    if ((o->imatrix != NULL) != (o->calib != NULL))
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--imatrix FILE and --calib CALIB go together");
+    if (o->imatrix != NULL) {
+        for (size_t i = 0; i < sizeof of_folders / sizeof *of_folders; i++) {
+            const char *const names[] = {"imatrix", of_folders[i], NULL};
+            VLMP_TRY(vlmp_cli_exclusive(c->cli, c->args, names, err));
+        }
+        return VLMP_OK;
+    }
+    if (o->format == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "say what to write: --format F, or --imatrix FILE --calib CALIB");
     if (o->base_model != NULL && !vlmp_is_hub_id(o->base_model))
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--base-model %s: is no name on the hub; give ORG/NAME", o->base_model);
     if (o->output == NULL && !o->dry_run)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o DIR, or --dry-run");
+    return VLMP_OK;
+}
+
+static int run(struct command *c, vlmp_error *err)
+{
+    const struct options *o = &c->opt;
+    VLMP_TRY(check_usage(c, err));
+    if (o->imatrix != NULL)
+        return vlmp_export_imatrix(c->args->positionals[0], o->calib, o->imatrix, o->force, c->args,
+                                   err);
+    const vlmp_export_layout *layout;
+    vlmp_serve engine;
+    VLMP_TRY(choose(o, &layout, &engine, err));
     VLMP_TRY(open_packed(c, err));
     VLMP_TRY(vlmp_export_open(&c->export, c->source, &c->model.config, layout, engine,
                               o->requantize, err));
@@ -119,8 +147,7 @@ int main(int argc, char **argv)
          .value = "F",
          .help = "compressed-tensors or gguf",
          .string = &o->format,
-         .choices = "compressed-tensors|gguf",
-         .required = true},
+         .choices = "compressed-tensors|gguf"},
         {.name = "output",
          .letter = 'o',
          .value = "DIR",
@@ -150,12 +177,21 @@ int main(int argc, char **argv)
         {.name = "dry-run",
          .help = "say of each tensor what becomes of it, write nothing",
          .flag = &o->dry_run},
+        {.name = "imatrix",
+         .value = "FILE",
+         .help = "instead of a folder: the importance matrix that llama.cpp's own quantizer takes",
+         .string = &o->imatrix},
+        {.name = "calib",
+         .value = "CALIB",
+         .help = "what vlm-calibrate measured on the model, for --imatrix",
+         .string = &o->calib},
         {.name = "force", .help = "replace an earlier export", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-export",
         .summary = "Writes a packed model as a folder that other engines load.",
-        .usage = "OUT.vlmp --format F -o DIR [options]",
+        .usage = "OUT.vlmp --format F -o DIR [options]\n"
+                 "       vlm-export MODEL --calib CALIB --imatrix FILE",
         .positional = "OUT.vlmp",
         .min_positionals = 1,
         .max_positionals = 1,
@@ -164,6 +200,7 @@ int main(int argc, char **argv)
                  "the rule and what would fit."};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    c.cli = &command;
     c.args = &args;
     vlmp_interrupt_install();
     vlmp_error err = {0};

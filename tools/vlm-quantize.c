@@ -9,7 +9,6 @@
 
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
-#include "formats/tensor_file.h"
 #include "src/base/clock.h"
 #include "src/base/file.h"
 #include "src/base/outfile.h"
@@ -17,6 +16,7 @@
 #include "src/quant/run/driver.h"
 #include "src/quant/run/fold.h"
 #include "src/quant/run/record.h"
+#include "tools/calibration_file.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
 #include "tools/interrupt.h"
@@ -162,18 +162,9 @@ static int load_calibration(struct command *c, vlmp_error *err)
     if (c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
-    vlmp_tensor_file *file;
-    VLMP_TRY(vlmp_tensor_file_open(&file, c->opt.calib, VLMP_CALIBRATION_KEY,
-                                   "make a calibration file with vlm-calibrate", err));
-    int status = vlmp_tensor_file_verify(file, NULL, NULL, err);
-    if (status == VLMP_OK)
-        status = vlmp_calibration_import(&c->calibration, &c->engine.model,
-                                         c->opt.dry_run ? NULL : &c->identity, /* reads weights */
-                                         vlmp_tensor_file_find, file,
-                                         vlmp_tensor_file_metadata(file), c->opt.calib, err);
-    if (status == VLMP_OK) vlmp_tensor_file_sha256(file, c->calib_digest);
-    vlmp_tensor_file_close(file);
-    if (status != VLMP_OK) return status;
+    const vlmp_identity *identity = c->opt.dry_run ? NULL : &c->identity; /* reads weights */
+    VLMP_TRY(vlmp_calibration_load(&c->calibration, c->opt.calib, &c->engine.model, identity,
+                                   c->calib_digest, err));
     VLMP_TRY(vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err));
     vlmp_quantize_job job = job_of(c);
     return vlmp_select(&c->selection, &job, c->opt.tokens, (uint64_t)c->args->seed, err);

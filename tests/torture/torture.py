@@ -75,6 +75,8 @@ def cases(root):
                            "Describe it.", "--max-new-tokens", "4", "--json", "--threads", "2"]),
         Case("export", ["vlm-export", "i.vlmp", "--format", "compressed-tensors", "--for", "transformers",
                         "--shard-size", "100K", "-o", "o"], inputs=["i.vlmp"], outputs=["o"]),
+        Case("export-imatrix", ["vlm-export", model, "--calib", "i.calib", "--imatrix", "o.gguf", "--json"],
+             inputs=["i.calib"], outputs=["o.gguf"]),
         Case("inspect", ["vlm-inspect", "i.vlmp", "--verify"], inputs=["i.vlmp"]),
         Case("inspect-json", ["vlm-inspect", "i.vlmp", "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),

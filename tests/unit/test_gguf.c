@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "formats/gguf_blocks.h"
+#include "formats/imatrix.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/packed_parts.h"
@@ -145,6 +146,20 @@ static void what_does_not_fit(void **state)
     }
 }
 
+/* The file holds these bytes; returns how many. */
+static size_t file_is(const char *path, const char *hex)
+{
+    unsigned char want[4096];
+    size_t length = from_hex(want, sizeof want, hex), got;
+    vlmp_error err = {0};
+    char *bytes;
+    assert_int_equal(vlmp_file_read(&bytes, &got, path, 1 << 20, &err), VLMP_OK);
+    assert_int_equal(got, length);
+    assert_memory_equal(bytes, want, length);
+    free(bytes);
+    return length;
+}
+
 static int read_rows(void *arg, size_t index, int64_t first, int64_t count, void *out,
                      vlmp_error *err)
 {
@@ -184,17 +199,41 @@ static void whole_file(void **state)
     assert_int_equal(vlmp_outfile_open(&file, path, false, &err), VLMP_OK);
     assert_int_equal(vlmp_gguf_write(&file, &keys, tensors, 2, read_rows, NULL, &err), VLMP_OK);
     assert_int_equal(vlmp_outfile_commit(&file, &err), VLMP_OK);
-    unsigned char want[4096];
-    size_t length = from_hex(want, sizeof want, vlmp_json_get(golden, "file")->valuestring), got;
-    char *bytes;
-    assert_int_equal(vlmp_file_read(&bytes, &got, path, 1 << 20, &err), VLMP_OK);
-    assert_int_equal(got, length);
-    assert_memory_equal(bytes, want, length);
+    size_t length = file_is(path, vlmp_json_get(golden, "file")->valuestring);
     uint64_t size;
     assert_int_equal(vlmp_gguf_size(&keys, tensors, 2, &size, &err), VLMP_OK);
     assert_int_equal(size, length);
-    free(bytes);
     vlmp_gguf_keys_free(&keys);
+}
+
+static void importance_matrix(void **state)
+{
+    (void)state;
+    const char *path = temp_path("i.gguf");
+    const cJSON *matrix = vlmp_json_get(golden, "imatrix"), *sites = vlmp_json_get(matrix, "sites");
+    vlmp_error err = {0};
+    vlmp_imatrix_entry entries[2];
+    float squares[2][MAX_K];
+    for (int i = 0; i < 2; i++) {
+        const cJSON *site = cJSON_GetArrayItem(sites, i), *square = vlmp_json_get(site, "square");
+        entries[i] = (vlmp_imatrix_entry){.name = vlmp_json_get(site, "linear")->valuestring,
+                                          .square = squares[i],
+                                          .inputs = cJSON_GetArraySize(square),
+                                          .tokens = vlmp_json_get(site, "tokens")->valueint};
+        for (int j = 0; j < entries[i].inputs; j++)
+            squares[i][j] = (float)cJSON_GetArrayItem(square, j)->valuedouble;
+    }
+    vlmp_outfile file;
+    assert_int_equal(vlmp_outfile_open(&file, path, false, &err), VLMP_OK);
+    assert_int_equal(vlmp_imatrix_write(&file, entries, 2, "pictures.calib", 40, &err), VLMP_OK);
+    assert_int_equal(vlmp_outfile_commit(&file, &err), VLMP_OK);
+    file_is(path, vlmp_json_get(matrix, "bytes")->valuestring);
+
+    entries[1].name = "text.layers.0.attn.other";
+    assert_int_equal(vlmp_outfile_open(&file, temp_path("n.gguf"), false, &err), VLMP_OK);
+    assert_int_equal(vlmp_imatrix_write(&file, entries, 2, "d", 40, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "text.layers.0.attn.other"));
+    vlmp_outfile_abort(&file);
 }
 
 static void rows_of_blocks_only(void **state)
@@ -212,9 +251,9 @@ static void rows_of_blocks_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_of_codes),     cmocka_unit_test(blocks_of_floats),
-        cmocka_unit_test(what_does_not_fit),   cmocka_unit_test(whole_file),
-        cmocka_unit_test(rows_of_blocks_only),
+        cmocka_unit_test(blocks_of_codes),   cmocka_unit_test(blocks_of_floats),
+        cmocka_unit_test(what_does_not_fit), cmocka_unit_test(whole_file),
+        cmocka_unit_test(importance_matrix), cmocka_unit_test(rows_of_blocks_only),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
