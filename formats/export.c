@@ -11,8 +11,8 @@
 
 #define SHARD_BYTES 5000000000ull /* as Hugging Face's tools cut */
 
-static const vlmp_export_layout *const known[] = {&vlmp_export_compressed_tensors,
-                                                  &vlmp_export_gguf};
+static const vlmp_export_layout *const known[] = {
+    &vlmp_export_compressed_tensors, &vlmp_export_gptq, &vlmp_export_awq, &vlmp_export_gguf};
 
 const char *vlmp_export_fate_name(vlmp_export_fate fate)
 {
@@ -78,9 +78,7 @@ static const vlmp_tensor *find_part(const vlmp_export *export, const char *stem,
 }
 
 int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const char *suffix,
-                    vlmp_dtype dtype, int rank, int64_t rows, int64_t columns,
-                    vlmp_export_fate fate, vlmp_packed_part part, vlmp_export_fill *fill,
-                    vlmp_error *err)
+                    const vlmp_export_tensor *made, vlmp_packed_part part, vlmp_error *err)
 {
     const vlmp_tensor *codes = find_part(export, linear->name, "codes");
     size_t base = strlen(codes->source_name), tail = strlen(".weight");
@@ -93,14 +91,9 @@ int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const
     char *name = vlmp_arena_alloc(&export->arena, base + strlen(suffix) + 2, 1);
     if (name == NULL) return vlmp_fail_memory(err, export->source->path);
     sprintf(name, "%.*s.%s", (int)base, codes->source_name, suffix);
-    vlmp_export_tensor added = {
-        .tensor = {.name = name, .dtype = dtype, .rank = rank, .shape = {rows, columns}},
-        .fate = fate,
-        .fill = fill,
-        .linear = linear,
-        .rows = (int)rows,
-        .columns = (int)columns};
-    if (rank == 1) added.tensor.shape[0] = columns;
+    vlmp_export_tensor added = *made;
+    added.tensor.name = name;
+    added.linear = linear;
     if (part < VLMP_PACKED_PARTS)
         added.source = find_part(export, linear->name, vlmp_packed_part_names[part]);
     VLMP_TRY(vlmp_st_bytes(&added.tensor, &added.tensor.bytes, err));
@@ -140,7 +133,8 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
 /* The name that a file of the source folder has in the export; NULL: it is left. */
 static const char *exported_name(const char *name)
 {
-    static const char *const left[] = {"config.json", "CHECKLIST.md", VLMP_FOLDER_SUMS};
+    static const char *const left[] = {"config.json", "quantize_config.json", "CHECKLIST.md",
+                                       VLMP_FOLDER_SUMS};
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
         if (strcmp(name, left[i]) == 0) return NULL;
     return strcmp(name, "README.md") == 0 ? "README-base.md" : name;

@@ -3,6 +3,7 @@
  * file's map, so that memory is bounded by neither model nor tensor. */
 #pragma once
 
+#include "formats/code_words.h"
 #include "formats/export_rules.h"
 #include "src/base/json.h"
 #include "src/base/outfolder.h"
@@ -30,7 +31,7 @@ struct vlmp_export_tensor {
     const vlmp_tensor *source; /* of the packed file: what it is made from; NULL: of sizes alone */
     vlmp_export_fill *fill;    /* NULL: the source's bytes as they are */
     const vlmp_packed_linear *linear; /* that it belongs to; NULL: kept */
-    int rows, columns;                /* of the result, for fill */
+    const vlmp_word_layout *words;    /* for fill: of codes or zeros */
     const char *type;                 /* as the format calls it; NULL: tensor.dtype says it */
 };
 
@@ -77,4 +78,5 @@ uint64_t vlmp_export_bytes(const vlmp_export *export);
  * README-base.md. */
 int vlmp_export_write_files(const vlmp_export *export, vlmp_outfolder *folder, vlmp_error *err);
 
-extern const vlmp_export_layout vlmp_export_compressed_tensors, vlmp_export_gguf;
+extern const vlmp_export_layout vlmp_export_compressed_tensors, vlmp_export_gptq, vlmp_export_awq,
+    vlmp_export_gguf;

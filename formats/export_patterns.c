@@ -1,6 +1,7 @@
 /* Names of modules as regular expressions. transformers and the engines put other prefixes before
  * the same leaves, and engines fuse q, k, v and gate, up; a pattern names both spellings, so that
  * it matches wherever the module is looked for. */
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/export_plan.h"
@@ -18,12 +19,16 @@ typedef struct {
 typedef struct {
     const char *component; /* of canonical names */
     const char *prefix;    /* of modules, before the layer's number */
+    const char *whole[2];  /* names of the component's module */
+    const char *heads[2];  /* of a layer's module, before its number, behind what may differ */
     place places[8];
 } stack;
 
 static const stack stacks[] = {
     {"vision.layers.",
      ".*vision_tower\\.(vision_model\\.)?encoder\\.layers\\.",
+     {"vision_tower", "model.vision_tower"},
+     {"vision_tower.vision_model.encoder.layers.", "vision_tower.encoder.layers."},
      {{"attn.q", "self_attn", "q_proj", NULL, 0},
       {"attn.k", "self_attn", "k_proj", NULL, 0},
       {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
@@ -32,6 +37,8 @@ static const stack stacks[] = {
       {"mlp.fc2", "mlp", "fc2", NULL, 0}}},
     {"text.layers.",
      ".*language_model\\.(model\\.)?layers\\.",
+     {"language_model", "model.language_model"},
+     {"language_model.model.layers.", "language_model.layers."},
      {{"attn.q", "self_attn", "q_proj", NULL, 0},
       {"attn.k", "self_attn", "k_proj", NULL, 0},
       {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
@@ -46,11 +53,12 @@ static const stack stacks[] = {
 /* Modules outside the layers. */
 static const struct {
     const char *canonical, *pattern;
+    const char *name; /* NULL: no module that readers would replace */
 } singles[] = {
-    {"projector.0", ".*multi_modal_projector\\.linear_1$"},
-    {"projector.1", ".*multi_modal_projector\\.linear_2$"},
-    {"text.embed", ".*embed_tokens$"},
-    {"text.head", ".*lm_head$"},
+    {"projector.0", ".*multi_modal_projector\\.linear_1$", "multi_modal_projector.linear_1"},
+    {"projector.1", ".*multi_modal_projector\\.linear_2$", "multi_modal_projector.linear_2"},
+    {"text.embed", ".*embed_tokens$", NULL},
+    {"text.head", ".*lm_head$", "lm_head"},
 };
 
 /* The members of a set, layer by layer: a bit for each place. */
@@ -178,4 +186,58 @@ int vlmp_export_patterns(const vlmp_export *export, vlmp_export_member *member, 
         if (member(member_arg, quantized(export, singles[i].canonical)))
             each(each_arg, singles[i].pattern);
     return VLMP_OK;
+}
+
+bool vlmp_export_has_scheme(void *arg, const vlmp_packed_linear *linear)
+{
+    return linear != NULL && vlmp_scheme_same(arg, &linear->scheme);
+}
+
+bool vlmp_export_is_kept(void *arg, const vlmp_packed_linear *linear)
+{
+    (void)arg;
+    return linear == NULL;
+}
+
+bool vlmp_export_scheme_is_new(const vlmp_export *export, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (vlmp_scheme_same(&export->linears[k].scheme, &export->linears[i].scheme)) return false;
+    return true;
+}
+
+static void name_stack(const layer_sets *sets, const stack *from, vlmp_export_each *each, void *arg)
+{
+    bool whole = true;
+    for (int i = 0; i < sets->layers; i++)
+        whole = whole && sets->members[i] == sets->present[i];
+    for (int spelling = 0; spelling < 2; spelling++) {
+        if (whole) each(arg, from->whole[spelling]);
+        for (int i = 0; i < sets->layers && !whole; i++)
+            for (int p = 0; from->places[p].canonical != NULL; p++) {
+                const place *at = &from->places[p];
+                char name[2 * VLMP_NAME_BYTES];
+                if ((sets->members[i] & 1u << p) == 0) continue;
+                snprintf(name, sizeof name, "%s%d.%s.%s", from->heads[spelling], i, at->module,
+                         at->leaf);
+                each(arg, name);
+                if (at->fused == NULL || (sets->members[i] & at->set) != at->set) continue;
+                snprintf(name, sizeof name, "%s%d.%s.%s", from->heads[spelling], i, at->module,
+                         at->fused);
+                each(arg, name);
+            }
+    }
+}
+
+void vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                       vlmp_export_each *each, void *each_arg)
+{
+    for (size_t i = 0; i < STACKS; i++) {
+        layer_sets sets;
+        gather(&sets, export, &stacks[i], member, member_arg);
+        name_stack(&sets, &stacks[i], each, each_arg);
+    }
+    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)
+        if (singles[i].name != NULL && member(member_arg, quantized(export, singles[i].canonical)))
+            each(each_arg, singles[i].name);
 }

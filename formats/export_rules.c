@@ -79,7 +79,7 @@ vlmp_serve vlmp_layout_serve(vlmp_layout layout)
 bool vlmp_scheme_same(const vlmp_scheme *a, const vlmp_scheme *b)
 {
     return a->codes == b->codes && a->group == b->group && a->zeros == b->zeros &&
-           a->int8_activations == b->int8_activations;
+           a->int8_activations == b->int8_activations && a->blocks == b->blocks;
 }
 
 void vlmp_scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
@@ -330,6 +330,9 @@ static const struct {
      "use symmetric weights or keep it"},
     {GPTQ | AWQ, EVERY, outputs_fill_no_words, "the zeros of a group fill no whole 32-bit words",
      "keep it"},
+    {GPTQ | AWQ | ROUNDED, EVERY, channel_scales,
+     "scales of this format are F16, those of whole channels here F32",
+     "use groups of 32, 64 or 128, or export as compressed-tensors"},
     {GGUF | ROUNDED, EVERY, int8_activations, "this format holds weights alone",
      "use float activations"},
     {GGUF | ROUNDED, EVERY, asymmetric_8, "llama.cpp has no asymmetric type of 8 bits",

@@ -149,7 +149,7 @@ static int missing_type(const vlmp_export *export, const char *json, size_t leng
 
 /* The source's text, with what is new behind its first brace. */
 static int write_config(const vlmp_export *export, const vlmp_outfolder *folder,
-                        vlmp_export_put_config *put_config, vlmp_error *err)
+                        vlmp_export_put_config *put_config, const char *alone, vlmp_error *err)
 {
     size_t length;
     const char *type, *source = export->source->file(export->source, "config.json", &length);
@@ -166,16 +166,18 @@ static int write_config(const vlmp_export *export, const vlmp_outfolder *folder,
     vlmp_buffer_append(&out, brace + 1, length - (size_t)(brace + 1 - source));
     out.failed |= w.out.failed;
     if (status == VLMP_OK) status = write_text(folder, "config.json", &out, err);
+    vlmp_buffer_text(&w.out, "\n");
+    if (status == VLMP_OK && alone != NULL) status = write_text(folder, alone, &w.out, err);
     vlmp_buffer_free(&w.out);
     vlmp_buffer_free(&out);
     return status;
 }
 
 int vlmp_export_write_safetensors(const vlmp_export *export, vlmp_outfolder *folder,
-                                  vlmp_export_put_config *put_config,
+                                  vlmp_export_put_config *put_config, const char *alone,
                                   vlmp_export_progress *progress, void *arg, vlmp_error *err)
 {
-    VLMP_TRY(write_config(export, folder, put_config, err));
+    VLMP_TRY(write_config(export, folder, put_config, alone, err));
     shard_list list;
     VLMP_TRY(cut_shards(&list, export, err));
     writing w = {

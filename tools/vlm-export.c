@@ -145,9 +145,9 @@ int main(int argc, char **argv)
     const vlmp_cli_option options[] = {
         {.name = "format",
          .value = "F",
-         .help = "compressed-tensors or gguf",
+         .help = "compressed-tensors, gptq, awq or gguf",
          .string = &o->format,
-         .choices = "compressed-tensors|gguf"},
+         .choices = "compressed-tensors|gptq|awq|gguf"},
         {.name = "output",
          .letter = 'o',
          .value = "DIR",
@@ -172,7 +172,8 @@ int main(int argc, char **argv)
          .bytes = &o->shard_bytes},
         {.name = "allow-requantize",
          .help =
-             "round what the format cannot hold exactly to what it can (gguf); --dry-run lists it",
+             "round what the format cannot hold exactly to what it can (gptq, awq: scales; gguf); "
+             "--dry-run lists it",
          .flag = &o->requantize},
         {.name = "dry-run",
          .help = "say of each tensor what becomes of it, write nothing",

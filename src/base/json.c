@@ -356,6 +356,12 @@ void vlmp_json_pair_double(vlmp_json_writer *w, const char *key, double value)
     vlmp_json_put_double(w, value);
 }
 
+void vlmp_json_pair_bool(vlmp_json_writer *w, const char *key, bool value)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_put_bool(w, value);
+}
+
 void vlmp_json_put_tree(vlmp_json_writer *w, const cJSON *tree)
 {
     if (cJSON_IsObject(tree) || cJSON_IsArray(tree)) {

@@ -58,5 +58,6 @@ void vlmp_json_put_null(vlmp_json_writer *w);
 void vlmp_json_pair_string(vlmp_json_writer *w, const char *key, const char *text);
 void vlmp_json_pair_int(vlmp_json_writer *w, const char *key, int64_t value);
 void vlmp_json_pair_double(vlmp_json_writer *w, const char *key, double value);
+void vlmp_json_pair_bool(vlmp_json_writer *w, const char *key, bool value);
 /* A parsed tree (depth is bounded by the parser). */
 void vlmp_json_put_tree(vlmp_json_writer *w, const cJSON *tree);

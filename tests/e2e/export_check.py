@@ -4,8 +4,9 @@
     export_check.py PACKED FOLDER
 
 Every tensor of the packed file is in the folder and none besides; what is kept has the same bytes; what is
-quantized dequantizes to the packed file's values, exactly; the configuration gives each linear, under every
-name that transformers and engines know it by, the scheme that its tensors have. Exit 0: all of that.
+quantized dequantizes to the packed file's values, exactly (GPTQ, AWQ: F32 scales rounded to F16); the
+configuration gives each linear, under every name that transformers and engines know it by, the scheme that its
+tensors have. Exit 0: all of that.
 """
 import array
 import json
@@ -110,6 +111,59 @@ def check_compressed_tensors(linear, take, config):
     assert zeros == linear.zeros, "zeros"
 
 
+def turned(flat, rows, columns):
+    """[rows][columns] as [columns][rows]."""
+    assert len(flat) == rows * columns, "size"
+    return [[flat[r * columns + c] for r in range(rows)] for c in range(columns)]
+
+
+def fields(word, bits, order=None):
+    values = [word >> bits * i & ((1 << bits) - 1) for i in range(32 // bits)]
+    return values if order is None else [values[order.index(i)] for i in range(len(values))]
+
+
+def check_turned(linear, take, together):
+    """What GPTQ and AWQ folders share: scales [groups][outputs] in F16. together(words): zeros, as GPTQ and AWQ
+    have them, of a list of words."""
+    n, groups = linear.n, linear.groups
+    rounded = [list(struct.unpack("<%de" % groups, struct.pack("<%de" % groups, *row))) for row in linear.scales]
+    assert turned(take("scales", [groups, n]), groups, n) == rounded, "scales"
+    width = n * linear.bits // 32
+    zeros = take("qzeros", [groups, width])
+    rows = [together(zeros[g * width:(g + 1) * width]) for g in range(groups)]
+    assert [[rows[g][i] for g in range(groups)] for i in range(n)] == linear.zeros, "zeros"
+
+
+def check_gptq(linear, take, config):
+    n, k, bits = linear.n, linear.k, linear.bits
+    ones = sum(1 << bits * i for i in range(32 // bits))
+
+    def natural(words):
+        return [v for w in words for v in fields((w + ones) % (1 << 32), bits)]
+
+    check_turned(linear, take, natural)
+    columns = turned(take("qweight", [k * bits // 32, n]), k * bits // 32, n)
+    assert [[v for w in column for v in fields(w, bits)] for column in columns] == linear.codes, "codes"
+    assert take("g_idx", [k]) == tuple(i // linear.group for i in range(k)), "g_idx"
+    assert config == {"bits": bits, "group_size": linear.entry["group"] or -1, "sym": linear.entry["symmetric"],
+                      "desc_act": False}, "scheme"
+
+
+AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # which of 8 outputs a word's fields hold, lowest first
+
+
+def check_awq(linear, take, config):
+    def interleaved(words):
+        return [v for w in words for v in fields(w, 4, AWQ_ORDER)]
+
+    check_turned(linear, take, interleaved)
+    width = linear.n // 8
+    words_of = take("qweight", [linear.k, width])
+    rows = [interleaved(words_of[i * width:(i + 1) * width]) for i in range(linear.k)]
+    assert [[rows[i][j] for i in range(linear.k)] for j in range(linear.n)] == linear.codes, "codes"
+    assert config == {"bits": linear.bits, "group_size": linear.entry["group"] or -1, "zero_point": True}, "scheme"
+
+
 # What transformers, old and new, and engines call the module that a source name stands for.
 def spellings(base):
     tail = re.search(r"layers\.\d+\..*$|linear_\d$|lm_head$|embed_tokens$|mm_projector\.\d$", base).group(0)
@@ -142,19 +196,59 @@ def groups_of(config, name):
     return found + [None] * hits(config["ignore"], name)
 
 
-def check_config(config, bases, packed_bases, fused):
+def of_compressed_tensors(config):
     formats = {g["format"] for g in config["config_groups"].values()}
     assert config["format"] == (formats.pop() if len(formats) == 1 else "mixed-precision"), "format"
+    return lambda name: groups_of(config, name)
+
+
+def of_gptq(config):
+    """What a module is by the first entry of `dynamic` that matches; no entry: the configuration's own scheme."""
+    assert config["checkpoint_format"] == "gptq" and config["pack_dtype"] == "int32" and not config["lm_head"]
+    own = {key: config[key] for key in ("bits", "group_size", "sym", "desc_act")}
+
+    def find(name):
+        for key, value in config["dynamic"].items():
+            if re.match(key[2:], name):
+                assert key[:2] == ("+:" if value else "-:"), key
+                return [value or None]
+        return [own]
+
+    return find
+
+
+def of_awq(config):
+    """Within a name for engines; at its beginning or end for transformers."""
+    assert config["version"] == "gemm"
+    own = {key: config[key] for key in ("bits", "group_size", "zero_point")}
+
+    def find(name):
+        names = config["modules_to_not_convert"]
+        engine = any(n in name for n in names)
+        if name.endswith("embed_tokens"):
+            return [None]  # no linear
+        if not re.search(r"(qkv|gate_up)_proj$", name):
+            assert engine == any(re.match(n + r"\.", name) or name.endswith(n) for n in names), name
+        return [None if engine else own]
+
+    return find
+
+
+FORMATS = {"compressed-tensors": (of_compressed_tensors, check_compressed_tensors), "gptq": (of_gptq, check_gptq),
+           "awq": (of_awq, check_awq)}
+
+
+def check_config(find, bases, packed_bases, fused):
     chosen = {}
     for base in bases:
         for name in spellings(base):
-            found = groups_of(config, name)
+            found = find(name)
             if not fused and re.search(r"(qkv|gate_up)_proj$", name):
                 continue
             assert len(found) == 1, "%s has %d entries" % (name, len(found))
             assert (found[0] is not None) == (base in packed_bases), "%s: quantized or not" % name
             chosen.setdefault(base, found[0])
-            assert chosen[base] is found[0], "%s: another group than its other spellings" % name
+            assert chosen[base] == found[0], "%s: another group than its other spellings" % name
     return chosen
 
 
@@ -165,6 +259,12 @@ def main():
     with open(os.path.join(sys.argv[2], "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     quantization = config.pop("quantization_config")
+    read_config, check_linear = FORMATS[quantization["quant_method"]]
+    alone = os.path.join(sys.argv[2], "quantize_config.json")
+    assert os.path.exists(alone) == (check_linear is check_gptq), "quantize_config.json"
+    if os.path.exists(alone):
+        with open(alone, encoding="utf-8") as file:
+            assert json.load(file) == quantization, "quantize_config.json"
     assert config == json.loads(meta["vlmp.config"]), "config.json changed elsewhere"
     base_of = {name: table[name + ".codes"]["source"].removesuffix(".weight") for name in linears}
     is_linear = re.compile(r"(proj|fc1|fc2|linear_\d|lm_head|embed_tokens|mm_projector\.\d)\.weight$")
@@ -173,7 +273,7 @@ def main():
                  for n, base in base_of.items()}
     sets = [{re.sub(r"\b[qkv]_proj$", p, b) for p in ("q_proj", "k_proj", "v_proj")} for b in bases]
     fused = all(len({str(scheme_of.get(b)) for b in s}) == 1 for s in sets)
-    chosen = check_config(quantization, bases, set(base_of.values()), fused)
+    chosen = check_config(read_config(quantization), bases, set(base_of.values()), fused)
     for name, entry in linears.items():
         base, linear = base_of[name], Linear(packed, name, entry)
 
@@ -186,7 +286,7 @@ def main():
                 return words(tensor)
             return tuple(array.array({"I8": "b", "I64": "q"}[tensor[0]], tensor[2]))
 
-        check_compressed_tensors(linear, take, chosen[base])
+        check_linear(linear, take, chosen[base])
     for name, tensor in packed.items():
         stem, _, part = name.rpartition(".")
         if name.startswith("file/") or stem in linears and part != "bias":

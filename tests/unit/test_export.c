@@ -142,6 +142,25 @@ static const struct {
      {O, 60, 64, 4, 0, true, false},
      "zeros of a group"},
     {VLMP_LAYOUT_COMPRESSED_TENSORS, VLMP_SERVE_VLLM, {O, 60, 64, 4, 0, false, false}, NULL},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 32, false, false}, NULL},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {V, 64, 64, 8, 32, false, false}, NULL},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_TRANSFORMERS, {O, 64, 64, 8, 32, true, false}, NULL},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 32, true, false}, "symmetric GPTQ"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 0, false, false}, "whole channels here F32"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 64, 8, 0, false, true}, "weights alone"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 16, false, false}, "groups of 32, 64, 128"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {"text.embed", 64, 64, 4, 32, false, false}, "embedding"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {"text.head", 64, 64, 4, 32, false, false}, "dense head"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {"projector.0", 64, 64, 4, 32, false, false}, "projector"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_TRANSFORMERS, {V, 64, 64, 4, 32, false, false}, "text model's"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 64, 60, 4, 0, false, false}, "an output's codes"},
+    {VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, {O, 60, 64, 4, 32, false, false}, "zeros of a group"},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 32, true, false}, NULL},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_TRANSFORMERS, {V, 64, 64, 4, 32, false, false}, NULL},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, {O, 64, 64, 8, 32, false, false}, "4 bits alone"},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, {O, 60, 64, 4, 32, false, false}, "zeros of a group"},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, {O, 64, 64, 4, 0, false, false}, "whole channels here F32"},
+    {VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, {"text.head", 64, 64, 4, 32, false, false}, "dense head"},
     {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 64, 4, 32, true, false}, "a minimum in F16"},
     {VLMP_LAYOUT_GGUF, VLMP_SERVE_LLAMACPP, {O, 64, 64, 4, 32, false, false}, NULL},
     {VLMP_LAYOUT_GGUF,
@@ -201,6 +220,22 @@ static void what_is_one_product_has_one_scheme(void **state)
     assert_int_equal(check(layout, VLMP_SERVE_VLLM, mixed, 2, &err), VLMP_OK);
     assert_int_equal(check(layout, VLMP_SERVE_SGLANG, mixed, 2, &err), VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "one of the two"));
+    const made sizes[] = {{V, 64, 64, 4, 32, false, false}, {O, 64, 64, 4, 64, false, false}};
+    assert_int_equal(check(VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, sizes, 2, &err), VLMP_OK);
+    assert_int_equal(check(VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, sizes, 2, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "one group size"));
+}
+
+/* Blocks of weights are no groups. */
+static void schemes_differ_by_blocks(void **state)
+{
+    (void)state;
+    vlmp_scheme blocks = vlmp_scheme_make(VLMP_CODES_FP8, 128, VLMP_ZEROS_NONE, false);
+    vlmp_scheme groups = blocks;
+    assert_true(blocks.blocks);
+    assert_true(vlmp_scheme_same(&blocks, &groups));
+    groups.blocks = false;
+    assert_false(vlmp_scheme_same(&blocks, &groups));
 }
 
 static void folders_appear_whole_or_not_at_all(void **state)
@@ -248,6 +283,7 @@ int main(void)
         cmocka_unit_test(writes_what_the_reference_packer_writes),
         cmocka_unit_test(rules_say_what_fits),
         cmocka_unit_test(what_is_one_product_has_one_scheme),
+        cmocka_unit_test(schemes_differ_by_blocks),
         cmocka_unit_test(folders_appear_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

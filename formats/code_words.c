@@ -1,0 +1,82 @@
+#include "formats/code_words.h"
+
+#include <string.h>
+
+#include "src/base/packed_parts.h"
+
+const vlmp_word_layout vlmp_words_ct_codes = {0};
+const vlmp_word_layout vlmp_words_ct_zeros = {.outputs_together = true};
+const vlmp_word_layout vlmp_words_gptq_codes = {.turned = true};
+const vlmp_word_layout vlmp_words_gptq_zeros = {
+    .outputs_together = true, .turned = true, .less_one = true};
+const vlmp_word_layout vlmp_words_gptq_v2_zeros = {.outputs_together = true, .turned = true};
+const vlmp_word_layout vlmp_words_awq = {
+    .outputs_together = true, .turned = true, .awq_order = true};
+
+void vlmp_words_shape(int64_t shape[2], const vlmp_word_layout *layout, const vlmp_code_rows *rows)
+{
+    int64_t sides[2] = {rows->outputs, rows->inputs};
+    int64_t *together = &sides[layout->outputs_together ? 0 : 1], in_word = VLMP_WORD_BITS;
+    in_word /= rows->bits;
+    *together = (*together + in_word - 1) / in_word;
+    shape[0] = sides[layout->turned ? 1 : 0];
+    shape[1] = sides[layout->turned ? 0 : 1];
+}
+
+int vlmp_word_shift(const vlmp_word_layout *layout, int64_t i, int bits)
+{
+    static const int awq_place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    int lane = (int)(i % (VLMP_WORD_BITS / bits));
+    return (layout->awq_order ? awq_place[lane] : lane) * bits;
+}
+
+uint32_t vlmp_words_ones(int bits)
+{
+    return UINT32_MAX / ((1u << bits) - 1);
+}
+
+/* Neighbouring inputs lie as in the word. */
+static uint32_t word_of_inputs(const vlmp_code_rows *rows, size_t row_bytes, int64_t output,
+                               int64_t index)
+{
+    size_t at = (size_t)index * sizeof(uint32_t), left = row_bytes - at;
+    unsigned char bytes[sizeof(uint32_t)] = {0};
+    memcpy(bytes, rows->data + (size_t)output * row_bytes + at,
+           left < sizeof bytes ? left : sizeof bytes);
+    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+static uint32_t word_of_outputs(const vlmp_word_layout *layout, const vlmp_code_rows *rows,
+                                size_t row_bytes, int64_t index, int64_t input)
+{
+    int64_t first = index * (VLMP_WORD_BITS / rows->bits), left = rows->outputs - first;
+    uint32_t word = 0;
+    for (int64_t j = 0; j < VLMP_WORD_BITS / rows->bits && j < left; j++) {
+        const uint8_t *row = rows->data + (size_t)(first + j) * row_bytes;
+        word |= (uint32_t)vlmp_code_at(row, (int)input, rows->bits)
+                << vlmp_word_shift(layout, j, rows->bits);
+    }
+    return word;
+}
+
+void vlmp_words_put(unsigned char *out, const vlmp_word_layout *layout, const vlmp_code_rows *rows,
+                    size_t first, size_t count)
+{
+    int64_t shape[2];
+    vlmp_words_shape(shape, layout, rows);
+    size_t row_bytes = vlmp_codes_row_bytes((int)rows->inputs, rows->bits);
+    size_t columns = (size_t)shape[1], end = first + count;
+    /* Down the columns, so that a turned matrix reads along the rows of codes: the words asked for
+     * are few rows. */
+    for (size_t column = 0; column < columns; column++)
+        for (size_t row = (first + columns - 1 - column) / columns; row * columns + column < end;
+             row++) {
+            int64_t output = (int64_t)(layout->turned ? column : row);
+            int64_t input = (int64_t)(layout->turned ? row : column);
+            uint32_t word = layout->outputs_together
+                                ? word_of_outputs(layout, rows, row_bytes, output, input)
+                                : word_of_inputs(rows, row_bytes, output, input);
+            if (layout->less_one) word -= vlmp_words_ones(rows->bits);
+            vlmp_word_store(out + (row * columns + column - first) * sizeof word, word);
+        }
+}
