@@ -287,7 +287,8 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
         .rank = from->rank,
         .data = vlmp_safetensors_data(shard, from),
         .bytes = (size_t)(from->end - from->begin),
-        .unused = vlmp_name_is_unused(name, f->config.vision.run_layers),
+        .unused =
+            vlmp_name_is_unused(name, f->config.vision.run_layers, f->config.vision.has_post_norm),
     };
     if (tensor->name == NULL) return vlmp_fail_memory(err, shard->path);
     memcpy(tensor->shape, from->shape, sizeof tensor->shape);

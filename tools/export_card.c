@@ -104,8 +104,7 @@ static void put_serving(vlmp_buffer *out, const vlmp_export_facts *facts)
     vlmp_buffer_printf(out,
                        "\n```\n\nA picture takes up to %d tokens of the context of %d; a prompt "
                        "with more pictures needs a higher limit of pictures.\n",
-                       vlmp_export_picture_tokens(export->config),
-                       export->config->text.max_positions);
+                       vlmp_export_picture_tokens(export), export->config->text.max_positions);
     const char *text;
     for (int i = 0; (text = vlmp_export_caveat(export->layout->layout, export->engine,
                                                export->linears, export->linear_count, i)) != NULL;

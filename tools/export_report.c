@@ -57,25 +57,31 @@ bool vlmp_export_number(const vlmp_export_facts *facts, const char *path, double
     return true;
 }
 
-int vlmp_export_picture_tokens(const vlmp_config *config)
+int vlmp_export_picture_tokens(const vlmp_export *export)
 {
+    const vlmp_config *config = export->config;
     vlmp_error ignored = {0};
     vlmp_image_plan plan;
+    vlmp_preprocess read;
+    const vlmp_preprocess *pre =
+        vlmp_preprocess_from_source(&read, NULL, export->source, &ignored) == VLMP_OK ? &read
+                                                                                      : NULL;
     int most = 0, side = config->vision.image_size;
     for (int i = -1; i < config->pinpoint_count; i++) {
         int width = i < 0 ? side : config->pinpoints[i][1];
         int height = i < 0 ? side : config->pinpoints[i][0];
-        if (config->family->plan_image(config, width, height, &plan, &ignored) == VLMP_OK &&
+        if (config->family->plan_image(config, pre, (vlmp_shown_picture){width, height, 1}, &plan,
+                                       &ignored) == VLMP_OK &&
             plan.tokens > most)
             most = plan.tokens;
     }
     return most;
 }
 
-int vlmp_export_context(const vlmp_config *config)
+int vlmp_export_context(const vlmp_export *export)
 {
-    int context = config->text.max_positions;
-    bool enough = 2 * vlmp_export_picture_tokens(config) <= MOST_CONTEXT;
+    int context = export->config->text.max_positions;
+    bool enough = 2 * vlmp_export_picture_tokens(export) <= MOST_CONTEXT;
     return context > MOST_CONTEXT && enough ? MOST_CONTEXT : context;
 }
 
@@ -121,7 +127,7 @@ void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
     };
     const vlmp_export *export = facts->export;
     const char *folder = facts->output != NULL ? facts->output : "DIR";
-    int context = vlmp_export_context(export->config);
+    int context = vlmp_export_context(export);
     switch (export->engine) {
     case VLMP_SERVE_VLLM:
         vlmp_buffer_text(out, "vllm serve ");

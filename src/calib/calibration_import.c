@@ -66,7 +66,7 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
     for (int i = 0; i < s->image_count; i++) {
         const vlmp_image_plan *p = &s->plans[i];
         bool good = p->tiles <= s->tiles && p->tokens <= s->length &&
-                    vlmp_image_plan_is_valid(&model->config, p);
+                    model->config.family->plan_is_valid(&model->config, p);
         if (!good)
             return vlmp_fail(in->err, VLMP_ERR_INPUT, "%s: sample %zu has a bad picture plan",
                              in->where, index);

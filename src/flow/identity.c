@@ -119,6 +119,9 @@ void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX
     for (int i = 0; i < pre->pinpoint_count; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, " %d,%d", pre->pinpoints[i][0],
                          pre->pinpoints[i][1]);
+    if (pre->kind == VLMP_PROCESSOR_IDEFICS3)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %d %d", pre->tile_side,
+                         pre->do_image_splitting);
     vlmp_sha256_hex(text, (size_t)used, hex);
 }
 

@@ -14,9 +14,15 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
     const vlmp_preprocess *pre = &reader->preprocess;
     const char *what = NULL;
     bool tiled = pre->kind == VLMP_PROCESSOR_LLAVA_NEXT;
+    bool split = pre->kind == VLMP_PROCESSOR_IDEFICS3;
     vlmp_feature_select select = config->vision.drop_first ? VLMP_SELECT_DEFAULT : VLMP_SELECT_FULL;
-    if (tiled != (config->pinpoint_count > 0))
-        what = "kind (one cuts pictures into tiles, the other does not)";
+    if ((config->family->processors >> pre->kind & 1) == 0)
+        what = "kind ('image_processor_type' and 'model_type')";
+    else if (split && pre->tile_side != config->vision.image_size)
+        what = "the size of tiles ('max_image_size' and 'image_size')";
+    else if (split && settings->image_seq_len != 0 &&
+             settings->image_seq_len != reader->model->tile_tokens)
+        what = "image_seq_len (rows of a tile)";
     else if (tiled && (pre->pinpoint_count != config->pinpoint_count ||
                        memcmp(pre->pinpoints, config->pinpoints,
                               (size_t)pre->pinpoint_count * sizeof *pre->pinpoints) != 0))
@@ -88,7 +94,8 @@ static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const
     const vlmp_config *config = &reader->model->config;
     int side = config->vision.image_size;
     vlmp_tiles tiles;
-    VLMP_TRY(config->family->plan_image(config, image->width, image->height, plan, err));
+    vlmp_shown_picture shown = {image->width, image->height, out->image_count};
+    VLMP_TRY(config->family->plan_image(config, &reader->preprocess, shown, plan, err));
     VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
     if (tiles.height != side || tiles.width != side || tiles.count != plan->tiles) {
         free(tiles.pixels);
@@ -109,13 +116,40 @@ static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const
     return grown != NULL ? VLMP_OK : vlmp_fail_memory(err, name);
 }
 
+/* texts[i]: what stands for picture i in the prompt, in memory of *out. */
+static int spell_pictures(const vlmp_reader *reader, const vlmp_sequence *sequence,
+                          const char **texts, vlmp_buffer *out, vlmp_error *err)
+{
+    const vlmp_config *config = &reader->model->config;
+    const char *row = vlmp_tokenizer_token(reader->tokenizer, config->image_token);
+    if (row == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the picture token of config.json, %d, is none of the tokenizer's",
+                         reader->model->source->path, config->image_token);
+    for (int i = 0; i < sequence->image_count; i++) {
+        config->family->spell(config, &sequence->plans[i], row, out);
+        vlmp_buffer_append(out, "", 1);
+    }
+    if (out->failed) return vlmp_fail_memory(err, "prompt");
+    const char *next = out->data;
+    for (int i = 0; i < sequence->image_count; i++, next += strlen(next) + 1)
+        texts[i] = next;
+    return VLMP_OK;
+}
+
 static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
                     const vlmp_sequence *sequence, vlmp_prompt *text, vlmp_error *err)
 {
-    int32_t *tokens = vlmp_alloc((size_t)question->image_count, sizeof *tokens);
-    if (tokens == NULL) return vlmp_fail_memory(err, "prompt");
-    for (int i = 0; i < question->image_count; i++)
+    size_t count = (size_t)question->image_count;
+    int32_t *tokens = vlmp_alloc(count, sizeof *tokens);
+    const char **texts = vlmp_alloc(count, sizeof *texts);
+    vlmp_buffer spelled = {0};
+    bool spells = reader->model->config.family->spell != NULL;
+    int status = tokens != NULL && texts != NULL ? VLMP_OK : vlmp_fail_memory(err, "prompt");
+    for (int i = 0; i < question->image_count && status == VLMP_OK; i++)
         tokens[i] = sequence->plans[i].tokens;
+    if (status == VLMP_OK && spells)
+        status = spell_pictures(reader, sequence, texts, &spelled, err);
     vlmp_prompter prompter = {.date = reader->date,
                               .chat = reader->chat,
                               .tokenizer = reader->tokenizer,
@@ -126,8 +160,11 @@ static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
                                    .turn_count = (size_t)question->turn_count,
                                    .answer = question->answer,
                                    .pictures = question->image_count,
-                                   .picture_tokens = tokens};
-    int status = vlmp_prompt_make(&prompter, &request, text, err);
+                                   .picture_tokens = tokens,
+                                   .picture_texts = spells ? texts : NULL};
+    if (status == VLMP_OK) status = vlmp_prompt_make(&prompter, &request, text, err);
+    vlmp_buffer_free(&spelled);
+    free(texts);
     free(tokens);
     return status;
 }

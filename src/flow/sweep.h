@@ -70,7 +70,7 @@ int vlmp_sweep_stack(const vlmp_stack *stack, int first, const vlmp_stack_walk *
 int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                             vlmp_activations *x, vlmp_batches *batches, vlmp_error *err);
 
-/* The tower over x. features[tiles·tile_tokens][feature_count·hidden] is created. */
+/* The tower over x. features[tiles·tile_tokens][vlmp_feature_width] is created. */
 int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                       vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *features,
                       vlmp_error *err);

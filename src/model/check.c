@@ -48,13 +48,19 @@ static int check_tensor(const vlmp_config *config, const vlmp_tensor *tensor, vl
         if (bias && !has_bias(&config->text, rest))
             return contradicts(tensor, "that there is no such bias", err);
     } else if (starts(tensor->name, "text.", &rest) ||
-               strcmp(tensor->name, "vision.embed.bias") == 0) {
+               (!config->vision.patch_bias && strcmp(tensor->name, "vision.embed.bias") == 0)) {
         if (bias) return contradicts(tensor, "that there is no such bias", err);
+    } else if ((starts(tensor->name, "vision.has_pre_norm", &rest) &&
+                !config->vision.has_pre_norm) ||
+               (starts(tensor->name, "vision.class", &rest) && !config->vision.has_class)) {
+        return contradicts(tensor, "that the tower is of a class without it", err);
     } else if (starts(tensor->name, "projector.", &rest)) {
         if (bias && !config->projector.bias)
             return contradicts(tensor, "that the projector has no bias", err);
+        if (strtol(rest, NULL, 10) >= config->projector.linears)
+            return contradicts(tensor, "that the projector has fewer linears", err);
     } else if (strcmp(tensor->name, "newline") == 0 && !config->has_newline) {
-        return contradicts(tensor, "that the model is a LLaVA-1.5, which has none", err);
+        return contradicts(tensor, "that the model is of a family that has none", err);
     }
     return VLMP_OK;
 }

@@ -5,8 +5,6 @@
 #include "src/model/config_fields.h"
 #include "src/model/family.h"
 
-#define MAX_DIM (1 << 20) /* no plausible model exceeds it; larger values are corrupt files */
-
 int vlmp_config_read_activation(const cJSON *object, const char *key, const char *fallback,
                                 vlmp_activation *out, const char *where, vlmp_error *err)
 {
@@ -29,56 +27,6 @@ int vlmp_config_read_activation(const cJSON *object, const char *key, const char
     }
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: '%s' is '%.64s', an activation that is not supported", where, key, name);
-}
-
-int vlmp_config_read_clip(vlmp_vision_config *vision, const cJSON *object, const char *where,
-                          vlmp_error *err)
-{
-    /* A LLaVA without vision_config means CLIP L/14-336; one with it means CLIP's class defaults.
-     */
-    bool large = object == NULL;
-    const char *type;
-    int channels;
-    VLMP_TRY(vlmp_config_string(object, "model_type", "clip_vision_model", &type, where, err));
-    if (strcmp(type, "clip_vision_model") != 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: vision tower '%.64s' is not supported; clip_vision_model is", where,
-                         type);
-    VLMP_TRY(vlmp_config_refuse(object, "per_layer_config", where, err));
-    const struct {
-        const char *key;
-        int fallback, high;
-        int *out;
-    } sizes[] = {
-        {"hidden_size", large ? 1024 : 768, MAX_DIM, &vision->hidden},
-        {"intermediate_size", large ? 4096 : 3072, MAX_DIM, &vision->intermediate},
-        {"num_hidden_layers", large ? 24 : 12, VLMP_MAX_LAYERS, &vision->layers},
-        {"num_attention_heads", large ? 16 : 12, 4096, &vision->heads},
-        {"image_size", large ? 336 : 224, 16384, &vision->image_size},
-        {"patch_size", large ? 14 : 32, 1024, &vision->patch_size},
-        {"num_channels", 3, 1024, &channels},
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].fallback, 1, sizes[i].high,
-                                 sizes[i].out, where, err));
-    VLMP_TRY(vlmp_config_epsilon(object, "layer_norm_eps", 1e-5, &vision->norm_eps, where, err));
-    VLMP_TRY(
-        vlmp_config_read_activation(object, "hidden_act", "quick_gelu", &vision->act, where, err));
-    if (channels != 3)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'num_channels' is %d; towers for pictures of 3 channels are "
-                         "supported",
-                         where, channels);
-    if (vision->hidden % vision->heads != 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: vision hidden_size %d is no multiple of %d heads", where,
-                         vision->hidden, vision->heads);
-    if (vision->image_size < vision->patch_size)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: image_size %d is below patch_size %d", where,
-                         vision->image_size, vision->patch_size);
-    vision->head_dim = vision->hidden / vision->heads;
-    vision->has_class = true;
-    return VLMP_OK;
 }
 
 /* The checkpoints of LLaVA's own code: the text model's sizes at the top, the tower named instead

@@ -23,7 +23,13 @@ typedef struct {
     double original_max_positions;
 } vlmp_rope_config;
 
-/* A pre-norm ViT (CLIP): learned positions, LayerNorm, biases everywhere but the patch product. */
+/* Which row of the position table a patch gets. */
+typedef enum {
+    VLMP_POSITIONS_IN_ORDER,
+    VLMP_POSITIONS_BUCKETS, /* vlmp_position_bucket of its row and of its column */
+} vlmp_vision_positions;
+
+/* A pre-norm ViT (CLIP, SigLIP): learned positions, LayerNorm, biases in all blocks. */
 typedef struct {
     int hidden;
     int intermediate;
@@ -35,7 +41,11 @@ typedef struct {
     int patch_size;
     float norm_eps;
     vlmp_activation act;
-    bool has_class;                              /* a class row comes first */
+    bool patch_bias;
+    vlmp_vision_positions positions;
+    bool has_class;     /* a class row comes first */
+    bool has_pre_norm;  /* a norm before the first block */
+    bool has_post_norm; /* features go through the norm behind the last block */
     int feature_layers[VLMP_MAX_FEATURE_LAYERS]; /* outputs after this many layers, concatenated */
     int feature_count;
     bool drop_first; /* the projector does not see row 0 */
@@ -63,10 +73,12 @@ typedef struct {
     bool sliding[VLMP_MAX_LAYERS]; /* layers with the window */
 } vlmp_text_config;
 
-/* Two linears with an activation between. */
+/* One linear, or two with an activation between. */
 typedef struct {
+    int linears;
     vlmp_activation act;
     bool bias;
+    int shuffle; /* side of the square of features that make one row; 1: each is a row */
 } vlmp_projector_config;
 
 struct vlmp_family;
@@ -88,13 +100,25 @@ int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const
                      vlmp_error *err);
 
 /* For families: the parts that several share, with transformers' class defaults. object may be NULL
- * (the section is missing). */
-int vlmp_config_read_clip(vlmp_vision_config *vision, const cJSON *object, const char *where,
-                          vlmp_error *err);
+ * (the section is missing).
+ * A tower of a class: "clip_vision_model", … */
+int vlmp_config_read_tower(vlmp_vision_config *vision, const char *class_name, const cJSON *object,
+                           const char *where, vlmp_error *err);
+/* One whose class the section's "model_type" names; CLIP's where nothing does. */
+int vlmp_config_read_named_tower(vlmp_vision_config *vision, const cJSON *object, const char *where,
+                                 vlmp_error *err);
 int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJSON *root,
                           const char *where, vlmp_error *err);
 int vlmp_config_read_activation(const cJSON *object, const char *key, const char *fallback,
                                 vlmp_activation *out, const char *where, vlmp_error *err);
+
+/* The position, of `side` along an axis, that index i of as many patches is taken for: the number
+ * of boundaries k/side, k = 1 … side − 1, at or below i·(1/side) in F32 (Idefics3). Not always i.
+ */
+int vlmp_position_bucket(int i, int side);
+
+/* Values of the features that make one row of the projector's input. */
+int vlmp_feature_width(const vlmp_config *config);
 
 /* inv_freq[head_dim/2] in F32 arithmetic, as the reference implementation computes it. */
 void vlmp_rope_frequencies(const vlmp_rope_config *rope, int head_dim, float *inv_freq);

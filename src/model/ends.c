@@ -74,14 +74,19 @@ void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weig
                 &weights->patch);
     ops->repeat(ctx, x, weights->rows.own, rows, model->tile_rows, vision->hidden);
     ops->scatter(ctx, x, input->to, input->projected, input->from, patches, vision->hidden, true);
-    ops->layer_norm_f32(ctx, x, rows, vision->hidden, weights->pre_norm.own,
-                        weights->pre_norm_bias.own, vision->norm_eps);
+    if (vision->has_pre_norm)
+        ops->layer_norm_f32(ctx, x, rows, vision->hidden, weights->pre_norm.own,
+                            weights->pre_norm_bias.own, vision->norm_eps);
 }
 
 void vlmp_project(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_projector *projector,
                   vlmp_act features, int rows, vlmp_act hidden, vlmp_act out)
 {
     const vlmp_rows all = {rows, false};
+    if (model->config.projector.linears == 1) {
+        ctx->ops->linear(ctx, out, features, all, &projector->first);
+        return;
+    }
     ctx->ops->linear(ctx, hidden, features, all, &projector->first);
     ctx->ops->activate(ctx, hidden, (size_t)rows * (size_t)projector->first.n,
                        model->config.projector.act);

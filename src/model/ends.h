@@ -27,6 +27,6 @@ void vlmp_tile_input_set(vlmp_tile_input *input, int tile, const uint8_t *pixels
 void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weights, int tiles,
                            vlmp_f32 x);
 
-/* features[rows][feature_count·vision hidden] → out[rows][text hidden]; hidden: scratch as out. */
+/* features[rows][vlmp_feature_width] → out[rows][text hidden]; hidden: scratch as out. */
 void vlmp_project(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_projector *projector,
                   vlmp_act features, int rows, vlmp_act hidden, vlmp_act out);

@@ -4,16 +4,24 @@
 #include <cjson/cJSON.h>
 #include <stdint.h>
 
+#include "src/base/memory.h"
 #include "src/model/config.h"
 #include "src/model/names.h"
+#include "src/picture/preprocess.h"
+
+/* A picture as it is shown. */
+typedef struct {
+    int width, height; /* after EXIF orientation */
+    int among;         /* pictures in its prompt, itself included */
+} vlmp_shown_picture;
 
 /* How one picture becomes rows of the text model. Counts come from here and nowhere else. */
 typedef struct {
-    int tiles;  /* pictures of image_size × image_size for the tower, base first */
-    int tokens; /* rows in the prompt */
-    /* The map that the tiles after the base form, in patches; 0: the base alone. */
-    int grid_rows, grid_cols; /* tiles */
-    int first_row, rows;      /* kept after unpadding */
+    int tiles;                /* pictures of image_size × image_size for the tower */
+    int tokens;               /* rows in the prompt that are features or newlines */
+    int grid_rows, grid_cols; /* of tiles; 0: one tile that is the whole picture */
+    /* LLaVA-NeXT: of the map that the grid's tiles form, in patches. */
+    int first_row, rows; /* kept after unpadding */
     int first_col, cols;
 } vlmp_image_plan;
 
@@ -21,26 +29,35 @@ typedef struct vlmp_family {
     const char *name;
     const char *model_type; /* in config.json */
     const char *architectures[2];
+    unsigned processors; /* kinds of picture processors that it can go with: 1 << kind, … */
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
     /* How checkpoints name tensors. */
     vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);
-    /* width, height: of the picture after EXIF orientation. */
-    int (*plan_image)(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
-                      vlmp_error *err);
+    /* pre: the model's processor, of one of its kinds; NULL where the folder has none, which is
+     * VLMP_ERR_INPUT where it decides. */
+    int (*plan_image)(const vlmp_config *config, const vlmp_preprocess *pre,
+                      vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err);
+    /* Whether the plan is one that plan_image could have made: what pack and spell rely on. */
+    bool (*plan_is_valid)(const vlmp_config *config, const vlmp_image_plan *plan);
+    /* Appends the text that stands in the prompt for the picture: plan->tokens times `row`, the
+     * placeholder's, with what marks tiles between. NULL: the rows alone. */
+    void (*spell)(const vlmp_config *config, const vlmp_image_plan *plan, const char *row,
+                  vlmp_buffer *out);
     /* Which of the projected rows [tiles·tile tokens] each of the plan->tokens rows is, counted
      * from `first`; `newline` stands for the row that ends a row of the map. */
     void (*pack)(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
                  int32_t newline, int32_t *out);
 } vlmp_family;
 
-/* Whether the plan is one that plan_image could have made: what pack relies on. */
-bool vlmp_image_plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan);
-
 /* NULL when no family reads this model_type. */
 const vlmp_family *vlmp_family_find(const char *model_type);
 
 /* Rows that the projector sees for one tile. */
 int vlmp_tile_tokens(const vlmp_config *config);
+
+/* A pack for plans whose rows are those of their tiles, in order. */
+void vlmp_pack_in_order(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
+                        int32_t newline, int32_t *out);
 
 extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;

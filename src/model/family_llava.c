@@ -54,7 +54,7 @@ int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *w
     int ignored; /* of the checkpoint's processor, which says how many rows a picture has */
     VLMP_TRY(vlmp_config_section(root, "vision_config", &vision, where, err));
     VLMP_TRY(vlmp_config_section(root, "text_config", &text, where, err));
-    VLMP_TRY(vlmp_config_read_clip(&config->vision, vision, where, err));
+    VLMP_TRY(vlmp_config_read_named_tower(&config->vision, vision, where, err));
     VLMP_TRY(vlmp_config_read_text(&config->text, text, root, where, err));
     VLMP_TRY(read_feature_layers(&config->vision, root, where, err));
     VLMP_TRY(vlmp_config_string(root, "vision_feature_select_strategy", "default", &strategy, where,
@@ -65,6 +65,8 @@ int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *w
             "%s: 'vision_feature_select_strategy' is '%.64s'; default and full are known", where,
             strategy);
     config->vision.drop_first = strcmp(strategy, "default") == 0;
+    config->projector.linears = 2;
+    config->projector.shuffle = 1;
     VLMP_TRY(vlmp_config_read_activation(root, "projector_hidden_act", "gelu",
                                          &config->projector.act, where, err));
     VLMP_TRY(vlmp_config_bool(root, "multimodal_projector_bias", true, &config->projector.bias,
@@ -77,22 +79,17 @@ int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *w
                            &config->image_token, where, err);
 }
 
-static int plan_image(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
-                      vlmp_error *err)
+static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
+                      vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err)
 {
-    (void)width;
-    (void)height;
-    (void)err;
+    (void)pre, (void)picture, (void)err;
     *plan = (vlmp_image_plan){.tiles = 1, .tokens = vlmp_tile_tokens(config)};
     return VLMP_OK;
 }
 
-static void pack(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
-                 int32_t newline, int32_t *out)
+static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan)
 {
-    (void)config, (void)newline;
-    for (int32_t i = 0; i < plan->tokens; i++)
-        out[i] = first + i;
+    return plan->tiles == 1 && plan->tokens == vlmp_tile_tokens(config);
 }
 
 const vlmp_family vlmp_family_llava = {
@@ -100,7 +97,10 @@ const vlmp_family vlmp_family_llava = {
     .model_type = "llava",
     .architectures = {"LlavaForConditionalGeneration", "LlavaModel"},
     .read_config = vlmp_llava_read_config,
-    .canonical_name = vlmp_llava_name,
+    .canonical_name = vlmp_checkpoint_name,
+    .processors =
+        1u << VLMP_PROCESSOR_CLIP | 1u << VLMP_PROCESSOR_LLAVA | 1u << VLMP_PROCESSOR_SIGLIP,
     .plan_image = plan_image,
-    .pack = pack,
+    .plan_is_valid = plan_is_valid,
+    .pack = vlmp_pack_in_order,
 };

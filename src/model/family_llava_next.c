@@ -14,11 +14,12 @@ static int read_config(vlmp_config *config, const cJSON *root, const char *where
     VLMP_TRY(vlmp_pinpoints_read(config->pinpoints, &config->pinpoint_count, root, where, err));
     config->has_newline = true;
     /* The map is made of square tiles of patches: a class row has no place in it. */
-    if (!config->vision.drop_first)
+    if (config->vision.drop_first != config->vision.has_class)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'vision_feature_select_strategy' must be default in a llava_next "
-                         "model with a CLIP tower",
-                         where);
+                         "%s: 'vision_feature_select_strategy' must be %s in a llava_next model "
+                         "with a %s tower",
+                         where, config->vision.has_class ? "default" : "full",
+                         config->vision.has_class ? "CLIP" : "SigLIP");
     int side = config->vision.image_size;
     for (int i = 0; i < config->pinpoint_count; i++)
         if (config->pinpoints[i][0] % side != 0 || config->pinpoints[i][1] % side != 0)
@@ -35,13 +36,15 @@ static int map_side(const vlmp_config *config)
     return config->vision.image_size / config->vision.patch_size;
 }
 
-static int plan_image(const vlmp_config *config, int width, int height, vlmp_image_plan *plan,
-                      vlmp_error *err)
+static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
+                      vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err)
 {
+    (void)pre;
     vlmp_anyres_plan grid;
-    VLMP_TRY(vlmp_anyres_choose(&grid, height, width, config->pinpoints, config->pinpoint_count,
-                                config->vision.image_size, err));
-    vlmp_anyres_layout map = vlmp_anyres_features(&grid, height, width, map_side(config));
+    VLMP_TRY(vlmp_anyres_choose(&grid, picture.height, picture.width, config->pinpoints,
+                                config->pinpoint_count, config->vision.image_size, err));
+    vlmp_anyres_layout map =
+        vlmp_anyres_features(&grid, picture.height, picture.width, map_side(config));
     *plan = (vlmp_image_plan){.tiles = 1 + grid.tile_rows * grid.tile_cols,
                               .tokens = map.tokens,
                               .grid_rows = grid.tile_rows,
@@ -51,6 +54,20 @@ static int plan_image(const vlmp_config *config, int width, int height, vlmp_ima
                               .first_col = map.first_col,
                               .cols = map.cols};
     return VLMP_OK;
+}
+
+static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan)
+{
+    const int limit = 1 << 14; /* tiles a side; keeps the products below in range */
+    if (plan->grid_rows < 1 || plan->grid_rows > limit || plan->grid_cols < 1 ||
+        plan->grid_cols > limit || plan->first_row < 0 || plan->rows < 0 || plan->first_col < 0 ||
+        plan->cols < 0)
+        return false;
+    int64_t side = map_side(config), rows = plan->rows, cols = plan->cols;
+    return plan->tiles == 1 + (int64_t)plan->grid_rows * plan->grid_cols &&
+           plan->first_row + rows <= side * plan->grid_rows &&
+           plan->first_col + cols <= side * plan->grid_cols &&
+           plan->tokens == vlmp_tile_tokens(config) + rows * (cols + 1);
 }
 
 /* The base's rows, then row by row what is kept of the map, each row followed by the newline. A
@@ -79,7 +96,9 @@ const vlmp_family vlmp_family_llava_next = {
     .model_type = "llava_next",
     .architectures = {"LlavaNextForConditionalGeneration", "LlavaNextModel"},
     .read_config = read_config,
-    .canonical_name = vlmp_llava_name,
+    .canonical_name = vlmp_checkpoint_name,
+    .processors = 1u << VLMP_PROCESSOR_LLAVA_NEXT,
     .plan_image = plan_image,
+    .plan_is_valid = plan_is_valid,
     .pack = pack,
 };

@@ -49,9 +49,10 @@ int vlmp_model_linears(const vlmp_model *model, vlmp_linear_info **out, int *cou
     struct linear_list list = {.items = vlmp_calloc(capacity, sizeof *list.items)};
     if (list.items == NULL) return vlmp_fail_memory(err, "list of linears");
     list_stack(&list, &model->vision, VLMP_COMPONENT_VISION);
-    list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text,
-                config->vision.hidden * config->vision.feature_count, "projector.0");
-    list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text, text, "projector.1");
+    list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text, vlmp_feature_width(config),
+                "projector.0");
+    if (config->projector.linears > 1)
+        list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text, text, "projector.1");
     list_linear(&list, VLMP_COMPONENT_EMBED, -1, 0, config->text.vocab, text, "text.embed");
     list_stack(&list, &model->text, VLMP_COMPONENT_TEXT);
     if (!config->text.tied)

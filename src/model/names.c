@@ -11,7 +11,8 @@ typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, NO_REGION } region;
  *   B  transformers ≥ 4.52, models built from scratch model.language_model.layers…
  *   C  transformers 5: as B, the tower without its inner vision_model
  *   D  base model alone (LlavaModel)                  language_model.layers…
- *   E  original LLaVA                                 model.layers…, model.mm_projector.0… */
+ *   E  original LLaVA                                 model.layers…, model.mm_projector.0…
+ *   F  Idefics3, SmolVLM                              model.text_model.layers… */
 static const struct {
     const char *prefix;
     region region;
@@ -21,11 +22,15 @@ static const struct {
     {"model.vision_tower.vision_model.", VISION},
     {"vision_tower.vision_model.", VISION},
     {"model.vision_tower.", VISION},
+    {"model.vision_model.", VISION},
     {"vision_tower.", VISION},
+    {"vision_model.", VISION},
     {"model.multi_modal_projector.", PROJECTOR},
     {"multi_modal_projector.", PROJECTOR},
     {"model.mm_projector.", PROJECTOR},
     {"mm_projector.", PROJECTOR},
+    {"model.connector.modality_projection.", PROJECTOR},
+    {"connector.modality_projection.", PROJECTOR},
     {"model.image_newline", NEWLINE},
     {"image_newline", NEWLINE},
     {"model.language_model.lm_head.", HEAD},
@@ -35,6 +40,8 @@ static const struct {
     {"model.language_model.", TEXT},
     {"language_model.model.", TEXT},
     {"language_model.", TEXT},
+    {"model.text_model.", TEXT},
+    {"text_model.", TEXT},
     {"model.", TEXT},
 };
 
@@ -51,7 +58,7 @@ static const struct {
     {"vision.embed", VISION, "embeddings.patch_embedding", 0, false},
     {"vision.class", VISION, "embeddings.class_embedding", 0, true},
     {"vision.position", VISION, "embeddings.position_embedding", 0, false},
-    {"vision.pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
+    {"vision.has_pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
     {"vision.layers.#.norm1", VISION, "encoder.layers.#.layer_norm1", 1, false},
     {"vision.layers.#.attn.q", VISION, "encoder.layers.#.self_attn.q_proj", 1, false},
     {"vision.layers.#.attn.k", VISION, "encoder.layers.#.self_attn.k_proj", 1, false},
@@ -60,9 +67,10 @@ static const struct {
     {"vision.layers.#.norm2", VISION, "encoder.layers.#.layer_norm2", 1, false},
     {"vision.layers.#.mlp.fc1", VISION, "encoder.layers.#.mlp.fc1", 1, false},
     {"vision.layers.#.mlp.fc2", VISION, "encoder.layers.#.mlp.fc2", 1, false},
-    {"vision.post_norm", VISION, "post_layernorm", 2, false},
+    {"vision.has_post_norm", VISION, "post_layernorm", 2, false},
     {"projector.0", PROJECTOR, "linear_1", 3, false},
     {"projector.0", PROJECTOR, "0", 3, false},
+    {"projector.0", PROJECTOR, "proj", 3, false},
     {"projector.1", PROJECTOR, "linear_2", 3, false},
     {"projector.1", PROJECTOR, "2", 3, false},
     {"newline", NEWLINE, "", 3, true},
@@ -154,7 +162,7 @@ static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const 
     return VLMP_NAME_UNKNOWN;
 }
 
-vlmp_name_kind vlmp_llava_name(char out[VLMP_NAME_BYTES], const char *source_name)
+vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *source_name)
 {
     if (ends_with(source_name, "position_ids") || ends_with(source_name, "inv_freq"))
         return VLMP_NAME_IGNORED;
@@ -166,10 +174,10 @@ vlmp_name_kind vlmp_llava_name(char out[VLMP_NAME_BYTES], const char *source_nam
     return place_name(out, TEXT, source_name);
 }
 
-bool vlmp_name_is_unused(const char *name, int used_vision_layers)
+bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_norm)
 {
     static const char layers[] = "vision.layers.";
-    if (strncmp(name, "vision.post_norm", 16) == 0) return true;
+    if (strncmp(name, "vision.has_post_norm", 16) == 0) return !post_norm;
     if (strncmp(name, layers, sizeof layers - 1) != 0) return false;
     return strtol(name + sizeof layers - 1, NULL, 10) >= used_vision_layers;
 }

@@ -12,12 +12,12 @@ typedef enum {
     VLMP_NAME_UNKNOWN,
 } vlmp_name_kind;
 
-/* Canonical name of a tensor in a checkpoint of the LLaVA line; out is written when KNOWN. */
-vlmp_name_kind vlmp_llava_name(char out[VLMP_NAME_BYTES], const char *source_name);
+/* Canonical name of a tensor in a checkpoint; out is written when KNOWN. */
+vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *source_name);
 
 /* Whether the model never reads the canonical tensor when only vision layers 0 …
- * used_vision_layers − 1 run: later ones, and the norm behind the last. */
-bool vlmp_name_is_unused(const char *name, int used_vision_layers);
+ * used_vision_layers − 1 run: later ones, and, unless post_norm, the norm behind the last. */
+bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_norm);
 
 /* Order of computation: <0, 0, >0. Parts of a linear stay together: weight, codes, scales, zeros,
  * bias. Names outside the canonical list come last, by bytes. */

@@ -221,6 +221,24 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
     return VLMP_OK;
 }
 
+/* rows[i]: of the table's, the one that patch i is taken for. */
+static int choose_positions(vlmp_loaded *loaded, const vlmp_model *model, float **rows,
+                            vlmp_error *err)
+{
+    size_t hidden = (size_t)model->config.vision.hidden;
+    int side = model->config.vision.image_size / model->config.vision.patch_size;
+    float *chosen =
+        vlmp_arena_alloc(&loaded->arena, (size_t)model->patches * hidden, sizeof *chosen);
+    if (chosen == NULL) return vlmp_fail_memory(err, "vision.position.weight");
+    for (int i = 0; i < model->patches; i++) {
+        int from =
+            vlmp_position_bucket(i / side, side) * side + vlmp_position_bucket(i % side, side);
+        memcpy(chosen + (size_t)i * hidden, *rows + (size_t)from * hidden, hidden * sizeof *chosen);
+    }
+    *rows = chosen;
+    return VLMP_OK;
+}
+
 /* Positions, and the class row where it stands. */
 static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vector *out,
                           vlmp_error *err)
@@ -235,6 +253,8 @@ static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vec
                           &class_row, &count, err));
     for (size_t i = 0; class_row != NULL && i < hidden; i++)
         rows[i] += class_row[i];
+    if (vision->positions == VLMP_POSITIONS_BUCKETS && !loaded->shapes_only)
+        VLMP_TRY(choose_positions(loaded, model, &rows, err));
     out->values = rows;
     return copy(loaded, "vision.position.weight", out, err);
 }
@@ -250,10 +270,23 @@ int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vi
     VLMP_TRY(need(loaded, model->source, "vision.embed.weight", 4, shape, &tensor, err));
     out->patch.weight = tensor->data;
     out->patch.dtype = tensor->dtype;
+    if (vision->patch_bias)
+        VLMP_TRY(load_bias(loaded, model->source, "vision.embed", hidden, &out->patch.bias, err));
     VLMP_TRY(prepare(loaded, &out->patch, err));
     VLMP_TRY(load_tile_rows(loaded, model, &out->rows, err));
-    return load_norm(loaded, model->source, "vision.pre_norm", hidden, &out->pre_norm,
+    if (!vision->has_pre_norm) return VLMP_OK;
+    return load_norm(loaded, model->source, "vision.has_pre_norm", hidden, &out->pre_norm,
                      &out->pre_norm_bias, err);
+}
+
+int vlmp_load_vision_output(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_output *out,
+                            vlmp_error *err)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    *out = (vlmp_vision_output){0};
+    if (!vision->has_post_norm) return VLMP_OK;
+    return load_norm(loaded, model->source, "vision.has_post_norm", vision->hidden, &out->weight,
+                     &out->bias, err);
 }
 
 int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
@@ -264,10 +297,11 @@ int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_proje
     int text = config->text.hidden;
     *out = (vlmp_projector){0};
     VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.0", text,
-                              config->vision.hidden * config->vision.feature_count,
-                              config->projector.bias, &out->first, err));
-    VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, text,
-                              config->projector.bias, &out->second, err));
+                              vlmp_feature_width(config), config->projector.bias, &out->first,
+                              err));
+    if (config->projector.linears > 1)
+        VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, text,
+                                  config->projector.bias, &out->second, err));
     if (!config->has_newline) return VLMP_OK;
     float *newline;
     size_t count;
@@ -310,6 +344,7 @@ static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err
     VLMP_TRY(vlmp_load_vision_input(loaded, model, &out->vision_input, err));
     for (int i = 0; i < model->vision.layers; i++)
         VLMP_TRY(vlmp_load_block(loaded, model, &model->vision, i, &out->vision[i], err));
+    VLMP_TRY(vlmp_load_vision_output(loaded, model, &out->vision_output, err));
     VLMP_TRY(vlmp_load_projector(loaded, model, &out->projector, err));
     VLMP_TRY(vlmp_load_text_embed(loaded, model, &out->embed, err));
     for (int i = 0; i < model->text.layers; i++)

@@ -38,17 +38,24 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
 typedef struct {
     vlmp_linear patch; /* hidden × 3·patch² */
     vlmp_vector rows;  /* [tile_rows][hidden] positions, the class row added to the first */
-    vlmp_vector pre_norm, pre_norm_bias;
+    vlmp_vector pre_norm, pre_norm_bias; /* empty without one */
 } vlmp_vision_input;
+
+/* The norm that features go through. */
+typedef struct {
+    vlmp_vector weight, bias; /* [hidden]; empty without one */
+} vlmp_vision_output;
 
 /* After it. */
 typedef struct {
-    vlmp_linear first, second;
-    const float *newline; /* [text hidden] or NULL */
+    vlmp_linear first, second; /* second: n 0 where there is one alone */
+    const float *newline;      /* [text hidden] or NULL */
 } vlmp_projector;
 
 int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_input *out,
                            vlmp_error *err);
+int vlmp_load_vision_output(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_output *out,
+                            vlmp_error *err);
 int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
                         vlmp_error *err);
 
@@ -64,6 +71,7 @@ int vlmp_load_text_head(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linea
 typedef struct vlmp_resident {
     vlmp_vision_input vision_input;
     vlmp_block *vision; /* [vision.layers] */
+    vlmp_vision_output vision_output;
     vlmp_projector projector;
     vlmp_linear embed; /* vocab × hidden */
     vlmp_block *text;  /* [text.layers] */

@@ -247,6 +247,56 @@ static int anyres_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_
     return status;
 }
 
+static void cut(uint8_t *tile, const vlmp_image *from, int top, int left, int side)
+{
+    for (int y = 0; y < side; y++)
+        memcpy(tile + (size_t)y * (size_t)side * 3,
+               from->pixels + ((size_t)(top + y) * (size_t)from->width + (size_t)left) * 3,
+               (size_t)side * 3);
+}
+
+/* The grid of tiles that the resized picture is cut into, then all of it as a tile of its own; or
+ * that alone. */
+static int split_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
+                       const char *name, vlmp_error *err)
+{
+    vlmp_split_plan plan;
+    int side = pre->tile_side;
+    size_t bytes = (size_t)side * (size_t)side * 3;
+    VLMP_TRY(vlmp_preprocess_split(&plan, pre, image->height, image->width, name, err));
+    int grid = plan.rows * plan.cols;
+    VLMP_TRY(alloc_tiles(out, grid + 1, (extent){side, side}, image, name, err));
+    vlmp_image resized, canvas, whole;
+    VLMP_TRY(vlmp_resize(&resized, image, plan.resized_width, plan.resized_height, NULL,
+                         pre->resample, pre->precision, err));
+    int status = vlmp_resize(&canvas, &resized, plan.canvas_width, plan.canvas_height, NULL,
+                             pre->resample, pre->precision, err);
+    free(resized.pixels);
+    VLMP_TRY(status);
+    for (int i = 0; i < grid; i++)
+        cut(out->pixels + (size_t)i * bytes, &canvas, i / plan.cols * side, i % plan.cols * side,
+            side);
+    status = vlmp_resize(&whole, &canvas, side, side, NULL, pre->resample, pre->precision, err);
+    free(canvas.pixels);
+    VLMP_TRY(status);
+    memcpy(out->pixels + (size_t)grid * bytes, whole.pixels, bytes);
+    free(whole.pixels);
+    return VLMP_OK;
+}
+
+int vlmp_preprocess_split(vlmp_split_plan *plan, const vlmp_preprocess *pre, int height, int width,
+                          const char *name, vlmp_error *err)
+{
+    vlmp_split_bounds bounds = {.tile = pre->tile_side, .split = pre->do_image_splitting};
+    if (pre->do_resize) {
+        bounds.longest_edge = pre->size.longest_edge;
+        bounds.height = pre->size.height;
+        bounds.width = pre->size.width;
+    }
+    if (vlmp_split_choose(plan, height, width, &bounds)) return VLMP_OK;
+    return fail_extreme(&(vlmp_image){.height = height, .width = width}, name, err);
+}
+
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
                           const char *name, vlmp_error *err)
 {
@@ -254,6 +304,8 @@ int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlm
     int status;
     if (pre->kind == VLMP_PROCESSOR_LLAVA_NEXT)
         status = anyres_tiles(out, pre, image, name, err);
+    else if (pre->kind == VLMP_PROCESSOR_IDEFICS3)
+        status = split_tiles(out, pre, image, name, err);
     else if (pre->kind == VLMP_PROCESSOR_LLAVA && pre->do_pad && image->width != image->height)
         status = square_tile(out, pre, image, name, err);
     else

@@ -11,6 +11,7 @@
 #include "src/base/error.h"
 #include "src/picture/anyres.h"
 #include "src/picture/resize.h"
+#include "src/picture/split.h"
 #include "src/store/image.h"
 #include "src/store/source.h"
 
@@ -19,9 +20,12 @@ typedef enum {
     VLMP_PROCESSOR_LLAVA,      /* LlavaImageProcessor: CLIP's, or padded to a square first */
     VLMP_PROCESSOR_LLAVA_NEXT, /* LlavaNextImageProcessor: a base tile and a grid of tiles */
     VLMP_PROCESSOR_SIGLIP,     /* SiglipImageProcessor */
+    VLMP_PROCESSOR_IDEFICS3, /* Idefics3- and SmolVLMImageProcessor: a grid of tiles, then the whole
+                              * picture */
 } vlmp_processor_kind;
 
-/* Pixels. Either height and width, or shortest_edge with or without longest_edge; the rest is 0. */
+/* Pixels. Either height and width, or shortest_edge with or without longest_edge, or (IDEFICS3)
+ * longest_edge alone; the rest is 0. */
 typedef struct {
     int height, width;
     int shortest_edge, longest_edge;
@@ -44,6 +48,8 @@ typedef struct vlmp_preprocess {
     bool do_pad; /* LLAVA: to a square of the mean colour, before resizing */
     int pinpoints[VLMP_MAX_PINPOINTS][2]; /* LLAVA_NEXT: height, width */
     int pinpoint_count;
+    bool do_image_splitting; /* IDEFICS3 */
+    int tile_side;           /* IDEFICS3: max_image_size */
 } vlmp_preprocess;
 
 /* LLAVA_NEXT: the size of the base picture and the side of the tiles that the grid is cut into,
@@ -72,6 +78,7 @@ typedef struct {
     int patch_size;                  /* 0: absent */
     vlmp_feature_select select;      /* vision_feature_select_strategy */
     int num_additional_image_tokens; /* -1: absent */
+    int image_seq_len;               /* 0: absent */
     char image_token[64];            /* "": absent */
 } vlmp_processor_settings;
 
@@ -85,7 +92,8 @@ int vlmp_preprocess_from_source(vlmp_preprocess *out, vlmp_processor_settings *s
 
 /* Tiles of one picture, all of one size. */
 typedef struct {
-    int count; /* LLAVA_NEXT: the base, then the grid row by row; else 1 */
+    int count; /* LLAVA_NEXT: the base, then the grid row by row; IDEFICS3: the grid, then the
+                * whole; else 1 */
     int height, width;
     uint8_t *pixels;               /* [count][height][width][3]; free with free() */
     int image_height, image_width; /* of the picture */
@@ -94,6 +102,10 @@ typedef struct {
 /* On failure out->pixels is NULL. A picture whose shape would take more memory than the reference
  * can handle is VLMP_ERR_INPUT. name (a path) is for messages. */
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
+                          const char *name, vlmp_error *err);
+
+/* IDEFICS3: how a picture is cut up. One whose grid is empty or too large is VLMP_ERR_INPUT. */
+int vlmp_preprocess_split(vlmp_split_plan *plan, const vlmp_preprocess *pre, int height, int width,
                           const char *name, vlmp_error *err);
 
 /* levels[3][256]: what each byte of each channel becomes, rescaled and normalized. */

@@ -14,24 +14,27 @@ static const double half[3] = {0.5, 0.5, 0.5};
 /* The class's own values, which a file may omit. */
 static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
 {
-    bool siglip = kind == VLMP_PROCESSOR_SIGLIP;
+    bool siglip = kind == VLMP_PROCESSOR_SIGLIP, idefics3 = kind == VLMP_PROCESSOR_IDEFICS3;
     *out = (vlmp_preprocess){.kind = kind,
                              .do_convert_rgb = true,
                              .do_resize = true,
                              .size = {.shortest_edge = 224},
-                             .resample = VLMP_RESAMPLE_BICUBIC,
-                             .do_center_crop = !siglip,
+                             .resample = idefics3 ? VLMP_RESAMPLE_LANCZOS : VLMP_RESAMPLE_BICUBIC,
+                             .do_center_crop = !siglip && !idefics3,
                              .crop_height = 224,
                              .crop_width = 224,
                              .do_rescale = true,
                              .rescale_factor = 1.0 / 255.0,
                              .do_normalize = true,
                              .do_pad = kind == VLMP_PROCESSOR_LLAVA_NEXT};
-    memcpy(out->mean, siglip ? half : clip_mean, sizeof out->mean);
-    memcpy(out->std, siglip ? half : clip_std, sizeof out->std);
-    if (siglip) {
-        out->size = (vlmp_resize_size){.height = 224, .width = 224};
-        out->crop_height = out->crop_width = 0;
+    memcpy(out->mean, siglip || idefics3 ? half : clip_mean, sizeof out->mean);
+    memcpy(out->std, siglip || idefics3 ? half : clip_std, sizeof out->std);
+    if (siglip || idefics3) out->crop_height = out->crop_width = 0;
+    if (siglip) out->size = (vlmp_resize_size){.height = 224, .width = 224};
+    if (idefics3) {
+        out->size = (vlmp_resize_size){.longest_edge = 4 * 364};
+        out->do_image_splitting = true;
+        out->tile_side = 364;
     }
 }
 
@@ -50,7 +53,17 @@ static bool is_class(const char *type, const char *family)
 
 static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *where, vlmp_error *err)
 {
-    static const char *const families[] = {"CLIP", "Llava", "LlavaNext", "Siglip"};
+    static const struct {
+        const char *family;
+        vlmp_processor_kind kind;
+    } classes[] = {
+        {"CLIP", VLMP_PROCESSOR_CLIP},
+        {"Llava", VLMP_PROCESSOR_LLAVA},
+        {"LlavaNext", VLMP_PROCESSOR_LLAVA_NEXT},
+        {"Siglip", VLMP_PROCESSOR_SIGLIP},
+        {"Idefics3", VLMP_PROCESSOR_IDEFICS3},
+        {"SmolVLM", VLMP_PROCESSOR_IDEFICS3},
+    };
     const char *type;
     VLMP_TRY(vlmp_json_string(o, "image_processor_type", NULL, &type, where, err));
     if (type == NULL)
@@ -60,14 +73,14 @@ static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *wher
                          "%s: 'image_processor_type' is missing; add it (for LLaVA-1.5 it is "
                          "\"CLIPImageProcessor\")",
                          where);
-    for (int i = 0; i < 4; i++) {
-        if (!is_class(type, families[i])) continue;
-        *kind = (vlmp_processor_kind)i;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        if (!is_class(type, classes[i].family)) continue;
+        *kind = classes[i].kind;
         return VLMP_OK;
     }
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: image processor '%.64s' is not supported; known are CLIP-, Llava-, "
-                     "LlavaNext- and SiglipImageProcessor",
+                     "LlavaNext-, Siglip-, Idefics3- and SmolVLMImageProcessor",
                      where, type);
 }
 
@@ -75,7 +88,8 @@ static int fail_size(const char *key, const char *where, vlmp_error *err)
 {
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: '%s' must be {height, width}, {shortest_edge} or {shortest_edge, "
-                     "longest_edge}, or for 'crop_size' {height, width}",
+                     "longest_edge}, for 'crop_size' {height, width}, or for Idefics3's "
+                     "processors {height, width} or {longest_edge}",
                      where, key);
 }
 
@@ -126,7 +140,7 @@ static int read_size(const cJSON *o, const char *key, bool square, vlmp_resize_s
         return fail_size(key, where, err);
     }
     bool sides = v[0] != 0 && v[1] != 0 && v[2] == 0 && v[3] == 0;
-    bool edges = v[0] == 0 && v[1] == 0 && v[2] != 0;
+    bool edges = v[0] == 0 && v[1] == 0 && (v[2] != 0 || v[3] != 0);
     if (!sides && !edges) return fail_size(key, where, err);
     *size = (vlmp_resize_size){v[0], v[1], v[2], v[3]};
     return VLMP_OK;
@@ -175,6 +189,16 @@ int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, const 
     return VLMP_OK;
 }
 
+/* "max_image_size": {"longest_edge": pixels}. */
+static int read_tile_side(const cJSON *o, vlmp_preprocess *out, const char *where, vlmp_error *err)
+{
+    vlmp_resize_size size = {.longest_edge = out->tile_side};
+    VLMP_TRY(read_size(o, "max_image_size", false, &size, where, err));
+    out->tile_side = size.longest_edge;
+    if (size.height == 0 && size.shortest_edge == 0) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'max_image_size' must be {longest_edge}", where);
+}
+
 static int read_resample(const cJSON *o, vlmp_preprocess *out, const char *where, vlmp_error *err)
 {
     int64_t code;
@@ -192,9 +216,13 @@ static int read_flags(const cJSON *o, vlmp_preprocess *out, const char *where, v
         const char *key;
         bool *value;
     } flags[] = {
-        {"do_convert_rgb", &out->do_convert_rgb}, {"do_resize", &out->do_resize},
-        {"do_center_crop", &out->do_center_crop}, {"do_rescale", &out->do_rescale},
-        {"do_normalize", &out->do_normalize},     {"do_pad", &out->do_pad},
+        {"do_convert_rgb", &out->do_convert_rgb},
+        {"do_resize", &out->do_resize},
+        {"do_center_crop", &out->do_center_crop},
+        {"do_rescale", &out->do_rescale},
+        {"do_normalize", &out->do_normalize},
+        {"do_pad", &out->do_pad},
+        {"do_image_splitting", &out->do_image_splitting},
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         VLMP_TRY(vlmp_json_bool(o, flags[i].key, *flags[i].value, flags[i].value, where, err));
@@ -240,6 +268,10 @@ static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *wher
     VLMP_TRY(read_flags(o, out, where, err));
     VLMP_TRY(vlmp_json_bool(o, "default_to_square", false, &square, where, err));
     VLMP_TRY(read_size(o, "size", square, &out->size, where, err));
+    if (kind == VLMP_PROCESSOR_IDEFICS3 ? out->size.shortest_edge != 0
+                                        : out->size.height == 0 && out->size.shortest_edge == 0)
+        return fail_size("size", where, err);
+    if (kind == VLMP_PROCESSOR_IDEFICS3) VLMP_TRY(read_tile_side(o, out, where, err));
     vlmp_resize_size crop = {.height = out->crop_height, .width = out->crop_width};
     VLMP_TRY(read_size(o, "crop_size", true, &crop, where, err));
     if (crop.shortest_edge != 0) return fail_size("crop_size", where, err);
@@ -284,15 +316,17 @@ int vlmp_preprocess_parse(vlmp_preprocess *out, const char *json, size_t length,
 static int read_settings(vlmp_processor_settings *out, const cJSON *o, const char *where,
                          vlmp_error *err)
 {
-    int64_t patch, additional;
+    int64_t patch, additional, rows;
     const char *select, *token;
     VLMP_TRY(vlmp_json_int(o, "patch_size", 0, 1, MAX_SIDE, &patch, where, err));
     VLMP_TRY(
         vlmp_json_int(o, "num_additional_image_tokens", -1, 0, MAX_SIDE, &additional, where, err));
+    VLMP_TRY(vlmp_json_int(o, "image_seq_len", 0, 1, MAX_SIDE, &rows, where, err));
     VLMP_TRY(vlmp_json_string(o, "vision_feature_select_strategy", NULL, &select, where, err));
     VLMP_TRY(vlmp_json_string(o, "image_token", "", &token, where, err));
     out->patch_size = (int)patch;
     out->num_additional_image_tokens = (int)additional;
+    out->image_seq_len = (int)rows;
     if (select == NULL)
         out->select = VLMP_SELECT_ABSENT;
     else if (strcmp(select, "default") == 0)

@@ -118,31 +118,78 @@ static int make_text(const vlmp_prompter *p, const vlmp_prompt_request *r,
     return text->failed ? vlmp_fail_memory(err, "a prompt") : VLMP_OK;
 }
 
-static int tokenize(const vlmp_prompter *p, const vlmp_buffer *text, bool add_special,
-                    vlmp_ids *ids, vlmp_error *err)
+/* The text with what stands for its pictures; placeholders beyond those stay. */
+static void spell(const vlmp_prompter *p, const vlmp_prompt_request *r, const vlmp_buffer *text,
+                  vlmp_buffer *out)
 {
-    return vlmp_tokenizer_encode(p->tokenizer, text->length > 0 ? text->data : "", text->length,
-                                 add_special, ids, err);
+    const char *name = vlmp_tokenizer_token(p->tokenizer, p->image_token);
+    size_t length = strlen(name), from = 0;
+    int picture = 0;
+    for (size_t at = 0; picture < r->pictures && at + length <= text->length;) {
+        if (memcmp(text->data + at, name, length) != 0) {
+            at++;
+            continue;
+        }
+        vlmp_buffer_append(out, text->data + from, at - from);
+        vlmp_buffer_text(out, r->picture_texts[picture++]);
+        from = at += length;
+    }
+    vlmp_buffer_append(out, text->data + from, text->length - from);
 }
 
+static int tokenize(const vlmp_prompter *p, const vlmp_prompt_request *r, const vlmp_buffer *text,
+                    bool add_special, vlmp_ids *ids, vlmp_error *err)
+{
+    vlmp_buffer spelled = {0};
+    bool spells = r->picture_texts != NULL && r->pictures > 0 && text->length > 0;
+    if (spells) spell(p, r, text, &spelled);
+    const vlmp_buffer *from = spells ? &spelled : text;
+    int status = spelled.failed
+                     ? vlmp_fail_memory(err, "a prompt")
+                     : vlmp_tokenizer_encode(p->tokenizer, from->length > 0 ? from->data : "",
+                                             from->length, add_special, ids, err);
+    vlmp_buffer_free(&spelled);
+    return status;
+}
+
+/* Placeholders among the ids that picture `picture` has, and what each becomes. */
+static int32_t placeholders_of(const vlmp_prompt_request *r, size_t picture)
+{
+    return r->picture_texts != NULL ? r->picture_tokens[picture] : 1;
+}
+
+static int32_t copies_of(const vlmp_prompt_request *r, size_t picture)
+{
+    return r->picture_texts != NULL ? 1 : r->picture_tokens[picture];
+}
+
+/* *expanded: of the ids, once all placeholders are copied. */
 static int count_placeholders(const vlmp_prompter *p, const vlmp_prompt_request *r,
                               const vlmp_ids *ids, size_t *expanded, vlmp_error *err)
 {
-    size_t found = 0;
+    size_t found = 0, wanted = 0;
     *expanded = ids->count;
-    for (size_t i = 0; i < ids->count; i++) {
-        if (ids->data[i] != p->image_token) continue;
-        int32_t tokens = found < (size_t)r->pictures ? r->picture_tokens[found] : 1;
-        if (tokens < 1 || !vlmp_add_size(*expanded, (size_t)tokens - 1, expanded))
-            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: picture %zu has %d tokens", p->where,
-                             found + 1, tokens);
-        found++;
+    for (size_t i = 0; i < (size_t)r->pictures; i++) {
+        int32_t copies = copies_of(r, i);
+        if (r->picture_tokens[i] < 1 || !vlmp_add_size(*expanded, (size_t)copies - 1, expanded) ||
+            !vlmp_add_size(wanted, (size_t)placeholders_of(r, i), &wanted))
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: picture %zu has %d tokens", p->where, i + 1,
+                             r->picture_tokens[i]);
     }
-    if (found == (size_t)r->pictures) return VLMP_OK;
+    for (size_t i = 0; i < ids->count; i++)
+        found += ids->data[i] == p->image_token;
+    if (found == wanted) return VLMP_OK;
     const char *name = vlmp_tokenizer_token(p->tokenizer, p->image_token);
+    if (r->picture_texts != NULL)
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: %zu placeholders ('%s') where %d pictures need %zu; the chat template "
+            "must place every picture, and neither prompt nor answer spell the "
+            "placeholder",
+            p->where, found, name, r->pictures, wanted);
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %zu placeholders ('%s') for %d pictures; %s",
                      p->where, found, name != NULL ? name : "?", r->pictures,
-                     found > (size_t)r->pictures
+                     found > wanted
                          ? "the prompt or the answer must not spell the placeholder"
                          : "the chat template does not place every picture, or config.json's "
                            "image_token_index is another token");
@@ -164,12 +211,17 @@ static int expand(const vlmp_prompter *p, const vlmp_prompt_request *r, const vl
         return vlmp_fail_memory(err, "a prompt");
     }
     size_t at = 0, picture = 0;
+    int32_t left = 0; /* placeholders of the picture before `picture` */
     for (size_t i = 0; i < ids->count; i++) {
         int32_t copies = 1;
         moved[i] = (int)at;
         if (ids->data[i] == p->image_token) {
-            copies = r->picture_tokens[picture];
-            out->picture_starts[picture++] = at;
+            if (left == 0) {
+                out->picture_starts[picture] = at;
+                left = placeholders_of(r, picture++);
+            }
+            copies = copies_of(r, picture - 1);
+            left--;
         }
         for (int32_t k = 0; k < copies; k++)
             out->ids[at++] = ids->data[i];
@@ -183,11 +235,11 @@ static int expand(const vlmp_prompter *p, const vlmp_prompt_request *r, const vl
 
 /* How many of the ids are those of a text that the whole one begins with. *merged: fewer than that
  * text has, because its end merges with what follows. */
-static int border(const vlmp_prompter *p, const vlmp_buffer *start, bool add_special,
-                  const vlmp_ids *ids, int *out, bool *merged, vlmp_error *err)
+static int border(const vlmp_prompter *p, const vlmp_prompt_request *r, const vlmp_buffer *start,
+                  bool add_special, const vlmp_ids *ids, int *out, bool *merged, vlmp_error *err)
 {
     vlmp_ids own = {0};
-    int status = tokenize(p, start, add_special, &own, err);
+    int status = tokenize(p, r, start, add_special, &own, err);
     size_t common = 0;
     while (common < own.count && common < ids->count && ids->data[common] == own.data[common])
         common++;
@@ -227,9 +279,10 @@ static int find_answer(const vlmp_prompter *p, const vlmp_prompt_request *r, siz
             !begins_with(text, answered.data, answered.length))
             status = changed_later(p, turn, err);
     }
-    if (status == VLMP_OK) status = border(p, &prompt, add_special, ids, &span->from, &merged, err);
     if (status == VLMP_OK)
-        status = border(p, &answered, add_special, ids, &span->end, &unused, err);
+        status = border(p, r, &prompt, add_special, ids, &span->from, &merged, err);
+    if (status == VLMP_OK)
+        status = border(p, r, &answered, add_special, ids, &span->end, &unused, err);
     out->border_moved = out->border_moved || merged;
     out->answer_count += status == VLMP_OK && span->end > span->from;
     vlmp_buffer_free(&prompt);
@@ -249,7 +302,7 @@ static int find_answers(const vlmp_prompter *p, const vlmp_prompt_request *r,
             VLMP_TRY(find_answer(p, r, turn, text, add_special, ids, out, err));
     vlmp_span *last = &out->answers[out->answer_count];
     bool merged;
-    VLMP_TRY(border(p, prompt, add_special, ids, &last->from, &merged, err));
+    VLMP_TRY(border(p, r, prompt, add_special, ids, &last->from, &merged, err));
     last->end = (int)ids->count;
     out->border_moved = out->border_moved || merged;
     out->answer_count++;
@@ -262,7 +315,7 @@ static int make_ids(const vlmp_prompter *p, const vlmp_prompt_request *r, const 
     const char *bos = vlmp_tokenizer_named(p->tokenizer, "bos_token", NULL);
     bool has_bos = bos != NULL && bos[0] != '\0' && begins_with(prompt, bos, strlen(bos));
     vlmp_ids ids = {0};
-    int status = tokenize(p, text, !has_bos, &ids, err);
+    int status = tokenize(p, r, text, !has_bos, &ids, err);
     if (status == VLMP_OK && r->answer != NULL)
         status = find_answers(p, r, prompt, text, !has_bos, &ids, out, err);
     if (status == VLMP_OK) status = expand(p, r, &ids, out, err);

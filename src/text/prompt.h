@@ -25,7 +25,9 @@ typedef struct {
     size_t turn_count;
     const char *answer; /* the assistant's to the last turn; NULL: a prompt to be continued */
     int pictures;       /* in all turns */
-    const int32_t *picture_tokens; /* [pictures] ids that each placeholder becomes */
+    const int32_t *picture_tokens; /* [pictures] placeholders that each becomes */
+    /* [pictures] texts that hold so many, in place of each; NULL: they follow one another. */
+    const char *const *picture_texts;
 } vlmp_prompt_request;
 
 typedef struct {

@@ -73,7 +73,9 @@ static void write_calibration(const char *path)
     need(vlmp_model_open(&model, source, &err), &err);
     vlmp_calibration_sizes(c.sizes, &model);
     need(vlmp_identity_of(&c.model, source, &err), &err);
-    need(model.config.family->plan_image(&model.config, 16, 16, &plan, &err), &err);
+    need(model.config.family->plan_image(&model.config, NULL, (vlmp_shown_picture){16, 16, 1},
+                                         &plan, &err),
+         &err);
     need(vlmp_statistics_create(&c.statistics, &model, &err), &err);
     need(vlmp_calibration_export(&c, &arena, &tensors, &count, &metadata, &err), &err);
     write_tensors(path, VLMP_CALIBRATION_KEY, metadata, tensors, count);

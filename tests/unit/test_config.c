@@ -243,7 +243,7 @@ static void not_understood(void **state)
         {",\"vision_config\":{\"quantization_config\":{}}", "", "already quantized"},
         {",\"vision_config\":[]", "", "not an object"},
         {",\"vision_config\":\"clip\"", "", "not an object"},
-        {",\"vision_config\":{\"model_type\":\"siglip_vision_model\"}", "", "siglip"},
+        {",\"vision_config\":{\"model_type\":\"idefics3_vision\"}", "", "idefics3_vision"},
         {",\"vision_config\":{\"num_channels\":1}", "", "num_channels"},
         {",\"vision_config\":{\"image_size\":[336,336]}", "", "image_size"},
         {",\"vision_config\":{\"hidden_act\":\"mish\"}", "", "mish"},
@@ -341,11 +341,11 @@ static void next_packs(void **state)
                          "\"hidden_size\":2,\"num_attention_heads\":1");
     vlmp_image_plan plan;
     vlmp_error err = {0};
-    assert_int_equal(c.family->plan_image(&c, 40, 20, &plan, &err),
+    assert_int_equal(c.family->plan_image(&c, NULL, (vlmp_shown_picture){40, 20, 1}, &plan, &err),
                      VLMP_OK); /* as wide as 8 × 16 */
     assert_int_equal(plan.tiles, 3);
     assert_int_equal(plan.tokens, 4 + 2 * (4 + 1));
-    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    assert_true(c.family->plan_is_valid(&c, &plan));
     int32_t out[14];
     c.family->pack(&c, &plan, 100, -1, out);
     static const int32_t want[14] = {100, 101, 102, 103, 104, 105, 108,
@@ -353,10 +353,11 @@ static void next_packs(void **state)
     for (int i = 0; i < 14; i++)
         assert_int_equal(out[i], want[i]);
     /* Thinner than a patch: newlines alone. */
-    assert_int_equal(c.family->plan_image(&c, 1, 16, &plan, &err), VLMP_OK);
+    assert_int_equal(c.family->plan_image(&c, NULL, (vlmp_shown_picture){1, 16, 1}, &plan, &err),
+                     VLMP_OK);
     assert_int_equal(plan.cols, 0);
     assert_int_equal(plan.tokens, 4 + 4);
-    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    assert_true(c.family->plan_is_valid(&c, &plan));
     c.family->pack(&c, &plan, 0, -1, out);
     assert_true(out[3] == 3 && out[4] == -1 && out[7] == -1);
 }
@@ -368,25 +369,27 @@ static void damaged_plans(void **state)
     vlmp_config c = good("llava_next", "", "");
     vlmp_image_plan plan, bad;
     vlmp_error err = {0};
-    assert_int_equal(c.family->plan_image(&c, 640, 480, &plan, &err), VLMP_OK);
+    assert_int_equal(c.family->plan_image(&c, NULL, (vlmp_shown_picture){640, 480, 1}, &plan, &err),
+                     VLMP_OK);
     assert_int_equal(plan.tokens, 2340);
-    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    assert_true(c.family->plan_is_valid(&c, &plan));
     bad = plan, bad.first_row++, bad.rows += 12, bad.tokens += 12 * 49;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
     bad = plan, bad.tokens--;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
     bad = plan, bad.grid_rows++;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
     bad = plan, bad.grid_rows = bad.grid_cols = 1 << 30;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
     bad = plan, bad.first_col = -1;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
     c = good("llava", "", "");
-    assert_int_equal(c.family->plan_image(&c, 640, 480, &plan, &err), VLMP_OK);
+    assert_int_equal(c.family->plan_image(&c, NULL, (vlmp_shown_picture){640, 480, 1}, &plan, &err),
+                     VLMP_OK);
     assert_int_equal(plan.tokens, 576);
-    assert_true(vlmp_image_plan_is_valid(&c, &plan));
+    assert_true(c.family->plan_is_valid(&c, &plan));
     bad = plan, bad.tiles = 2;
-    assert_false(vlmp_image_plan_is_valid(&c, &bad));
+    assert_false(c.family->plan_is_valid(&c, &bad));
 }
 
 int main(void)

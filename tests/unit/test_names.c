@@ -35,8 +35,8 @@ static const place vision_places[] = {
     {"embeddings.class_embedding", "vision.class"},
     {"embeddings.patch_embedding.weight", "vision.embed.weight"},
     {"embeddings.position_embedding.weight", "vision.position.weight"},
-    {"pre_layrnorm.weight", "vision.pre_norm.weight"},
-    {"pre_layrnorm.bias", "vision.pre_norm.bias"},
+    {"pre_layrnorm.weight", "vision.has_pre_norm.weight"},
+    {"pre_layrnorm.bias", "vision.has_pre_norm.bias"},
     {"encoder.layers.0.layer_norm1.weight", "vision.layers.0.norm1.weight"},
     {"encoder.layers.23.layer_norm2.bias", "vision.layers.23.norm2.bias"},
     {"encoder.layers.5.self_attn.q_proj.weight", "vision.layers.5.attn.q.weight"},
@@ -45,7 +45,7 @@ static const place vision_places[] = {
     {"encoder.layers.5.self_attn.out_proj.bias", "vision.layers.5.attn.o.bias"},
     {"encoder.layers.5.mlp.fc1.weight", "vision.layers.5.mlp.fc1.weight"},
     {"encoder.layers.5.mlp.fc2.bias", "vision.layers.5.mlp.fc2.bias"},
-    {"post_layernorm.weight", "vision.post_norm.weight"},
+    {"post_layernorm.weight", "vision.has_post_norm.weight"},
 };
 
 static const place hf_projector[] = {
@@ -70,7 +70,7 @@ static void check(const char *prefix, const place *places, size_t count)
     for (size_t i = 0; i < count; i++) {
         char source[200], out[VLMP_NAME_BYTES] = "";
         snprintf(source, sizeof source, "%s%s", prefix, places[i].tail);
-        if (vlmp_llava_name(out, source) != VLMP_NAME_KNOWN) fail_msg("%s is unknown", source);
+        if (vlmp_checkpoint_name(out, source) != VLMP_NAME_KNOWN) fail_msg("%s is unknown", source);
         if (strcmp(out, places[i].canonical) != 0)
             fail_msg("%s: %s, not %s", source, out, places[i].canonical);
     }
@@ -119,7 +119,7 @@ static void buffers_are_ignored(void **state)
     };
     char out[VLMP_NAME_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        assert_int_equal(vlmp_llava_name(out, names[i]), VLMP_NAME_IGNORED);
+        assert_int_equal(vlmp_checkpoint_name(out, names[i]), VLMP_NAME_IGNORED);
 }
 
 static void strangers_are_unknown(void **state)
@@ -146,7 +146,7 @@ static void strangers_are_unknown(void **state)
     };
     char out[VLMP_NAME_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (vlmp_llava_name(out, names[i]) != VLMP_NAME_UNKNOWN)
+        if (vlmp_checkpoint_name(out, names[i]) != VLMP_NAME_UNKNOWN)
             fail_msg("'%s' is taken for '%s'", names[i], out);
 }
 
@@ -157,8 +157,8 @@ static void order_is_that_of_computation(void **state)
         "vision.embed.weight",
         "vision.class",
         "vision.position.weight",
-        "vision.pre_norm.weight",
-        "vision.pre_norm.bias",
+        "vision.has_pre_norm.weight",
+        "vision.has_pre_norm.bias",
         "vision.layers.0.norm1.weight",
         "vision.layers.0.attn.q.weight",
         "vision.layers.0.attn.q.bias",
@@ -170,7 +170,7 @@ static void order_is_that_of_computation(void **state)
         "vision.layers.0.mlp.fc1.bias",
         "vision.layers.2.norm1.weight",
         "vision.layers.10.norm1.weight",
-        "vision.post_norm.weight",
+        "vision.has_post_norm.weight",
         "projector.0.weight",
         "projector.1.weight",
         "newline",
@@ -201,12 +201,13 @@ static void order_is_that_of_computation(void **state)
 static void unused_are_marked(void **state)
 {
     (void)state;
-    assert_true(vlmp_name_is_unused("vision.post_norm.weight", 24));
-    assert_true(vlmp_name_is_unused("vision.layers.23.attn.q.weight", 23));
-    assert_false(vlmp_name_is_unused("vision.layers.22.attn.q.weight", 23));
-    assert_false(vlmp_name_is_unused("vision.layers.3.attn.q.weight", 23));
-    assert_false(vlmp_name_is_unused("vision.pre_norm.weight", 1));
-    assert_false(vlmp_name_is_unused("text.layers.39.attn.q.weight", 1));
+    assert_true(vlmp_name_is_unused("vision.has_post_norm.weight", 24, false));
+    assert_false(vlmp_name_is_unused("vision.has_post_norm.weight", 24, true));
+    assert_true(vlmp_name_is_unused("vision.layers.23.attn.q.weight", 23, false));
+    assert_false(vlmp_name_is_unused("vision.layers.22.attn.q.weight", 23, false));
+    assert_false(vlmp_name_is_unused("vision.layers.3.attn.q.weight", 23, false));
+    assert_false(vlmp_name_is_unused("vision.has_pre_norm.weight", 1, false));
+    assert_false(vlmp_name_is_unused("text.layers.39.attn.q.weight", 1, false));
 }
 
 int main(void)

@@ -58,7 +58,8 @@ static void check_row(const cJSON *row)
     vlmp_prompt got;
     int pictures = member_int(row, "pictures");
     vlmp_chat_message turn = question(parts, pictures, member_text(row, "prompt"));
-    vlmp_prompt_request request = {&turn, 1, member_text(row, "answer"), pictures, picture_tokens};
+    vlmp_prompt_request request = {&turn,          1,   member_text(row, "answer"), pictures,
+                                   picture_tokens, NULL};
     if (make(member_text(row, "template"), member_text(row, "tokenizer"), config, &request, &got,
              &err) != VLMP_OK)
         fail_msg("%s", err.message);
@@ -115,8 +116,8 @@ static void conversations_equal_the_reference(void **state)
         vlmp_prompt got;
         int pictures;
         size_t count = read_turns(vlmp_json_get(row, "turns"), turns, parts, &pictures);
-        vlmp_prompt_request request = {turns, count - 1, turns[count - 1].parts[0], pictures,
-                                       picture_tokens};
+        vlmp_prompt_request request = {turns,    count - 1,      turns[count - 1].parts[0],
+                                       pictures, picture_tokens, NULL};
         int status = make(member_text(row, "template"), member_text(row, "tokenizer"), config,
                           &request, &got, &err);
         if (member_text(row, "text") == NULL) {
@@ -163,7 +164,8 @@ static void placeholders_must_match_the_pictures(void **state)
         vlmp_prompt got;
         const char *parts[MAX_PARTS];
         vlmp_chat_message turn = question(parts, rows[i].pictures, rows[i].prompt);
-        vlmp_prompt_request request = {&turn, 1, rows[i].answer, rows[i].pictures, picture_tokens};
+        vlmp_prompt_request request = {&turn,          1,   rows[i].answer, rows[i].pictures,
+                                       picture_tokens, NULL};
         int status = make(rows[i].source, "gpt2", rows[i].names, &request, &got, &err);
         vlmp_prompt_free(&got);
         assert_int_equal(status, rows[i].says == NULL ? VLMP_OK : VLMP_ERR_INPUT);
@@ -180,7 +182,7 @@ static void a_turn_that_changes_is_refused(void **state)
     static const char *const texts[] = {"a", "b", "c"};
     const vlmp_chat_message turns[] = {
         {"user", texts, 1}, {"assistant", texts + 1, 1}, {"user", texts + 2, 1}};
-    vlmp_prompt_request request = {turns, 3, "d", 0, picture_tokens};
+    vlmp_prompt_request request = {turns, 3, "d", 0, picture_tokens, NULL};
     vlmp_prompt got;
     vlmp_error err = {0};
     assert_int_equal(make(source, "gpt2", config, &request, &got, &err), VLMP_ERR_INPUT);

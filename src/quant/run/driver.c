@@ -349,9 +349,9 @@ uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
         tiles += (uint64_t)sample->sequence.tiles;
         tokens += (uint64_t)sample->sequence.length;
     }
-    uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)model->config.vision.feature_count;
-    uint64_t vision =
-        tiles * ((uint64_t)model->tile_rows + features) * (uint64_t)model->config.vision.hidden;
+    uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)vlmp_feature_width(&model->config);
+    uint64_t rows = (uint64_t)model->tile_rows * (uint64_t)model->config.vision.hidden;
+    uint64_t vision = tiles * (rows + features);
     uint64_t text = tokens * (uint64_t)model->config.text.hidden;
     if (wants_original(job, true)) vision *= 2;
     if (wants_original(job, false)) text *= 2;

@@ -91,6 +91,7 @@ int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *er
                         {VLMP_COMPONENT_PROJECTOR, 1, &weights->projector.second},
                         {VLMP_COMPONENT_EMBED, 0, &weights->embed}};
     for (int i = 0; i < VLMP_ENDS; i++) {
+        if (all[i].linear->n == 0) continue; /* a projector of one linear */
         VLMP_TRY(use_finished(job, find_component(job, all[i].component, all[i].nth), all[i].linear,
                               &ends->packed[i], err));
         VLMP_TRY(ctx->ops->prepare(ctx, all[i].linear, err));
@@ -154,7 +155,7 @@ static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *fea
 int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,
                             size_t seen_rows, vlmp_error *err)
 {
-    for (int part = 0; part < 2; part++) {
+    for (int part = 0; part < job->sweep.model->config.projector.linears; part++) {
         int index = find_component(job, VLMP_COMPONENT_PROJECTOR, part);
         vlmp_moments moments = {0};
         vlmp_ends ends = {0};

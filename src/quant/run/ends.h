@@ -18,7 +18,7 @@ typedef struct {
 int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *err);
 void vlmp_ends_free(vlmp_ends *ends); /* also after a failure */
 
-/* Both projector linears, the second on what the first then gives. features: what the projector
+/* The projector's linears, a second on what the first then gives. features: what the projector
  * sees, rows of the seen samples first; empty when no method needs statistics. */
 int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,
                             size_t seen_rows, vlmp_error *err);
