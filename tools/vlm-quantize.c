@@ -23,19 +23,14 @@
 #include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_finished.h"
+#include "tools/quantize_options.h"
 #include "tools/quantize_origin.h"
 #include "tools/quantize_report.h"
-
-struct options {
-    const char *calib, *method, *codes, *group, *activations, *target, *recipe, *output, *work;
-    int64_t bits, tokens, allow_fallbacks;
-    bool symmetric, asymmetric, dry_run, resume, force, sequential;
-};
 
 struct command {
     const vlmp_cli_command *cli;
     const vlmp_cli_args *args;
-    struct options opt;
+    vlmp_quantize_options opt;
     vlmp_engine engine;
     vlmp_recipe recipe;
     vlmp_linear_info *linears;
@@ -55,46 +50,6 @@ struct command {
     bool spoiled;  /* blocks were computed from a file that changed: the journal is of no use */
     bool finished; /* the packed file is in its place */
 };
-
-static int choose_recipe(struct command *c, vlmp_error *err)
-{
-    const struct options *o = &c->opt;
-    if (o->recipe != NULL) {
-        static const char *const scheme_options[] = {
-            "method", "codes", "bits", "group", "symmetric", "asymmetric", "activations", "target"};
-        for (size_t i = 0; i < sizeof scheme_options / sizeof *scheme_options; i++)
-            if (vlmp_cli_given(c->cli, c->args, scheme_options[i]))
-                return vlmp_fail(err, VLMP_ERR_USAGE,
-                                 "--recipe and --%s contradict each other; the recipe states the "
-                                 "scheme of every component",
-                                 scheme_options[i]);
-        return vlmp_recipe_load(&c->recipe, o->recipe, err);
-    }
-    if (o->method == NULL)
-        return vlmp_fail(err, VLMP_ERR_USAGE,
-                         "say what to do: --method gptq|awq|awq+gptq|int8|rtn, or --recipe FILE");
-    if (o->symmetric && o->asymmetric)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "--symmetric and --asymmetric contradict each other");
-    vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));
-    if (o->codes != NULL && vlmp_cli_given(c->cli, c->args, "bits"))
-        return vlmp_fail(err, VLMP_ERR_USAGE,
-                         "--codes and --bits contradict each other; %s codes have their own bits",
-                         o->codes);
-    if (o->codes != NULL) VLMP_TRY(vlmp_recipe_scheme_set_codes(&scheme, o->codes, "options", err));
-    if (o->asymmetric) scheme.zeros = VLMP_ZEROS_PACKED;
-    scheme.int8_activations = strcmp(o->activations, "int8") == 0;
-    if (o->target != NULL) scheme.target = vlmp_recipe_target_from_name(o->target);
-    if (vlmp_cli_given(c->cli, c->args, "group"))
-        scheme.group = strcmp(o->group, "auto") == 0      ? VLMP_GROUP_AUTO
-                       : strcmp(o->group, "channel") == 0 ? VLMP_GROUP_CHANNEL
-                       : strcmp(o->group, "block") == 0   ? VLMP_GROUP_BLOCK
-                                                          : atoi(o->group);
-    if ((vlmp_cli_given(c->cli, c->args, "bits") &&
-         vlmp_recipe_scheme_set_bits(&scheme, (int)o->bits, "options", err) != VLMP_OK) ||
-        vlmp_recipe_scheme_check(&scheme, "options", err) != VLMP_OK)
-        return err->code = VLMP_ERR_USAGE;
-    return vlmp_recipe_from_scheme(&c->recipe, &scheme, err);
-}
 
 static size_t source_bytes(const vlmp_source *source, const char *name)
 {
@@ -348,7 +303,7 @@ static int finish_again(struct command *c, vlmp_error *err)
 static int run(struct command *c, vlmp_error *err)
 {
     c->started = vlmp_seconds();
-    VLMP_TRY(choose_recipe(c, err));
+    VLMP_TRY(vlmp_quantize_choose_recipe(&c->recipe, c->cli, c->args, &c->opt, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     if (strcmp(c->engine.source->kind, "folder") != 0)
@@ -412,89 +367,9 @@ static void clean(struct command *c, bool done)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.group = "auto",
-                                .activations = "float",
-                                .bits = 4,
-                                .tokens = VLMP_TOKENS_AUTO,
-                                .sequential = true}};
-    struct options *o = &c.opt;
-    const vlmp_cli_option options[] = {
-        {.name = "output",
-         .letter = 'o',
-         .value = "OUT.vlmp",
-         .help = "packed file to write",
-         .string = &o->output},
-        {.name = "method",
-         .value = "M",
-         .help = "gptq, awq, awq+gptq, int8 or rtn",
-         .string = &o->method,
-         .choices = "gptq|awq|awq+gptq|int8|rtn"},
-        {.name = "calib",
-         .value = "CALIB",
-         .help = "statistics and samples of vlm-calibrate; gptq and awq need them",
-         .string = &o->calib},
-        {.name = "tokens",
-         .value = "N|all",
-         .help =
-             "tokens of the calibration that methods see, in whole samples (default: sixteen for "
-             "each input of the widest linear, at least 16384)",
-         .integer = &o->tokens,
-         .word = "all",
-         .low = 1,
-         .high = 1ll << 40},
-        {.name = "codes",
-         .value = "C",
-         .help = "floats in place of integers: fp8 (E4M3), mxfp4 or nvfp4 (E2M1), by rtn or gptq",
-         .string = &o->codes,
-         .choices = "fp8|mxfp4|nvfp4"},
-        {.name = "bits",
-         .value = "N",
-         .help = "bits per weight: 4 or 8 (default 4; int8: 8)",
-         .integer = &o->bits,
-         .low = 4,
-         .high = 8},
-        {.name = "group",
-         .value = "G",
-         .help =
-             "inputs that share a scale (default auto: the largest of 128, 64, 32 that divides; "
-             "fp8: channel, or block: 128 by 128 weights; mxfp4: 32, nvfp4: 16)",
-         .string = &o->group,
-         .choices = "auto|16|32|64|128|channel|block"},
-        {.name = "symmetric", .help = "zero point in the middle (default)", .flag = &o->symmetric},
-        {.name = "asymmetric", .help = "a zero point for each group", .flag = &o->asymmetric},
-        {.name = "activations",
-         .value = "A",
-         .help = "float (default) or int8, per token",
-         .string = &o->activations,
-         .choices = "float|int8"},
-        {.name = "target",
-         .value = "T",
-         .help = "what gptq and awq+gptq come near to: outputs, those of the original model "
-                 "(default), or weights, its weights on the inputs that the file gives: faster",
-         .string = &o->target,
-         .choices = "outputs|weights"},
-        {.name = "recipe",
-         .value = "R",
-         .help = "scheme of each component: a JSON file, @w4 or @seed",
-         .string = &o->recipe},
-        {.name = "dry-run",
-         .help = "print plan and exact size, write nothing",
-         .flag = &o->dry_run},
-        {.name = "resume", .help = "continue an interrupted run", .flag = &o->resume},
-        {.name = "work",
-         .value = "DIR",
-         .help = "folder for the journal and for activations (default: beside OUT)",
-         .string = &o->work},
-        {.name = "no-sequential",
-         .help = "statistics on the original model's inputs",
-         .flag = &o->sequential,
-         .off = true},
-        {.name = "allow-fallbacks",
-         .value = "N",
-         .help = "linears that may fall back before the run fails (default 0)",
-         .integer = &o->allow_fallbacks},
-        {.name = "force", .help = "replace an existing output", .flag = &o->force},
-        {0}};
+    struct command c = {0};
+    vlmp_cli_option options[VLMP_QUANTIZE_OPTIONS];
+    vlmp_quantize_options_init(&c.opt, options);
     const vlmp_cli_command command = {
         .name = "vlm-quantize",
         .summary = "Quantizes a vision-language model, layer by layer, into one packed file.",
@@ -512,6 +387,6 @@ int main(int argc, char **argv)
     int status = run(&c, &err);
     /* Neither a finished run nor one whose input is bad can go on. What an earlier run has done is
      * not thrown away for that. */
-    clean(&c, c.finished || c.spoiled || (status == VLMP_ERR_INPUT && !o->resume));
+    clean(&c, c.finished || c.spoiled || (status == VLMP_ERR_INPUT && !c.opt.resume));
     return vlmp_cli_finish(&command, &args, status, &err);
 }
