@@ -37,7 +37,7 @@ static const struct {
     {"vision.embed", "v.patch_embd", VLMP_GGUF_TOWER, AS_F32},
     {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, AS_F32},
     {"vision.position", "v.position_embd", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.has_pre_norm", "v.pre_ln", VLMP_GGUF_TOWER, AS_F32},
+    {"vision.pre_norm", "v.pre_ln", VLMP_GGUF_TOWER, AS_F32},
     {"vision.layers.#.norm1", "v.blk.#.ln1", VLMP_GGUF_TOWER, AS_F32},
     {"vision.layers.#.attn.q", "v.blk.#.attn_q", VLMP_GGUF_TOWER, AS_IT_IS},
     {"vision.layers.#.attn.k", "v.blk.#.attn_k", VLMP_GGUF_TOWER, AS_IT_IS},

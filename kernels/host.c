@@ -191,22 +191,29 @@ void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_
     }
 }
 
-void vlmp_host_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+void vlmp_host_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
                         vlmp_f32 levels)
 {
     (void)ctx;
-    size_t width = (size_t)side, per_side = width / (size_t)patch, size = (size_t)patch;
+    size_t size = (size_t)patch, row_pixels = (size_t)width, across = row_pixels / size;
     float *out = y.at;
-    for (size_t t = 0; t < (size_t)tiles; t++) {
-        const uint8_t *tile = pixels.at + t * width * width * 3;
-        for (size_t row = 0; row < per_side * per_side; row++) {
-            const uint8_t *corner =
-                tile + (row / per_side * size * width + row % per_side * size) * 3;
-            for (size_t c = 0; c < 3; c++)
-                for (size_t i = 0; i < size * size; i++)
-                    *out++ = levels.at[c * 256 + corner[(i / size * width + i % size) * 3 + c]];
-        }
+    for (size_t row = 0; row < (size_t)height / size * across; row++) {
+        const uint8_t *corner =
+            pixels.at + (row / across * size * row_pixels + row % across * size) * 3;
+        for (size_t c = 0; c < 3; c++)
+            for (size_t i = 0; i < size * size; i++)
+                *out++ = levels.at[c * 256 + corner[(i / size * row_pixels + i % size) * 3 + c]];
     }
+}
+
+void vlmp_host_columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column,
+                       int dim)
+{
+    (void)ctx;
+    const float *in = (const float *)x.at + column;
+    float *out = y.at;
+    for (size_t i = 0; i < (size_t)rows; i++)
+        memcpy(out + i * (size_t)dim, in + i * (size_t)x_dim, (size_t)dim * sizeof *out);
 }
 
 void vlmp_host_repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim)

@@ -74,8 +74,10 @@ size_t vlmp_host_kv_bytes(const vlmp_kv_shape *shape);
 void vlmp_host_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
                         const vlmp_step *step);
 
-void vlmp_host_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+void vlmp_host_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
                         vlmp_f32 levels);
+void vlmp_host_columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column,
+                       int dim);
 void vlmp_host_repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim);
 void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
                       vlmp_i32 from, int rows);
@@ -90,4 +92,4 @@ void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_
     .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
     .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
     .step_free = vlmp_host_step_free, .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, \
-    .gather = vlmp_host_gather, .scatter = vlmp_host_scatter
+    .columns = vlmp_host_columns, .gather = vlmp_host_gather, .scatter = vlmp_host_scatter

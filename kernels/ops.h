@@ -136,10 +136,14 @@ typedef struct vlmp_ops {
     void (*attention)(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
                       const vlmp_attention *a, const vlmp_step *step);
 
-    /* Tiles [tiles][side][side][3] of bytes into rows [tiles·(side/patch)²][3·patch²], channel by
-     * channel, each byte through levels [3][256]. */
-    void (*patchify)(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+    /* A picture [height][width][3] of bytes into rows [(height/patch)·(width/patch)][3·patch²],
+     * channel by channel, each byte through levels [3][256]. */
+    void (*patchify)(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
                      vlmp_f32 levels);
+
+    /* y[rows][dim] = the values of each row of x[rows][x_dim] from `column` on. */
+    void (*columns)(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column,
+                    int dim);
 
     /* y[i] = table[i mod period] for i < rows of dim values. */
     void (*repeat)(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim);

@@ -20,8 +20,8 @@
 static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
                           vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    int status = vlmp_sequence_store_create(
-        out, (int)job->data->count, reader->model->config.vision.image_size, job->work_folder, err);
+    int status = vlmp_sequence_store_create(out, (int)job->data->count, &reader->model->config,
+                                            job->work_folder, err);
     vlmp_sha256 hash;
     vlmp_sha256_start(&hash);
     for (size_t i = 0; i < job->data->count && status == VLMP_OK; i++) {

@@ -235,8 +235,8 @@ static int choose_from(struct command *c, vlmp_stratum_key *keys, size_t *of, si
     if (c->calibration.samples == NULL) return vlmp_fail_memory(err, "samples");
     char folder[VLMP_PATH_MAX];
     vlmp_work_folder(folder, c->opt.output);
-    VLMP_TRY(vlmp_sequence_store_create(&c->chosen, (int)want,
-                                        c->engine.model.config.vision.image_size, folder, err));
+    VLMP_TRY(
+        vlmp_sequence_store_create(&c->chosen, (int)want, &c->engine.model.config, folder, err));
     vlmp_progress_begin(&c->progress, c->args, "tokenizing", (double)want);
     for (size_t i = 0; i < want; i++) {
         if (vlmp_interrupted()) return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
@@ -289,7 +289,8 @@ static int write_file(struct command *c, vlmp_error *err)
     vlmp_tensor *tensors;
     size_t count;
     const char *metadata;
-    int status = vlmp_calibration_export(&c->calibration, &arena, &tensors, &count, &metadata, err);
+    int status = vlmp_calibration_export(&c->calibration, &c->engine.model.config, &arena, &tensors,
+                                         &count, &metadata, err);
     if (status == VLMP_OK)
         status = vlmp_tensor_file_write(&c->output, VLMP_CALIBRATION_KEY, metadata, tensors, count,
                                         read_pixels, &c->chosen, err);

@@ -29,7 +29,8 @@ void vlmp_calibration_sizes(int sizes[VLMP_CALIB_SIZES], const vlmp_model *model
 vlmp_draw_item vlmp_calib_draw_item(const vlmp_calib_sample *sample, const vlmp_model *model)
 {
     const vlmp_sequence *s = &sample->sequence;
-    vlmp_draw_item item = {.tokens = s->length, .tower_rows = (int64_t)s->tiles * model->tile_rows};
+    vlmp_draw_item item = {.tokens = s->length,
+                           .tower_rows = (int64_t)vlmp_sequence_tower_rows(s, &model->config)};
     for (int i = 0; i < s->image_count; i++)
         item.pictures += s->plans[i].tokens;
     sscanf(sample->id, "%16" SCNx64, &item.key);

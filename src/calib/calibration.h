@@ -21,7 +21,7 @@ typedef struct {
 
 /* Sizes of the model that samples and statistics depend on; a file of other sizes is refused. */
 enum {
-    VLMP_CALIB_IMAGE_SIZE, /* pixels a side of a tile */
+    VLMP_CALIB_IMAGE_SIZE, /* pixels a side of a tile; 0: any */
     VLMP_CALIB_VOCABULARY,
     VLMP_CALIB_VISION_LAYERS,
     VLMP_CALIB_VISION_WIDTH,
@@ -65,9 +65,9 @@ void vlmp_sample_id(const vlmp_bytes *pictures, size_t picture_count, const char
  * after the other, are the writer's to give. Other data points into the calibration or into
  * memory of `arena`, names too.
  * *count of them in *out (from the arena). metadata: one JSON object as text, in the arena. */
-int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *arena,
-                            vlmp_tensor **out, size_t *count, const char **metadata,
-                            vlmp_error *err);
+int vlmp_calibration_export(const vlmp_calibration *calibration, const vlmp_config *config,
+                            vlmp_arena *arena, vlmp_tensor **out, size_t *count,
+                            const char **metadata, vlmp_error *err);
 
 /* The inverse. find gives a tensor by name or NULL; everything is copied. The model decides which
  * sites and which sizes must be there; a file that was made with another one is VLMP_ERR_INPUT

@@ -28,15 +28,17 @@ static int add(struct exporter *e, const char *name, vlmp_dtype dtype, int rank,
     return VLMP_OK;
 }
 
-static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_error *err)
+static int export_samples(const vlmp_calibration *c, const vlmp_config *config, struct exporter *e,
+                          vlmp_error *err)
 {
     const int64_t side = c->sizes[VLMP_CALIB_IMAGE_SIZE];
-    size_t tokens = 0, tiles = 0, pictures = 0, answers = 0;
+    size_t tokens = 0, tiles = 0, pictures = 0, answers = 0, bytes = 0;
     for (size_t i = 0; i < c->count; i++) {
         tokens += (size_t)c->samples[i].sequence.length;
         tiles += (size_t)c->samples[i].sequence.tiles;
         pictures += (size_t)c->samples[i].sequence.image_count;
         answers += (size_t)c->samples[i].sequence.answer_count;
+        bytes += vlmp_sequence_pixel_bytes(&c->samples[i].sequence, config);
     }
     int32_t *table = vlmp_arena_alloc(e->arena, c->count * COLUMNS, sizeof *table);
     int32_t *spans = vlmp_arena_alloc(e->arena, answers * SPAN_COLUMNS, sizeof *spans);
@@ -49,10 +51,11 @@ static int export_samples(const vlmp_calibration *c, struct exporter *e, vlmp_er
                             {(int64_t)tokens},
                             {(int64_t)tiles, side, side, 3},
                             {(int64_t)answers, SPAN_COLUMNS}};
+    if (side == 0) shapes[3][0] = (int64_t)bytes;
     VLMP_TRY(add(e, "samples.table", VLMP_I32, 2, shapes[0], table, err));
     VLMP_TRY(add(e, "samples.pictures", VLMP_I32, 2, shapes[1], plans, err));
     VLMP_TRY(add(e, "samples.ids", VLMP_I32, 1, shapes[2], ids, err));
-    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, 4, shapes[3], NULL, err));
+    VLMP_TRY(add(e, "samples.pixels", VLMP_U8, side == 0 ? 1 : 4, shapes[3], NULL, err));
     VLMP_TRY(add(e, "samples.answers", VLMP_I32, 2, shapes[4], spans, err));
     for (size_t i = 0; i < c->count; i++) {
         const vlmp_sequence *s = &c->samples[i].sequence;
@@ -136,16 +139,16 @@ static int export_metadata(const vlmp_calibration *c, vlmp_arena *arena, const c
     return failed ? vlmp_fail_memory(err, "calibration file") : VLMP_OK;
 }
 
-int vlmp_calibration_export(const vlmp_calibration *calibration, vlmp_arena *arena,
-                            vlmp_tensor **out, size_t *count, const char **metadata,
-                            vlmp_error *err)
+int vlmp_calibration_export(const vlmp_calibration *calibration, const vlmp_config *config,
+                            vlmp_arena *arena, vlmp_tensor **out, size_t *count,
+                            const char **metadata, vlmp_error *err)
 {
     *metadata = NULL;
     size_t capacity = 5 + 4 * (size_t)calibration->statistics.count;
     struct exporter e = {.arena = arena};
     e.tensors = vlmp_arena_alloc(arena, capacity, sizeof *e.tensors);
     if (e.tensors == NULL) return vlmp_fail_memory(err, "calibration file");
-    VLMP_TRY(export_samples(calibration, &e, err));
+    VLMP_TRY(export_samples(calibration, config, &e, err));
     VLMP_TRY(export_statistics(calibration, &e, err));
     VLMP_TRY(export_metadata(calibration, arena, metadata, err));
     *out = e.tensors;

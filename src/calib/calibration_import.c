@@ -96,9 +96,9 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
     VLMP_TRY(need(in, "samples.pictures", VLMP_I32, 2, (int64_t[]){-1, PLAN_COLUMNS}, &plans));
     VLMP_TRY(need(in, "samples.answers", VLMP_I32, 2, (int64_t[]){-1, SPAN_COLUMNS}, &spans));
     VLMP_TRY(need(in, "samples.ids", VLMP_I32, 1, (int64_t[]){-1}, &ids));
-    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, 4, (int64_t[]){-1, side, side, 3}, &pixels));
+    VLMP_TRY(need(in, "samples.pixels", VLMP_U8, side == 0 ? 1 : 4, (int64_t[]){-1, side, side, 3},
+                  &pixels));
     size_t plan_at = 0, id_at = 0, pixel_at = 0, span_at = 0;
-    size_t tile_bytes = 3 * (size_t)side * (size_t)side;
     for (size_t i = 0; i < c->count; i++) {
         int32_t row[COLUMNS];
         memcpy(row, table->data + i * sizeof row, sizeof row);
@@ -114,9 +114,6 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
         VLMP_TRY(copy_bytes(&copy, ids->data, &id_at, (size_t)s->length * sizeof(int32_t),
                             ids->bytes, in));
         s->ids = copy;
-        VLMP_TRY(copy_bytes(&copy, pixels->data, &pixel_at, (size_t)s->tiles * tile_bytes,
-                            pixels->bytes, in));
-        s->pixels = copy;
         size_t plan_bytes = (size_t)s->image_count * PLAN_COLUMNS * sizeof(int32_t);
         _Static_assert(sizeof(vlmp_image_plan) == PLAN_COLUMNS * sizeof(int32_t),
                        "a plan is its table row");
@@ -128,6 +125,9 @@ static int import_samples(vlmp_calibration *c, const struct importer *in, const 
                             (size_t)s->answer_count * sizeof(vlmp_span), spans->bytes, in));
         s->answers = copy;
         VLMP_TRY(check_contents(in, model, s, i));
+        VLMP_TRY(copy_bytes(&copy, pixels->data, &pixel_at,
+                            vlmp_sequence_pixel_bytes(s, &model->config), pixels->bytes, in));
+        s->pixels = copy;
     }
     if (id_at == ids->bytes && pixel_at == pixels->bytes && plan_at == plans->bytes &&
         span_at == spans->bytes)

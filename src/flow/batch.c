@@ -53,10 +53,57 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, in
     return VLMP_OK;
 }
 
+int vlmp_batches_cut(vlmp_batches *batches, const int *rows, int count, vlmp_error *err)
+{
+    size_t pages = 0;
+    for (int i = 0; i < count; i++)
+        pages += (size_t)page_count(rows[i]);
+    batches->windows = vlmp_calloc((size_t)count, sizeof *batches->windows);
+    batches->window_pages = vlmp_alloc(pages, sizeof *batches->window_pages);
+    if (batches->windows == NULL || batches->window_pages == NULL)
+        return vlmp_fail_memory(err, "windows of batches");
+    int32_t *next_page = batches->window_pages;
+    vlmp_segment *window = batches->windows;
+    for (int b = 0; b < batches->count; b++) {
+        vlmp_batch *batch = &batches->batches[b];
+        int used_pages = 0;
+        batch->windows = window;
+        for (int at = 0; at < batch->rows; at += window++->rows, rows++) {
+            *window = (vlmp_segment){.first_row = at,
+                                     .rows = *rows,
+                                     .pages = next_page,
+                                     .page_count = page_count(*rows)};
+            for (int p = 0; p < page_count(*rows); p++)
+                *next_page++ = used_pages++;
+        }
+        batch->window_count = (int)(window - batch->windows);
+        if (used_pages > batches->max_pages) batches->max_pages = used_pages;
+        if (batch->window_count > batches->max_segments)
+            batches->max_segments = batch->window_count;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_batches_place(vlmp_batches *batches, int32_t **positions, vlmp_error *err)
+{
+    size_t rows = batches->total_rows;
+    batches->positions = vlmp_alloc(VLMP_POSITION_AXES * rows, sizeof *batches->positions);
+    if (batches->positions == NULL) return vlmp_fail_memory(err, "positions of batches");
+    for (int b = 0; b < batches->count; b++)
+        for (size_t axis = 0; axis < VLMP_POSITION_AXES; axis++)
+            batches->batches[b].positions[axis] =
+                batches->positions + axis * rows + batches->batches[b].first_row;
+    *positions = batches->positions;
+    return VLMP_OK;
+}
+
 void vlmp_batches_free(vlmp_batches *batches)
 {
     free(batches->batches);
     free(batches->segments);
+    free(batches->windows);
     free(batches->pages);
+    free(batches->window_pages);
+    free(batches->positions);
     *batches = (vlmp_batches){0};
 }

@@ -13,6 +13,10 @@ typedef struct {
     int rows;
     int segment_count;
     vlmp_segment *segments; /* first_row counts within the batch */
+    int window_count;       /* 0: not cut into windows */
+    vlmp_segment *windows;  /* the same rows in smaller segments */
+    /* [rows] an axis, of the set's; NULL: each row's number in its segment. */
+    const int32_t *positions[VLMP_POSITION_AXES];
 } vlmp_batch;
 
 typedef struct {
@@ -23,12 +27,22 @@ typedef struct {
     int max_pages; /* key/value pages of the largest batch */
     int max_segments;
     int break_batch; /* the first batch behind the break; count when there is none */
-    vlmp_segment *segments;
-    int32_t *pages;
+    vlmp_segment *segments, *windows;
+    int32_t *pages, *window_pages;
+    int32_t *positions; /* [VLMP_POSITION_AXES][total_rows], or NULL */
 } vlmp_batches;
 
 /* lengths[count] > 0: rows of each sequence. Sequence break_at starts a new batch, so that no batch
  * mixes what lies before and behind it; count: no break. */
 int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, int break_at,
                         vlmp_error *err);
+/* Cuts every batch into windows: rows[count] > 0, of all batches in order, each a part of a
+ * segment.
+ */
+int vlmp_batches_cut(vlmp_batches *batches, const int *rows, int count, vlmp_error *err);
+
+/* Room for the rows' positions, which the batches then have: *positions [VLMP_POSITION_AXES]
+ * [total_rows] are the caller's to fill, and stay the batches'. */
+int vlmp_batches_place(vlmp_batches *batches, int32_t **positions, vlmp_error *err);
+
 void vlmp_batches_free(vlmp_batches *batches);

@@ -1,5 +1,7 @@
 #include "src/flow/pass.h"
 
+#include <string.h>
+
 int vlmp_pass_create(vlmp_pass *pass, vlmp_ctx *ctx, const vlmp_block_shape *shape,
                      const vlmp_batches *batches, vlmp_error *err)
 {
@@ -32,12 +34,12 @@ void vlmp_pass_free(vlmp_pass *pass)
     *pass = (vlmp_pass){0};
 }
 
-vlmp_block_run vlmp_pass_set(vlmp_pass *pass, const vlmp_batch *batch, const int32_t *ids)
+vlmp_block_run vlmp_pass_set(vlmp_pass *pass, const vlmp_batch *batch, bool windowed)
 {
-    const vlmp_step_rows rows = {.rows = batch->rows,
-                                 .segment_count = batch->segment_count,
-                                 .segments = batch->segments,
-                                 .ids = ids};
+    vlmp_step_rows rows = {.rows = batch->rows,
+                           .segment_count = windowed ? batch->window_count : batch->segment_count,
+                           .segments = windowed ? batch->windows : batch->segments};
+    memcpy(rows.positions, batch->positions, sizeof rows.positions);
     pass->ctx->ops->step_set(pass->ctx, pass->step, &rows);
     return (vlmp_block_run){.ctx = pass->ctx,
                             .shape = pass->shape,

@@ -20,8 +20,8 @@ int vlmp_pass_create(vlmp_pass *pass, vlmp_ctx *ctx, const vlmp_block_shape *sha
                      const vlmp_batches *batches, vlmp_error *err);
 void vlmp_pass_free(vlmp_pass *pass);
 
-/* Makes the step the batch's. ids: [batch->rows] for embed, or NULL. */
-vlmp_block_run vlmp_pass_set(vlmp_pass *pass, const vlmp_batch *batch, const int32_t *ids);
+/* Makes the step the batch's, in its windows or whole. */
+vlmp_block_run vlmp_pass_set(vlmp_pass *pass, const vlmp_batch *batch, bool windowed);
 
 /* The first of count values that is NaN or infinite, or count; then *value is that value. */
 int vlmp_first_bad(vlmp_ctx *ctx, vlmp_i32 found, vlmp_f32 x, size_t count, size_t *at,

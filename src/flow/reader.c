@@ -21,7 +21,7 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
     else if (split && pre->tile_side != config->vision.image_size)
         what = "the size of tiles ('max_image_size' and 'image_size')";
     else if (split && settings->image_seq_len != 0 &&
-             settings->image_seq_len != reader->model->tile_tokens)
+             settings->image_seq_len != vlmp_tile_tokens(config))
         what = "image_seq_len (rows of a tile)";
     else if (tiled && (pre->pinpoint_count != config->pinpoint_count ||
                        memcmp(pre->pinpoints, config->pinpoints,
@@ -87,28 +87,31 @@ void vlmp_reader_close(vlmp_reader *reader)
     *reader = (vlmp_reader){0};
 }
 
-/* Resizes one picture, plans its rows, appends its tiles to the sequence. */
+/* Resizes one picture, plans its rows, appends its tiles to the sequence, which has *have bytes. */
 static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const char *name,
-                       vlmp_image_plan *plan, vlmp_sequence *out, vlmp_error *err)
+                       vlmp_image_plan *plan, vlmp_sequence *out, size_t *have, vlmp_error *err)
 {
     const vlmp_config *config = &reader->model->config;
-    int side = config->vision.image_size;
     vlmp_tiles tiles;
+    int height, width;
     vlmp_shown_picture shown = {image->width, image->height, out->image_count};
     VLMP_TRY(config->family->plan_image(config, &reader->preprocess, shown, plan, err));
+    vlmp_patch_grid grid = vlmp_tile_grid(&config->vision, plan);
+    vlmp_grid_pixels(&config->vision, grid, &height, &width);
     VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
-    if (tiles.height != side || tiles.width != side || tiles.count != plan->tiles) {
+    if (tiles.height != height || tiles.width != width || tiles.count != plan->tiles) {
         free(tiles.pixels);
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: the picture processor makes %d tiles of %d × %d pixels, the tower "
                          "wants %d of %d × %d; preprocessor_config.json and config.json disagree",
                          reader->model->source->path, tiles.count, tiles.width, tiles.height,
-                         plan->tiles, side, side);
+                         plan->tiles, width, height);
     }
-    size_t tile = 3 * (size_t)side * (size_t)side, have = (size_t)out->tiles * tile;
-    uint8_t *grown = realloc(out->pixels, have + (size_t)tiles.count * tile);
+    size_t bytes = (size_t)tiles.count * vlmp_grid_bytes(&config->vision, grid);
+    uint8_t *grown = realloc(out->pixels, *have + bytes);
     if (grown != NULL) {
-        memcpy(grown + have, tiles.pixels, (size_t)tiles.count * tile);
+        memcpy(grown + *have, tiles.pixels, bytes);
+        *have += bytes;
         out->pixels = grown;
         out->tiles += tiles.count;
     }
@@ -173,12 +176,13 @@ int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *questio
                          vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err)
 {
     vlmp_prompt prompt = {0};
+    size_t have = 0;
     *out = (vlmp_sequence){.image_count = question->image_count};
     out->plans = vlmp_calloc((size_t)question->image_count, sizeof *out->plans);
     int status = out->plans != NULL ? VLMP_OK : vlmp_fail_memory(err, "picture plans");
     for (int i = 0; i < question->image_count && status == VLMP_OK; i++)
         status = add_picture(reader, &question->images[i], question->image_names[i], &out->plans[i],
-                             out, err);
+                             out, &have, err);
     if (status == VLMP_OK) status = make_ids(reader, question, out, &prompt, err);
     if (status == VLMP_OK &&
         (prompt.count == 0 || (prompt.answer_count > 0 && prompt.answers[0].from == 0)))

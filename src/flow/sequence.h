@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "src/model/family.h"
+#include "src/model/tiles.h"
 #include "src/text/span.h"
 
 typedef struct {
@@ -19,9 +19,25 @@ typedef struct {
     int image_count;
     vlmp_image_plan *plans; /* [image_count] */
     int tiles;              /* of all pictures */
-    uint8_t *pixels;        /* [tiles][image_size][image_size][3], resized, not normalized */
+    uint8_t *pixels;        /* of each tile [height][width][3], resized, not normalized */
 } vlmp_sequence;
 
 int vlmp_sequence_answer_tokens(const vlmp_sequence *sequence);
+
+/* Of all pictures: rows in the tower, rows that the projector makes of them, bytes of pixels. */
+size_t vlmp_sequence_tower_rows(const vlmp_sequence *sequence, const vlmp_config *config);
+size_t vlmp_sequence_picture_rows(const vlmp_sequence *sequence, const vlmp_config *config);
+size_t vlmp_sequence_pixel_bytes(const vlmp_sequence *sequence, const vlmp_config *config);
+
+/* The grid of tile number `tile` of all pictures. */
+vlmp_patch_grid vlmp_sequence_grid(const vlmp_sequence *sequence, const vlmp_config *config,
+                                   int tile);
+
+/* positions[VLMP_POSITION_AXES][stride]: of each row by time, row and column. Tokens count up on
+ * all three; a picture's rows share the time of its first, and count from there over the merged
+ * grid; what follows counts on from the largest. Returns what lies between a later row's position
+ * and its number. */
+int vlmp_sequence_positions(const vlmp_sequence *sequence, const vlmp_config *config,
+                            int32_t *positions, size_t stride);
 
 void vlmp_sequence_free(vlmp_sequence *sequence);

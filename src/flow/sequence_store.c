@@ -9,12 +9,12 @@
 #include "src/base/memory.h"
 #include "src/base/outfile.h"
 
-int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, int image_size,
+int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, const vlmp_config *config,
                                const char *folder, vlmp_error *err)
 {
     *store = VLMP_NO_SEQUENCES;
     store->capacity = capacity;
-    store->tile_bytes = 3 * (size_t)image_size * (size_t)image_size;
+    store->config = config;
     store->heads = vlmp_calloc((size_t)capacity, sizeof *store->heads);
     store->offsets = vlmp_alloc((size_t)capacity, sizeof *store->offsets);
     size_t length = strlen(folder) + sizeof "/samples-XXXXXX";
@@ -36,63 +36,66 @@ void vlmp_sequence_store_free(vlmp_sequence_store *store)
     *store = VLMP_NO_SEQUENCES;
 }
 
-/* The parts of a sequence that lie in the file, in this order. */
-struct parts {
-    void **data[3];
-    size_t bytes[3];
-};
-
-static struct parts parts_of(const vlmp_sequence_store *store, vlmp_sequence *s)
+/* Of the ids, which lie in front of the pixels. */
+static size_t id_bytes(const vlmp_sequence *s)
 {
-    return (struct parts){.data = {(void **)&s->ids, (void **)&s->plans, (void **)&s->pixels},
-                          .bytes = {(size_t)s->length * sizeof *s->ids,
-                                    (size_t)s->image_count * sizeof *s->plans,
-                                    (size_t)s->tiles * store->tile_bytes}};
+    return (size_t)s->length * sizeof *s->ids;
 }
 
 int vlmp_sequence_store_add(vlmp_sequence_store *store, vlmp_sequence *sequence, vlmp_error *err)
 {
-    struct parts parts = parts_of(store, sequence);
+    size_t ids = id_bytes(sequence), pixels = vlmp_sequence_pixel_bytes(sequence, store->config);
     store->offsets[store->count] = store->end;
-    int status = VLMP_OK;
-    for (int i = 0; i < 3; i++) {
-        if (status == VLMP_OK && parts.bytes[i] > 0)
-            status = vlmp_write_all(store->fd, *parts.data[i], parts.bytes[i], store->path, err);
-        store->end += parts.bytes[i];
-        free(*parts.data[i]);
-        *parts.data[i] = NULL;
-    }
+    int status = vlmp_write_all(store->fd, sequence->ids, ids, store->path, err);
+    if (status == VLMP_OK && pixels > 0)
+        status = vlmp_write_all(store->fd, sequence->pixels, pixels, store->path, err);
+    store->end += ids + pixels;
+    free(sequence->ids);
+    free(sequence->pixels);
+    sequence->ids = NULL;
+    sequence->pixels = NULL;
     store->heads[store->count++] = *sequence;
     *sequence = (vlmp_sequence){0};
     return status;
+}
+
+static int copy(void **out, const void *from, int count, size_t size, vlmp_error *err)
+{
+    *out = NULL;
+    if (count == 0) return VLMP_OK;
+    *out = vlmp_alloc((size_t)count, size);
+    if (*out == NULL) return vlmp_fail_memory(err, "tokenized samples");
+    memcpy(*out, from, (size_t)count * size);
+    return VLMP_OK;
+}
+
+static int read_part(const vlmp_sequence_store *store, void **out, uint64_t at, size_t bytes,
+                     vlmp_error *err)
+{
+    *out = vlmp_alloc(bytes, 1);
+    if (*out == NULL) return vlmp_fail_memory(err, "tokenized samples");
+    return vlmp_file_read_at(store->fd, *out, bytes, at, store->path, err);
 }
 
 int vlmp_sequence_fetch(void *arg, int index, bool pixels, vlmp_sequence *out, vlmp_error *err)
 {
     const vlmp_sequence_store *store = arg;
     const vlmp_sequence *head = &store->heads[index];
-    *out = *head;
-    out->answers = NULL; /* the head keeps its own */
-    struct parts parts = parts_of(store, out);
     uint64_t at = store->offsets[index];
-    int status = VLMP_OK;
-    for (int i = 0; i < 3 && status == VLMP_OK; i++) {
-        if (i == 2 && !pixels) break;
-        *parts.data[i] = vlmp_alloc(parts.bytes[i], 1);
-        if (*parts.data[i] == NULL) status = vlmp_fail_memory(err, "tokenized samples");
-        if (status == VLMP_OK)
-            status =
-                vlmp_file_read_at(store->fd, *parts.data[i], parts.bytes[i], at, store->path, err);
-        at += parts.bytes[i];
-    }
-    if (status == VLMP_OK && head->answer_count > 0) {
-        size_t bytes = (size_t)head->answer_count * sizeof *out->answers;
-        out->answers = vlmp_alloc(bytes, 1);
-        if (out->answers != NULL)
-            memcpy(out->answers, head->answers, bytes);
-        else
-            status = vlmp_fail_memory(err, "tokenized samples");
-    }
+    void *ids = NULL, *bytes = NULL, *answers = NULL, *plans = NULL;
+    int status = read_part(store, &ids, at, id_bytes(head), err);
+    if (status == VLMP_OK && pixels)
+        status = read_part(store, &bytes, at + id_bytes(head),
+                           vlmp_sequence_pixel_bytes(head, store->config), err);
+    if (status == VLMP_OK)
+        status = copy(&answers, head->answers, head->answer_count, sizeof *head->answers, err);
+    if (status == VLMP_OK)
+        status = copy(&plans, head->plans, head->image_count, sizeof *head->plans, err);
+    *out = *head;
+    out->ids = ids;
+    out->pixels = bytes;
+    out->answers = answers;
+    out->plans = plans;
     if (status != VLMP_OK) vlmp_sequence_free(out);
     return status;
 }
@@ -103,13 +106,13 @@ int vlmp_sequence_store_pixels(const vlmp_sequence_store *store, uint64_t offset
     char *to = out;
     uint64_t passed = 0; /* pixels of the sequences before */
     for (int i = 0; i < store->count && length > 0; i++) {
-        struct parts parts = parts_of(store, &store->heads[i]);
+        const vlmp_sequence *head = &store->heads[i];
+        size_t bytes = vlmp_sequence_pixel_bytes(head, store->config);
         uint64_t from = offset - passed;
-        passed += parts.bytes[2];
+        passed += bytes;
         if (passed <= offset) continue;
-        size_t take =
-            parts.bytes[2] - (size_t)from < length ? parts.bytes[2] - (size_t)from : length;
-        uint64_t at = store->offsets[i] + parts.bytes[0] + parts.bytes[1] + from;
+        size_t take = bytes - (size_t)from < length ? bytes - (size_t)from : length;
+        uint64_t at = store->offsets[i] + id_bytes(head) + from;
         VLMP_TRY(vlmp_file_read_at(store->fd, to, take, at, store->path, err));
         to += take, offset += take, length -= take;
     }

@@ -1,5 +1,5 @@
-/* Many sequences, of which memory holds the sizes: ids, plans and pixels lie in an unlinked work
- * file. */
+/* Many sequences, of which memory holds sizes, answers and plans: ids and pixels lie in an unlinked
+ * work file. */
 #pragma once
 
 #include <stddef.h>
@@ -8,11 +8,11 @@
 #include "src/flow/sequence.h"
 
 typedef struct {
-    int fd;            /* −1: none */
-    size_t tile_bytes; /* of one tile's pixels */
-    uint64_t end;      /* of what is written */
+    int fd;                    /* −1: none */
+    const vlmp_config *config; /* not owned */
+    uint64_t end;              /* of what is written */
     int count, capacity;
-    vlmp_sequence *heads; /* [count] sizes and answers; ids, plans and pixels are NULL */
+    vlmp_sequence *heads; /* [count] without ids and pixels */
     uint64_t *offsets;    /* [count] in the file */
     char *path;           /* which the file had, for messages */
 } vlmp_sequence_store;
@@ -24,11 +24,11 @@ typedef struct {
     }
 
 /* folder: where the work file goes. */
-int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, int image_size,
+int vlmp_sequence_store_create(vlmp_sequence_store *store, int capacity, const vlmp_config *config,
                                const char *folder, vlmp_error *err);
 void vlmp_sequence_store_free(vlmp_sequence_store *store);
 
-/* Appends what the sequence has and frees it; its answers stay in memory. */
+/* Appends what the sequence has and frees it; its answers and plans stay in memory. */
 int vlmp_sequence_store_add(vlmp_sequence_store *store, vlmp_sequence *sequence, vlmp_error *err);
 
 /* Reads sequence `index` back, whole or without pixels. Free it with vlmp_sequence_free. arg: the

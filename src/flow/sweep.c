@@ -101,7 +101,7 @@ static int run_batches(const vlmp_sweep *sweep, struct block_tap *tap, vlmp_pass
         size_t rows = (size_t)batch->rows;
         VLMP_TRY(check_interrupt(sweep, err));
         VLMP_TRY(vlmp_activations_upload(x, batch->first_row, rows, pass->ctx, pass->x, err));
-        vlmp_block_run run = vlmp_pass_set(pass, batch, NULL);
+        vlmp_block_run run = vlmp_pass_set(pass, batch, block->windowed);
         tap->batch = batch;
         if (tap->look) {
             VLMP_TRY(look_at_batch(sweep, tap, &run, pass, block, err));

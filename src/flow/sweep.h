@@ -65,17 +65,18 @@ typedef struct {
 int vlmp_sweep_stack(const vlmp_stack *stack, int first, const vlmp_stack_walk *walk,
                      vlmp_error *err);
 
-/* Tiles of all sequences into the tower's input: x[tiles·tile_rows][vision hidden], and the batches
- * (one segment a tile). Both are the caller's to free. */
+/* Tiles of all sequences into the tower's input: x[rows of all tiles][vision hidden], and the
+ * batches (one segment a tile). Both are the caller's to free. */
 int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                             vlmp_activations *x, vlmp_batches *batches, vlmp_error *err);
 
-/* The tower over x. features[tiles·tile_tokens][vlmp_feature_width] is created. */
+/* The tower over x. features[rows that the projector sees][vlmp_feature_width] is created. */
 int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                       vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *features,
                       vlmp_error *err);
 
-/* After tower layer `done` (0: its input) of x: copies the rows that the projector sees. */
+/* After tower layer `done` (0: its input) of x: copies the rows that the projector sees, normed
+ * where it has a norm. */
 int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
                              const vlmp_batches *batches, int done, vlmp_activations *features,
                              vlmp_error *err);

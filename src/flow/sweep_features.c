@@ -1,72 +1,89 @@
 /* From the tower's outputs to the rows that the projector sees. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "src/base/memory.h"
 #include "src/flow/sweep.h"
 
+/* A square of features, side `shuffle`, that one row of the projector's input holds. */
+static int square_size(const vlmp_config *config)
+{
+    return config->projector.shuffle * config->projector.shuffle;
+}
+
+/* Rows of a tile in front of those that the projector sees. */
+static int skipped(const vlmp_config *config)
+{
+    return config->vision.drop_first ? 1 : 0;
+}
+
+/* Rows of the features that so many rows of so many tiles give. */
+static size_t rows_of(const vlmp_config *config, size_t tower_rows, int tiles)
+{
+    size_t seen = tower_rows - (size_t)tiles * (size_t)skipped(config);
+    return seen / (size_t)square_size(config);
+}
+
 int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batches,
                                vlmp_activations *features, vlmp_error *err)
 {
-    const vlmp_model *model = sweep->model;
-    size_t tiles = batches->total_rows / (size_t)model->tile_rows;
-    return vlmp_activations_create(features, tiles * (size_t)model->tile_tokens,
-                                   vlmp_feature_width(&model->config), sweep->memory_limit,
+    const vlmp_config *config = &sweep->model->config;
+    int tiles = 0;
+    for (int i = 0; i < batches->count; i++)
+        tiles += batches->batches[i].segment_count;
+    return vlmp_activations_create(features, rows_of(config, batches->total_rows, tiles),
+                                   vlmp_feature_width(config), sweep->memory_limit,
                                    sweep->work_folder, err);
 }
 
-/* A square of features, side `square`, that one row of the projector's input holds. */
-static int square_size(const vlmp_model *model)
+/* The tower's row of a tile that is part `part` (row by row) of the square that the projector sees
+ * as row `token`. Rows stand square by square, or row by row of the tile. */
+static int32_t feature_row(const vlmp_config *config, int part, int token)
 {
-    return model->config.projector.shuffle * model->config.projector.shuffle;
-}
-
-/* The tower's row that is part `part` (row by row) of the square that the projector sees as row
- * `token` of a tile. Where squares are single features: all but the class row, unless the strategy
- * is "full". */
-static int32_t feature_row(const vlmp_model *model, int part, int token)
-{
-    int shuffle = model->config.projector.shuffle;
-    int skip = model->tile_rows - model->tile_tokens * square_size(model);
-    if (shuffle == 1) return skip + token;
-    int side = model->config.vision.image_size / model->config.vision.patch_size;
+    int shuffle = config->projector.shuffle;
+    if (shuffle == config->vision.merge)
+        return skipped(config) + token * square_size(config) + part;
+    int side = config->vision.image_size / config->vision.patch_size;
     int squares = side / shuffle;
     int row = token / squares * shuffle + part / shuffle;
     int column = token % squares * shuffle + part % shuffle;
-    return skip + row * side + column;
-}
-
-/* Rows [parts][tiles·tile_tokens] that the projector sees. */
-static int list_features(const vlmp_model *model, vlmp_ctx *ctx, vlmp_i32 to, int tiles,
-                         vlmp_error *err)
-{
-    int parts = square_size(model), tokens = model->tile_tokens;
-    size_t count = (size_t)tiles * (size_t)tokens * (size_t)parts;
-    int32_t *rows = vlmp_alloc(count, sizeof *rows), *next = rows;
-    if (rows == NULL) return vlmp_fail_memory(err, "picture features");
-    for (int part = 0; part < parts; part++)
-        for (int tile = 0; tile < tiles; tile++)
-            for (int token = 0; token < tokens; token++)
-                *next++ = tile * model->tile_rows + feature_row(model, part, token);
-    vlmp_ctx_write(ctx, to.at, rows, count * sizeof *rows);
-    free(rows);
-    return VLMP_OK;
+    return skipped(config) + row * side + column;
 }
 
 /* What taking features works with: tower rows of a batch, the projector's rows, and which. */
 struct taken {
     vlmp_f32 x;
     vlmp_act features;
-    vlmp_i32 rows; /* [parts][tokens] */
-    size_t tokens; /* of the largest batch */
+    vlmp_i32 rows;   /* [parts][tokens] */
+    int32_t *listed; /* of the host */
+    size_t tokens;   /* of the largest batch */
     vlmp_loaded loaded;
     vlmp_vision_output norm;
 };
+
+/* Rows [parts][tokens] that the projector sees of a batch. */
+static void list_features(const vlmp_config *config, vlmp_ctx *ctx, const struct taken *taken,
+                          const vlmp_batch *batch)
+{
+    size_t parts = (size_t)square_size(config), token = 0;
+    for (int s = 0; s < batch->segment_count; s++) {
+        const vlmp_segment *tile = &batch->segments[s];
+        int tokens = (int)rows_of(config, (size_t)tile->rows, 1);
+        for (int t = 0; t < tokens; t++, token++)
+            for (size_t part = 0; part < parts; part++)
+                taken->listed[part * taken->tokens + token] =
+                    tile->first_row + feature_row(config, (int)part, t);
+    }
+    vlmp_ctx_write(ctx, taken->rows.at, taken->listed,
+                   parts * taken->tokens * sizeof *taken->listed);
+}
 
 static void free_taken(vlmp_ctx *ctx, struct taken *taken)
 {
     vlmp_ctx_free_memory(ctx, taken->x.at);
     vlmp_ctx_free_memory(ctx, taken->features.at);
     vlmp_ctx_free_memory(ctx, taken->rows.at);
+    free(taken->listed);
     vlmp_unload(&taken->loaded);
 }
 
@@ -74,47 +91,72 @@ static int create_taken(const vlmp_sweep *sweep, struct taken *taken, const vlmp
                         int dim, int feature_dim, vlmp_error *err)
 {
     static const char what[] = "picture features";
-    const vlmp_model *model = sweep->model;
+    const vlmp_config *config = &sweep->model->config;
     vlmp_ctx *ctx = sweep->ctx;
-    int tiles = batches->max_rows / model->tile_rows;
-    size_t rows = (size_t)batches->max_rows, parts = (size_t)square_size(model);
-    *taken = (struct taken){.tokens = (size_t)tiles * (size_t)model->tile_tokens,
-                            .loaded = {.ctx = ctx}};
+    size_t rows = (size_t)batches->max_rows, parts = (size_t)square_size(config);
+    *taken = (struct taken){.tokens = rows / parts, .loaded = {.ctx = ctx}};
+    taken->listed = vlmp_calloc(taken->tokens * parts, sizeof *taken->listed);
+    if (taken->listed == NULL) return vlmp_fail_memory(err, what);
     VLMP_TRY(vlmp_ctx_alloc(ctx, &taken->x, rows, (size_t)dim * sizeof(float), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &taken->features, taken->tokens,
                             (size_t)feature_dim * ctx->ops->act_bytes, what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &taken->rows, taken->tokens, parts * sizeof(int32_t), what, err));
-    VLMP_TRY(list_features(model, ctx, taken->rows, tiles, err));
     if (sweep->resident == NULL)
-        return vlmp_load_vision_output(&taken->loaded, model, &taken->norm, err);
+        return vlmp_load_vision_output(&taken->loaded, sweep->model, &taken->norm, err);
     taken->norm = sweep->resident->vision_output;
     return VLMP_OK;
+}
+
+/* The squares of a batch, into their slot of columns. */
+static void gather_parts(const vlmp_sweep *sweep, const struct taken *taken,
+                         const vlmp_batch *batch, int slot, int dim, int feature_dim)
+{
+    const vlmp_config *config = &sweep->model->config;
+    vlmp_ctx *ctx = sweep->ctx;
+    int parts = square_size(config);
+    int count = (int)rows_of(config, (size_t)batch->rows, batch->segment_count);
+    list_features(config, ctx, taken, batch);
+    if (config->vision.has_post_norm)
+        ctx->ops->layer_norm_f32(ctx, taken->x, batch->rows, dim, taken->norm.weight.own,
+                                 taken->norm.bias.own, config->vision.norm_eps);
+    for (int part = 0; part < parts; part++)
+        ctx->ops->gather(ctx, taken->features, feature_dim, (slot * parts + part) * dim, taken->x,
+                         dim, (vlmp_i32){taken->rows.at + (size_t)part * taken->tokens}, count);
+}
+
+/* A batch's rows as the projector reads them. RMSNorm, which has no form in place, is for towers
+ * whose features are all their rows as they stand. */
+static void take_rows(const vlmp_sweep *sweep, const struct taken *taken, const vlmp_batch *batch,
+                      int slot, int dim, int feature_dim)
+{
+    const vlmp_config *config = &sweep->model->config;
+    if (!config->vision.has_post_norm || config->vision.norm == VLMP_NORM_LAYER) {
+        gather_parts(sweep, taken, batch, slot, dim, feature_dim);
+        return;
+    }
+    assert(config->projector.shuffle == config->vision.merge && skipped(config) == 0 &&
+           config->vision.feature_count == 1);
+    sweep->ctx->ops->rms_norm(sweep->ctx, taken->features, taken->x, batch->rows, dim,
+                              taken->norm.weight.own, config->vision.norm_eps);
 }
 
 static int take_slot(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
                      const vlmp_batches *batches, int slot, vlmp_activations *features,
                      vlmp_error *err)
 {
-    const vlmp_model *model = sweep->model;
+    const vlmp_config *config = &sweep->model->config;
     vlmp_ctx *ctx = sweep->ctx;
-    int parts = square_size(model);
     for (int i = 0; i < batches->count; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        size_t first = batch->first_row / (size_t)model->tile_rows * (size_t)model->tile_tokens;
-        size_t count = (size_t)batch->segment_count * (size_t)model->tile_tokens;
+        size_t first = rows_of(config, batch->first_row, batch->first);
+        size_t count = rows_of(config, (size_t)batch->rows, batch->segment_count);
         VLMP_TRY(
             vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
         /* Other slots of the same rows are kept. */
-        if (model->config.vision.feature_count > 1)
+        if (config->vision.feature_count > 1)
             VLMP_TRY(
                 vlmp_activations_upload_act(features, first, count, ctx, taken->features, err));
-        if (model->config.vision.has_post_norm)
-            ctx->ops->layer_norm_f32(ctx, taken->x, batch->rows, x->dim, taken->norm.weight.own,
-                                     taken->norm.bias.own, model->config.vision.norm_eps);
-        for (int part = 0; part < parts; part++)
-            ctx->ops->gather(ctx, taken->features, features->dim, (slot * parts + part) * x->dim,
-                             taken->x, x->dim,
-                             (vlmp_i32){taken->rows.at + (size_t)part * taken->tokens}, (int)count);
+        take_rows(sweep, taken, batch, slot, x->dim, features->dim);
         VLMP_TRY(vlmp_activations_download_act(features, first, count, ctx, taken->features, err));
     }
     return VLMP_OK;

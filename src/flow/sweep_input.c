@@ -1,18 +1,10 @@
-/* The two ends where pictures and tokens enter a sweep. */
+/* The end where tokens enter a sweep, and pictures take their rows. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/memory.h"
 #include "src/flow/sweep.h"
 #include "src/model/ends.h"
-
-static int count_tiles(const vlmp_sequence *sequences, int count)
-{
-    int tiles = 0;
-    for (int i = 0; i < count; i++)
-        tiles += sequences[i].tiles;
-    return tiles;
-}
 
 int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int index,
                         bool pixels, vlmp_sequence *held, const vlmp_sequence **out,
@@ -26,124 +18,12 @@ int vlmp_sweep_sequence(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
     return sweep->fetch(sweep->fetch_arg, index, pixels, held, err);
 }
 
-/* Walks the tiles of all sequences in order. */
-struct tile_cursor {
-    const vlmp_sweep *sweep;
-    const vlmp_sequence *sequences;
-    int sequence;          /* the next one to open */
-    int tile;              /* the next one of the open sequence */
-    vlmp_sequence held;    /* of the open sequence, when it was fetched */
-    const uint8_t *pixels; /* of the open sequence; NULL before the first */
-};
-
-static int next_tile(struct tile_cursor *c, size_t tile_bytes, const uint8_t **out, vlmp_error *err)
-{
-    while (c->pixels == NULL || c->tile == c->sequences[c->sequence - 1].tiles) {
-        const vlmp_sequence *open;
-        vlmp_sequence_free(&c->held);
-        if (c->sequences[c->sequence].tiles == 0) {
-            c->pixels = NULL;
-            c->sequence++;
-            continue;
-        }
-        VLMP_TRY(
-            vlmp_sweep_sequence(c->sweep, c->sequences, c->sequence++, true, &c->held, &open, err));
-        c->pixels = open->pixels;
-        c->tile = 0;
-    }
-    *out = c->pixels + (size_t)c->tile++ * tile_bytes;
-    return VLMP_OK;
-}
-
-/* The tiles of one batch, in order, to the context. */
-static int set_tiles(struct tile_cursor *cursor, vlmp_tile_input *input, int tiles, vlmp_error *err)
-{
-    size_t side = (size_t)input->model->config.vision.image_size;
-    for (int t = 0; t < tiles; t++) {
-        const uint8_t *tile = NULL;
-        VLMP_TRY(next_tile(cursor, 3 * side * side, &tile, err));
-        vlmp_tile_input_set(input, t, tile);
-    }
-    return VLMP_OK;
-}
-
-static int embed_tiles(const vlmp_sweep *sweep, const vlmp_sequence *sequences,
-                       const vlmp_batches *batches, const vlmp_vision_input *weights,
-                       vlmp_activations *x, vlmp_error *err)
-{
-    const vlmp_model *model = sweep->model;
-    vlmp_ctx *ctx = sweep->ctx;
-    vlmp_tile_input input;
-    vlmp_f32 rows = {NULL};
-    vlmp_i32 found = {NULL};
-    float levels[3 * 256];
-    struct tile_cursor cursor = {.sweep = sweep, .sequences = sequences};
-    vlmp_preprocess_levels(sweep->preprocess, levels);
-    int status = vlmp_tile_input_create(&input, ctx, model, levels,
-                                        batches->max_rows / model->tile_rows, err);
-    if (status == VLMP_OK)
-        status = vlmp_ctx_alloc(ctx, &rows, (size_t)batches->max_rows,
-                                (size_t)x->dim * sizeof(float), "a batch of picture tiles", err);
-    if (status == VLMP_OK) status = vlmp_ctx_alloc(ctx, &found, 1, sizeof(int32_t), "a batch", err);
-    if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, batches->max_rows, weights->patch.k, err);
-    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
-        const vlmp_batch *batch = &batches->batches[i];
-        status = set_tiles(&cursor, &input, batch->segment_count, err);
-        if (status != VLMP_OK) break;
-        vlmp_tile_input_embed(&input, weights, batch->segment_count, rows);
-        status = vlmp_sweep_check(sweep, "vision.embed", true, batch, found, rows, x->dim, err);
-        if (status == VLMP_OK)
-            status =
-                vlmp_activations_download(x, batch->first_row, (size_t)batch->rows, ctx, rows, err);
-    }
-    vlmp_sequence_free(&cursor.held);
-    vlmp_tile_input_free(&input);
-    vlmp_ctx_free_memory(ctx, rows.at);
-    vlmp_ctx_free_memory(ctx, found.at);
-    return status;
-}
-
-int vlmp_sweep_vision_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                              vlmp_batches *batches, vlmp_error *err)
-{
-    int tiles = count_tiles(sequences, count);
-    *batches = (vlmp_batches){0};
-    if (tiles == 0) return VLMP_OK;
-    int *lengths = vlmp_alloc((size_t)tiles, sizeof *lengths);
-    if (lengths == NULL) return vlmp_fail_memory(err, "tile lengths");
-    for (int i = 0; i < tiles; i++)
-        lengths[i] = sweep->model->tile_rows;
-    int break_at = sweep->break_at > 0 ? count_tiles(sequences, sweep->break_at) : tiles;
-    int status = vlmp_batches_create(batches, lengths, tiles, break_at, err);
-    free(lengths);
-    return status;
-}
-
-int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
-                            vlmp_activations *x, vlmp_batches *batches, vlmp_error *err)
-{
-    const vlmp_model *model = sweep->model;
-    *x = (vlmp_activations){.fd = -1};
-    int status = vlmp_sweep_vision_batches(sweep, sequences, count, batches, err);
-    if (status != VLMP_OK || batches->count == 0) return status;
-    status = vlmp_activations_create(x, batches->total_rows, model->config.vision.hidden,
-                                     sweep->memory_limit, sweep->work_folder, err);
-    vlmp_loaded loaded = {.ctx = sweep->ctx};
-    vlmp_vision_input input;
-    if (sweep->resident != NULL)
-        input = sweep->resident->vision_input;
-    else if (status == VLMP_OK)
-        status = vlmp_load_vision_input(&loaded, model, &input, err);
-    if (status == VLMP_OK) status = embed_tiles(sweep, sequences, batches, &input, x, err);
-    vlmp_unload(&loaded);
-    return status;
-}
-
 /* What a sequence's pictures need on their way into its rows. */
 struct pictures {
-    vlmp_act features;          /* [rows][features' dim] */
-    vlmp_act hidden, projected; /* [rows + 1][hidden]: the newline's row is the last */
-    vlmp_i32 from, to;          /* [tokens] rows of projected, and of the sequence */
+    vlmp_act features;  /* [rows][features' dim] */
+    vlmp_act hidden;    /* [rows][projector's inner width] */
+    vlmp_act projected; /* [rows + 1][hidden]: the newline's row is the last */
+    vlmp_i32 from, to;  /* [tokens] rows of projected, and of the sequence */
 };
 
 static void free_pictures(vlmp_ctx *ctx, struct pictures *p)
@@ -154,36 +34,38 @@ static void free_pictures(vlmp_ctx *ctx, struct pictures *p)
 }
 
 static int create_pictures(vlmp_ctx *ctx, struct pictures *p, size_t rows, size_t tokens,
-                           int feature_dim, int hidden, vlmp_error *err)
+                           int feature_dim, const vlmp_config *config, vlmp_error *err)
 {
     static const char what[] = "projected pictures";
-    size_t act = ctx->ops->act_bytes, width = (size_t)hidden * act;
+    int inner = config->projector.inner, widest = feature_dim > inner ? feature_dim : inner;
+    size_t act = ctx->ops->act_bytes, width = (size_t)config->text.hidden * act;
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->features, rows, (size_t)feature_dim * act, what, err));
-    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->hidden, rows, width, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->hidden, rows, (size_t)inner * act, what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->projected, rows + 1, width, what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->from, tokens, sizeof(int32_t), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->to, tokens, sizeof(int32_t), what, err));
-    return vlmp_ctx_reserve(ctx, (int)rows, feature_dim, err);
+    return vlmp_ctx_reserve(ctx, (int)rows, widest, err);
 }
 
 /* Which projected row goes to which row of the batch; first: the sequence's. */
-static int list_places(const vlmp_model *model, const vlmp_sequence *sequence, int first,
+static int list_places(const vlmp_config *config, const vlmp_sequence *sequence, int first,
                        vlmp_ctx *ctx, const struct pictures *p, size_t tokens, vlmp_error *err)
 {
-    int32_t newline = sequence->tiles * model->tile_tokens, row = 0;
+    int32_t newline = (int32_t)vlmp_sequence_picture_rows(sequence, config), row = 0;
     int32_t *from = vlmp_alloc(tokens, sizeof *from), *to = vlmp_alloc(tokens, sizeof *to);
     int status = from != NULL && to != NULL ? VLMP_OK : vlmp_fail_memory(err, "projected pictures");
     if (status == VLMP_OK) {
         int32_t *next = from;
         for (int i = 0; i < sequence->image_count; i++) {
             const vlmp_image_plan *plan = &sequence->plans[i];
-            model->config.family->pack(&model->config, plan, row, newline, next);
-            row += plan->tiles * model->tile_tokens;
+            vlmp_patch_grid grid = vlmp_tile_grid(&config->vision, plan);
+            config->family->pack(config, plan, row, newline, next);
+            row += plan->tiles * vlmp_grid_tokens(config, grid);
             next += plan->tokens;
         }
         next = to;
         for (int r = 0; r < sequence->length; r++)
-            if (sequence->ids[r] == model->config.image_token) *next++ = first + r;
+            if (sequence->ids[r] == config->image_token) *next++ = first + r;
         vlmp_ctx_write(ctx, p->from.at, from, tokens * sizeof *from);
         vlmp_ctx_write(ctx, p->to.at, to, tokens * sizeof *to);
     }
@@ -200,14 +82,15 @@ static int place_pictures(const vlmp_sweep *sweep, const vlmp_sequence *sequence
     const vlmp_model *model = sweep->model;
     vlmp_ctx *ctx = sweep->ctx;
     int hidden = model->config.text.hidden;
-    size_t rows = (size_t)sequence->tiles * (size_t)model->tile_tokens, tokens = 0;
+    size_t rows = vlmp_sequence_picture_rows(sequence, &model->config), tokens = 0;
     for (int i = 0; i < sequence->image_count; i++)
         tokens += (size_t)sequence->plans[i].tokens;
     struct pictures p = {0};
-    int status = create_pictures(ctx, &p, rows, tokens, features->dim, hidden, err);
+    int status = create_pictures(ctx, &p, rows, tokens, features->dim, &model->config, err);
     if (status == VLMP_OK)
         status = vlmp_activations_upload_act(features, feature_row, rows, ctx, p.features, err);
-    if (status == VLMP_OK) status = list_places(model, sequence, first, ctx, &p, tokens, err);
+    if (status == VLMP_OK)
+        status = list_places(&model->config, sequence, first, ctx, &p, tokens, err);
     if (status == VLMP_OK) {
         vlmp_project(ctx, model, projector, p.features, (int)rows, p.hidden, p.projected);
         if (projector->newline != NULL)
@@ -291,7 +174,7 @@ static int embed_pictures(struct text_input *in, const struct embedding *e, cons
                                      &sequence, err));
         int status = place_pictures(in->sweep, sequence, in->projector, in->features,
                                     in->feature_row, e->x, batch->segments[s].first_row, err);
-        in->feature_row += (size_t)sequence->tiles * (size_t)in->sweep->model->tile_tokens;
+        in->feature_row += vlmp_sequence_picture_rows(sequence, &in->sweep->model->config);
         vlmp_sequence_free(&held);
         VLMP_TRY(status);
     }
@@ -320,6 +203,22 @@ static int embed_sequences(struct text_input *in, const vlmp_batches *batches, v
     return status;
 }
 
+static int place_tokens(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                        vlmp_batches *batches, vlmp_error *err)
+{
+    int32_t *positions;
+    VLMP_TRY(vlmp_batches_place(batches, &positions, err));
+    for (int i = 0; i < count; i++) {
+        const vlmp_sequence *sequence;
+        vlmp_sequence held;
+        VLMP_TRY(vlmp_sweep_sequence(sweep, sequences, i, false, &held, &sequence, err));
+        vlmp_sequence_positions(sequence, &sweep->model->config, positions, batches->total_rows);
+        positions += sequence->length;
+        vlmp_sequence_free(&held);
+    }
+    return VLMP_OK;
+}
+
 int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                             vlmp_batches *batches, vlmp_error *err)
 {
@@ -331,6 +230,8 @@ int vlmp_sweep_text_batches(const vlmp_sweep *sweep, const vlmp_sequence *sequen
     int break_at = sweep->break_at > 0 ? sweep->break_at : count;
     int status = vlmp_batches_create(batches, lengths, count, break_at, err);
     free(lengths);
+    if (status == VLMP_OK && sweep->model->config.text.sections[0] > 0)
+        status = place_tokens(sweep, sequences, count, batches, err);
     return status;
 }
 

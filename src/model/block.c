@@ -10,13 +10,13 @@ int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_
     return VLMP_OK;
 }
 
-enum { LINEARS = 7, VECTORS = 4 };
+enum { LINEARS = 8, VECTORS = 4 };
 
 static void list_parts(vlmp_block *block, vlmp_linear *linears[LINEARS],
                        vlmp_vector *vectors[VECTORS])
 {
-    vlmp_linear *const all[LINEARS] = {&block->q,    &block->k,  &block->v,   &block->o,
-                                       &block->gate, &block->up, &block->down};
+    vlmp_linear *const all[LINEARS] = {&block->qkv, &block->q,    &block->k,  &block->v,
+                                       &block->o,   &block->gate, &block->up, &block->down};
     vlmp_vector *const norms[VECTORS] = {&block->norm1, &block->norm1_bias, &block->norm2,
                                          &block->norm2_bias};
     memcpy(linears, all, sizeof all);
@@ -59,7 +59,7 @@ int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_bloc
     size_t count = (size_t)rows, dim = (size_t)shape->dim, half = (size_t)shape->head_dim / 2;
     size_t q = (size_t)shape->heads * (size_t)shape->head_dim;
     size_t kv = (size_t)shape->kv_heads * (size_t)shape->head_dim;
-    size_t m = (size_t)shape->intermediate;
+    size_t m = (size_t)shape->intermediate, qkv = shape->fused_qkv ? q + 2 * kv : 0;
     const struct {
         vlmp_act *act;
         size_t width;
@@ -68,7 +68,7 @@ int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_bloc
                  {&work->a, q},
                  {&work->k, kv},
                  {&work->v, kv},
-                 {&work->m, m},
+                 {&work->m, m > qkv ? m : qkv},
                  {&work->up, shape->gated ? m : 0}};
     size_t width = 0, at = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -82,6 +82,9 @@ int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_bloc
     vlmp_vector frequencies = {.values = shape->inv_freq, .count = half};
     VLMP_TRY(vlmp_vector_copy(&frequencies, ctx, "RoPE frequencies", err));
     work->inv_freq = frequencies.own;
+    if (shape->axes == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &work->axes, half, sizeof(int32_t), "RoPE axes", err));
+    vlmp_ctx_write(ctx, work->axes.at, shape->axes, half * sizeof(int32_t));
     return VLMP_OK;
 }
 
@@ -90,6 +93,7 @@ void vlmp_block_work_free(vlmp_block_work *work)
     if (work->ctx == NULL) return;
     vlmp_ctx_free_memory(work->ctx, work->memory.at);
     vlmp_ctx_free_memory(work->ctx, work->inv_freq.at);
+    vlmp_ctx_free_memory(work->ctx, work->axes.at);
     *work = (vlmp_block_work){0};
 }
 
@@ -110,20 +114,37 @@ void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, vlmp
     norm(run, h, x, &block->norm1, &block->norm1_bias);
 }
 
+/* Into the work's q, k and v. */
+static void queries_keys_values(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h)
+{
+    const vlmp_block_work *work = run->work;
+    const vlmp_ops *ops = run->ctx->ops;
+    const vlmp_act outputs[] = {work->q, work->k, work->v};
+    if (block->qkv.n == 0) {
+        const vlmp_linear *const weights[] = {&block->q, &block->k, &block->v};
+        ops->linear_shared(run->ctx, outputs, h, run->rows, weights, 3);
+        return;
+    }
+    int q = run->shape->heads * run->shape->head_dim;
+    int kv = run->shape->kv_heads * run->shape->head_dim;
+    const int widths[] = {q, kv, kv}, columns[] = {0, q, q + kv};
+    ops->linear(run->ctx, work->m, h, run->rows, &block->qkv);
+    for (int i = 0; i < 3; i++)
+        ops->columns(run->ctx, outputs[i], work->m, run->rows.count, block->qkv.n, columns[i],
+                     widths[i]);
+}
+
 void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h, vlmp_act a)
 {
     const vlmp_block_shape *shape = run->shape;
     const vlmp_block_work *work = run->work;
     const vlmp_ops *ops = run->ctx->ops;
-    const vlmp_act outputs[] = {work->q, work->k, work->v};
-    const vlmp_linear *const weights[] = {&block->q, &block->k, &block->v};
-    const vlmp_i32 one_axis = {NULL};
-    ops->linear_shared(run->ctx, outputs, h, run->rows, weights, 3);
+    queries_keys_values(run, block, h);
     if (work->inv_freq.at != NULL) {
         ops->rope(run->ctx, work->q, run->step, shape->heads, shape->head_dim, work->inv_freq,
-                  one_axis, 1.0f);
+                  work->axes, 1.0f);
         ops->rope(run->ctx, work->k, run->step, shape->kv_heads, shape->head_dim, work->inv_freq,
-                  one_axis, 1.0f);
+                  work->axes, 1.0f);
     }
     ops->kv_write(run->ctx, run->kv, run->layer, work->k, work->v, run->step);
     vlmp_attention attention = {

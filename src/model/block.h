@@ -11,7 +11,7 @@
 #include "kernels/ops.h"
 
 typedef enum {
-    VLMP_SITE_ATTN_IN,  /* q, k, v */
+    VLMP_SITE_ATTN_IN,  /* q, k, v, or the three as one */
     VLMP_SITE_ATTN_OUT, /* o */
     VLMP_SITE_MLP_IN,   /* gate and up, or fc1 */
     VLMP_SITE_MLP_OUT,  /* down, or fc2 */
@@ -30,9 +30,12 @@ typedef struct {
     int head_dim;
     int intermediate;
     bool gated;
+    bool fused_qkv;
+    bool qkv_bias, o_bias, mlp_bias;
     vlmp_activation act;
     bool causal;
     const float *inv_freq; /* [head_dim/2] of the host, or NULL: no rotary positions */
+    const int32_t *axes;   /* [head_dim/2] of the host: as rope's; NULL: all the first */
 } vlmp_block_shape;
 
 /* A vector as the host has it, and in a context's memory. */
@@ -49,10 +52,12 @@ int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_
 typedef struct {
     vlmp_vector norm1, norm1_bias; /* [dim]; no bias for RMSNorm */
     vlmp_vector norm2, norm2_bias;
+    vlmp_linear qkv; /* fused; then q, k and v have n 0, else it has */
     vlmp_linear q, k, v, o;
     vlmp_linear gate; /* n 0 when the MLP is not gated */
     vlmp_linear up, down;
-    int window; /* sliding attention window; 0: none */
+    int window;    /* sliding attention window; 0: none */
+    bool windowed; /* rows see those of their batch's window alone */
 } vlmp_block;
 
 /* out: block with all its weights in the context's memory, for as long as block's own memory stays.
@@ -67,9 +72,10 @@ typedef struct {
     vlmp_act q;        /* [rows][heads·head_dim] */
     vlmp_act k, v;     /* [rows][kv_heads·head_dim] */
     vlmp_act a;        /* [rows][heads·head_dim]: attention's output */
-    vlmp_act m;        /* [rows][intermediate] */
+    vlmp_act m;        /* [rows][intermediate], or a fused product */
     vlmp_act up;       /* [rows][intermediate]; when gated */
     vlmp_f32 inv_freq; /* [head_dim/2]; at NULL: no rotary positions */
+    vlmp_i32 axes;     /* [head_dim/2]; at NULL: all the first */
     vlmp_act memory;
 } vlmp_block_work;
 

@@ -50,8 +50,7 @@ static int check_tensor(const vlmp_config *config, const vlmp_tensor *tensor, vl
     } else if (starts(tensor->name, "text.", &rest) ||
                (!config->vision.patch_bias && strcmp(tensor->name, "vision.embed.bias") == 0)) {
         if (bias) return contradicts(tensor, "that there is no such bias", err);
-    } else if ((starts(tensor->name, "vision.has_pre_norm", &rest) &&
-                !config->vision.has_pre_norm) ||
+    } else if ((starts(tensor->name, "vision.pre_norm", &rest) && !config->vision.has_pre_norm) ||
                (starts(tensor->name, "vision.class", &rest) && !config->vision.has_class)) {
         return contradicts(tensor, "that the tower is of a class without it", err);
     } else if (starts(tensor->name, "projector.", &rest)) {

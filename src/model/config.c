@@ -101,13 +101,18 @@ static int read_root(vlmp_config *config, const cJSON *root, const char *where, 
                          type);
     VLMP_TRY(check_architectures(config->family, root, where, err));
     VLMP_TRY(refuse_quantized(root, where, err));
-    return config->family->read_config(config, root, where, err);
+    VLMP_TRY(config->family->read_config(config, root, where, err));
+    /* What most families have, and need not say. */
+    if (config->vision.merge == 0) config->vision.merge = 1;
+    if (config->vision.frames == 0) config->vision.frames = 1;
+    if (config->projector.inner == 0) config->projector.inner = config->text.hidden;
+    return VLMP_OK;
 }
 
 int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const char *where,
                      vlmp_error *err)
 {
-    *config = (vlmp_config){0};
+    *config = (vlmp_config){.video_token = -1};
     cJSON *root;
     VLMP_TRY(vlmp_json_parse(&root, json, length, where, err));
     int status = read_root(config, root, where, err);

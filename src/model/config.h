@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/ops.h"
 #include "src/base/error.h"
+#include "src/model/block.h"
 #include "src/picture/anyres.h"
 
 #define VLMP_MAX_FEATURE_LAYERS 8
@@ -27,9 +27,10 @@ typedef struct {
 typedef enum {
     VLMP_POSITIONS_IN_ORDER,
     VLMP_POSITIONS_BUCKETS, /* vlmp_position_bucket of its row and of its column */
+    VLMP_POSITIONS_NONE,    /* there is no table */
 } vlmp_vision_positions;
 
-/* A pre-norm ViT (CLIP, SigLIP): learned positions, LayerNorm, biases in all blocks. */
+/* A pre-norm ViT with biases in all linears of its blocks. */
 typedef struct {
     int hidden;
     int intermediate;
@@ -37,15 +38,23 @@ typedef struct {
     int run_layers; /* computed: what lies above the last feature layer is never needed */
     int heads;
     int head_dim;
-    int image_size; /* pixels a side */
+    int image_size; /* pixels a side of every tile; 0: any, multiples of merge·patch_size */
     int patch_size;
+    int frames; /* that a patch spans; each shows the picture again */
+    vlmp_norm_kind norm;
     float norm_eps;
     vlmp_activation act;
+    bool gated;     /* MLP */
+    bool fused_qkv; /* one linear for queries, keys and values */
     bool patch_bias;
     vlmp_vision_positions positions;
-    bool has_class;     /* a class row comes first */
-    bool has_pre_norm;  /* a norm before the first block */
-    bool has_post_norm; /* features go through the norm behind the last block */
+    double rope_theta;           /* of rotary pairs by row and column; 0: none */
+    bool has_class;              /* a class row comes first */
+    bool has_pre_norm;           /* a norm before the first block */
+    bool has_post_norm;          /* features go through the norm behind the last block */
+    int window;                  /* patches a side that rows of a layer see; 0: all of the tile */
+    bool whole[VLMP_MAX_LAYERS]; /* layers that see all in spite of the window */
+    int merge;                   /* side of the squares of patches in which rows stand together */
     int feature_layers[VLMP_MAX_FEATURE_LAYERS]; /* outputs after this many layers, concatenated */
     int feature_count;
     bool drop_first; /* the projector does not see row 0 */
@@ -65,6 +74,9 @@ typedef struct {
     float norm_eps;
     vlmp_activation act;
     vlmp_rope_config rope;
+    /* Rotary pairs that turn by time, row and column of a picture's place; 0: all by place in the
+     * sequence. */
+    int sections[VLMP_POSITION_AXES];
     bool qkv_bias;
     bool o_bias;
     bool mlp_bias;
@@ -76,6 +88,7 @@ typedef struct {
 /* One linear, or two with an activation between. */
 typedef struct {
     int linears;
+    int inner; /* width between the two */
     vlmp_activation act;
     bool bias;
     int shuffle; /* side of the square of features that make one row; 1: each is a row */
@@ -89,7 +102,8 @@ typedef struct vlmp_config {
     vlmp_projector_config projector;
     vlmp_text_config text;
     int32_t image_token;
-    bool has_newline; /* a learned row after each row of picture features (LLaVA-NeXT) */
+    int32_t video_token; /* −1: none; prompts must not have it */
+    bool has_newline;    /* a learned row after each row of picture features (LLaVA-NeXT) */
     /* Height, width of the resolutions that a picture may be tiled to; none in LLaVA-1.5. */
     int pinpoints[VLMP_MAX_PINPOINTS][2];
     int pinpoint_count;

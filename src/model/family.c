@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "src/model/tiles.h"
+
 static const vlmp_family *const families[] = {&vlmp_family_llava, &vlmp_family_llava_next};
 
 const vlmp_family *vlmp_family_find(const char *model_type)
@@ -13,10 +15,7 @@ const vlmp_family *vlmp_family_find(const char *model_type)
 
 int vlmp_tile_tokens(const vlmp_config *config)
 {
-    const vlmp_vision_config *vision = &config->vision;
-    int shuffle = config->projector.shuffle, side = vision->image_size / vision->patch_size;
-    int rows = side * side + (vision->has_class ? 1 : 0) - (vision->drop_first ? 1 : 0);
-    return rows / (shuffle * shuffle);
+    return vlmp_grid_tokens(config, vlmp_tile_grid(&config->vision, NULL));
 }
 
 void vlmp_pack_in_order(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,

@@ -17,10 +17,11 @@ typedef struct {
 
 /* How one picture becomes rows of the text model. Counts come from here and nowhere else. */
 typedef struct {
-    int tiles;                /* pictures of image_size × image_size for the tower */
+    int tiles;                /* pictures for the tower */
     int tokens;               /* rows in the prompt that are features or newlines */
     int grid_rows, grid_cols; /* of tiles; 0: one tile that is the whole picture */
-    /* LLaVA-NeXT: of the map that the grid's tiles form, in patches. */
+    /* LLaVA-NeXT: of the map that the grid's tiles form, in patches. Tiles of any size: of the one
+     * tile. */
     int first_row, rows; /* kept after unpadding */
     int first_col, cols;
 } vlmp_image_plan;
@@ -52,7 +53,7 @@ typedef struct vlmp_family {
 /* NULL when no family reads this model_type. */
 const vlmp_family *vlmp_family_find(const char *model_type);
 
-/* Rows that the projector sees for one tile. */
+/* Rows that the projector makes of one tile, where all have one size. */
 int vlmp_tile_tokens(const vlmp_config *config);
 
 /* A pack for plans whose rows are those of their tiles, in order. */

@@ -6,7 +6,6 @@
 #include "src/model/family.h"
 #include "src/model/family_llava.h"
 #include "src/picture/anyres.h"
-#include "src/picture/preprocess.h"
 
 static int read_config(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
 {

@@ -9,35 +9,61 @@ struct linear_list {
     int count;
 };
 
-static void list_linear(struct linear_list *list, vlmp_component component, int layer,
-                        vlmp_site site, int n, int k, const char *name)
+static vlmp_linear_info *list_linear(struct linear_list *list, vlmp_component component, int n,
+                                     int k, const char *name)
 {
     vlmp_linear_info *info = &list->items[list->count++];
-    *info =
-        (vlmp_linear_info){.component = component, .layer = layer, .site = site, .n = n, .k = k};
-    if (layer < 0)
-        snprintf(info->name, sizeof info->name, "%s", name);
-    else
-        snprintf(info->name, sizeof info->name, "%s.layers.%d.%s",
-                 component == VLMP_COMPONENT_VISION ? "vision" : "text", layer, name);
+    *info = (vlmp_linear_info){.component = component, .layer = -1, .n = n, .k = k};
+    snprintf(info->name, sizeof info->name, "%s", name);
+    return info;
 }
 
-static void list_stack(struct linear_list *list, const vlmp_stack *stack, vlmp_component component)
+/* What scales of a site can be folded into: what an activation precedes cannot take any. */
+static const char *before_site(const vlmp_stack *stack, vlmp_site site)
+{
+    const vlmp_block_shape *shape = &stack->shape;
+    switch (site) {
+    case VLMP_SITE_ATTN_IN:
+        return stack->norm_names[0];
+    case VLMP_SITE_MLP_IN:
+        return stack->norm_names[1];
+    case VLMP_SITE_ATTN_OUT:
+        return shape->fused_qkv ? "attn.qkv" : "attn.v";
+    default:
+        return shape->gated ? "mlp.up" : NULL;
+    }
+}
+
+static void list_block(struct linear_list *list, const vlmp_stack *stack, vlmp_component component,
+                       int layer)
 {
     const vlmp_block_shape *shape = &stack->shape;
     int q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
-    for (int i = 0; i < stack->layers; i++) {
-        list_linear(list, component, i, VLMP_SITE_ATTN_IN, q, shape->dim, "attn.q");
-        list_linear(list, component, i, VLMP_SITE_ATTN_IN, kv, shape->dim, "attn.k");
-        list_linear(list, component, i, VLMP_SITE_ATTN_IN, kv, shape->dim, "attn.v");
-        list_linear(list, component, i, VLMP_SITE_ATTN_OUT, shape->dim, q, "attn.o");
-        if (shape->gated)
-            list_linear(list, component, i, VLMP_SITE_MLP_IN, shape->intermediate, shape->dim,
-                        "mlp.gate");
-        list_linear(list, component, i, VLMP_SITE_MLP_IN, shape->intermediate, shape->dim,
-                    shape->gated ? "mlp.up" : "mlp.fc1");
-        list_linear(list, component, i, VLMP_SITE_MLP_OUT, shape->dim, shape->intermediate,
-                    shape->gated ? "mlp.down" : "mlp.fc2");
+    int dim = shape->dim, inner = shape->intermediate;
+    const struct {
+        const char *name;
+        vlmp_site site;
+        int n, k;
+        bool there;
+    } linears[] = {
+        {"attn.qkv", VLMP_SITE_ATTN_IN, q + 2 * kv, dim, shape->fused_qkv},
+        {"attn.q", VLMP_SITE_ATTN_IN, q, dim, !shape->fused_qkv},
+        {"attn.k", VLMP_SITE_ATTN_IN, kv, dim, !shape->fused_qkv},
+        {"attn.v", VLMP_SITE_ATTN_IN, kv, dim, !shape->fused_qkv},
+        {"attn.o", VLMP_SITE_ATTN_OUT, dim, q, true},
+        {"mlp.gate", VLMP_SITE_MLP_IN, inner, dim, shape->gated},
+        {shape->gated ? "mlp.up" : "mlp.fc1", VLMP_SITE_MLP_IN, inner, dim, true},
+        {shape->gated ? "mlp.down" : "mlp.fc2", VLMP_SITE_MLP_OUT, dim, inner, true},
+    };
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
+        char name[VLMP_NAME_MAX];
+        if (!linears[i].there) continue;
+        snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer, linears[i].name);
+        vlmp_linear_info *info = list_linear(list, component, linears[i].n, linears[i].k, name);
+        info->layer = layer;
+        info->site = linears[i].site;
+        info->before = before_site(stack, info->site);
+        info->before_is_norm = info->site == VLMP_SITE_ATTN_IN || info->site == VLMP_SITE_MLP_IN;
     }
 }
 
@@ -48,15 +74,17 @@ int vlmp_model_linears(const vlmp_model *model, vlmp_linear_info **out, int *cou
     size_t capacity = 7 * (size_t)(model->vision.layers + model->text.layers) + 4;
     struct linear_list list = {.items = vlmp_calloc(capacity, sizeof *list.items)};
     if (list.items == NULL) return vlmp_fail_memory(err, "list of linears");
-    list_stack(&list, &model->vision, VLMP_COMPONENT_VISION);
-    list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text, vlmp_feature_width(config),
-                "projector.0");
+    for (int i = 0; i < model->vision.layers; i++)
+        list_block(&list, &model->vision, VLMP_COMPONENT_VISION, i);
+    int inner = config->projector.linears > 1 ? config->projector.inner : text;
+    list_linear(&list, VLMP_COMPONENT_PROJECTOR, inner, vlmp_feature_width(config), "projector.0");
     if (config->projector.linears > 1)
-        list_linear(&list, VLMP_COMPONENT_PROJECTOR, -1, 0, text, text, "projector.1");
-    list_linear(&list, VLMP_COMPONENT_EMBED, -1, 0, config->text.vocab, text, "text.embed");
-    list_stack(&list, &model->text, VLMP_COMPONENT_TEXT);
+        list_linear(&list, VLMP_COMPONENT_PROJECTOR, text, inner, "projector.1");
+    list_linear(&list, VLMP_COMPONENT_EMBED, config->text.vocab, text, "text.embed");
+    for (int i = 0; i < model->text.layers; i++)
+        list_block(&list, &model->text, VLMP_COMPONENT_TEXT, i);
     if (!config->text.tied)
-        list_linear(&list, VLMP_COMPONENT_HEAD, -1, 0, config->text.vocab, text, "text.head");
+        list_linear(&list, VLMP_COMPONENT_HEAD, config->text.vocab, text, "text.head");
     *out = list.items;
     *count = list.count;
     return VLMP_OK;

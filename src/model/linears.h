@@ -17,6 +17,10 @@ typedef struct {
     int layer;      /* of its stack; −1 outside */
     vlmp_site site; /* whose input it reads; meaningless outside stacks */
     int n, k;
+    /* What precedes the site, for scales that are folded into it (AWQ): "norm1" or "attn.v" of the
+     * same layer; NULL: nothing that could take them. */
+    const char *before;
+    bool before_is_norm;
 } vlmp_linear_info;
 
 /* All linears in the order they run; a tied head is not listed (the table is). Free with free(). */

@@ -6,7 +6,42 @@
 #include <string.h>
 
 #include "src/model/check.h"
-#include "src/model/family.h"
+
+/* Each section of pairs turns by an axis of its own; without sections all turn by the first. */
+static int make_text_rope(vlmp_model *model, vlmp_error *err)
+{
+    const vlmp_text_config *text = &model->config.text;
+    size_t half = (size_t)text->head_dim / 2, pair = 0;
+    model->inv_freq = vlmp_alloc(half, sizeof *model->inv_freq);
+    if (model->inv_freq == NULL) return vlmp_fail_memory(err, "RoPE frequencies");
+    vlmp_rope_frequencies(&text->rope, text->head_dim, model->inv_freq);
+    if (text->sections[0] == 0) return VLMP_OK;
+    model->axes = vlmp_alloc(half, sizeof *model->axes);
+    if (model->axes == NULL) return vlmp_fail_memory(err, "RoPE axes");
+    for (int32_t axis = 0; axis < VLMP_POSITION_AXES; axis++)
+        for (int i = 0; i < text->sections[axis]; i++)
+            model->axes[pair++] = axis;
+    return VLMP_OK;
+}
+
+/* The first half of a head's pairs turns by the patch's row, the second, at the same frequencies,
+ * by its column. */
+static int make_vision_rope(vlmp_model *model, vlmp_error *err)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    size_t half = (size_t)vision->head_dim / 2;
+    model->vision_inv_freq = vlmp_alloc(half, sizeof *model->vision_inv_freq);
+    model->vision_axes = vlmp_alloc(half, sizeof *model->vision_axes);
+    if (model->vision_inv_freq == NULL || model->vision_axes == NULL)
+        return vlmp_fail_memory(err, "RoPE frequencies of the tower");
+    const vlmp_rope_config rope = {.theta = vision->rope_theta, .factor = 1};
+    vlmp_rope_frequencies(&rope, vision->head_dim / 2, model->vision_inv_freq);
+    memcpy(model->vision_inv_freq + half / 2, model->vision_inv_freq,
+           half / 2 * sizeof *model->vision_inv_freq);
+    for (size_t i = 0; i < half; i++)
+        model->vision_axes[i] = i < half / 2 ? 1 : 2;
+    return VLMP_OK;
+}
 
 static int open_rest(vlmp_model *model, vlmp_error *err)
 {
@@ -17,10 +52,8 @@ static int open_rest(vlmp_model *model, vlmp_error *err)
     /* A head that is stored again is used as it is stored: one of the two may be quantized. */
     text->tied = source->find(source, "text.head.weight") == NULL &&
                  source->scheme(source, "text.head") == NULL;
-    model->inv_freq = vlmp_alloc((size_t)text->head_dim / 2, sizeof *model->inv_freq);
-    if (model->inv_freq == NULL) return vlmp_fail_memory(err, "RoPE frequencies");
-    vlmp_rope_frequencies(&text->rope, text->head_dim, model->inv_freq);
-    return VLMP_OK;
+    VLMP_TRY(make_text_rope(model, err));
+    return model->config.vision.rope_theta > 0 ? make_vision_rope(model, err) : VLMP_OK;
 }
 
 int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
@@ -39,18 +72,27 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
     const vlmp_text_config *text = &model->config.text;
     model->vision = (vlmp_stack){
         .prefix = "vision",
+        .norm_names = {"norm1", "norm2"},
         .layers = vision->run_layers,
-        .shape = {.norm = VLMP_NORM_LAYER,
+        .shape = {.norm = vision->norm,
                   .norm_eps = vision->norm_eps,
                   .dim = vision->hidden,
                   .heads = vision->heads,
                   .kv_heads = vision->heads,
                   .head_dim = vision->head_dim,
                   .intermediate = vision->intermediate,
-                  .act = vision->act},
+                  .gated = vision->gated,
+                  .fused_qkv = vision->fused_qkv,
+                  .qkv_bias = true,
+                  .o_bias = true,
+                  .mlp_bias = true,
+                  .act = vision->act,
+                  .inv_freq = model->vision_inv_freq,
+                  .axes = model->vision_axes},
     };
     model->text = (vlmp_stack){
         .prefix = "text",
+        .norm_names = {"attn_norm", "mlp_norm"},
         .layers = text->layers,
         .shape = {.norm = VLMP_NORM_RMS,
                   .norm_eps = text->norm_eps,
@@ -60,14 +102,14 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
                   .head_dim = text->head_dim,
                   .intermediate = text->intermediate,
                   .gated = true,
+                  .qkv_bias = text->qkv_bias,
+                  .o_bias = text->o_bias,
+                  .mlp_bias = text->mlp_bias,
                   .act = text->act,
                   .causal = true,
-                  .inv_freq = model->inv_freq},
+                  .inv_freq = model->inv_freq,
+                  .axes = model->axes},
     };
-    int side = vision->image_size / vision->patch_size;
-    model->patches = side * side;
-    model->tile_rows = model->patches + (vision->has_class ? 1 : 0);
-    model->tile_tokens = vlmp_tile_tokens(&model->config);
     return vlmp_check_tensors(model, err);
 }
 
@@ -88,6 +130,9 @@ int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float
 void vlmp_model_close(vlmp_model *model)
 {
     free(model->inv_freq);
+    free(model->vision_inv_freq);
+    free(model->axes);
+    free(model->vision_axes);
     vlmp_stop_tokens_free(&model->stop);
     *model = (vlmp_model){0};
 }

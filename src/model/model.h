@@ -11,7 +11,8 @@
 
 /* A row of blocks of one shape: the vision tower or the text model. */
 typedef struct {
-    const char *prefix; /* "vision" or "text" */
+    const char *prefix;        /* "vision" or "text" */
+    const char *norm_names[2]; /* before attention and MLP */
     vlmp_block_shape shape;
     int layers; /* that are run */
 } vlmp_stack;
@@ -21,10 +22,9 @@ typedef struct vlmp_model {
     vlmp_config config;
     vlmp_stack vision;
     vlmp_stack text;
-    int patches;           /* of a tile */
-    int tile_rows;         /* rows of a tile in the tower: patches and the class row */
-    int tile_tokens;       /* rows of a tile that the projector sees */
-    float *inv_freq;       /* [head_dim/2] */
+    /* What turns rotary pairs, of both stacks: [head_dim/2]; NULL where a stack has none. */
+    float *inv_freq, *vision_inv_freq;
+    int32_t *axes, *vision_axes;
     vlmp_stop_tokens stop; /* that the configuration names; none: see vlmp_reader */
     /* Set after opening: int8 activations in all quantized linears, whatever their scheme says.
      * Faster, less exact. */

@@ -58,7 +58,7 @@ static const struct {
     {"vision.embed", VISION, "embeddings.patch_embedding", 0, false},
     {"vision.class", VISION, "embeddings.class_embedding", 0, true},
     {"vision.position", VISION, "embeddings.position_embedding", 0, false},
-    {"vision.has_pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
+    {"vision.pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
     {"vision.layers.#.norm1", VISION, "encoder.layers.#.layer_norm1", 1, false},
     {"vision.layers.#.attn.q", VISION, "encoder.layers.#.self_attn.q_proj", 1, false},
     {"vision.layers.#.attn.k", VISION, "encoder.layers.#.self_attn.k_proj", 1, false},
@@ -67,7 +67,7 @@ static const struct {
     {"vision.layers.#.norm2", VISION, "encoder.layers.#.layer_norm2", 1, false},
     {"vision.layers.#.mlp.fc1", VISION, "encoder.layers.#.mlp.fc1", 1, false},
     {"vision.layers.#.mlp.fc2", VISION, "encoder.layers.#.mlp.fc2", 1, false},
-    {"vision.has_post_norm", VISION, "post_layernorm", 2, false},
+    {"vision.post_norm", VISION, "post_layernorm", 2, false},
     {"projector.0", PROJECTOR, "linear_1", 3, false},
     {"projector.0", PROJECTOR, "0", 3, false},
     {"projector.0", PROJECTOR, "proj", 3, false},
@@ -177,7 +177,7 @@ vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *sourc
 bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_norm)
 {
     static const char layers[] = "vision.layers.";
-    if (strncmp(name, "vision.has_post_norm", 16) == 0) return !post_norm;
+    if (strncmp(name, "vision.post_norm", 16) == 0) return !post_norm;
     if (strncmp(name, layers, sizeof layers - 1) != 0) return false;
     return strtol(name + sizeof layers - 1, NULL, 10) >= used_vision_layers;
 }

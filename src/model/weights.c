@@ -6,6 +6,7 @@
 
 #include "src/base/half.h"
 #include "src/model/check.h"
+#include "src/model/tiles.h"
 #include "src/store/finite.h"
 
 void vlmp_unload(vlmp_loaded *loaded)
@@ -180,37 +181,35 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
 {
     loaded->fast_activations = model->fast_activations;
     const vlmp_block_shape *shape = &stack->shape;
+    const vlmp_vision_config *vision = &model->config.vision;
     const vlmp_text_config *text = &model->config.text;
-    bool vision = stack == &model->vision;
     bool layer_norm = shape->norm == VLMP_NORM_LAYER;
     *out = (vlmp_block){0};
-    if (!vision && text->sliding[layer]) out->window = text->window;
+    if (stack == &model->text && text->sliding[layer]) out->window = text->window;
+    if (stack == &model->vision) out->windowed = vision->window > 0 && !vision->whole[layer];
     char name[VLMP_NAME_MAX];
-    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer,
-             vision ? "norm1" : "attn_norm");
+    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer, stack->norm_names[0]);
     VLMP_TRY(load_norm(loaded, model->source, name, shape->dim, &out->norm1,
                        layer_norm ? &out->norm1_bias : NULL, err));
-    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer,
-             vision ? "norm2" : "mlp_norm");
+    snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer, stack->norm_names[1]);
     VLMP_TRY(load_norm(loaded, model->source, name, shape->dim, &out->norm2,
                        layer_norm ? &out->norm2_bias : NULL, err));
     int q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
-    bool qkv_bias = vision || text->qkv_bias, o_bias = vision || text->o_bias;
-    bool mlp_bias = vision || text->mlp_bias;
+    bool fused = shape->fused_qkv, gated = shape->gated, mlp_bias = shape->mlp_bias;
     const struct {
         const char *name;
         vlmp_linear *linear;
         int n, k;
         bool bias;
     } linears[] = {
-        {"attn.q", &out->q, q, shape->dim, qkv_bias},
-        {"attn.k", &out->k, kv, shape->dim, qkv_bias},
-        {"attn.v", &out->v, kv, shape->dim, qkv_bias},
-        {"attn.o", &out->o, shape->dim, q, o_bias},
-        {"mlp.gate", shape->gated ? &out->gate : NULL, shape->intermediate, shape->dim, mlp_bias},
-        {shape->gated ? "mlp.up" : "mlp.fc1", &out->up, shape->intermediate, shape->dim, mlp_bias},
-        {shape->gated ? "mlp.down" : "mlp.fc2", &out->down, shape->dim, shape->intermediate,
-         mlp_bias},
+        {"attn.qkv", fused ? &out->qkv : NULL, q + 2 * kv, shape->dim, shape->qkv_bias},
+        {"attn.q", fused ? NULL : &out->q, q, shape->dim, shape->qkv_bias},
+        {"attn.k", fused ? NULL : &out->k, kv, shape->dim, shape->qkv_bias},
+        {"attn.v", fused ? NULL : &out->v, kv, shape->dim, shape->qkv_bias},
+        {"attn.o", &out->o, shape->dim, q, shape->o_bias},
+        {"mlp.gate", gated ? &out->gate : NULL, shape->intermediate, shape->dim, mlp_bias},
+        {gated ? "mlp.up" : "mlp.fc1", &out->up, shape->intermediate, shape->dim, mlp_bias},
+        {gated ? "mlp.down" : "mlp.fc2", &out->down, shape->dim, shape->intermediate, mlp_bias},
     };
     for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
         if (linears[i].linear == NULL) continue;
@@ -227,10 +226,10 @@ static int choose_positions(vlmp_loaded *loaded, const vlmp_model *model, float 
 {
     size_t hidden = (size_t)model->config.vision.hidden;
     int side = model->config.vision.image_size / model->config.vision.patch_size;
-    float *chosen =
-        vlmp_arena_alloc(&loaded->arena, (size_t)model->patches * hidden, sizeof *chosen);
+    int patches = side * side;
+    float *chosen = vlmp_arena_alloc(&loaded->arena, (size_t)patches * hidden, sizeof *chosen);
     if (chosen == NULL) return vlmp_fail_memory(err, "vision.position.weight");
-    for (int i = 0; i < model->patches; i++) {
+    for (int i = 0; i < patches; i++) {
         int from =
             vlmp_position_bucket(i / side, side) * side + vlmp_position_bucket(i % side, side);
         memcpy(chosen + (size_t)i * hidden, *rows + (size_t)from * hidden, hidden * sizeof *chosen);
@@ -245,9 +244,10 @@ static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vec
 {
     const vlmp_vision_config *vision = &model->config.vision;
     size_t count, hidden = (size_t)vision->hidden;
+    int tile_rows = vlmp_grid_tower_rows(vision, vlmp_tile_grid(vision, NULL));
     float *rows, *class_row = NULL;
     VLMP_TRY(load_f32(loaded, model->source, "vision.position.weight", 2,
-                      (int64_t[]){model->tile_rows, vision->hidden}, &rows, &out->count, err));
+                      (int64_t[]){tile_rows, vision->hidden}, &rows, &out->count, err));
     if (vision->has_class)
         VLMP_TRY(load_f32(loaded, model->source, "vision.class", 1, (int64_t[]){vision->hidden},
                           &class_row, &count, err));
@@ -259,23 +259,63 @@ static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vec
     return copy(loaded, "vision.position.weight", out, err);
 }
 
+/* All frames of a patch show the same: their weights [hidden][3][frames][patch²] are added to
+ * [hidden][3][patch²]. A sum is rounded once, by 2⁻²⁴ of it. */
+static int add_frames(vlmp_loaded *loaded, const vlmp_tensor *tensor, size_t frames, size_t pixels,
+                      vlmp_linear *patch, vlmp_error *err)
+{
+    size_t count = tensor->bytes / vlmp_dtype_size(tensor->dtype), sums = count / frames;
+    float *all = vlmp_alloc(count, sizeof *all);
+    float *sum = vlmp_arena_alloc(&loaded->arena, sums, sizeof *sum);
+    if (all == NULL || sum == NULL) {
+        free(all);
+        return vlmp_fail_memory(err, "vision.embed.weight");
+    }
+    vlmp_to_f32(all, tensor->data, tensor->dtype, count);
+    for (size_t i = 0; i < sums; i++) {
+        const float *first = all + i / pixels * frames * pixels + i % pixels;
+        double total = 0;
+        for (size_t f = 0; f < frames; f++)
+            total += (double)first[f * pixels];
+        sum[i] = (float)total;
+    }
+    free(all);
+    patch->weight = sum;
+    patch->dtype = VLMP_F32;
+    return VLMP_OK;
+}
+
+/* The product that takes a patch to a row. */
+static int load_patches(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
+                        vlmp_error *err)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    int hidden = vision->hidden, patch = vision->patch_size;
+    const vlmp_tensor *tensor;
+    int64_t still[] = {hidden, 3, patch, patch},
+            moving[] = {hidden, 3, vision->frames, patch, patch};
+    bool several = vision->frames > 1;
+    *out = (vlmp_linear){.n = hidden, .k = 3 * patch * patch};
+    VLMP_TRY(need(loaded, model->source, "vision.embed.weight", several ? 5 : 4,
+                  several ? moving : still, &tensor, err));
+    out->weight = tensor->data;
+    out->dtype = tensor->dtype;
+    if (several && !loaded->shapes_only)
+        VLMP_TRY(
+            add_frames(loaded, tensor, (size_t)vision->frames, (size_t)(patch * patch), out, err));
+    return prepare(loaded, out, err);
+}
+
 int vlmp_load_vision_input(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vision_input *out,
                            vlmp_error *err)
 {
     const vlmp_vision_config *vision = &model->config.vision;
-    int hidden = vision->hidden, patch = vision->patch_size;
-    *out = (vlmp_vision_input){.patch = {.n = hidden, .k = 3 * patch * patch}};
-    const vlmp_tensor *tensor;
-    int64_t shape[] = {hidden, 3, patch, patch};
-    VLMP_TRY(need(loaded, model->source, "vision.embed.weight", 4, shape, &tensor, err));
-    out->patch.weight = tensor->data;
-    out->patch.dtype = tensor->dtype;
-    if (vision->patch_bias)
-        VLMP_TRY(load_bias(loaded, model->source, "vision.embed", hidden, &out->patch.bias, err));
-    VLMP_TRY(prepare(loaded, &out->patch, err));
-    VLMP_TRY(load_tile_rows(loaded, model, &out->rows, err));
+    *out = (vlmp_vision_input){0};
+    VLMP_TRY(load_patches(loaded, model, &out->patch, err));
+    if (vision->positions != VLMP_POSITIONS_NONE)
+        VLMP_TRY(load_tile_rows(loaded, model, &out->rows, err));
     if (!vision->has_pre_norm) return VLMP_OK;
-    return load_norm(loaded, model->source, "vision.has_pre_norm", hidden, &out->pre_norm,
+    return load_norm(loaded, model->source, "vision.pre_norm", vision->hidden, &out->pre_norm,
                      &out->pre_norm_bias, err);
 }
 
@@ -285,8 +325,8 @@ int vlmp_load_vision_output(vlmp_loaded *loaded, const vlmp_model *model, vlmp_v
     const vlmp_vision_config *vision = &model->config.vision;
     *out = (vlmp_vision_output){0};
     if (!vision->has_post_norm) return VLMP_OK;
-    return load_norm(loaded, model->source, "vision.has_post_norm", vision->hidden, &out->weight,
-                     &out->bias, err);
+    return load_norm(loaded, model->source, "vision.post_norm", vision->hidden, &out->weight,
+                     vision->norm == VLMP_NORM_LAYER ? &out->bias : NULL, err);
 }
 
 int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
@@ -294,14 +334,15 @@ int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_proje
 {
     loaded->fast_activations = model->fast_activations;
     const vlmp_config *config = &model->config;
+    const vlmp_projector_config *projector = &config->projector;
     int text = config->text.hidden;
     *out = (vlmp_projector){0};
-    VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.0", text,
-                              vlmp_feature_width(config), config->projector.bias, &out->first,
-                              err));
-    if (config->projector.linears > 1)
-        VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, text,
-                                  config->projector.bias, &out->second, err));
+    int inner = projector->linears > 1 ? projector->inner : text;
+    VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.0", inner,
+                              vlmp_feature_width(config), projector->bias, &out->first, err));
+    if (projector->linears > 1)
+        VLMP_TRY(vlmp_load_linear(loaded, model->source, "projector.1", text, inner,
+                                  projector->bias, &out->second, err));
     if (!config->has_newline) return VLMP_OK;
     float *newline;
     size_t count;

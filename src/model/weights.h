@@ -34,16 +34,16 @@ int vlmp_load_vector(vlmp_loaded *loaded, const vlmp_source *source, const char 
 int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_stack *stack,
                     int layer, vlmp_block *out, vlmp_error *err);
 
-/* Before the tower: patches, class row, positions, norm. */
+/* Before the tower: patches, class row, positions, norm; none of what the tower does not have. */
 typedef struct {
     vlmp_linear patch; /* hidden × 3·patch² */
-    vlmp_vector rows;  /* [tile_rows][hidden] positions, the class row added to the first */
-    vlmp_vector pre_norm, pre_norm_bias; /* empty without one */
+    vlmp_vector rows;  /* [rows of a tile][hidden] positions, the class row added to the first */
+    vlmp_vector pre_norm, pre_norm_bias;
 } vlmp_vision_input;
 
 /* The norm that features go through. */
 typedef struct {
-    vlmp_vector weight, bias; /* [hidden]; empty without one */
+    vlmp_vector weight, bias; /* [hidden]; empty without one, no bias for RMSNorm */
 } vlmp_vision_output;
 
 /* After it. */

@@ -24,7 +24,7 @@ NAMES = [("text.layers.N.", "blk.N.", {"attn_norm": "attn_norm", "attn.q": "attn
                                            "mlp.fc2": "ffn_down"}),
          ("", "", {"text.embed": "token_embd", "text.norm": "output_norm", "text.head": "output",
                    "vision.embed": "v.patch_embd", "vision.class": "v.class_embd",
-                   "vision.position": "v.position_embd", "vision.has_pre_norm": "v.pre_ln", "projector.0": "mm.0",
+                   "vision.position": "v.position_embd", "vision.pre_norm": "v.pre_ln", "projector.0": "mm.0",
                    "projector.1": "mm.2", "newline": "model.image_newline"})]
 
 

@@ -77,7 +77,8 @@ static void write_calibration(const char *path)
                                          &plan, &err),
          &err);
     need(vlmp_statistics_create(&c.statistics, &model, &err), &err);
-    need(vlmp_calibration_export(&c, &arena, &tensors, &count, &metadata, &err), &err);
+    need(vlmp_calibration_export(&c, &model.config, &arena, &tensors, &count, &metadata, &err),
+         &err);
     write_tensors(path, VLMP_CALIBRATION_KEY, metadata, tensors, count);
     vlmp_statistics_free(&c.statistics);
     vlmp_arena_free(&arena);

@@ -111,7 +111,7 @@ static void compare_all(struct fixture *f, const char *stage, const float *x, si
                         bool tiles)
 {
     for (int i = 0; i < f->count; i++) {
-        size_t rows = tiles ? (size_t)f->sequences[i].tiles * (size_t)f->model.tile_rows
+        size_t rows = tiles ? vlmp_sequence_tower_rows(&f->sequences[i], &f->model.config)
                             : (size_t)f->sequences[i].length;
         if (rows > 0) compare(f, i, stage, x, rows, dim);
         x += rows * dim;

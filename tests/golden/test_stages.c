@@ -108,7 +108,7 @@ static void run_stack(struct golden *g, vlmp_ctx *ctx, const vlmp_stack *stack,
     size_t count = (size_t)rows * (size_t)shape->dim;
     assert_int_equal(vlmp_batches_create(&batches, &rows, 1, 1, &err), 0);
     assert_int_equal(vlmp_pass_create(&pass, ctx, shape, &batches, &err), 0);
-    vlmp_block_run run = vlmp_pass_set(&pass, &batches.batches[0], NULL);
+    vlmp_block_run run = vlmp_pass_set(&pass, &batches.batches[0], false);
     for (int i = 0; i < stack->layers; i++) {
         char name[256];
         vlmp_block_forward(&run, &blocks[i], x, NULL, NULL);
@@ -139,21 +139,30 @@ static void invert(const float *values, size_t pixels, uint8_t *bytes, float *le
     }
 }
 
+static size_t tower_rows(const vlmp_model *model)
+{
+    const vlmp_vision_config *vision = &model->config.vision;
+    return (size_t)vlmp_grid_tower_rows(vision, vlmp_tile_grid(vision, NULL));
+}
+
 static vlmp_f32 embed_tile(struct golden *g, vlmp_ctx *ctx, const vlmp_model *model,
                            const vlmp_resident *weights)
 {
     vlmp_error err = {0};
-    size_t bytes, rows = (size_t)model->tile_rows, hidden = (size_t)model->config.vision.hidden;
+    size_t bytes, rows = tower_rows(model), hidden = (size_t)model->config.vision.hidden;
     float *pixels = golden_copy(g, "pixel_values", &bytes), levels[3 * 256] = {0};
     uint8_t *tile = vlmp_alloc(bytes / sizeof *pixels, 1);
     assert_non_null(tile);
     invert(pixels, bytes / sizeof *pixels / 3, tile, levels);
     vlmp_tile_input input;
+    vlmp_patch_grid grid = vlmp_tile_grid(&model->config.vision, NULL);
     vlmp_f32 x = {room(ctx, rows * hidden, sizeof(float))};
-    assert_int_equal(vlmp_tile_input_create(&input, ctx, model, levels, 1, &err), 0);
+    assert_int_equal(vlmp_tile_input_create(&input, ctx, model, levels, vlmp_grid_patches(grid),
+                                            bytes / sizeof *pixels, &err),
+                     0);
     assert_int_equal(vlmp_ctx_reserve(ctx, (int)rows, weights->vision_input.patch.k, &err), 0);
-    vlmp_tile_input_set(&input, 0, tile);
-    vlmp_tile_input_embed(&input, &weights->vision_input, 1, x);
+    vlmp_tile_input_add(&input, grid, tile);
+    vlmp_tile_input_embed(&input, &weights->vision_input, x);
     vlmp_tile_input_free(&input);
     float *values = read_rows(ctx, x, rows * hidden);
     compare(g, "stage.model.vision_tower.pre_layrnorm", values, rows, hidden,
@@ -167,7 +176,7 @@ static vlmp_act run_vision(struct golden *g, vlmp_ctx *ctx, const vlmp_model *mo
                            const vlmp_resident *weights)
 {
     size_t hidden = (size_t)model->config.vision.hidden, text = (size_t)model->config.text.hidden;
-    size_t rows = (size_t)model->tile_rows, tokens = (size_t)model->tile_tokens;
+    size_t rows = tower_rows(model), tokens = (size_t)vlmp_tile_tokens(&model->config);
     size_t act = ctx->ops->act_bytes;
     vlmp_f32 x = embed_tile(g, ctx, model, weights);
     run_stack(g, ctx, &model->vision, weights->vision, "stage.model.vision_tower.encoder.layers", x,

@@ -305,20 +305,34 @@ static void attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, 
 struct patchify {
     vlmp_act y;
     vlmp_u8 pixels;
-    int tiles, side, patch;
+    int height, width, patch;
     vlmp_f32 levels;
 };
 
-RUN(patchify, vlmp_host_patchify, a->y, a->pixels, a->tiles, a->side, a->patch, a->levels)
+RUN(patchify, vlmp_host_patchify, a->y, a->pixels, a->height, a->width, a->patch, a->levels)
 
-static void patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int tiles, int side, int patch,
+static void patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
                      vlmp_f32 levels)
 {
-    QUEUE(patchify, y, pixels, tiles, side, patch, levels);
-    int used = side / patch * patch;
-    ACT(y, size(tiles, 3) * size(used, used));
-    PLAIN(pixels, size(tiles, 3) * size(side, side));
+    QUEUE(patchify, y, pixels, height, width, patch, levels);
+    ACT(y, 3 * size(height / patch * patch, width / patch * patch));
+    PLAIN(pixels, 3 * size(height, width));
     PLAIN(levels, (size_t)3 * 256);
+}
+
+struct columns {
+    vlmp_act y, x;
+    int rows, x_dim, column, dim;
+};
+
+RUN(columns, vlmp_host_columns, a->y, a->x, a->rows, a->x_dim, a->column, a->dim)
+
+static void columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column, int dim)
+{
+    QUEUE(columns, y, x, rows, x_dim, column, dim);
+    if (column + dim > x_dim) vlmp_hostile_refuse(call, "columns beyond the row's %d", x_dim);
+    ACT(y, size(rows, dim));
+    ACT(x, size(rows, x_dim));
 }
 
 struct repeat {
@@ -571,6 +585,7 @@ const vlmp_ops vlmp_hostile_ops = {
     .attention = attention,
     .patchify = patchify,
     .repeat = repeat,
+    .columns = columns,
     .gather = gather,
     .scatter = scatter,
     .first_not_finite = first_not_finite,

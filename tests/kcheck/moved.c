@@ -88,35 +88,62 @@ static void check_rows(kc *k, int rows, int dim)
 struct picture {
     const uint8_t *pixels;
     const float *levels;
-    int tiles, side, patch;
+    int height, width, patch;
 };
 
 static void run_patchify(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct picture *p = arg;
     vlmp_u8 pixels = {(uint8_t *)(uintptr_t)p->pixels};
-    ctx->ops->patchify(ctx, kc_act(out), pixels, p->tiles, p->side, p->patch, kc_f32(p->levels));
+    ctx->ops->patchify(ctx, kc_act(out), pixels, p->height, p->width, p->patch, kc_f32(p->levels));
 }
 
-static void check_patchify(kc *k, int tiles, int side, int patch)
+static void check_patchify(kc *k, int height, int width, int patch)
 {
     char name[64];
-    snprintf(name, sizeof name, "patchify tiles %d side %d patch %d", tiles, side, patch);
+    snprintf(name, sizeof name, "patchify %d x %d patch %d", height, width, patch);
     kc_begin(k, name);
-    size_t count = (size_t)tiles * (size_t)side * (size_t)side * 3;
-    struct picture p = {kc_bytes(k, count), kc_floats(k, 3 * 256, KC_NORMAL), tiles, side, patch};
+    int across = width / patch, down = height / patch, row_values = 3 * patch * patch;
+    size_t count = (size_t)(across * down) * (size_t)row_values;
+    struct picture p = {kc_bytes(k, (size_t)height * (size_t)width * 3),
+                        kc_floats(k, 3 * 256, KC_NORMAL), height, width, patch};
     double *expected = kc_need(count + 1, sizeof *expected);
-    int across = side / patch, row_values = 3 * patch * patch;
-    for (int t = 0; t < tiles; t++)
-        for (int y = 0; y < side; y++)
-            for (int x = 0; x < side; x++)
-                for (int c = 0; c < 3; c++) {
-                    int row = (t * across + y / patch) * across + x / patch;
-                    int at = (c * patch + y % patch) * patch + x % patch;
-                    uint8_t byte = p.pixels[((t * side + y) * side + x) * 3 + c];
-                    expected[row * row_values + at] = p.levels[c * 256 + byte];
-                }
+    for (int y = 0; y < down * patch; y++)
+        for (int x = 0; x < across * patch; x++)
+            for (int c = 0; c < 3; c++) {
+                int row = y / patch * across + x / patch;
+                int at = (c * patch + y % patch) * patch + x % patch;
+                uint8_t byte = p.pixels[(y * width + x) * 3 + c];
+                expected[row * row_values + at] = p.levels[c * 256 + byte];
+            }
     kc_check(k, &(kc_case){name, run_patchify, &p, count, NULL, expected, NULL});
+    free(expected);
+}
+
+struct columns {
+    const float *x;
+    int dim, x_dim, column, rows;
+};
+
+static void run_columns(vlmp_ctx *ctx, float *out, const void *arg)
+{
+    const struct columns *a = arg;
+    ctx->ops->columns(ctx, kc_act(out), kc_act(a->x), a->rows, a->x_dim, a->column, a->dim);
+}
+
+static void check_columns(kc *k, int rows, int x_dim, int column, int dim)
+{
+    char name[64];
+    snprintf(name, sizeof name, "columns %d, %d of %d, rows %d", column, dim, x_dim, rows);
+    kc_begin(k, name);
+    size_t count = (size_t)rows * (size_t)dim;
+    struct columns a = {kc_floats(k, (size_t)rows * (size_t)x_dim, KC_NORMAL), dim, x_dim, column,
+                        rows};
+    double *expected = kc_need(count + 1, sizeof *expected);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < dim; j++)
+            expected[i * dim + j] = a.x[i * x_dim + column + j];
+    kc_check(k, &(kc_case){name, run_columns, &a, count, NULL, expected, NULL});
     free(expected);
 }
 
@@ -126,9 +153,12 @@ void kc_check_moved(kc *k)
     check_rows(k, 1, 1);
     check_rows(k, 13, 9);
     check_rows(k, 70, 64);
-    check_patchify(k, 1, 4, 4);
-    check_patchify(k, 3, 12, 3);
-    check_patchify(k, 2, 28, 14);
+    check_columns(k, 0, 6, 2, 2);
+    check_columns(k, 5, 9, 0, 3);
+    check_columns(k, 13, 96, 64, 32);
+    check_patchify(k, 4, 4, 4);
+    check_patchify(k, 12, 21, 3);
+    check_patchify(k, 29, 43, 14);
 }
 
 struct searched {

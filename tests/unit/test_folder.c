@@ -68,7 +68,7 @@ static void one_file_is_read(void **state)
     assert_string_equal(s->at(s, tiny.count - 1)->name, "text.head.weight");
     assert_false(s->find(s, "vision.layers.0.attn.q.weight")->unused);
     assert_true(s->find(s, "vision.layers.1.attn.q.weight")->unused); /* feature layer −2 of 2 */
-    assert_true(s->find(s, "vision.has_post_norm.bias")->unused);
+    assert_true(s->find(s, "vision.post_norm.bias")->unused);
     assert_null(s->find(s, "newline"));
     assert_null(s->scheme(s, "text.layers.0.attn.q"));
     assert_memory_equal(s->file(s, "config.json", &length), tiny_config, sizeof tiny_config - 1);

@@ -35,8 +35,8 @@ static const place vision_places[] = {
     {"embeddings.class_embedding", "vision.class"},
     {"embeddings.patch_embedding.weight", "vision.embed.weight"},
     {"embeddings.position_embedding.weight", "vision.position.weight"},
-    {"pre_layrnorm.weight", "vision.has_pre_norm.weight"},
-    {"pre_layrnorm.bias", "vision.has_pre_norm.bias"},
+    {"pre_layrnorm.weight", "vision.pre_norm.weight"},
+    {"pre_layrnorm.bias", "vision.pre_norm.bias"},
     {"encoder.layers.0.layer_norm1.weight", "vision.layers.0.norm1.weight"},
     {"encoder.layers.23.layer_norm2.bias", "vision.layers.23.norm2.bias"},
     {"encoder.layers.5.self_attn.q_proj.weight", "vision.layers.5.attn.q.weight"},
@@ -45,7 +45,7 @@ static const place vision_places[] = {
     {"encoder.layers.5.self_attn.out_proj.bias", "vision.layers.5.attn.o.bias"},
     {"encoder.layers.5.mlp.fc1.weight", "vision.layers.5.mlp.fc1.weight"},
     {"encoder.layers.5.mlp.fc2.bias", "vision.layers.5.mlp.fc2.bias"},
-    {"post_layernorm.weight", "vision.has_post_norm.weight"},
+    {"post_layernorm.weight", "vision.post_norm.weight"},
 };
 
 static const place hf_projector[] = {
@@ -157,8 +157,8 @@ static void order_is_that_of_computation(void **state)
         "vision.embed.weight",
         "vision.class",
         "vision.position.weight",
-        "vision.has_pre_norm.weight",
-        "vision.has_pre_norm.bias",
+        "vision.pre_norm.weight",
+        "vision.pre_norm.bias",
         "vision.layers.0.norm1.weight",
         "vision.layers.0.attn.q.weight",
         "vision.layers.0.attn.q.bias",
@@ -170,7 +170,7 @@ static void order_is_that_of_computation(void **state)
         "vision.layers.0.mlp.fc1.bias",
         "vision.layers.2.norm1.weight",
         "vision.layers.10.norm1.weight",
-        "vision.has_post_norm.weight",
+        "vision.post_norm.weight",
         "projector.0.weight",
         "projector.1.weight",
         "newline",
@@ -201,12 +201,12 @@ static void order_is_that_of_computation(void **state)
 static void unused_are_marked(void **state)
 {
     (void)state;
-    assert_true(vlmp_name_is_unused("vision.has_post_norm.weight", 24, false));
-    assert_false(vlmp_name_is_unused("vision.has_post_norm.weight", 24, true));
+    assert_true(vlmp_name_is_unused("vision.post_norm.weight", 24, false));
+    assert_false(vlmp_name_is_unused("vision.post_norm.weight", 24, true));
     assert_true(vlmp_name_is_unused("vision.layers.23.attn.q.weight", 23, false));
     assert_false(vlmp_name_is_unused("vision.layers.22.attn.q.weight", 23, false));
     assert_false(vlmp_name_is_unused("vision.layers.3.attn.q.weight", 23, false));
-    assert_false(vlmp_name_is_unused("vision.has_pre_norm.weight", 1, false));
+    assert_false(vlmp_name_is_unused("vision.pre_norm.weight", 1, false));
     assert_false(vlmp_name_is_unused("text.layers.39.attn.q.weight", 1, false));
 }
 

@@ -85,7 +85,7 @@ static void golden_is_read(void **state)
     }
     assert_true(source->scheme(source, "projector.1")->int8_activations);
     assert_null(source->scheme(source, "projector.0"));
-    assert_true(source->find(source, "vision.has_post_norm.weight")->unused);
+    assert_true(source->find(source, "vision.post_norm.weight")->unused);
     const vlmp_tensor *kept = source->find(source, "projector.0.weight");
     assert_string_equal(kept->source_name, "multi_modal_projector.linear_1.weight");
     assert_false(kept->unused);

@@ -35,7 +35,8 @@ static struct fixture *make(int picture_tokens)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->model.config.image_token = IMAGE_TOKEN;
-    f->model.tile_rows = TILE_ROWS;
+    f->model.config.vision.merge = 1;
+    f->picture = (vlmp_image_plan){.tiles = 1, .rows = 6, .cols = TILE_ROWS / 6};
     f->linears[0] = (vlmp_linear_info){.component = VLMP_COMPONENT_TEXT, .k = 1000};
     f->linears[1] = (vlmp_linear_info){.component = VLMP_COMPONENT_TEXT, .k = 1100};
     f->linears[2] = (vlmp_linear_info){.component = VLMP_COMPONENT_VISION, .k = 1100};

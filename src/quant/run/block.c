@@ -12,8 +12,8 @@
 static void list_linears(vlmp_block_job *b)
 {
     vlmp_block *block = &b->block;
-    vlmp_linear *const all[] = {&block->q,    &block->k,  &block->v,   &block->o,
-                                &block->gate, &block->up, &block->down};
+    vlmp_linear *const all[] = {&block->qkv, &block->q,    &block->k,  &block->v,
+                                &block->o,   &block->gate, &block->up, &block->down};
     bool vision = b->stack == &b->job->sweep.model->vision;
     const vlmp_component component = vision ? VLMP_COMPONENT_VISION : VLMP_COMPONENT_TEXT;
     int next = 0;
@@ -21,7 +21,7 @@ static void list_linears(vlmp_block_job *b)
         const vlmp_linear_info *info = &b->job->linears[i];
         if (info->component != component || info->layer != b->layer) continue;
         while (all[next]->n == 0)
-            next++; /* no gate */
+            next++; /* fused or apart, gated or not */
         b->linears[b->count++] =
             (vlmp_block_linear){info, &b->job->plan->entries[i], all[next], *all[next]};
         next++;
@@ -132,8 +132,10 @@ static int unfold_rows(vlmp_block_job *b, vlmp_site site, int before, vlmp_error
     if (nearest) return pack_nearest(b, before, err);
     float *factors = vlmp_alloc((size_t)l->info->n, sizeof *factors);
     if (factors == NULL) return vlmp_fail_memory(err, l->info->name);
-    for (int r = 0; r < l->info->n; r++)
-        factors[r] = b->fold.scales[site][vlmp_fold_channel(&b->stack->shape, site, r)];
+    for (int r = 0; r < l->info->n; r++) {
+        int channel = vlmp_fold_channel(&b->stack->shape, site, r);
+        factors[r] = channel < 0 ? 1.0f : b->fold.scales[site][channel];
+    }
     int status = vlmp_packed_arrays_scale_rows(&b->packed[before], l->info->n, l->info->k,
                                                &l->entry->scheme, factors, l->info->name, err);
     free(factors);
@@ -184,8 +186,8 @@ static const float *folded_vector(const vlmp_block_job *b, vlmp_site site, int p
     case VLMP_SITE_MLP_IN:
         return (part == 0 ? &block->norm2_bias : &block->norm2)->values;
     case VLMP_SITE_ATTN_OUT:
-        *length = block->v.n;
-        return block->v.bias;
+        *length = block->qkv.n > 0 ? block->qkv.n : block->v.n;
+        return block->qkv.n > 0 ? block->qkv.bias : block->v.bias;
     default:
         *length = block->up.n;
         return block->up.bias;

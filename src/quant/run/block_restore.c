@@ -24,8 +24,7 @@ static int restore_vector(vlmp_block_job *b, const char *name, const cJSON *repl
 
 static int restore_folded(vlmp_block_job *b, const cJSON *replaced, vlmp_error *err)
 {
-    bool vision = b->stack == &b->job->sweep.model->vision;
-    const char *const norms[] = {vision ? "norm1" : "attn_norm", vision ? "norm2" : "mlp_norm"};
+    const char *const *norms = b->stack->norm_names;
     const float **const weights[] = {&b->block.norm1.values, &b->block.norm2.values},
                         **const biases[] = {&b->block.norm1_bias.values,
                                             &b->block.norm2_bias.values};

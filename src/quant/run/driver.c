@@ -259,7 +259,7 @@ static int run_stages(struct run *r, vlmp_error *err)
     const vlmp_quantize_job *job = r->job;
     size_t seen_rows = 0;
     for (int i = 0; i < job->sweep.break_at; i++)
-        seen_rows += (size_t)r->sequences[i].tiles * (size_t)job->sweep.model->tile_tokens;
+        seen_rows += vlmp_sequence_picture_rows(&r->sequences[i], &job->sweep.model->config);
     VLMP_TRY(run_vision(r, err));
     VLMP_TRY(vlmp_quantize_projector(job, &r->features, seen_rows, err));
     VLMP_TRY(vlmp_quantize_embedding(job, r->sequences, r->count, &r->features, err));
@@ -339,20 +339,21 @@ int vlmp_quantize_check(const vlmp_linear_info *linears, const vlmp_plan *plan,
 uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
 {
     const vlmp_model *model = job->sweep.model;
-    uint64_t quantized = 0, tiles = 0, tokens = 0;
+    const vlmp_config *config = &model->config;
+    uint64_t quantized = 0, vision = 0, tokens = 0;
     for (int i = 0; i < job->linear_count; i++)
         if (job->plan->entries[i].method != VLMP_METHOD_KEEP)
             quantized += job->plan->entries[i].bytes;
     if (!job->plan->needs_calibration) return quantized;
     for (int i = 0; i < job->selection->seen + job->selection->held; i++) {
         const vlmp_calib_sample *sample = &job->calibration->samples[job->selection->order[i]];
-        tiles += (uint64_t)sample->sequence.tiles;
+        vision +=
+            vlmp_sequence_tower_rows(&sample->sequence, config) * (size_t)config->vision.hidden;
+        vision += vlmp_sequence_picture_rows(&sample->sequence, config) *
+                  (size_t)vlmp_feature_width(config);
         tokens += (uint64_t)sample->sequence.length;
     }
-    uint64_t features = (uint64_t)model->tile_tokens * (uint64_t)vlmp_feature_width(&model->config);
-    uint64_t rows = (uint64_t)model->tile_rows * (uint64_t)model->config.vision.hidden;
-    uint64_t vision = tiles * (rows + features);
-    uint64_t text = tokens * (uint64_t)model->config.text.hidden;
+    uint64_t text = tokens * (uint64_t)config->text.hidden;
     if (wants_original(job, true)) vision *= 2;
     if (wants_original(job, false)) text *= 2;
     return quantized + 2 * (vision > text ? vision : text) * sizeof(float);

@@ -70,36 +70,26 @@ static bool is_awq(vlmp_method method)
 int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_linear_info *info,
                       vlmp_method method)
 {
-    bool vision = info->component == VLMP_COMPONENT_VISION;
-    if (!is_awq(method) || (!vision && info->component != VLMP_COMPONENT_TEXT)) return 0;
-    const char *stack = vision ? "vision" : "text", *norm = NULL, *bias = NULL;
-    if (info->site == VLMP_SITE_ATTN_IN)
-        norm = vision ? "norm1" : "attn_norm";
-    else if (info->site == VLMP_SITE_MLP_IN)
-        norm = vision ? "norm2" : "mlp_norm";
-    else if (info->site == VLMP_SITE_ATTN_OUT)
-        bias = "attn.v";
-    else if (!vision)
-        bias = "mlp.up";
-    else
-        return 0;
-    const char *of = norm != NULL ? norm : bias;
-    snprintf(names[0], VLMP_NAME_MAX, "%s.layers.%d.%s.bias", stack, info->layer, of);
-    if (norm == NULL) return 1;
-    snprintf(names[1], VLMP_NAME_MAX, "%s.layers.%d.%s.weight", stack, info->layer, of);
+    if (!is_awq(method) || info->before == NULL) return 0;
+    const char *stack = info->component == VLMP_COMPONENT_VISION ? "vision" : "text";
+    snprintf(names[0], VLMP_NAME_MAX, "%s.layers.%d.%s.bias", stack, info->layer, info->before);
+    if (!info->before_is_norm) return 1;
+    snprintf(names[1], VLMP_NAME_MAX, "%s.layers.%d.%s.weight", stack, info->layer, info->before);
     return 2;
 }
 
 /* A site takes scales when all its linears are quantized by one of AWQ's methods in one format, and
  * what precedes it can take their inverse: a norm, or a linear that is quantized anyway, under
  * scales fine enough to take it back. What an activation precedes (fc2) cannot. */
-static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
-                     const vlmp_block_linear *linears, int count, vlmp_site site)
+static bool can_fold(const vlmp_block *block, const vlmp_block_linear *linears, int count,
+                     vlmp_site site)
 {
     const vlmp_plan_entry *first = NULL;
+    const vlmp_linear_info *info = NULL;
     for (int i = 0; i < count; i++) {
         if (linears[i].info->site != site) continue;
         const vlmp_plan_entry *entry = linears[i].entry;
+        info = linears[i].info;
         if (!is_awq(entry->method)) return false;
         if (first != NULL &&
             (first->method != entry->method || first->scheme.codes != entry->scheme.codes ||
@@ -108,9 +98,8 @@ static bool can_fold(const vlmp_block_shape *shape, const vlmp_block *block,
             return false;
         first = entry;
     }
-    if (first == NULL) return false;
-    if (site == VLMP_SITE_ATTN_IN || site == VLMP_SITE_MLP_IN) return true;
-    if (site == VLMP_SITE_MLP_OUT && !shape->gated) return false;
+    if (first == NULL || info->before == NULL) return false;
+    if (info->before_is_norm) return true;
     const vlmp_plan_entry *before = linears[vlmp_fold_before(block, linears, count, site)].entry;
     return before->method != VLMP_METHOD_KEEP && !vlmp_codes_are_floats(before->scheme.codes);
 }
@@ -266,6 +255,9 @@ static int fold_norm(vlmp_fold *fold, int which, const float **weight, const flo
 
 int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row)
 {
+    if (site == VLMP_SITE_ATTN_OUT && shape->fused_qkv)
+        row -= (shape->heads + shape->kv_heads) * shape->head_dim;
+    if (row < 0) return -1;
     int repeat = site == VLMP_SITE_ATTN_OUT ? shape->heads / shape->kv_heads : 1;
     return repeat == 1 ? row
                        : row / shape->head_dim * repeat * shape->head_dim + row % shape->head_dim;
@@ -281,8 +273,10 @@ static int fold_bias(vlmp_fold *fold, const vlmp_block_shape *shape,
     if (linear->bias == NULL) return VLMP_OK;
     fold->bias[before] = vlmp_alloc((size_t)linear->n, sizeof(float));
     if (fold->bias[before] == NULL) return vlmp_fail_memory(err, linears[before].info->name);
-    for (int r = 0; r < linear->n; r++)
-        fold->bias[before][r] = linear->bias[r] / scales[vlmp_fold_channel(shape, site, r)];
+    for (int r = 0; r < linear->n; r++) {
+        int channel = vlmp_fold_channel(shape, site, r);
+        fold->bias[before][r] = channel < 0 ? linear->bias[r] : linear->bias[r] / scales[channel];
+    }
     linear->bias = fold->bias[before];
     return VLMP_OK;
 }
@@ -384,7 +378,7 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
     int inputs[VLMP_SITES] = {0}; /* of the sites that may take scales */
     *fold = (vlmp_fold){0};
     for (int site = 0; site < VLMP_SITES; site++)
-        if (can_fold(&stack->shape, block, linears, count, (vlmp_site)site))
+        if (can_fold(block, linears, count, (vlmp_site)site))
             inputs[site] = vlmp_site_dim(&stack->shape, (vlmp_site)site);
     int status = vlmp_ctx_alloc(ctx, &c.kinds, (size_t)batches->max_rows, sizeof(int32_t),
                                 "AWQ statistics", err);
@@ -399,7 +393,8 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
 int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
                      vlmp_site site)
 {
-    const vlmp_linear *before = site == VLMP_SITE_ATTN_OUT  ? &block->v
+    const vlmp_linear *v = block->qkv.n > 0 ? &block->qkv : &block->v;
+    const vlmp_linear *before = site == VLMP_SITE_ATTN_OUT  ? v
                                 : site == VLMP_SITE_MLP_OUT ? &block->up
                                                             : NULL;
     for (int i = 0; i < count; i++)
@@ -420,9 +415,11 @@ void vlmp_fold_weights(const vlmp_fold *fold, const vlmp_block_shape *shape,
         const float *scales = fold->scales[site];
         if (scales == NULL || vlmp_fold_before(block, linears, count, (vlmp_site)site) != index)
             continue;
-        for (int r = 0; r < from->n; r++)
-            for (size_t j = 0; j < k; j++)
-                out[(size_t)r * k + j] /= scales[vlmp_fold_channel(shape, (vlmp_site)site, r)];
+        for (int r = 0; r < from->n; r++) {
+            int channel = vlmp_fold_channel(shape, (vlmp_site)site, r);
+            for (size_t j = 0; j < k && channel >= 0; j++)
+                out[(size_t)r * k + j] /= scales[channel];
+        }
     }
 }
 

@@ -35,13 +35,14 @@ int vlmp_fold_block(vlmp_fold *fold, const vlmp_quantize_job *job, const vlmp_st
 int vlmp_fold_vectors(char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX], const vlmp_linear_info *info,
                       vlmp_method method);
 
-/* The linear whose rows carry the inverse of a site's scales (v for o, up for down), by index; −1
+/* The linear whose rows carry the inverse of a site's scales (v, or what it is a part of, for o, up
+ * for down), by index; −1
  * for sites behind a norm. */
 int vlmp_fold_before(const vlmp_block *block, const vlmp_block_linear *linears, int count,
                      vlmp_site site);
 
 /* The channel of the site, among those that share its scale the first, that a row of that linear
- * produces. */
+ * produces; −1: none, a query or a key. */
 int vlmp_fold_channel(const vlmp_block_shape *shape, vlmp_site site, int row);
 
 /* out [n][k]: the weights of a linear with the scales that its rows carry, and with those of its

@@ -77,7 +77,7 @@ static int advance(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input, 
     const vlmp_block *block = &walk->prepared;
     const vlmp_block_work *work = &walk->pass.work;
     vlmp_f32 x = walk->pass.x;
-    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, walk->block->windowed);
     VLMP_TRY(get_x(walk, batch, err));
     switch (site) {
     case VLMP_SITE_ATTN_IN:
@@ -120,7 +120,7 @@ int vlmp_walk_again(vlmp_walk *walk, int index, vlmp_site site, vlmp_act *input,
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
     const vlmp_block_work *work = &walk->pass.work;
-    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, walk->block->windowed);
     if (site == VLMP_SITE_ATTN_OUT || site == VLMP_SITE_MLP_OUT) {
         bool attention = site == VLMP_SITE_ATTN_OUT;
         *input = attention ? work->a : work->m;
@@ -139,7 +139,7 @@ int vlmp_walk_finish(vlmp_walk *walk, int index, vlmp_error *err)
 {
     const vlmp_batch *batch = &walk->batches->batches[index];
     VLMP_TRY(begin(walk, index, err));
-    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, NULL);
+    vlmp_block_run run = vlmp_pass_set(&walk->pass, batch, walk->block->windowed);
     VLMP_TRY(get_x(walk, batch, err));
     VLMP_TRY(get(walk, &walk->m, batch, walk->pass.work.m, err));
     vlmp_block_add_mlp(&run, &walk->prepared, walk->pass.work.m, walk->pass.x);
