@@ -133,8 +133,9 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
 /* The name that a file of the source folder has in the export; NULL: it is left. */
 static const char *exported_name(const char *name)
 {
-    static const char *const left[] = {"config.json", "quantize_config.json", "CHECKLIST.md",
-                                       VLMP_FOLDER_SUMS};
+    static const char *const left[] = {
+        "config.json", "quantize_config.json", "CHECKLIST.md", VLMP_FOLDER_SUMS,
+        "kserve.json", "kserve-route.json",    "compose.json"};
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
         if (strcmp(name, left[i]) == 0) return NULL;
     return strcmp(name, "README.md") == 0 ? "README-base.md" : name;

@@ -74,8 +74,8 @@ void vlmp_export_free(vlmp_export *export);
 /* Bytes of all tensors. */
 uint64_t vlmp_export_bytes(const vlmp_export *export);
 
-/* The model folder's other files, as they are. Not config.json, and a model card under the name
- * README-base.md. */
+/* The model folder's other files, as they are. Not config.json nor what an earlier export wrote
+ * about itself, and a model card under the name README-base.md. */
 int vlmp_export_write_files(const vlmp_export *export, vlmp_outfolder *folder, vlmp_error *err);
 
 extern const vlmp_export_layout vlmp_export_compressed_tensors, vlmp_export_gptq, vlmp_export_awq,

@@ -7,6 +7,7 @@
 #include "src/base/escape.h"
 #include "src/model/family.h"
 #include "tools/export_report.h"
+#include "tools/export_serve.h"
 #include "tools/inspect.h"
 
 /* Lines "KEY: value" of the head of the source's own card. */
@@ -104,7 +105,7 @@ static void put_serving(vlmp_buffer *out, const vlmp_export_facts *facts)
     vlmp_buffer_printf(out,
                        "\n```\n\nA picture takes up to %d tokens of the context of %d; a prompt "
                        "with more pictures needs a higher limit of pictures.\n",
-                       vlmp_export_picture_tokens(export), export->config->text.max_positions);
+                       vlmp_serve_picture_tokens(export), export->config->text.max_positions);
     const char *text;
     for (int i = 0; (text = vlmp_export_caveat(export->layout->layout, export->engine,
                                                export->linears, export->linear_count, i)) != NULL;

@@ -7,6 +7,7 @@
 #include "src/base/escape.h"
 #include "src/base/json.h"
 #include "tools/export_report.h"
+#include "tools/export_serve.h"
 
 #define NOT_CHECKED "not checked"
 
@@ -97,7 +98,7 @@ static void put_capacity(vlmp_buffer *out, const vlmp_export_facts *facts)
     snprintf(text, sizeof text, "%llu bytes", (unsigned long long)vlmp_export_bytes(export));
     item(out, "weights", text);
     snprintf(text, sizeof text, "%lld bytes, %lld for the context of %d", kv,
-             kv * vlmp_export_context(export), vlmp_export_context(export));
+             kv * vlmp_serve_context(export), vlmp_serve_context(export));
     item(out, "keys and values of a token, 16 bits", text);
     measured(out, facts, "peak memory, vlmpack's runtime", "%.0f bytes", "memory.peak_rss_bytes",
              NULL, NULL);
@@ -135,7 +136,7 @@ void vlmp_export_checklist(vlmp_buffer *out, const vlmp_export_facts *facts)
     put_model(out, facts);
     area(out, "Inference");
     snprintf(text, sizeof text, "up to %d of a context of %d",
-             vlmp_export_picture_tokens(facts->export), facts->export->config->text.max_positions);
+             vlmp_serve_picture_tokens(facts->export), facts->export->config->text.max_positions);
     item(out, "tokens of a picture", text);
     item(out, "answers to pictures of all sizes and to text alone", NOT_CHECKED);
     area(out, "Service");

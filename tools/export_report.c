@@ -1,18 +1,15 @@
 #include "tools/export_report.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/export_gguf.h"
-#include "src/model/family.h"
+#include "tools/export_serve.h"
 #include "tools/inspect.h"
 #include "tools/progress.h"
 #include "tools/terminal.h"
 
-#define MAX_REPORT   ((size_t)256 << 20) /* bytes */
-#define MOST_CONTEXT 8192                /* that a command asks for when the model has more */
+#define MAX_REPORT ((size_t)256 << 20) /* bytes */
 
 static const char *last_part(const char *path)
 {
@@ -57,34 +54,6 @@ bool vlmp_export_number(const vlmp_export_facts *facts, const char *path, double
     return true;
 }
 
-int vlmp_export_picture_tokens(const vlmp_export *export)
-{
-    const vlmp_config *config = export->config;
-    vlmp_error ignored = {0};
-    vlmp_image_plan plan;
-    vlmp_preprocess read;
-    const vlmp_preprocess *pre =
-        vlmp_preprocess_from_source(&read, NULL, export->source, &ignored) == VLMP_OK ? &read
-                                                                                      : NULL;
-    int most = 0, side = config->vision.image_size;
-    for (int i = -1; i < config->pinpoint_count; i++) {
-        int width = i < 0 ? side : config->pinpoints[i][1];
-        int height = i < 0 ? side : config->pinpoints[i][0];
-        if (config->family->plan_image(config, pre, (vlmp_shown_picture){width, height, 1}, &plan,
-                                       &ignored) == VLMP_OK &&
-            plan.tokens > most)
-            most = plan.tokens;
-    }
-    return most;
-}
-
-int vlmp_export_context(const vlmp_export *export)
-{
-    int context = export->config->text.max_positions;
-    bool enough = 2 * vlmp_export_picture_tokens(export) <= MOST_CONTEXT;
-    return context > MOST_CONTEXT && enough ? MOST_CONTEXT : context;
-}
-
 void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3])
 {
     memset(counts, 0, 3 * sizeof *counts);
@@ -92,68 +61,9 @@ void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3])
         counts[export->tensors[i].fate]++;
 }
 
-/* text as one word of a shell. */
-static void put_quoted(vlmp_buffer *out, const char *text)
-{
-    bool plain = *text != '\0' && *text != '-';
-    for (const char *c = text; *c != '\0'; c++)
-        plain = plain && (isalnum((unsigned char)*c) || strchr("_./-+=,:@", *c) != NULL);
-    if (plain) {
-        vlmp_buffer_text(out, text);
-        return;
-    }
-    vlmp_buffer_text(out, "'");
-    for (const char *c = text; *c != '\0'; c++)
-        if (*c == '\'')
-            vlmp_buffer_text(out, "'\\''");
-        else
-            vlmp_buffer_append(out, c, 1);
-    vlmp_buffer_text(out, "'");
-}
-
-static void put_quoted_in(vlmp_buffer *out, const char *folder, const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    put_quoted(out, path);
-}
-
 void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts)
 {
-    static const char *const quantization[VLMP_LAYOUTS] = {
-        [VLMP_LAYOUT_COMPRESSED_TENSORS] = "compressed-tensors",
-        [VLMP_LAYOUT_GPTQ] = "gptq_marlin",
-        [VLMP_LAYOUT_AWQ] = "awq_marlin",
-    };
-    const vlmp_export *export = facts->export;
-    const char *folder = facts->output != NULL ? facts->output : "DIR";
-    int context = vlmp_export_context(export);
-    switch (export->engine) {
-    case VLMP_SERVE_VLLM:
-        vlmp_buffer_text(out, "vllm serve ");
-        put_quoted(out, folder);
-        vlmp_buffer_printf(out,
-                           " --quantization %s --max-model-len %d --limit-mm-per-prompt "
-                           "'{\"image\": 1}'",
-                           quantization[export->layout->layout], context);
-        break;
-    case VLMP_SERVE_SGLANG:
-        vlmp_buffer_text(out, "python3 -m sglang.launch_server --model-path ");
-        put_quoted(out, folder);
-        vlmp_buffer_printf(out, " --context-length %d", context);
-        break;
-    case VLMP_SERVE_LLAMACPP:
-        vlmp_buffer_text(out, "llama-server -m ");
-        put_quoted_in(out, folder, VLMP_GGUF_TEXT_FILE);
-        vlmp_buffer_text(out, " --mmproj ");
-        put_quoted_in(out, folder, VLMP_GGUF_TOWER_FILE);
-        vlmp_buffer_printf(out, " -c %d", context);
-        break;
-    default:
-        vlmp_buffer_text(out, "transformers chat ");
-        put_quoted(out, folder);
-        break;
-    }
+    vlmp_serve_line(out, facts->export, facts->output != NULL ? facts->output : "DIR");
 }
 
 static const char *source_of(const vlmp_export_tensor *t)

@@ -31,12 +31,6 @@ int vlmp_export_write_documents(const vlmp_export_facts *facts, vlmp_outfolder *
 /* The command that serves the folder, one line. */
 void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts);
 
-/* Rows of the prompt that a picture takes at most. */
-int vlmp_export_picture_tokens(const vlmp_export *export);
-
-/* The context that the command asks for. */
-int vlmp_export_context(const vlmp_export *export);
-
 /* Tensors by fate. */
 void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3]);
 

@@ -8,6 +8,7 @@
 #include "formats/packed.h"
 #include "src/model/model.h"
 #include "tools/cli.h"
+#include "tools/emit.h"
 #include "tools/export_imatrix.h"
 #include "tools/export_report.h"
 #include "tools/inspect.h"
@@ -17,6 +18,7 @@
 
 struct options {
     const char *format, *output, *engine, *report, *base_model, *calib, *imatrix;
+    vlmp_emit emit;
     uint64_t shard_bytes;
     bool dry_run, force, requantize;
 };
@@ -78,7 +80,18 @@ static int write_folder(struct command *c, vlmp_error *err)
     VLMP_TRY(status);
     VLMP_TRY(vlmp_export_write_files(&c->export, &c->folder, err));
     VLMP_TRY(vlmp_export_write_documents(&c->facts, &c->folder, err));
+    VLMP_TRY(vlmp_emit_write(&c->opt.emit, &c->facts, &c->folder, err));
     return vlmp_outfolder_commit(&c->folder, err);
+}
+
+static int exclusive(const struct command *c, const char *option, const char *const *others,
+                     size_t count, vlmp_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *const names[] = {option, others[i], NULL};
+        VLMP_TRY(vlmp_cli_exclusive(c->cli, c->args, names, err));
+    }
+    return VLMP_OK;
 }
 
 /* What is written: a folder, or with --imatrix a file. */
@@ -86,17 +99,20 @@ static int check_usage(const struct command *c, vlmp_error *err)
 {
     static const char *const of_folders[] = {"format",           "output",     "for",
                                              "report",           "base-model", "shard-size",
-                                             "allow-requantize", "dry-run"};
+                                             "allow-requantize", "emit",       "dry-run"};
+    static const char *const of_emit[] = {"storage-uri", "prometheus", "previous",
+                                          "share",       "replicas",   "queue"};
     const struct options *o = &c->opt;
     if ((o->imatrix != NULL) != (o->calib != NULL))
         return vlmp_fail(err, VLMP_ERR_USAGE, "--imatrix FILE and --calib CALIB go together");
-    if (o->imatrix != NULL) {
-        for (size_t i = 0; i < sizeof of_folders / sizeof *of_folders; i++) {
-            const char *const names[] = {"imatrix", of_folders[i], NULL};
-            VLMP_TRY(vlmp_cli_exclusive(c->cli, c->args, names, err));
-        }
-        return VLMP_OK;
-    }
+    for (size_t i = 0; i < sizeof of_emit / sizeof *of_emit && o->emit.kind == NULL; i++)
+        if (vlmp_cli_given(c->cli, c->args, of_emit[i]))
+            return vlmp_fail(err, VLMP_ERR_USAGE, "--%s is for --emit kserve or compose",
+                             of_emit[i]);
+    if (o->imatrix != NULL)
+        return exclusive(c, "imatrix", of_folders, sizeof of_folders / sizeof *of_folders, err);
+    if (o->emit.kind != NULL)
+        VLMP_TRY(exclusive(c, "emit", (const char *const[]){"dry-run"}, 1, err));
     if (o->format == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "say what to write: --format F, or --imatrix FILE --calib CALIB");
@@ -118,6 +134,7 @@ static int run(struct command *c, vlmp_error *err)
     const vlmp_export_layout *layout;
     vlmp_serve engine;
     VLMP_TRY(choose(o, &layout, &engine, err));
+    VLMP_TRY(vlmp_emit_check(&o->emit, engine, err));
     VLMP_TRY(open_packed(c, err));
     VLMP_TRY(vlmp_export_open(&c->export, c->source, &c->model.config, layout, engine,
                               o->requantize, err));
@@ -142,6 +159,7 @@ int main(int argc, char **argv)
 {
     struct command c = {0};
     struct options *o = &c.opt;
+    o->emit = (vlmp_emit){.share = 10, .replicas = 2, .queue = 32};
     const vlmp_cli_option options[] = {
         {.name = "format",
          .value = "F",
@@ -178,6 +196,43 @@ int main(int argc, char **argv)
         {.name = "dry-run",
          .help = "say of each tensor what becomes of it, write nothing",
          .flag = &o->dry_run},
+        {.name = "emit",
+         .value = "KIND",
+         .help = "into the folder, too, what serves it: kserve or compose, with vLLM",
+         .string = &o->emit.kind,
+         .choices = "kserve|compose"},
+        {.name = "storage-uri",
+         .value = "URI",
+         .help = "where a cluster finds the folder: pvc://, s3://, oci://, hf:// … (kserve)",
+         .string = &o->emit.storage_uri},
+        {.name = "prometheus",
+         .value = "URL",
+         .help = "whom the autoscaler asks for the queue's length (kserve)",
+         .string = &o->emit.prometheus},
+        {.name = "previous",
+         .value = "NAME",
+         .help = "the version before, which keeps most of the traffic: an InferenceService "
+                 "(kserve), a folder as seen from DIR (compose)",
+         .string = &o->emit.previous},
+        {.name = "share",
+         .value = "PERCENT",
+         .help = "of the traffic for this version beside it (default: 10)",
+         .integer = &o->emit.share,
+         .low = 1,
+         .high = 99},
+        {.name = "replicas",
+         .value = "N",
+         .help = "servers of a version, a GPU each; kserve: at most (default: 2)",
+         .integer = &o->emit.replicas,
+         .low = 1,
+         .high = 64},
+        {.name = "queue",
+         .value = "N",
+         .help = "requests running and waiting that a server is meant to have at hand; more start "
+                 "another (kserve; default: 32)",
+         .integer = &o->emit.queue,
+         .low = 1,
+         .high = 100000},
         {.name = "imatrix",
          .value = "FILE",
          .help = "instead of a folder: the importance matrix that llama.cpp's own quantizer takes",

@@ -338,6 +338,12 @@ void vlmp_json_put_null(vlmp_json_writer *w)
     vlmp_buffer_text(&w->out, "null");
 }
 
+void vlmp_json_pair_open(vlmp_json_writer *w, const char *key, char bracket)
+{
+    vlmp_json_key(w, key);
+    vlmp_json_open(w, bracket);
+}
+
 void vlmp_json_pair_string(vlmp_json_writer *w, const char *key, const char *text)
 {
     vlmp_json_key(w, key);

@@ -54,7 +54,8 @@ void vlmp_json_put_int(vlmp_json_writer *w, int64_t value);
 void vlmp_json_put_double(vlmp_json_writer *w, double value);
 void vlmp_json_put_bool(vlmp_json_writer *w, bool value);
 void vlmp_json_put_null(vlmp_json_writer *w);
-/* A key and its value. */
+/* A key and its value; of pair_open what the bracket begins. */
+void vlmp_json_pair_open(vlmp_json_writer *w, const char *key, char bracket);
 void vlmp_json_pair_string(vlmp_json_writer *w, const char *key, const char *text);
 void vlmp_json_pair_int(vlmp_json_writer *w, const char *key, int64_t value);
 void vlmp_json_pair_double(vlmp_json_writer *w, const char *key, double value);
