@@ -1,12 +1,10 @@
-/* compressed-tensors: pack-quantized weights (W4A16, W8A16), and int-quantized ones with dynamic
- * int8 activations (W8A8). The scales keep their type: readers convert to the type they compute in,
- * and lose nothing where that is F32. */
-#include <stdio.h>
+/* The tensors of compressed-tensors folders: pack-quantized weights (W4A16, W8A16), int-quantized
+ * ones with dynamic int8 activations (W8A8), floats of 8 bits and packed ones of 4. The scales keep
+ * their type: readers convert to the type they compute in, and lose nothing where that is F32. */
+#include <math.h>
 #include <string.h>
 
-#include "formats/export_plan.h"
-
-#define VERSION "0.15.0" /* of compressed-tensors, whose layout this is */
+#include "formats/export_ct.h"
 
 /* u − 128 as a signed byte. */
 static void fill_int8(const vlmp_export_tensor *t, size_t first, size_t count, unsigned char *out)
@@ -22,26 +20,76 @@ static void fill_shape(const vlmp_export_tensor *t, size_t first, size_t count, 
             *out++ = (unsigned char)((uint64_t)(i == 0 ? t->linear->n : t->linear->k) >> 8 * b);
 }
 
-static int add_linear(vlmp_export *export, const vlmp_packed_linear *linear, vlmp_error *err)
+/* Readers divide by the global scale. */
+static void fill_divisor(const vlmp_export_tensor *t, size_t first, size_t count,
+                         unsigned char *out)
+{
+    float divisor = 1.0f / vlmp_scale_at(t->source->data, 0, VLMP_F32);
+    if (first == 0 && count > 0) memcpy(out, &divisor, sizeof divisor);
+}
+
+/* Codes and scales as they lie; bytes of exponents are no type of their own there. */
+static int add_floats(vlmp_export *export, const vlmp_packed_linear *linear, vlmp_error *err)
 {
     const vlmp_scheme *scheme = &linear->scheme;
-    int64_t n = linear->n, k = linear->k, groups = k / vlmp_scheme_group(scheme, (int)k);
-    const vlmp_export_tensor bytes = {.tensor = {.dtype = VLMP_I8, .rank = 2, .shape = {n, k}},
-                                      .fate = VLMP_EXPORT_EXACT,
-                                      .fill = fill_int8};
+    vlmp_packed_shape shape;
+    vlmp_packed_shape_of(&shape, linear->n, linear->k, scheme); /* checked when it was opened */
+    bool bytes = vlmp_code_types[scheme->codes].bits == 8;
+    vlmp_export_tensor codes = {
+        .tensor = {.dtype = bytes ? VLMP_F8_E4M3 : VLMP_U8,
+                   .rank = 2,
+                   .shape = {linear->n, shape.parts[VLMP_PACKED_CODES].columns}},
+        .fate = VLMP_EXPORT_EXACT};
+    vlmp_export_tensor scales = codes;
+    scales.tensor.dtype = scheme->scales == VLMP_F8_E8M0 ? VLMP_U8 : scheme->scales;
+    scales.tensor.shape[0] = shape.parts[VLMP_PACKED_SCALES].rows;
+    scales.tensor.shape[1] = shape.groups;
+    VLMP_TRY(vlmp_export_add(export, linear, bytes ? "weight" : "weight_packed", &codes,
+                             VLMP_PACKED_CODES, err));
+    VLMP_TRY(vlmp_export_add(export, linear, "weight_scale", &scales, VLMP_PACKED_SCALES, err));
+    if (!vlmp_scheme_has_global(scheme)) return VLMP_OK;
+    const vlmp_export_tensor divisor = {.tensor = {.dtype = VLMP_F32, .rank = 1, .shape = {1}},
+                                        .fate = VLMP_EXPORT_EXACT,
+                                        .fill = fill_divisor};
+    VLMP_TRY(
+        vlmp_export_add(export, linear, "weight_global_scale", &divisor, VLMP_PACKED_GLOBAL, err));
+    vlmp_export_tensor *added = &export->tensors[export->count - 1];
+    int exponent;
+    if (frexpf(vlmp_scale_at(added->source->data, 0, VLMP_F32), &exponent) != 0.5f)
+        added->fate = VLMP_EXPORT_CONVERTED; /* no power of two, whose inverse is exact */
+    return VLMP_OK;
+}
+
+/* One signed byte a code. */
+static int add_bytes(vlmp_export *export, const vlmp_packed_linear *linear, vlmp_error *err)
+{
+    const vlmp_export_tensor codes = {
+        .tensor = {.dtype = VLMP_I8, .rank = 2, .shape = {linear->n, linear->k}},
+        .fate = VLMP_EXPORT_EXACT,
+        .fill = fill_int8};
+    return vlmp_export_add(export, linear, "weight", &codes, VLMP_PACKED_CODES, err);
+}
+
+static int add_words(vlmp_export *export, const vlmp_packed_linear *linear, vlmp_error *err)
+{
     const vlmp_export_tensor sizes = {.tensor = {.dtype = VLMP_I64, .rank = 1, .shape = {2}},
                                       .fate = VLMP_EXPORT_EXACT,
                                       .fill = fill_shape};
+    VLMP_TRY(vlmp_export_add_words(export, linear, "weight_packed", &vlmp_words_ct_codes,
+                                   VLMP_PACKED_CODES, err));
+    return vlmp_export_add(export, linear, "weight_shape", &sizes, VLMP_PACKED_PARTS, err);
+}
+
+static int add_linear(vlmp_export *export, const vlmp_packed_linear *linear, vlmp_error *err)
+{
+    const vlmp_scheme *scheme = &linear->scheme;
+    if (vlmp_codes_are_floats(scheme->codes)) return add_floats(export, linear, err);
+    VLMP_TRY(scheme->int8_activations ? add_bytes(export, linear, err)
+                                      : add_words(export, linear, err));
+    int64_t groups = linear->k / vlmp_scheme_group(scheme, (int)linear->k);
     const vlmp_export_tensor scales = {
-        .tensor = {.dtype = scheme->scales, .rank = 2, .shape = {n, groups}},
+        .tensor = {.dtype = scheme->scales, .rank = 2, .shape = {linear->n, groups}},
         .fate = VLMP_EXPORT_EXACT};
-    if (scheme->int8_activations) {
-        VLMP_TRY(vlmp_export_add(export, linear, "weight", &bytes, VLMP_PACKED_CODES, err));
-    } else {
-        VLMP_TRY(vlmp_export_add_words(export, linear, "weight_packed", &vlmp_words_ct_codes,
-                                       VLMP_PACKED_CODES, err));
-        VLMP_TRY(vlmp_export_add(export, linear, "weight_shape", &sizes, VLMP_PACKED_PARTS, err));
-    }
     VLMP_TRY(vlmp_export_add(export, linear, "weight_scale", &scales, VLMP_PACKED_SCALES, err));
     if (scheme->zeros == VLMP_ZEROS_NONE) return VLMP_OK;
     return vlmp_export_add_words(export, linear, "weight_zero_point", &vlmp_words_ct_zeros,
@@ -53,104 +101,11 @@ static int plan(vlmp_export *export, vlmp_error *err)
     return vlmp_export_plan_tensors(export, add_linear, err);
 }
 
-static const char *format_of(const vlmp_scheme *scheme)
-{
-    return scheme->int8_activations ? "int-quantized" : "pack-quantized";
-}
-
-static void put_args(vlmp_json_writer *w, int bits, bool symmetric, const char *strategy, int group,
-                     bool dynamic, const char *observer)
-{
-    vlmp_json_open(w, '{');
-    vlmp_json_pair_int(w, "num_bits", bits);
-    vlmp_json_pair_string(w, "type", "int");
-    vlmp_json_pair_bool(w, "symmetric", symmetric);
-    vlmp_json_pair_string(w, "strategy", strategy);
-    vlmp_json_key(w, "group_size");
-    if (group > 0)
-        vlmp_json_put_int(w, group);
-    else
-        vlmp_json_put_null(w);
-    vlmp_json_pair_string(w, "block_structure", NULL);
-    vlmp_json_pair_bool(w, "dynamic", dynamic);
-    vlmp_json_pair_string(w, "actorder", NULL);
-    vlmp_json_pair_string(w, "observer", observer);
-    vlmp_json_key(w, "observer_kwargs");
-    vlmp_json_open(w, '{');
-    vlmp_json_close(w, '}');
-    vlmp_json_close(w, '}');
-}
-
-static void put_pattern(void *arg, const char *pattern)
-{
-    vlmp_buffer text = {0};
-    vlmp_json_writer *w = arg;
-    vlmp_buffer_printf(&text, "re:%s", pattern);
-    if (text.failed)
-        w->out.failed = true;
-    else
-        vlmp_json_put_string(w, text.data);
-    vlmp_buffer_free(&text);
-}
-
-static int put_group(const vlmp_export *export, vlmp_json_writer *w, vlmp_scheme scheme,
-                     vlmp_error *err)
-{
-    vlmp_json_open(w, '{');
-    vlmp_json_key(w, "targets");
-    vlmp_json_open(w, '[');
-    VLMP_TRY(vlmp_export_patterns(export, vlmp_export_has_scheme, &scheme, put_pattern, w, err));
-    vlmp_json_close(w, ']');
-    vlmp_json_key(w, "weights");
-    put_args(w, vlmp_code_types[scheme.codes].bits, scheme.zeros == VLMP_ZEROS_NONE,
-             scheme.group == VLMP_GROUP_CHANNEL ? "channel" : "group", scheme.group, false,
-             "minmax");
-    vlmp_json_key(w, "input_activations");
-    if (scheme.int8_activations)
-        put_args(w, 8, true, "token", 0, true, NULL);
-    else
-        vlmp_json_put_null(w);
-    vlmp_json_pair_string(w, "output_activations", NULL);
-    vlmp_json_pair_string(w, "format", format_of(&scheme));
-    vlmp_json_close(w, '}');
-    return VLMP_OK;
-}
-
-static int put_config(const vlmp_export *export, vlmp_json_writer *w, vlmp_error *err)
-{
-    const char *format = format_of(&export->linears[0].scheme);
-    for (size_t i = 1; i < export->linear_count; i++)
-        if (strcmp(format, format_of(&export->linears[i].scheme)) != 0) format = "mixed-precision";
-    vlmp_json_open(w, '{');
-    vlmp_json_pair_string(w, "quant_method", "compressed-tensors");
-    vlmp_json_pair_string(w, "quantization_status", "compressed");
-    vlmp_json_pair_string(w, "format", format);
-    vlmp_json_key(w, "config_groups");
-    vlmp_json_open(w, '{');
-    int groups = 0;
-    for (size_t i = 0; i < export->linear_count; i++) {
-        if (!vlmp_export_scheme_is_new(export, i)) continue;
-        char name[32];
-        snprintf(name, sizeof name, "group_%d", groups++);
-        vlmp_json_key(w, name);
-        VLMP_TRY(put_group(export, w, export->linears[i].scheme, err));
-    }
-    vlmp_json_close(w, '}');
-    vlmp_json_key(w, "ignore");
-    vlmp_json_open(w, '[');
-    VLMP_TRY(vlmp_export_patterns(export, vlmp_export_is_kept, NULL, put_pattern, w, err));
-    vlmp_json_close(w, ']');
-    vlmp_json_pair_string(w, "kv_cache_scheme", NULL);
-    vlmp_json_pair_string(w, "global_compression_ratio", NULL);
-    vlmp_json_pair_string(w, "version", VERSION);
-    vlmp_json_close(w, '}');
-    return VLMP_OK;
-}
-
 static int write_all(const vlmp_export *export, vlmp_outfolder *folder,
                      vlmp_export_progress *progress, void *arg, vlmp_error *err)
 {
-    return vlmp_export_write_safetensors(export, folder, put_config, NULL, progress, arg, err);
+    return vlmp_export_write_safetensors(export, folder, vlmp_ct_put_config, NULL, progress, arg,
+                                         err);
 }
 
 const vlmp_export_layout vlmp_export_compressed_tensors = {

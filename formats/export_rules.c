@@ -84,9 +84,10 @@ bool vlmp_scheme_same(const vlmp_scheme *a, const vlmp_scheme *b)
 
 void vlmp_scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {
-    char group[16] = "channel";
+    char codes[16], group[16] = "channel";
+    vlmp_codes_text(codes, sizeof codes, scheme);
     if (scheme->group != VLMP_GROUP_CHANNEL) snprintf(group, sizeof group, "g%d", scheme->group);
-    snprintf(out, capacity, "W%d %s%s%s", vlmp_code_types[scheme->codes].bits, group,
+    snprintf(out, capacity, "%s %s%s%s", codes, scheme->blocks ? "blocks" : group,
              scheme->zeros == VLMP_ZEROS_NONE ? "" : " asymmetric",
              scheme->int8_activations ? " A8" : "");
 }
@@ -125,6 +126,31 @@ static bool is_asymmetric(const subject *s)
 static bool no_integer(subject *s)
 {
     return !is_integer(s);
+}
+
+static bool is_fp8(const subject *s)
+{
+    return s->linear->scheme.codes == VLMP_CODES_FP8;
+}
+
+static bool fp8(subject *s)
+{
+    return is_fp8(s);
+}
+
+static bool floats_of_4_bits(subject *s)
+{
+    return !is_integer(s) && bits_of(s) == 4;
+}
+
+static bool fp8_sizes(subject *s)
+{
+    return is_fp8(s) && (s->linear->n % 16 != 0 || s->linear->k % 16 != 0);
+}
+
+static bool cut_blocks(subject *s)
+{
+    return s->linear->scheme.blocks && s->linear->n % VLMP_BLOCK_OUTPUTS != 0;
 }
 
 static bool embedding(subject *s)
@@ -181,13 +207,14 @@ static bool other_bits_than_4(subject *s)
 static bool other_group(subject *s)
 {
     int group = s->linear->scheme.group;
-    return group != VLMP_GROUP_CHANNEL && group != 32 && group != 64 && group != 128;
+    return is_integer(s) && group != VLMP_GROUP_CHANNEL && group != 32 && group != 64 &&
+           group != 128;
 }
 
 /* Codes of an output fill 32-bit words. */
 static bool inputs_fill_no_words(subject *s)
 {
-    return !int8_activations(s) && s->linear->k * bits_of(s) % 32 != 0;
+    return is_integer(s) && !int8_activations(s) && s->linear->k * bits_of(s) % 32 != 0;
 }
 
 static bool outputs_fill_no_words(subject *s)
@@ -260,9 +287,14 @@ static bool differs_from_first(subject *s)
     return differs_from(s, s->linears[0].name);
 }
 
-static bool activations_differ(subject *s)
+/* Integers in words, integers with int8 activations, floats: each is a layout of its own. */
+static bool layouts_differ(subject *s)
 {
-    if (s->linears[0].scheme.int8_activations == s->linear->scheme.int8_activations) return false;
+    const vlmp_scheme *first = &s->linears[0].scheme, *own = &s->linear->scheme;
+    bool floats = vlmp_codes_are_floats(own->codes);
+    if (first->int8_activations == own->int8_activations &&
+        vlmp_codes_are_floats(first->codes) == floats && (!floats || first->codes == own->codes))
+        return false;
     return differs_from(s, s->linears[0].name);
 }
 
@@ -270,7 +302,8 @@ static bool activations_differ(subject *s)
 static bool no_tiles(subject *s)
 {
     int64_t n = s->linear->n, k = s->linear->k;
-    return !int8_activations(s) && !(n % 64 == 0 && k % 128 == 0) && !(n % 128 == 0 && k % 64 == 0);
+    return is_integer(s) && !int8_activations(s) && !(n % 64 == 0 && k % 128 == 0) &&
+           !(n % 128 == 0 && k % 64 == 0);
 }
 
 /* A rule is broken by a linear; why and fits make the sentence. Without fits it is a caveat: the
@@ -281,7 +314,7 @@ static const struct {
     broken_fn *broken;
     const char *why, *fits;
 } rules[] = {
-    {CT | GPTQ | AWQ | GGUF, EVERY, no_integer,
+    {GPTQ | AWQ | GGUF, EVERY, no_integer,
      "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
     {CT | GPTQ | AWQ, EVERY, embedding,
      "most models' embedding tables are read as they are, and a quantized one fails to load",
@@ -307,9 +340,14 @@ static const struct {
      "use float activations or keep it"},
     {GPTQ | AWQ, EVERY, int8_activations, "this format holds weights alone",
      "use float activations, or export as compressed-tensors"},
-    {CT, SGLANG, activations_differ,
-     "SGLang takes weights alone or int8 activations, one of the two for a whole model",
-     "use float activations everywhere"},
+    {CT, SGLANG, floats_of_4_bits, "SGLang is not known to load weights of such codes alone",
+     "use fp8, or integers of 4 bits"},
+    {CT, SGLANG, layouts_differ,
+     "SGLang takes integer weights alone, int8 activations or fp8, one of these for a whole model",
+     "use one of them everywhere"},
+    {CT, VLLM | SGLANG, fp8_sizes, "the engine's fp8 kernels take multiples of 16", "keep it"},
+    {CT, VLLM | SGLANG, cut_blocks,
+     "the engine's kernels for blocks take whole ones, of 128 outputs", "use group channel"},
     {CT, VLLM | SGLANG, asymmetric_8, "the engine's 8-bit kernels know no zero points",
      "use symmetric 8 bits, or asymmetric 4 bits for vllm"},
     {CT, SGLANG, asymmetric, "SGLang may read asymmetric weights as symmetric ones",
@@ -354,6 +392,11 @@ static const struct {
      NULL},
     {CT, VLLM, int8_activations,
      "int8 activations need a GPU of Turing to Hopper; vLLM has no such kernel for Blackwell",
+     NULL},
+    {CT, EVERY, fp8,
+     "with fp8 weights engines round activations to fp8 too, which figures measured with vlmpack "
+     "do "
+     "not include",
      NULL},
     {CT, VLLM | TRANSFORMERS, asymmetric,
      "transformers 5.24 loads asymmetric weights with "

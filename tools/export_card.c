@@ -63,6 +63,8 @@ static void put_head(vlmp_buffer *out, const vlmp_export_facts *facts)
         mixed |= !vlmp_scheme_same(first, &export->linears[i].scheme);
     if (mixed)
         vlmp_buffer_text(out, "- mixed-precision\n");
+    else if (vlmp_codes_are_floats(first->codes))
+        vlmp_buffer_printf(out, "- %s\n", vlmp_code_types[first->codes].name);
     else
         vlmp_buffer_printf(out, "- w%da%d\n", vlmp_code_types[first->codes].bits,
                            first->int8_activations ? 8 : 16);

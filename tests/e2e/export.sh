@@ -47,6 +47,33 @@ exits 0 vlm-export mixed.vlmp --format compressed-tensors --for transformers -o 
 holds mixed.vlmp mixed
 json mixed/config.json 'd["quantization_config"]["format"] == "mixed-precision"'
 
+# Floats: both engines and transformers; one layout a kind of codes.
+for codes in fp8 mxfp4 nvfp4 block; do
+    if [ $codes = block ]; then set -- fp8 --group block; else set -- $codes; fi
+    exits 0 vlm-quantize "$model" --method rtn --codes "$@" -o $codes.vlmp -q
+    exits 0 vlm-export $codes.vlmp --format compressed-tensors -o $codes --json
+    json stdout 'd["converted"] == 0 and d["kept"] + d["exact"] == len(d["tensors"])'
+    json stdout "('round activations to fp8' in ' '.join(d['notes'])) == ('$1' == 'fp8')"
+    holds $codes.vlmp $codes
+    check "the card names the codes" grep -qx -- "- $1" $codes/README.md
+done
+exits 0 vlm-export block.vlmp --format compressed-tensors --for sglang -o block-sglang
+refuses 4 'mxfp4 g32.*not known to load' vlm-export mxfp4.vlmp --format compressed-tensors --for sglang -o out
+refuses 4 'only integer codes' vlm-export fp8.vlmp --format gptq -o out --allow-requantize
+cat >floats.json <<'END'
+{"version": 1, "rules": [
+ {"match": "vision.layers.*", "scheme": {"method": "rtn", "codes": "fp8"}},
+ {"match": "text.layers.0.*", "scheme": {"method": "rtn", "codes": "fp8", "group": "block"}},
+ {"match": "text.layers.1.*", "scheme": {"method": "rtn", "codes": "nvfp4"}},
+ {"match": "text.layers.2.*", "scheme": {"method": "rtn", "codes": "mxfp4"}},
+ {"match": "text.layers.*", "scheme": {"method": "rtn", "bits": 4}},
+ {"match": "default", "scheme": null}]}
+END
+exits 0 vlm-quantize "$model" --recipe floats.json -o floats.vlmp -q
+exits 0 vlm-export floats.vlmp --format compressed-tensors -o floats
+holds floats.vlmp floats
+json floats/config.json 'd["quantization_config"]["format"] == "mixed-precision"'
+
 # The demo model for vLLM: AWQ's folded norms among what is kept, shards, documents.
 exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 6 -o d.calib -q
 exits 0 vlm-quantize "$model" --method awq --calib d.calib -o demo.vlmp -q

@@ -15,7 +15,7 @@ import re
 import struct
 import sys
 
-SIZES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I32": 4, "I64": 8}
+SIZES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1, "F8_E8M0": 1}
 
 
 def read(path):
@@ -60,6 +60,17 @@ def unpack(data, count, bits):
     return [value >> bits * i & ((1 << bits) - 1) for i in range(count)]
 
 
+class Floats:
+    """A linear of the packed file whose codes stand for floats: the bytes of its parts."""
+
+    def __init__(self, tensors, name, entry):
+        (self.n, self.k), self.bits, self.entry = entry["shape"], entry["bits"], entry
+        self.codes, self.scales = tensors[name + ".codes"][2], tensors[name + ".scales"]
+        self.divisor = tensors.get(name + ".global")
+        if self.divisor is not None:
+            self.divisor = (1.0 / floats(self.divisor)[0],)
+
+
 class Linear:
     """A linear of the packed file: codes [n][k], zeros and scales [n][groups]."""
 
@@ -79,7 +90,37 @@ class Linear:
         self.scales = [scales[i * self.groups:(i + 1) * self.groups] for i in range(self.n)]
 
 
+# Strategy, group and block of the weights, and strategy and group of the activations, or None.
+FLOATS = {("fp8", 0): ("float-quantized", ("channel", None, None), ("token", None)),
+          ("fp8", 128): ("float-quantized", ("block", None, [128, 128]), ("group", 128)),
+          ("mxfp4", 32): ("mxfp4-pack-quantized", ("group", 32, None), None),
+          ("nvfp4", 16): ("nvfp4-pack-quantized", ("tensor_group", 16, None), None)}
+
+
+def check_floats(linear, take, config):
+    n, k, kind = linear.n, linear.k, (linear.entry["codes"], linear.entry["group"])
+    layout, weights, inputs = FLOATS[kind]
+    if linear.bits == 8:
+        assert bytes(take("weight", [n, k])) == linear.codes, "codes"
+    else:
+        assert bytes(take("weight_packed", [n, k // 2])) == linear.codes, "codes"
+    shape = [-(-n // 128), k // 128] if kind == ("fp8", 128) else [n, k // (kind[1] or k)]
+    own = floats(linear.scales) if linear.bits == 8 else tuple(linear.scales[2])
+    assert take("weight_scale", shape) == own, "scales"
+    if kind[0] == "nvfp4":
+        assert take("weight_global_scale", [1]) == linear.divisor, "global scale"
+    got = config["weights"]
+    assert (got["num_bits"], got["type"], got["symmetric"], got["dynamic"]) == (linear.bits, "float", True, False)
+    assert (got["strategy"], got["group_size"], got["block_structure"]) == weights, "scheme"
+    got = config["input_activations"]
+    assert (got and (got["strategy"], got["group_size"])) == inputs, "activations"
+    assert got is None or (got["num_bits"], got["type"], got["dynamic"]) == (8, "float", True), "activations"
+    assert config["format"] == layout, "format"
+
+
 def check_compressed_tensors(linear, take, config):
+    if isinstance(linear, Floats):
+        return check_floats(linear, take, config)
     n, groups, bits = linear.n, linear.groups, linear.bits
     scales = take("weight_scale", [n, groups])
     assert scales == tuple(s for row in linear.scales for s in row), "scales"
@@ -269,13 +310,13 @@ def main():
     base_of = {name: table[name + ".codes"]["source"].removesuffix(".weight") for name in linears}
     is_linear = re.compile(r"(proj|fc1|fc2|linear_\d|lm_head|embed_tokens|mm_projector\.\d)\.weight$")
     bases = {e["source"].removesuffix(".weight") for e in table.values() if is_linear.search(e.get("source", ""))}
-    scheme_of = {base: {k: linears[n][k] for k in ("bits", "group", "symmetric", "activations")}
+    scheme_of = {base: {k: linears[n].get(k) for k in ("bits", "group", "symmetric", "activations", "codes")}
                  for n, base in base_of.items()}
     sets = [{re.sub(r"\b[qkv]_proj$", p, b) for p in ("q_proj", "k_proj", "v_proj")} for b in bases]
     fused = all(len({str(scheme_of.get(b)) for b in s}) == 1 for s in sets)
     chosen = check_config(read_config(quantization), bases, set(base_of.values()), fused)
     for name, entry in linears.items():
-        base, linear = base_of[name], Linear(packed, name, entry)
+        base, linear = base_of[name], (Floats if "codes" in entry else Linear)(packed, name, entry)
 
         def take(suffix, shape):
             tensor = exported.pop("%s.%s" % (base, suffix))
@@ -284,7 +325,7 @@ def main():
                 return floats(tensor)
             if tensor[0] == "I32":
                 return words(tensor)
-            return tuple(array.array({"I8": "b", "I64": "q"}[tensor[0]], tensor[2]))
+            return tuple(array.array({"I8": "b", "I64": "q"}.get(tensor[0], "B"), tensor[2]))
 
         check_linear(linear, take, chosen[base])
     for name, tensor in packed.items():

@@ -29,28 +29,43 @@ static void assert_same_file(const char *a, const char *b)
     free(second);
 }
 
-/* tiny.vlmp has codes that fill no word, zeros that fill none, and all kinds of schemes. */
-static void writes_what_the_reference_packer_writes(void **state)
+/* A packed file as a folder of the format is the reference's file of weights. */
+static void assert_packs(const char *packed, const char *format, const char *reference)
 {
-    (void)state;
     vlmp_error err = {0};
     vlmp_source *source;
     vlmp_export export;
     vlmp_outfolder folder;
-    const vlmp_export_layout *layout = vlmp_export_layout_find("compressed-tensors");
+    const vlmp_export_layout *layout = vlmp_export_layout_find(format);
     assert_non_null(layout);
-    assert_null(vlmp_export_layout_find("compressed"));
-    assert_int_equal(vlmp_packed_open(&source, GOLDEN "packed/tiny.vlmp", &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_open(&source, packed, &err), VLMP_OK);
     assert_int_equal(
         vlmp_export_open(&export, source, NULL, layout, VLMP_SERVE_TRANSFORMERS, false, &err),
         VLMP_OK);
-    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("ct"), false, &err), VLMP_OK);
+    for (size_t i = 0; i < export.count; i++)
+        assert_int_not_equal(export.tensors[i].fate, VLMP_EXPORT_CONVERTED);
+    assert_int_equal(vlmp_outfolder_open(&folder, temp_path("out"), true, &err), VLMP_OK);
     assert_int_equal(layout->write(&export, &folder, NULL, NULL, &err), VLMP_OK);
     assert_int_equal(vlmp_outfolder_commit(&folder, &err), VLMP_OK);
-    assert_same_file(GOLDEN "export/compressed-tensors.safetensors",
-                     temp_path("ct/model.safetensors"));
+    assert_same_file(reference, temp_path("out/model.safetensors"));
     vlmp_export_free(&export);
     source->close(source);
+}
+
+/* tiny.vlmp has codes that fill no word, zeros that fill none, and all kinds of integer schemes;
+ * floats8.vlmp blocks that are cut; gptq.vlmp and awq.vlmp zeros of 0. */
+static void writes_what_the_reference_packers_write(void **state)
+{
+    (void)state;
+    assert_null(vlmp_export_layout_find("compressed"));
+    assert_packs(GOLDEN "packed/tiny.vlmp", "compressed-tensors",
+                 GOLDEN "export/compressed-tensors.safetensors");
+    assert_packs(GOLDEN "export/floats8.vlmp", "compressed-tensors",
+                 GOLDEN "export/floats8.safetensors");
+    assert_packs(GOLDEN "export/floats4.vlmp", "compressed-tensors",
+                 GOLDEN "export/floats4.safetensors");
+    assert_packs(GOLDEN "export/gptq.vlmp", "gptq", GOLDEN "export/gptq.safetensors");
+    assert_packs(GOLDEN "export/awq.vlmp", "awq", GOLDEN "export/awq.safetensors");
 }
 
 /* NAME n×k bits group zeros activations. */
@@ -219,11 +234,50 @@ static void what_is_one_product_has_one_scheme(void **state)
     made mixed[] = {{V, 64, 64, 8, 0, false, true}, {O, 64, 64, 4, 32, false, false}};
     assert_int_equal(check(layout, VLMP_SERVE_VLLM, mixed, 2, &err), VLMP_OK);
     assert_int_equal(check(layout, VLMP_SERVE_SGLANG, mixed, 2, &err), VLMP_ERR_INPUT);
-    assert_non_null(strstr(err.message, "one of the two"));
+    assert_non_null(strstr(err.message, "one of these"));
     const made sizes[] = {{V, 64, 64, 4, 32, false, false}, {O, 64, 64, 4, 64, false, false}};
     assert_int_equal(check(VLMP_LAYOUT_GPTQ, VLMP_SERVE_VLLM, sizes, 2, &err), VLMP_OK);
     assert_int_equal(check(VLMP_LAYOUT_AWQ, VLMP_SERVE_VLLM, sizes, 2, &err), VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "one group size"));
+}
+
+/* Codes that stand for floats. */
+static void rules_know_floats(void **state)
+{
+    (void)state;
+    static const struct {
+        vlmp_code_type codes;
+        int group, n, k;
+        vlmp_serve engine;
+        const char *message; /* NULL: none */
+    } floats[] = {
+        {VLMP_CODES_FP8, 0, 64, 64, VLMP_SERVE_VLLM, NULL},
+        {VLMP_CODES_FP8, 0, 64, 64, VLMP_SERVE_SGLANG, NULL},
+        {VLMP_CODES_FP8, 0, 64, 72, VLMP_SERVE_VLLM, "multiples of 16"},
+        {VLMP_CODES_FP8, 0, 64, 71, VLMP_SERVE_TRANSFORMERS, NULL},
+        {VLMP_CODES_FP8, 128, 128, 128, VLMP_SERVE_VLLM, NULL},
+        {VLMP_CODES_FP8, 128, 144, 128, VLMP_SERVE_VLLM, "(fp8 blocks): the engine's kernels"},
+        {VLMP_CODES_FP8, 128, 144, 128, VLMP_SERVE_TRANSFORMERS, NULL},
+        {VLMP_CODES_MXFP4, 32, 64, 64, VLMP_SERVE_VLLM, NULL},
+        {VLMP_CODES_MXFP4, 32, 64, 64, VLMP_SERVE_SGLANG, "not known to load"},
+        {VLMP_CODES_NVFP4, 16, 64, 64, VLMP_SERVE_VLLM, NULL},
+        {VLMP_CODES_NVFP4, 16, 64, 64, VLMP_SERVE_SGLANG, "not known to load"},
+    };
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+        vlmp_packed_linear linear = {
+            O, vlmp_scheme_make(floats[i].codes, floats[i].group, VLMP_ZEROS_NONE, false),
+            floats[i].n, floats[i].k};
+        vlmp_error err = {0};
+        int status = vlmp_export_check(VLMP_LAYOUT_COMPRESSED_TENSORS, floats[i].engine, &linear, 1,
+                                       false, "x.vlmp", &err);
+        assert_int_equal(status, floats[i].message == NULL ? VLMP_OK : VLMP_ERR_INPUT);
+        if (floats[i].message != NULL && strstr(err.message, floats[i].message) == NULL)
+            fail_msg("case %zu: %s", i, err.message);
+        for (int layout = VLMP_LAYOUT_GPTQ; layout < VLMP_LAYOUTS; layout++)
+            assert_int_equal(vlmp_export_check((vlmp_layout)layout, floats[i].engine, &linear, 1,
+                                               true, "x.vlmp", &err),
+                             VLMP_ERR_INPUT);
+    }
 }
 
 /* Blocks of weights are no groups. */
@@ -280,9 +334,10 @@ static void folders_appear_whole_or_not_at_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_what_the_reference_packer_writes),
+        cmocka_unit_test(writes_what_the_reference_packers_write),
         cmocka_unit_test(rules_say_what_fits),
         cmocka_unit_test(what_is_one_product_has_one_scheme),
+        cmocka_unit_test(rules_know_floats),
         cmocka_unit_test(schemes_differ_by_blocks),
         cmocka_unit_test(folders_appear_whole_or_not_at_all),
     };
