@@ -364,4 +364,5 @@ def main():
         variant(model, layout, shards)
 
 
-main()
+if __name__ == "__main__":
+    main()

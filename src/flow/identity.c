@@ -119,6 +119,10 @@ void vlmp_preprocess_digest(const vlmp_preprocess *pre, char hex[VLMP_SHA256_HEX
     for (int i = 0; i < pre->pinpoint_count; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, " %d,%d", pre->pinpoints[i][0],
                          pre->pinpoints[i][1]);
+    if (pre->kind == VLMP_PROCESSOR_QWEN2_VL)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %lld %lld %d %d %d",
+                         (long long)pre->least_pixels, (long long)pre->most_pixels, pre->patch_size,
+                         pre->merge_size, pre->frames);
     if (pre->kind == VLMP_PROCESSOR_IDEFICS3)
         used += snprintf(text + used, sizeof text - (size_t)used, " %d %d", pre->tile_side,
                          pre->do_image_splitting);

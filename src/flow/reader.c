@@ -14,10 +14,14 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
     const vlmp_preprocess *pre = &reader->preprocess;
     const char *what = NULL;
     bool tiled = pre->kind == VLMP_PROCESSOR_LLAVA_NEXT;
-    bool split = pre->kind == VLMP_PROCESSOR_IDEFICS3;
+    bool split = pre->kind == VLMP_PROCESSOR_IDEFICS3, sized = pre->kind == VLMP_PROCESSOR_QWEN2_VL;
     vlmp_feature_select select = config->vision.drop_first ? VLMP_SELECT_DEFAULT : VLMP_SELECT_FULL;
     if ((config->family->processors >> pre->kind & 1) == 0)
         what = "kind ('image_processor_type' and 'model_type')";
+    else if (sized &&
+             (pre->patch_size != config->vision.patch_size ||
+              pre->merge_size != config->vision.merge || pre->frames != config->vision.frames))
+        what = "patch_size, merge_size or temporal_patch_size";
     else if (split && pre->tile_side != config->vision.image_size)
         what = "the size of tiles ('max_image_size' and 'image_size')";
     else if (split && settings->image_seq_len != 0 &&
@@ -172,6 +176,20 @@ static int make_ids(const vlmp_reader *reader, const vlmp_question *question,
     return status;
 }
 
+static int refuse_video(const vlmp_reader *reader, const vlmp_question *question,
+                        const vlmp_prompt *prompt, vlmp_error *err)
+{
+    int32_t video = reader->model->config.video_token;
+    for (size_t i = 0; i < prompt->count && video >= 0; i++)
+        if (prompt->ids[i] == video)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: the prompt has a place for a video; videos are not supported, "
+                             "give pictures",
+                             question->where != NULL ? question->where
+                                                     : reader->model->source->path);
+    return VLMP_OK;
+}
+
 int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *question,
                          vlmp_sequence *out, vlmp_prompt *text, vlmp_error *err)
 {
@@ -184,6 +202,7 @@ int vlmp_reader_sequence(const vlmp_reader *reader, const vlmp_question *questio
         status = add_picture(reader, &question->images[i], question->image_names[i], &out->plans[i],
                              out, &have, err);
     if (status == VLMP_OK) status = make_ids(reader, question, out, &prompt, err);
+    if (status == VLMP_OK) status = refuse_video(reader, question, &prompt, err);
     if (status == VLMP_OK &&
         (prompt.count == 0 || (prompt.answer_count > 0 && prompt.answers[0].from == 0)))
         status =

@@ -92,13 +92,16 @@ static int read_root(vlmp_config *config, const cJSON *root, const char *where, 
     const char *type;
     if (!cJSON_IsObject(root))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a JSON object", where);
-    VLMP_TRY(refuse_original(root, where, err));
     VLMP_TRY(vlmp_json_string(root, "model_type", "", &type, where, err));
     config->family = vlmp_family_find(type);
+    if (config->family == NULL || !config->family->flat_text)
+        VLMP_TRY(refuse_original(root, where, err));
     if (config->family == NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: model_type '%.64s' is not supported; llava and llava_next are", where,
-                         type);
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: model_type '%.64s' is not supported; llava, llava_next, qwen2_vl and qwen2_5_vl "
+            "are",
+            where, type);
     VLMP_TRY(check_architectures(config->family, root, where, err));
     VLMP_TRY(refuse_quantized(root, where, err));
     VLMP_TRY(config->family->read_config(config, root, where, err));

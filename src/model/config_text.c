@@ -1,4 +1,5 @@
-/* The text models: Llama, Mistral, Qwen2, with the defaults and the rules of their classes. */
+/* The text models: Llama, Mistral, Qwen2 and its kin, with the defaults and the rules of their
+ * classes. */
 #include <math.h>
 #include <string.h>
 
@@ -10,17 +11,40 @@
 #define MAX_HEAD_DIM 1024
 #define MAX_THETA    1e12
 
+/* The sizes of a class where its configuration says nothing. */
+struct text_sizes {
+    int hidden, layers, heads, vocab, intermediate;
+    int kv_heads; /* 0: as many as query heads */
+    int max_positions;
+    int window_layers; /* in front of those that slide */
+    double norm_eps, theta;
+};
+
+static const struct text_sizes llama_sizes = {4096, 32, 32, 32000, 11008, 0, 2048, 0, 1e-6, 1e4};
+static const struct text_sizes mistral_sizes = {4096, 32,     32, 32000, 14336,
+                                                8,    131072, 0,  1e-6,  1e4};
+static const struct text_sizes qwen2_sizes = {4096, 32,    32, 151936, 22016,
+                                              32,   32768, 28, 1e-6,   1e4};
+static const struct text_sizes qwen2_vl_sizes = {8192, 80,    64, 152064, 29568,
+                                                 8,    32768, 80, 1e-5,   1e6};
+
 static const struct text_class {
     const char *model_type;
-    int vocab, intermediate, kv_heads, max_positions; /* kv_heads 0: as many as query heads */
+    const struct text_sizes *sizes;
     bool qkv_bias;
     bool whole_heads;   /* hidden must be a multiple of heads even where head_dim is given */
     bool null_kv_heads; /* null means as many as query heads */
     bool null_head_dim; /* null means hidden / heads */
+    bool may_slide;     /* by use_sliding_window and max_window_layers; layer_types decide */
+    bool sections;      /* rotary pairs turn by three axes, 'mrope_section' */
 } text_classes[] = {
-    {"llama", 32000, 11008, 0, 2048, false, true, true, true},
-    {"mistral", 32000, 14336, 8, 131072, false, false, false, true},
-    {"qwen2", 151936, 22016, 32, 32768, true, false, true, false},
+    {"llama", &llama_sizes, false, true, true, true, false, false},
+    {"mistral", &mistral_sizes, false, false, false, true, false, false},
+    {"qwen2", &qwen2_sizes, true, false, true, false, true, false},
+    {"qwen2_vl", &qwen2_vl_sizes, true, true, true, false, true, true},
+    {"qwen2_vl_text", &qwen2_vl_sizes, true, true, true, false, true, true},
+    {"qwen2_5_vl", &qwen2_vl_sizes, true, true, true, false, true, true},
+    {"qwen2_5_vl_text", &qwen2_vl_sizes, true, true, true, false, true, true},
 };
 
 static int read_llama3(vlmp_rope_config *rope, const cJSON *scaling, const cJSON *object,
@@ -44,7 +68,7 @@ static int read_llama3(vlmp_rope_config *rope, const cJSON *scaling, const cJSON
 }
 
 /* Rotary positions on a part of each head, by section, or apart by kind of layer. */
-static int refuse_rope(const cJSON *object, const cJSON *scaling, const char *where,
+static int refuse_rope(const cJSON *object, const cJSON *scaling, bool sections, const char *where,
                        vlmp_error *err)
 {
     const cJSON *const holders[] = {object, scaling};
@@ -63,23 +87,53 @@ static int refuse_rope(const cJSON *object, const cJSON *scaling, const char *wh
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: RoPE that differs by kind of layer ('%.64s') is not supported",
                              where, item->string);
-    return vlmp_config_refuse(scaling, "mrope_section", where, err);
+    return sections ? VLMP_OK : vlmp_config_refuse(scaling, "mrope_section", where, err);
+}
+
+/* How many rotary pairs turn by time, by row and by column. */
+static int read_sections(vlmp_text_config *text, const cJSON *scaling, const char *where,
+                         vlmp_error *err)
+{
+    static const int published[VLMP_POSITION_AXES] = {16, 24, 24};
+    const cJSON *list = vlmp_json_get(scaling, "mrope_section"), *item;
+    int count = 0, pairs = 0;
+    bool good = cJSON_IsArray(list);
+    if (list == NULL && text->head_dim == 2 * (16 + 24 + 24)) {
+        memcpy(text->sections, published, sizeof published);
+        return VLMP_OK;
+    }
+    cJSON_ArrayForEach(item, list)
+    {
+        double value = cJSON_IsNumber(item) ? item->valuedouble : 0;
+        good = good && count < VLMP_POSITION_AXES && value >= 1 && value <= MAX_HEAD_DIM &&
+               value == (int)value;
+        if (!good) break;
+        text->sections[count++] = (int)value;
+        pairs += (int)value;
+    }
+    if (good && count == VLMP_POSITION_AXES && pairs == text->head_dim / 2) return VLMP_OK;
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s: 'mrope_section' must be three numbers of rotary pairs that add up to half "
+        "of the heads' width %d",
+        where, text->head_dim);
 }
 
 /* transformers 4 writes rope_theta and rope_scaling, 5 writes rope_parameters with both. Of the
  * two objects, a rope_scaling that says something wins, as in the reference. */
-static int read_rope(vlmp_rope_config *rope, const cJSON *object, int max_positions,
+static int read_rope(vlmp_text_config *text, const struct text_class *class, const cJSON *object,
                      const char *where, vlmp_error *err)
 {
+    vlmp_rope_config *rope = &text->rope;
     const cJSON *scaling;
     const char *type;
     double theta;
     VLMP_TRY(vlmp_config_section(object, "rope_scaling", &scaling, where, err));
     if (scaling == NULL || scaling->child == NULL)
         VLMP_TRY(vlmp_config_section(object, "rope_parameters", &scaling, where, err));
-    VLMP_TRY(refuse_rope(object, scaling, where, err));
+    VLMP_TRY(refuse_rope(object, scaling, class->sections, where, err));
     const cJSON *holder = cJSON_HasObjectItem(scaling, "rope_theta") ? scaling : object;
-    VLMP_TRY(vlmp_config_double(holder, "rope_theta", 10000.0, &theta, where, err));
+    VLMP_TRY(vlmp_config_double(holder, "rope_theta", class->sizes->theta, &theta, where, err));
     if (!(theta > 0 && theta <= MAX_THETA))
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: rope_theta is %g; it must be positive and at most %g", where, theta,
@@ -87,7 +141,9 @@ static int read_rope(vlmp_rope_config *rope, const cJSON *object, int max_positi
     *rope = (vlmp_rope_config){.kind = VLMP_ROPE_DEFAULT, .theta = theta, .factor = 1};
     VLMP_TRY(vlmp_config_string(scaling, "type", "default", &type, where, err));
     VLMP_TRY(vlmp_config_string(scaling, "rope_type", type, &type, where, err));
-    if (strcmp(type, "default") == 0) return VLMP_OK;
+    if (class->sections) VLMP_TRY(read_sections(text, scaling, where, err));
+    if (strcmp(type, "default") == 0 || (class->sections && strcmp(type, "mrope") == 0))
+        return VLMP_OK;
     bool linear = strcmp(type, "linear") == 0;
     if (!linear && strcmp(type, "llama3") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -98,17 +154,16 @@ static int read_rope(vlmp_rope_config *rope, const cJSON *object, int max_positi
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: %s RoPE needs a 'factor' of at least 1; it is %g or missing", where,
                          type, rope->factor);
-    if (!linear) return read_llama3(rope, scaling, object, max_positions, where, err);
+    if (!linear) return read_llama3(rope, scaling, object, text->max_positions, where, err);
     rope->kind = VLMP_ROPE_LINEAR;
     return VLMP_OK;
 }
 
 /* "layer_types" decides for Qwen2; the other classes do not look at it, so it may only repeat what
  * they do. */
-static int read_layer_types(vlmp_text_config *text, const cJSON *types, const char *where,
-                            vlmp_error *err)
+static int read_layer_types(vlmp_text_config *text, bool decides, const cJSON *types,
+                            const char *where, vlmp_error *err)
 {
-    bool decides = strcmp(text->model_type, "qwen2") == 0;
     const cJSON *item = cJSON_IsArray(types) ? types->child : NULL;
     int layer = 0;
     for (; item != NULL && layer < text->layers; item = item->next, layer++) {
@@ -137,17 +192,18 @@ static int read_layer_types(vlmp_text_config *text, const cJSON *types, const ch
                      text->layers);
 }
 
-static int read_window(vlmp_text_config *text, const cJSON *object, const char *where,
-                       vlmp_error *err)
+static int read_window(vlmp_text_config *text, const struct text_class *class, const cJSON *object,
+                       const char *where, vlmp_error *err)
 {
     const int longest = 1 << 30;
     int first = 0; /* layer with a window */
     bool mistral = strcmp(text->model_type, "mistral") == 0, used = mistral;
     text->window = 0;
     memset(text->sliding, 0, sizeof text->sliding);
-    if (strcmp(text->model_type, "qwen2") == 0) {
+    if (class->may_slide) {
         VLMP_TRY(vlmp_config_bool(object, "use_sliding_window", false, &used, where, err));
-        VLMP_TRY(vlmp_config_int(object, "max_window_layers", 28, 0, longest, &first, where, err));
+        VLMP_TRY(vlmp_config_int(object, "max_window_layers", class->sizes->window_layers, 0,
+                                 longest, &first, where, err));
     }
     /* Absent means 4096; no window must be an explicit null. */
     if (used && !cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "sliding_window"))) {
@@ -157,14 +213,14 @@ static int read_window(vlmp_text_config *text, const cJSON *object, const char *
             text->sliding[i] = true;
     }
     const cJSON *types = vlmp_json_get(object, "layer_types");
-    return types == NULL ? VLMP_OK : read_layer_types(text, types, where, err);
+    return types == NULL ? VLMP_OK : read_layer_types(text, class->may_slide, types, where, err);
 }
 
 static int read_heads(vlmp_text_config *text, const struct text_class *class, const cJSON *object,
                       const char *where, vlmp_error *err)
 {
-    VLMP_TRY(
-        vlmp_config_int(object, "num_attention_heads", 32, 1, MAX_HEADS, &text->heads, where, err));
+    VLMP_TRY(vlmp_config_int(object, "num_attention_heads", class->sizes->heads, 1, MAX_HEADS,
+                             &text->heads, where, err));
     if (text->heads > text->hidden || (class->whole_heads && text->hidden % text->heads != 0))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: hidden_size %d does not hold %d attention heads",
                          where, text->hidden, text->heads);
@@ -174,8 +230,8 @@ static int read_heads(vlmp_text_config *text, const struct text_class *class, co
     text->head_dim = text->hidden / text->heads;
     if (!(cJSON_IsNull(kv_heads) && class->null_kv_heads))
         VLMP_TRY(vlmp_config_int(object, "num_key_value_heads",
-                                 class->kv_heads > 0 ? class->kv_heads : text->heads, 1, MAX_HEADS,
-                                 &text->kv_heads, where, err));
+                                 class->sizes->kv_heads > 0 ? class->sizes->kv_heads : text->heads,
+                                 1, MAX_HEADS, &text->kv_heads, where, err));
     if (!(cJSON_IsNull(head_dim) && class->null_head_dim))
         VLMP_TRY(vlmp_config_int(object, "head_dim", text->head_dim, 1, MAX_HEAD_DIM,
                                  &text->head_dim, where, err));
@@ -212,9 +268,10 @@ static int read_class(vlmp_text_config *text, const struct text_class **class, c
     for (size_t i = 0; i < sizeof text_classes / sizeof *text_classes; i++)
         if (strcmp(text_classes[i].model_type, type) == 0) *class = &text_classes[i];
     if (*class == NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: text model '%.64s' is not supported; llama, mistral and qwen2 are",
-                         where, type);
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: text model '%.64s' is not supported; llama, mistral, qwen2 and qwen2_vl are",
+            where, type);
     memcpy(text->model_type, (*class)->model_type, strlen((*class)->model_type) + 1);
     return vlmp_config_refuse(object, "per_layer_config", where, err);
 }
@@ -224,30 +281,32 @@ int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJS
 {
     const struct text_class *class;
     VLMP_TRY(read_class(text, &class, object, where, err));
+    const struct text_sizes *fallback = class->sizes;
     const struct {
         const char *key;
-        int fallback, high;
+        int otherwise, high;
         int *out;
     } sizes[] = {
-        {"hidden_size", 4096, MAX_DIM, &text->hidden},
-        {"intermediate_size", class->intermediate, MAX_DIM, &text->intermediate},
-        {"num_hidden_layers", 32, VLMP_MAX_LAYERS, &text->layers},
-        {"vocab_size", class->vocab, 1 << 24, &text->vocab},
-        {"max_position_embeddings", class->max_positions, 1 << 30, &text->max_positions},
+        {"hidden_size", fallback->hidden, MAX_DIM, &text->hidden},
+        {"intermediate_size", fallback->intermediate, MAX_DIM, &text->intermediate},
+        {"num_hidden_layers", fallback->layers, VLMP_MAX_LAYERS, &text->layers},
+        {"vocab_size", fallback->vocab, 1 << 24, &text->vocab},
+        {"max_position_embeddings", fallback->max_positions, 1 << 30, &text->max_positions},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].fallback, 1, sizes[i].high,
+        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].otherwise, 1, sizes[i].high,
                                  sizes[i].out, where, err));
     VLMP_TRY(read_heads(text, class, object, where, err));
-    VLMP_TRY(vlmp_config_epsilon(object, "rms_norm_eps", 1e-6, &text->norm_eps, where, err));
+    VLMP_TRY(vlmp_config_epsilon(object, "rms_norm_eps", fallback->norm_eps, &text->norm_eps, where,
+                                 err));
     VLMP_TRY(vlmp_config_read_activation(object, "hidden_act", "silu", &text->act, where, err));
-    VLMP_TRY(read_rope(&text->rope, object, text->max_positions, where, err));
+    VLMP_TRY(read_rope(text, class, object, where, err));
     VLMP_TRY(read_biases(text, object, class->qkv_bias, where, err));
     bool outer, inner;
     VLMP_TRY(vlmp_config_bool(root, "tie_word_embeddings", false, &outer, where, err));
     VLMP_TRY(vlmp_config_bool(object, "tie_word_embeddings", false, &inner, where, err));
     text->tied = outer || inner;
-    return read_window(text, object, where, err);
+    return read_window(text, class, object, where, err);
 }
 
 void vlmp_rope_frequencies(const vlmp_rope_config *rope, int head_dim, float *inv_freq)

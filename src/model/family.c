@@ -4,7 +4,8 @@
 
 #include "src/model/tiles.h"
 
-static const vlmp_family *const families[] = {&vlmp_family_llava, &vlmp_family_llava_next};
+static const vlmp_family *const families[] = {&vlmp_family_llava, &vlmp_family_llava_next,
+                                              &vlmp_family_qwen2_vl, &vlmp_family_qwen2_5_vl};
 
 const vlmp_family *vlmp_family_find(const char *model_type)
 {

@@ -31,6 +31,7 @@ typedef struct vlmp_family {
     const char *model_type; /* in config.json */
     const char *architectures[2];
     unsigned processors; /* kinds of picture processors that it can go with: 1 << kind, … */
+    bool flat_text;      /* the text model's sizes may stand at the top level of config.json */
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
     /* How checkpoints name tensors. */
     vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);
@@ -62,3 +63,5 @@ void vlmp_pack_in_order(const vlmp_config *config, const vlmp_image_plan *plan, 
 
 extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;
+extern const vlmp_family vlmp_family_qwen2_vl;
+extern const vlmp_family vlmp_family_qwen2_5_vl;

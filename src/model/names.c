@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, NO_REGION } region;
+typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, QWEN_VISION, QWEN_MERGER } region;
 
 /* What may stand in front of a region's own names, longest first within a region. The layouts:
  *   A  transformers 4 (nearly all files on the hub)   language_model.model.layers…
@@ -13,10 +13,12 @@ typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, NO_REGION } region;
  *   D  base model alone (LlavaModel)                  language_model.layers…
  *   E  original LLaVA                                 model.layers…, model.mm_projector.0…
  *   F  Idefics3, SmolVLM                              model.text_model.layers… */
-static const struct {
-    const char *prefix;
+struct prefix {
+    const char *text;
     region region;
-} prefixes[] = {
+};
+
+static const struct prefix prefixes[] = {
     {"model.vision_tower.vision_tower.vision_model.", VISION},
     {"vision_tower.vision_tower.vision_model.", VISION},
     {"model.vision_tower.vision_model.", VISION},
@@ -45,6 +47,18 @@ static const struct {
     {"model.", TEXT},
 };
 
+/* Qwen-VL: of transformers ≥ 4.52, before, and of the base model alone. */
+static const struct prefix qwen_prefixes[] = {
+    {"model.visual.merger.", QWEN_MERGER},
+    {"visual.merger.", QWEN_MERGER},
+    {"model.visual.", QWEN_VISION},
+    {"visual.", QWEN_VISION},
+    {"lm_head.", HEAD},
+    {"model.language_model.", TEXT},
+    {"language_model.", TEXT},
+    {"model.", TEXT},
+};
+
 /* One row a place in the model, in order of computation. '#' is a layer number. Rows of one group
  * repeat layer by layer. A bare row is a parameter of its own, the others have .weight and .bias.
  */
@@ -56,23 +70,36 @@ static const struct {
     bool bare;
 } places[] = {
     {"vision.embed", VISION, "embeddings.patch_embedding", 0, false},
+    {"vision.embed", QWEN_VISION, "patch_embed.proj", 0, false},
     {"vision.class", VISION, "embeddings.class_embedding", 0, true},
     {"vision.position", VISION, "embeddings.position_embedding", 0, false},
     {"vision.pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
     {"vision.layers.#.norm1", VISION, "encoder.layers.#.layer_norm1", 1, false},
+    {"vision.layers.#.norm1", QWEN_VISION, "blocks.#.norm1", 1, false},
+    {"vision.layers.#.attn.qkv", QWEN_VISION, "blocks.#.attn.qkv", 1, false},
     {"vision.layers.#.attn.q", VISION, "encoder.layers.#.self_attn.q_proj", 1, false},
     {"vision.layers.#.attn.k", VISION, "encoder.layers.#.self_attn.k_proj", 1, false},
     {"vision.layers.#.attn.v", VISION, "encoder.layers.#.self_attn.v_proj", 1, false},
     {"vision.layers.#.attn.o", VISION, "encoder.layers.#.self_attn.out_proj", 1, false},
+    {"vision.layers.#.attn.o", QWEN_VISION, "blocks.#.attn.proj", 1, false},
     {"vision.layers.#.norm2", VISION, "encoder.layers.#.layer_norm2", 1, false},
+    {"vision.layers.#.norm2", QWEN_VISION, "blocks.#.norm2", 1, false},
     {"vision.layers.#.mlp.fc1", VISION, "encoder.layers.#.mlp.fc1", 1, false},
+    {"vision.layers.#.mlp.fc1", QWEN_VISION, "blocks.#.mlp.fc1", 1, false},
     {"vision.layers.#.mlp.fc2", VISION, "encoder.layers.#.mlp.fc2", 1, false},
+    {"vision.layers.#.mlp.fc2", QWEN_VISION, "blocks.#.mlp.fc2", 1, false},
+    {"vision.layers.#.mlp.gate", QWEN_VISION, "blocks.#.mlp.gate_proj", 1, false},
+    {"vision.layers.#.mlp.up", QWEN_VISION, "blocks.#.mlp.up_proj", 1, false},
+    {"vision.layers.#.mlp.down", QWEN_VISION, "blocks.#.mlp.down_proj", 1, false},
     {"vision.post_norm", VISION, "post_layernorm", 2, false},
+    {"vision.post_norm", QWEN_MERGER, "ln_q", 2, false},
     {"projector.0", PROJECTOR, "linear_1", 3, false},
     {"projector.0", PROJECTOR, "0", 3, false},
     {"projector.0", PROJECTOR, "proj", 3, false},
+    {"projector.0", QWEN_MERGER, "mlp.0", 3, false},
     {"projector.1", PROJECTOR, "linear_2", 3, false},
     {"projector.1", PROJECTOR, "2", 3, false},
+    {"projector.1", QWEN_MERGER, "mlp.2", 3, false},
     {"newline", NEWLINE, "", 3, true},
     {"text.embed", TEXT, "embed_tokens", 4, false},
     {"text.layers.#.attn_norm", TEXT, "layers.#.input_layernorm", 5, false},
@@ -162,16 +189,27 @@ static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const 
     return VLMP_NAME_UNKNOWN;
 }
 
-vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *source_name)
+static vlmp_name_kind find_name(char out[VLMP_NAME_BYTES], const char *source_name,
+                                const struct prefix *known, size_t count)
 {
     if (ends_with(source_name, "position_ids") || ends_with(source_name, "inv_freq"))
         return VLMP_NAME_IGNORED;
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        size_t length = strlen(prefixes[i].prefix);
-        if (strncmp(source_name, prefixes[i].prefix, length) == 0)
-            return place_name(out, prefixes[i].region, source_name + length);
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(known[i].text);
+        if (strncmp(source_name, known[i].text, length) == 0)
+            return place_name(out, known[i].region, source_name + length);
     }
     return place_name(out, TEXT, source_name);
+}
+
+vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *source_name)
+{
+    return find_name(out, source_name, prefixes, sizeof prefixes / sizeof *prefixes);
+}
+
+vlmp_name_kind vlmp_qwen_vl_name(char out[VLMP_NAME_BYTES], const char *source_name)
+{
+    return find_name(out, source_name, qwen_prefixes, sizeof qwen_prefixes / sizeof *qwen_prefixes);
 }
 
 bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_norm)

@@ -15,6 +15,9 @@ typedef enum {
 /* Canonical name of a tensor in a checkpoint; out is written when KNOWN. */
 vlmp_name_kind vlmp_checkpoint_name(char out[VLMP_NAME_BYTES], const char *source_name);
 
+/* The same of Qwen-VL's, whose tower and projector are named otherwise. */
+vlmp_name_kind vlmp_qwen_vl_name(char out[VLMP_NAME_BYTES], const char *source_name);
+
 /* Whether the model never reads the canonical tensor when only vision layers 0 …
  * used_vision_layers − 1 run: later ones, and, unless post_norm, the norm behind the last. */
 bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_norm);

@@ -6,6 +6,7 @@
 
 #include "src/base/memory.h"
 #include "src/picture/anyres.h"
+#include "src/picture/smart_resize.h"
 
 /* A canvas that a picture is padded or resized to may have this many pixels. */
 #define MAX_CANVAS_PIXELS ((int64_t)1 << 28)
@@ -297,6 +298,40 @@ int vlmp_preprocess_split(vlmp_split_plan *plan, const vlmp_preprocess *pre, int
     return fail_extreme(&(vlmp_image){.height = height, .width = width}, name, err);
 }
 
+int vlmp_preprocess_size(const vlmp_preprocess *pre, int *height, int *width, const char *name,
+                         vlmp_error *err)
+{
+    const vlmp_image image = {.width = *width, .height = *height};
+    int square = pre->merge_size * pre->patch_size;
+    if (!pre->do_resize) {
+        if (*height % square == 0 && *width % square == 0) return VLMP_OK;
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: a picture of %d x %d pixels is not made of squares of %d, and the "
+                         "image processor does not resize; resize it, or set 'do_resize'",
+                         name, *width, *height, square);
+    }
+    if (!vlmp_smart_resize(height, width, square, pre->least_pixels, pre->most_pixels))
+        return fail_extreme(&image, name, err);
+    return check_canvas(*height, *width, &image, name, err);
+}
+
+static int whole_tile(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
+                      const char *name, vlmp_error *err)
+{
+    extent size = {image->height, image->width};
+    vlmp_image resized;
+    VLMP_TRY(vlmp_preprocess_size(pre, &size.height, &size.width, name, err));
+    VLMP_TRY(vlmp_resize(&resized, image, size.width, size.height, NULL, pre->resample,
+                         pre->precision, err));
+    *out = (vlmp_tiles){.count = 1,
+                        .height = size.height,
+                        .width = size.width,
+                        .pixels = resized.pixels,
+                        .image_height = image->height,
+                        .image_width = image->width};
+    return VLMP_OK;
+}
+
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
                           const char *name, vlmp_error *err)
 {
@@ -306,6 +341,8 @@ int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlm
         status = anyres_tiles(out, pre, image, name, err);
     else if (pre->kind == VLMP_PROCESSOR_IDEFICS3)
         status = split_tiles(out, pre, image, name, err);
+    else if (pre->kind == VLMP_PROCESSOR_QWEN2_VL)
+        status = whole_tile(out, pre, image, name, err);
     else if (pre->kind == VLMP_PROCESSOR_LLAVA && pre->do_pad && image->width != image->height)
         status = square_tile(out, pre, image, name, err);
     else

@@ -22,6 +22,7 @@ typedef enum {
     VLMP_PROCESSOR_SIGLIP,     /* SiglipImageProcessor */
     VLMP_PROCESSOR_IDEFICS3, /* Idefics3- and SmolVLMImageProcessor: a grid of tiles, then the whole
                               * picture */
+    VLMP_PROCESSOR_QWEN2_VL, /* Qwen2VLImageProcessor: one tile of about the picture's own size */
 } vlmp_processor_kind;
 
 /* Pixels. Either height and width, or shortest_edge with or without longest_edge, or (IDEFICS3)
@@ -50,6 +51,9 @@ typedef struct vlmp_preprocess {
     int pinpoint_count;
     bool do_image_splitting; /* IDEFICS3 */
     int tile_side;           /* IDEFICS3: max_image_size */
+    /* QWEN2_VL: pixels of a tile, and the parts that it is made of. */
+    int64_t least_pixels, most_pixels;
+    int patch_size, merge_size, frames;
 } vlmp_preprocess;
 
 /* LLAVA_NEXT: the size of the base picture and the side of the tiles that the grid is cut into,
@@ -107,6 +111,11 @@ int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlm
 /* IDEFICS3: how a picture is cut up. One whose grid is empty or too large is VLMP_ERR_INPUT. */
 int vlmp_preprocess_split(vlmp_split_plan *plan, const vlmp_preprocess *pre, int height, int width,
                           const char *name, vlmp_error *err);
+
+/* QWEN2_VL: the size of a picture's tile, whose sides are multiples of merge_size·patch_size. One
+ * that is too long and thin or too large is VLMP_ERR_INPUT. */
+int vlmp_preprocess_size(const vlmp_preprocess *pre, int *height, int *width, const char *name,
+                         vlmp_error *err);
 
 /* levels[3][256]: what each byte of each channel becomes, rescaled and normalized. */
 void vlmp_preprocess_levels(const vlmp_preprocess *pre, float *levels);

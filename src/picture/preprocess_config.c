@@ -15,12 +15,13 @@ static const double half[3] = {0.5, 0.5, 0.5};
 static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
 {
     bool siglip = kind == VLMP_PROCESSOR_SIGLIP, idefics3 = kind == VLMP_PROCESSOR_IDEFICS3;
+    bool qwen = kind == VLMP_PROCESSOR_QWEN2_VL;
     *out = (vlmp_preprocess){.kind = kind,
                              .do_convert_rgb = true,
                              .do_resize = true,
                              .size = {.shortest_edge = 224},
                              .resample = idefics3 ? VLMP_RESAMPLE_LANCZOS : VLMP_RESAMPLE_BICUBIC,
-                             .do_center_crop = !siglip && !idefics3,
+                             .do_center_crop = !siglip && !idefics3 && !qwen,
                              .crop_height = 224,
                              .crop_width = 224,
                              .do_rescale = true,
@@ -30,6 +31,13 @@ static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
     memcpy(out->mean, siglip || idefics3 ? half : clip_mean, sizeof out->mean);
     memcpy(out->std, siglip || idefics3 ? half : clip_std, sizeof out->std);
     if (siglip || idefics3) out->crop_height = out->crop_width = 0;
+    if (qwen) {
+        out->crop_height = out->crop_width = 0;
+        out->least_pixels = 56 * 56;
+        out->most_pixels = 28 * 28 * 1280;
+        out->patch_size = 14;
+        out->merge_size = out->frames = 2;
+    }
     if (siglip) out->size = (vlmp_resize_size){.height = 224, .width = 224};
     if (idefics3) {
         out->size = (vlmp_resize_size){.longest_edge = 4 * 364};
@@ -63,6 +71,8 @@ static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *wher
         {"Siglip", VLMP_PROCESSOR_SIGLIP},
         {"Idefics3", VLMP_PROCESSOR_IDEFICS3},
         {"SmolVLM", VLMP_PROCESSOR_IDEFICS3},
+        {"Qwen2VL", VLMP_PROCESSOR_QWEN2_VL},
+        {"Qwen2_5_VL", VLMP_PROCESSOR_QWEN2_VL},
     };
     const char *type;
     VLMP_TRY(vlmp_json_string(o, "image_processor_type", NULL, &type, where, err));
@@ -80,7 +90,7 @@ static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *wher
     }
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: image processor '%.64s' is not supported; known are CLIP-, Llava-, "
-                     "LlavaNext-, Siglip-, Idefics3- and SmolVLMImageProcessor",
+                     "LlavaNext-, Siglip-, Idefics3-, SmolVLM- and Qwen2VLImageProcessor",
                      where, type);
 }
 
@@ -259,6 +269,41 @@ static int refuse_unknown(const cJSON *o, const vlmp_preprocess *out, const char
     return vlmp_anyres_check(out->pinpoints, out->pinpoint_count, side, where, err);
 }
 
+/* Qwen-VL's sizes are numbers of pixels, whatever they are called; min_pixels and max_pixels say
+ * the same and count where they are given. */
+static int read_pixel_limits(const cJSON *o, vlmp_preprocess *out, const char *where,
+                             vlmp_error *err)
+{
+    const int64_t limit = (int64_t)1 << 40;
+    const cJSON *size = vlmp_json_get(o, "size");
+    int64_t patch, merge, frames;
+    if (size != NULL && !cJSON_IsObject(size))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: 'size' must be {shortest_edge, longest_edge}, numbers of pixels",
+                         where);
+    const struct {
+        const cJSON *object;
+        const char *key;
+        int64_t *value;
+    } limits[] = {
+        {size, "shortest_edge", &out->least_pixels}, {size, "longest_edge", &out->most_pixels},
+        {size, "min_pixels", &out->least_pixels},    {size, "max_pixels", &out->most_pixels},
+        {o, "min_pixels", &out->least_pixels},       {o, "max_pixels", &out->most_pixels}};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        VLMP_TRY(vlmp_json_int(limits[i].object, limits[i].key, *limits[i].value, 1, limit,
+                               limits[i].value, where, err));
+    VLMP_TRY(vlmp_json_int(o, "patch_size", out->patch_size, 1, 1024, &patch, where, err));
+    VLMP_TRY(vlmp_json_int(o, "merge_size", out->merge_size, 1, 64, &merge, where, err));
+    VLMP_TRY(vlmp_json_int(o, "temporal_patch_size", out->frames, 1, 64, &frames, where, err));
+    out->patch_size = (int)patch;
+    out->merge_size = (int)merge;
+    out->frames = (int)frames;
+    if (out->least_pixels <= out->most_pixels) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the least number of pixels, %lld, is above the most, %lld", where,
+                     (long long)out->least_pixels, (long long)out->most_pixels);
+}
+
 static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *where, vlmp_error *err)
 {
     vlmp_processor_kind kind = VLMP_PROCESSOR_CLIP;
@@ -267,7 +312,10 @@ static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *wher
     class_defaults(out, kind);
     VLMP_TRY(read_flags(o, out, where, err));
     VLMP_TRY(vlmp_json_bool(o, "default_to_square", false, &square, where, err));
-    VLMP_TRY(read_size(o, "size", square, &out->size, where, err));
+    if (kind == VLMP_PROCESSOR_QWEN2_VL)
+        VLMP_TRY(read_pixel_limits(o, out, where, err));
+    else
+        VLMP_TRY(read_size(o, "size", square, &out->size, where, err));
     if (kind == VLMP_PROCESSOR_IDEFICS3 ? out->size.shortest_edge != 0
                                         : out->size.height == 0 && out->size.shortest_edge == 0)
         return fail_size("size", where, err);

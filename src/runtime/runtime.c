@@ -18,6 +18,7 @@ void vlmp_runtime_free(vlmp_runtime *r)
     vlmp_pages_free(&r->pages);
     free(r->ids);
     free(r->segments);
+    free(r->positions);
     free(r->items);
     free(r);
 }
@@ -35,6 +36,10 @@ static int allocate(vlmp_runtime *r, vlmp_error *err)
     r->items = vlmp_alloc(streams, sizeof *r->items);
     if (r->ids == NULL || r->segments == NULL || r->items == NULL)
         return vlmp_fail_memory(err, what);
+    if (shape->axes != NULL) {
+        r->positions = vlmp_alloc(VLMP_POSITION_AXES * (size_t)rows, sizeof *r->positions);
+        if (r->positions == NULL) return vlmp_fail_memory(err, what);
+    }
     VLMP_TRY(vlmp_ctx_reserve(ctx, rows, vlmp_widest_site(shape), err));
     VLMP_TRY(vlmp_block_work_create(&r->work, ctx, shape, rows, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &r->x, (size_t)rows, hidden * sizeof(float), what, err));
@@ -133,17 +138,37 @@ static int fill(const struct pass *p, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* Of the pass's rows, by axes. */
+static void place_rows(const struct pass *p, vlmp_step_rows *rows)
+{
+    const vlmp_runtime *r = p->r;
+    size_t stride = (size_t)vlmp_runtime_rows(r);
+    for (size_t axis = 0; axis < VLMP_POSITION_AXES; axis++) {
+        int32_t *out = r->positions + axis * stride;
+        rows->positions[axis] = out;
+        for (int s = 0; s < p->count; s++) {
+            const vlmp_stream *stream = r->items[s]->stream;
+            const int32_t *prompt = stream->positions + axis * (size_t)stream->length;
+            for (int i = 0; i < r->segments[s].rows; i++) {
+                int row = r->segments[s].position + i;
+                *out++ = row < stream->length ? prompt[row] : row + stream->behind;
+            }
+        }
+    }
+}
+
 /* A pass computes the same again, so that a layer is looked for only when there is one to find. */
 static int run_pass(const struct pass *p, vlmp_error *err)
 {
     vlmp_runtime *r = p->r;
     size_t count = (size_t)p->rows.count * (size_t)r->model->text.shape.dim, at;
     float value;
-    r->ctx->ops->step_set(r->ctx, r->step,
-                          &(vlmp_step_rows){.rows = p->rows.count,
-                                            .segment_count = p->count,
-                                            .segments = r->segments,
-                                            .ids = p->rows.decode ? r->ids : NULL});
+    vlmp_step_rows rows = {.rows = p->rows.count,
+                           .segment_count = p->count,
+                           .segments = r->segments,
+                           .ids = p->rows.decode ? r->ids : NULL};
+    if (r->positions != NULL) place_rows(p, &rows);
+    r->ctx->ops->step_set(r->ctx, r->step, &rows);
     VLMP_TRY(fill(p, err));
     VLMP_TRY(run_layers(p, false, err));
     VLMP_TRY(vlmp_first_bad(r->ctx, r->found, r->x, count, &at, &value, err));

@@ -25,6 +25,7 @@ struct vlmp_runtime {
     vlmp_i32 found;         /* one number */
     int32_t *ids;           /* [streams] of the host */
     vlmp_segment *segments; /* [streams] */
+    int32_t *positions;     /* [VLMP_POSITION_AXES][rows of a pass], where the model has axes */
     vlmp_step_item **items; /* [streams] of the pass at work, in the order of its segments */
 };
 
@@ -33,9 +34,11 @@ struct vlmp_stream {
     vlmp_activations prompt; /* [length][hidden], until it is computed */
     int32_t *pages;
     int page_count;
-    int length;   /* of the prompt */
-    int position; /* rows stored */
-    int line;     /* of the sample in its data file, for messages */
+    int length;         /* of the prompt */
+    int position;       /* rows stored */
+    int32_t *positions; /* [VLMP_POSITION_AXES][length] of the prompt, where the model has axes */
+    int behind;         /* what is added to the number of a row behind it */
+    int line;           /* of the sample in its data file, for messages */
 };
 
 /* Rows of a pass. */

@@ -14,6 +14,7 @@ void vlmp_stream_close(vlmp_stream *stream)
     vlmp_pages_drop(&stream->runtime->pages, stream->pages, stream->page_count);
     vlmp_activations_free(&stream->prompt);
     free(stream->pages);
+    free(stream->positions);
     stream->runtime->open--;
     free(stream);
 }
@@ -62,6 +63,17 @@ static int take_pages(vlmp_stream *s, int pages, bool *got, vlmp_error *err)
     return VLMP_OK;
 }
 
+static int place_prompt(vlmp_stream *s, const vlmp_sequence *prompt, vlmp_error *err)
+{
+    const vlmp_runtime *r = s->runtime;
+    size_t length = (size_t)prompt->length;
+    if (r->positions == NULL) return VLMP_OK;
+    s->positions = vlmp_alloc(VLMP_POSITION_AXES * length, sizeof *s->positions);
+    if (s->positions == NULL) return vlmp_fail_memory(err, "positions of a prompt");
+    s->behind = vlmp_sequence_positions(prompt, &r->model->config, s->positions, length);
+    return VLMP_OK;
+}
+
 static int embed_prompt(vlmp_stream *s, const vlmp_sequence *sequence, int length, vlmp_error *err)
 {
     const vlmp_runtime *r = s->runtime;
@@ -77,6 +89,7 @@ static int embed_prompt(vlmp_stream *s, const vlmp_sequence *sequence, int lengt
     prompt.length = length;
     vlmp_activations pixels = {.fd = -1}, features = {.fd = -1};
     vlmp_batches tiles = {0}, rows = {0};
+    VLMP_TRY(place_prompt(s, &prompt, err));
     int status = vlmp_sweep_vision_input(&sweep, &prompt, 1, &pixels, &tiles, err);
     if (status == VLMP_OK && tiles.count > 0)
         status = vlmp_sweep_vision(&sweep, &pixels, &tiles, NULL, NULL, &features, err);

@@ -141,17 +141,24 @@ static void check_ids(const struct fixture *f, int i)
 
 static void check_pixels(const struct fixture *f, int i)
 {
-    size_t count, side = (size_t)f->model.config.vision.image_size, plane = side * side;
+    const vlmp_config *config = &f->model.config;
     const vlmp_sequence *s = &f->sequences[i];
+    size_t count, bytes = vlmp_sequence_pixel_bytes(s, config);
     const unsigned char *want = golden(f, i, "pixels", 1, &count);
-    if (count != (size_t)s->tiles * 3 * plane)
-        fail_msg("question %d: %d tiles, the reference has %zu", i, s->tiles, count / 3 / plane);
-    for (size_t at = 0; at < count; at++) {
-        size_t tile = at / (3 * plane), channel = at / plane % 3;
-        size_t ours = (tile * plane + at % plane) * 3 + channel;
-        if (s->pixels[ours] != want[at])
-            fail_msg("question %d, tile %zu, channel %zu, pixel %zu: %d, the reference has %d", i,
-                     tile, channel, at % plane, s->pixels[ours], want[at]);
+    const uint8_t *tile = s->pixels;
+    if (count != bytes)
+        fail_msg("question %d: %zu bytes of pixels, the reference has %zu", i, bytes, count);
+    for (int t = 0; t < s->tiles; t++) {
+        size_t size = vlmp_grid_bytes(&config->vision, vlmp_sequence_grid(s, config, t));
+        size_t plane = size / 3;
+        for (size_t at = 0; at < size; at++) {
+            size_t channel = at / plane, ours = at % plane * 3 + channel;
+            if (tile[ours] != want[at])
+                fail_msg("question %d, tile %d, channel %zu, pixel %zu: %d, the reference has %d",
+                         i, t, channel, at % plane, tile[ours], want[at]);
+        }
+        tile += size;
+        want += size;
     }
 }
 
@@ -220,7 +227,7 @@ static void open_fixture(struct fixture *f, const char *folder, const char *mode
     int text = vlmp_widest_site(&f->model.text.shape);
     int vision = vlmp_widest_site(&f->model.vision.shape);
     int patch = 3 * f->model.config.vision.patch_size * f->model.config.vision.patch_size;
-    int features = f->model.config.vision.hidden * f->model.config.vision.feature_count;
+    int features = vlmp_feature_width(&f->model.config);
     f->widest = text > vision ? text : vision;
     f->widest = f->widest > patch ? f->widest : patch;
     f->widest = f->widest > features ? f->widest : features;
@@ -413,8 +420,9 @@ static void check_model(const char *folder, const char *model, enum backend back
     close_fixture(&f);
 }
 
-static const char *const models[] = {"llava-llama",  "llava-mistral", "llava-qwen2", "next-llama",
-                                     "next-mistral", "next-llama3",   "next-qwen2"};
+static const char *const models[] = {"llava-llama", "llava-mistral", "llava-qwen2",
+                                     "next-llama",  "next-mistral",  "next-llama3",
+                                     "next-qwen2",  "qwen2.5-vl",    "qwen2-vl"};
 
 static void reference_kernels(void **state)
 {
@@ -442,10 +450,10 @@ static void hostile_kernels(void **state)
 static void layouts(void **state)
 {
     (void)state;
-    static const char *const variants[][2] = {{"next-llama-A", "next-llama"},
-                                              {"next-llama3-B", "next-llama3"},
-                                              {"llava-qwen2-D", "llava-qwen2"},
-                                              {"next-mistral-E", "next-mistral"}};
+    static const char *const variants[][2] = {
+        {"next-llama-A", "next-llama"},   {"next-llama3-B", "next-llama3"},
+        {"llava-qwen2-D", "llava-qwen2"}, {"next-mistral-E", "next-mistral"},
+        {"qwen2.5-vl-old", "qwen2.5-vl"}, {"qwen2-vl-old", "qwen2-vl"}};
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
         check_model(variants[i][0], variants[i][1], FAST);
 }

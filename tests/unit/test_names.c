@@ -210,11 +210,49 @@ static void unused_are_marked(void **state)
     assert_false(vlmp_name_is_unused("text.layers.39.attn.q.weight", 1, false));
 }
 
+/* Names of transformers 5, of earlier versions, and of the base model alone. */
+static void qwen_names(void **state)
+{
+    (void)state;
+    static const place places[] = {
+        {"model.visual.patch_embed.proj.weight", "vision.embed.weight"},
+        {"visual.blocks.31.norm1.weight", "vision.layers.31.norm1.weight"},
+        {"visual.blocks.0.attn.qkv.bias", "vision.layers.0.attn.qkv.bias"},
+        {"model.visual.blocks.0.attn.proj.weight", "vision.layers.0.attn.o.weight"},
+        {"visual.blocks.2.mlp.gate_proj.bias", "vision.layers.2.mlp.gate.bias"},
+        {"visual.blocks.2.mlp.down_proj.weight", "vision.layers.2.mlp.down.weight"},
+        {"visual.blocks.2.mlp.fc1.weight", "vision.layers.2.mlp.fc1.weight"},
+        {"model.visual.merger.ln_q.weight", "vision.post_norm.weight"},
+        {"visual.merger.mlp.0.bias", "projector.0.bias"},
+        {"visual.merger.mlp.2.weight", "projector.1.weight"},
+        {"model.language_model.layers.3.mlp.up_proj.weight", "text.layers.3.mlp.up.weight"},
+        {"model.layers.3.self_attn.q_proj.bias", "text.layers.3.attn.q.bias"},
+        {"language_model.norm.weight", "text.norm.weight"},
+        {"lm_head.weight", "text.head.weight"},
+    };
+    char name[VLMP_NAME_BYTES];
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        assert_int_equal(vlmp_qwen_vl_name(name, places[i].tail), VLMP_NAME_KNOWN);
+        assert_string_equal(name, places[i].canonical);
+    }
+    assert_int_equal(vlmp_qwen_vl_name(name, "visual.blocks.0.attn.q.weight"), VLMP_NAME_UNKNOWN);
+    assert_int_equal(vlmp_qwen_vl_name(name, "model.vision_tower.pre_layrnorm.weight"),
+                     VLMP_NAME_UNKNOWN);
+    assert_int_equal(vlmp_checkpoint_name(name, "visual.merger.mlp.0.bias"), VLMP_NAME_UNKNOWN);
+    assert_true(
+        vlmp_name_compare("vision.layers.0.attn.qkv.bias", "vision.layers.0.attn.o.weight") < 0);
+    assert_true(
+        vlmp_name_compare("vision.layers.0.norm1.weight", "vision.layers.0.attn.qkv.weight") < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_layouts_are_known), cmocka_unit_test(buffers_are_ignored),
-        cmocka_unit_test(strangers_are_unknown), cmocka_unit_test(order_is_that_of_computation),
+        cmocka_unit_test(all_layouts_are_known),
+        cmocka_unit_test(buffers_are_ignored),
+        cmocka_unit_test(strangers_are_unknown),
+        cmocka_unit_test(order_is_that_of_computation),
+        cmocka_unit_test(qwen_names),
         cmocka_unit_test(unused_are_marked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,7 +112,7 @@ static void refuses_configurations(void **state)
         {"{}", "image_processor_type"},
         {"[]", "object"},
         {"{\"image_processor\": 3}", "image_processor"},
-        {"{\"image_processor_type\": \"Qwen2VLImageProcessor\"}", "Qwen2VLImageProcessor"},
+        {"{\"image_processor_type\": \"FuyuImageProcessor\"}", "FuyuImageProcessor"},
         {"{\"image_processor_type\": \"CLIPImageProcessor\", \"size\": {\"longest_edge\": 9}}",
          "size"},
         {"{\"image_processor_type\": \"CLIPImageProcessor\", \"size\": {\"max_pixels\": 9}}",
