@@ -7,6 +7,7 @@
 #include "formats/export_plan.h"
 #include "formats/safetensors_write.h"
 #include "src/base/outfile.h"
+#include "src/model/family.h"
 #include "src/model/names.h"
 
 #define SHARD_BYTES 5000000000ull /* as Hugging Face's tools cut */
@@ -36,6 +37,11 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .layout = layout,
                             .engine = engine,
                             .shard_bytes = SHARD_BYTES};
+    if (!config->family->exported)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: what other engines call the parts of a %s model is not known here; "
+                         "models of the LLaVA line can be exported",
+                         source->path, config->family->name);
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,
                                requantize, source->path, err));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes tests/golden/images: small pictures with the reference's pixels, resampling, image processors and
-LLaVA-NeXT plans. Needs Pillow, torchvision and transformers; the versions are written to VERSIONS.
+plans of LLaVA-NeXT and Idefics3. Needs Pillow, torchvision and transformers; the versions are written to VERSIONS.
 
   python3 scripts/golden-images.py tests/golden/images
 
@@ -29,10 +29,13 @@ from torchvision.transforms.v2 import functional as tv
 from transformers.image_transforms import convert_to_rgb
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import (Idefics3ImageProcessorPil,
+                                                                        get_resize_output_image_size)
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from damaged_pictures import damaged
 
@@ -351,14 +354,20 @@ def make_processors():
         "llava-crop": LlavaImageProcessorPil(do_normalize=False, **square),
         "next": LlavaNextImageProcessorPil(image_grid_pinpoints=pinpoints, **square),
         "siglip": SiglipImageProcessorPil(size={"height": e, "width": e}, resample=2),
+        "idefics3": Idefics3ImageProcessorPil(size={"longest_edge": 4 * e}, max_image_size={"longest_edge": e}),
+        "smolvlm-whole": SmolVLMImageProcessorPil(size={"longest_edge": 2 * e}, max_image_size={"longest_edge": e},
+                                                  do_image_splitting=False),
+        "idefics3-sides": Idefics3ImageProcessorPil(size={"height": e + 1, "width": 2 * e}, resample=3,
+                                                    max_image_size={"longest_edge": e}),
     }
+    sizes = [(100, 40), (40, 100), (50, 50), (48, 48), (1000, 90), (9, 31), (1, 1), (2, 77)]
     rows, seed = [], 5000
     for i, (name, processor) in enumerate(processors.items()):
         text = json.loads(processor.to_json_string())
         if i % 2:  # as transformers 5 saves it
             text = {"processor_class": "LlavaProcessor", "image_processor": text, "patch_size": 14}
         put(name + ".json", (json.dumps(text, indent=1, sort_keys=True) + "\n").encode())
-        for width, height in (100, 40), (40, 100), (50, 50), (48, 48), (1000, 90), (9, 31), (1, 1), (2, 77):
+        for width, height in sizes + ([(28, 28), (30, 900), (4000, 3000)] if name == "idefics3" else []):
             if name == "clip-uncropped" and width == 1000:
                 continue
             seed += 1
@@ -401,10 +410,36 @@ def make_plans():
     lines("anyres.txt", rows)
 
 
+# --- Idefics3's plans ---------------------------------------------------------------------------
+
+
+class Sizes(Idefics3ImageProcessorPil):
+    """Pictures of no memory, which only have sizes."""
+
+    def resize(self, image, size, **_):
+        new = get_resize_output_image_size(image, size.longest_edge) if size.longest_edge else (size.height, size.width)
+        return np.broadcast_to(np.uint8(0), (3, *new))
+
+
+def make_splits():
+    random = np.random.default_rng(21)
+    rows = []
+    for i in range(400):
+        width, height = (int(x) for x in (np.exp(random.uniform(0, 8.5, 2)) if i % 3 else random.integers(1, 5000, 2)))
+        longest, tile = ((1536, 384), (2048, 512), (1456, 364), (5000, 512))[i % 4]
+        processor = Sizes(size={"longest_edge": longest}, max_image_size={"longest_edge": tile})
+        resized = processor.resize(np.broadcast_to(np.uint8(0), (3, height, width)), processor.size)
+        canvas = processor.resize_for_vision_encoder(resized, tile)
+        _, grid_rows, grid_cols = processor.split_images(canvas, {"longest_edge": tile})
+        rows.append((height, width, longest, tile, *resized.shape[1:], *canvas.shape[1:], grid_rows, grid_cols))
+    lines("splits.txt", rows)
+
+
 os.makedirs(OUT, exist_ok=True)
 make_files()
 make_resize()
 make_processors()
 make_plans()
+make_splits()
 lines("VERSIONS", [("Pillow", PIL.__version__), ("transformers", transformers.__version__),
                    ("torchvision", torchvision.__version__.split("+")[0])])

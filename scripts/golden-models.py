@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/models: a folder of a few kilobytes for each text model of the LLaVA line, with random
+"""Makes tests/golden/models: a folder of a few kilobytes for each family and text model, with random
 weights, as transformers 5 saves it; copies of some in the layouts of other versions; and what transformers
 computes from them in F32 with eager attention and the PIL picture processor.
 
-  python3 scripts/golden-models.py tests/golden/models     (needs torch, transformers, tokenizers and Pillow)
+  python3 scripts/golden-models.py tests/golden/models     (needs torch, torchvision, transformers, num2words, tokenizers and Pillow)
 
 MODEL.json holds the questions, MODEL.safetensors for question i:
   i.input_ids, i.answer_from, i.nll (of each answer token)
@@ -20,12 +20,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
-from tokenizers import decoders, normalizers, processors
-from transformers import (CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig,
+from tokenizers import decoders, normalizers, pre_tokenizers, processors
+import transformers
+from transformers import (CLIPVisionConfig, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor,
+                          LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig,
                           LlavaNextForConditionalGeneration, LlavaNextProcessor, LlavaProcessor, MistralConfig,
-                          PreTrainedTokenizerFast, Qwen2Config)
+                          PreTrainedTokenizerFast, Qwen2Config, SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMProcessor,
+                          SmolVLMVideoProcessor)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 text = importlib.import_module("golden-text")
@@ -58,6 +63,26 @@ def qwen2():
     tok = text.byte_level(text.split(text.QWEN2), 340)
     tok.normalizer = normalizers.NFC()
     tok.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tok
+
+
+MARKS = ["<fake_token_around_image>", "<global-img>", "<end_of_utterance>", "<|im_start|>"]
+
+
+def smollm2():
+    """With marks of all tiles that the pictures below have."""
+    pre = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
+                                   pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tok = text.byte_level(pre, 340)
+    tok.post_processor = processors.ByteLevel(trim_offsets=True)
+    tok.add_special_tokens(MARKS + [f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5)])
+    return tok
+
+
+def idefics3():
+    """With marks of some tiles: the others are spelled."""
+    tok = llama3()
+    tok.add_special_tokens(MARKS[:3] + ["<row_1_col_1>", "<row_1_col_2>", "<row_2_col_1>"])
     return tok
 
 
@@ -94,12 +119,28 @@ MODELS = {
     "next-llama3": (LlamaConfig, shared(rope_parameters=LLAMA3_ROPE), (16, 3), llama3, templates.LLAMA3, torch.bfloat16, {}),
     "next-qwen2": (Qwen2Config, shared(hidden_size=48, num_attention_heads=6, rms_norm_eps=1e-6),
                    (12, 2), qwen2, templates.CHATML, torch.bfloat16, dict(vision_feature_layer=[1, -2])),
+    "idefics3-llama3": (LlamaConfig, shared(rope_parameters=LLAMA3_ROPE, num_hidden_layers=3), (12, 3), idefics3,
+                        "<s>" + templates.SMOLVLM.removeprefix("<|im_start|>"), torch.bfloat16, dict(scale_factor=2)),
+    "smolvlm-llama": (LlamaConfig, shared(rope_parameters=theta(273768.0), tie_word_embeddings=True), (24, 4), smollm2,
+                      templates.SMOLVLM, torch.float32, dict(scale_factor=3, tie_word_embeddings=True)),
 }
+NAMES = {"smolvlm": {"bos_token": "<|im_start|>", "eos_token": "<end_of_utterance>"},
+         "idefics3": {"bos_token": "<s>", "eos_token": "<end_of_utterance>"}}
+CLASSES = {"llava": LlavaForConditionalGeneration, "next": LlavaNextForConditionalGeneration,
+           "idefics3": Idefics3ForConditionalGeneration, "smolvlm": SmolVLMForConditionalGeneration}
 
 
-def randomize(model):
+def family(name):
+    return name.split("-")[0]
+
+
+def special_names(name):
+    return NAMES.get(family(name), {"bos_token": "<s>", "eos_token": "</s>"})
+
+
+def randomize(model, table=0.7):
     """Weights that make scores, pictures and positions matter: outputs of about the size of the inputs, scores of a few
-    units."""
+    units. table: size of embeddings."""
     generator = torch.Generator().manual_seed(7)
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=generator)
@@ -108,34 +149,56 @@ def randomize(model):
         elif name.endswith("bias"):
             value = 0.2 * noise
         elif "embed" in name or name.endswith(("newline", "lm_head.weight")):
-            value = noise * (0.3 if "lm_head" in name else 0.7)
+            value = noise * (0.3 if "lm_head" in name else table)
         else:
             gain = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
             value = gain * noise / p[0].numel() ** 0.5
         p.data.copy_(value)
 
 
-def build(name, folder):
-    cls, options, (image, patch), tokenizer, template, dtype, rest = MODELS[name]
-    tok = tokenizer()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-                                   pad_token="<unk>", extra_special_tokens={"image_token": "<image>"})
-    assert fast.convert_tokens_to_ids("<image>") == IMAGE
-    vision = CLIPVisionConfig(hidden_size=32, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4,
-                              image_size=image, patch_size=patch, projection_dim=32)
-    both = dict(vision_config=vision, text_config=cls(vocab_size=len(fast), **options), image_token_index=IMAGE,
-                image_seq_length=(image // patch) ** 2, **rest)
+def clip(image, patch, **rest):
+    return dict(vision_config=CLIPVisionConfig(hidden_size=32, intermediate_size=37, num_hidden_layers=3,
+                                               num_attention_heads=4, image_size=image, patch_size=patch,
+                                               projection_dim=32),
+                image_token_index=IMAGE, image_seq_length=(image // patch) ** 2, **rest)
+
+
+def build_llava(name, tok, text_config):
+    _, _, (image, patch), _, template, _, rest = MODELS[name]
+    both = dict(text_config=text_config, **clip(image, patch, **rest))
     size = dict(size={"shortest_edge": image}, crop_size={"height": image, "width": image})
-    counts = dict(tokenizer=fast, patch_size=patch, num_additional_image_tokens=1, chat_template=template,
+    counts = dict(tokenizer=tok, patch_size=patch, num_additional_image_tokens=1, chat_template=template,
                   vision_feature_select_strategy=rest.get("vision_feature_select_strategy", "default"))
-    if name.startswith("next"):
-        grid = [[h * image, w * image] for h, w in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
-        model = LlavaNextForConditionalGeneration(LlavaNextConfig(image_grid_pinpoints=grid, **both))
-        processor = LlavaNextProcessor(LlavaNextImageProcessorPil(image_grid_pinpoints=grid, **size), **counts)
-    else:
-        model = LlavaForConditionalGeneration(LlavaConfig(**both))
-        processor = LlavaProcessor(CLIPImageProcessorPil(**size), **counts)
-    randomize(model)
+    if family(name) == "llava":
+        return LlavaConfig(**both), LlavaProcessor(CLIPImageProcessorPil(**size), **counts)
+    grid = [[h * image, w * image] for h, w in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
+    return (LlavaNextConfig(image_grid_pinpoints=grid, **both),
+            LlavaNextProcessor(LlavaNextImageProcessorPil(image_grid_pinpoints=grid, **size), **counts))
+
+
+def build_idefics3(name, tok, text_config):
+    _, _, (image, patch), _, template, _, rest = MODELS[name]
+    vision = dict(hidden_size=32, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4, image_size=image,
+                  patch_size=patch)
+    both = dict(vision_config=vision, text_config=text_config, image_token_id=IMAGE, **rest)
+    size = dict(size={"longest_edge": 4 * image}, max_image_size={"longest_edge": image})
+    counts = dict(tokenizer=tok, chat_template=template, image_seq_len=(image // patch // rest["scale_factor"]) ** 2)
+    if family(name) == "idefics3":
+        return Idefics3Config(**both), Idefics3Processor(Idefics3ImageProcessorPil(**size), **counts)
+    video = SmolVLMVideoProcessor(**size)
+    return SmolVLMConfig(**both), SmolVLMProcessor(SmolVLMImageProcessorPil(**size), video_processor=video, **counts)
+
+
+def build(name, folder):
+    cls, options, _, tokenizer, template, dtype, _ = MODELS[name]
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer(), unk_token="<unk>", pad_token="<unk>",
+                                   extra_special_tokens={"image_token": "<image>"}, **special_names(name))
+    assert fast.convert_tokens_to_ids("<image>") == IMAGE
+    make = build_llava if family(name) in ("llava", "next") else build_idefics3
+    options = {**options, "bos_token_id": fast.bos_token_id, "eos_token_id": fast.eos_token_id}
+    config, processor = make(name, fast, cls(vocab_size=len(fast), **options))
+    model = CLASSES[family(name)](config)
+    randomize(model, 0.4 if family(name) == "smolvlm" else 0.7)  # its head is its table
     model.tie_weights()
     model.to(dtype).save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -278,12 +341,17 @@ def watch(model, stages):
             value = output if after else kwargs["inputs_embeds"]
             stages[name] = thinned(value[0] if isinstance(value, tuple) else value)
         return seen
-    tower, language = model.model.vision_tower, model.model.language_model
-    tower = getattr(tower, "vision_model", tower)
-    config = model.config
-    layers = config.vision_feature_layer
-    used = max(i % (config.vision_config.num_hidden_layers + 1) for i in (layers if isinstance(layers, list) else [layers]))
-    tower.pre_layrnorm.register_forward_hook(hook("vision.input", True), with_kwargs=True)
+
+    config, inner = model.config, model.model
+    used = config.vision_config.num_hidden_layers
+    if hasattr(inner, "text_model"):
+        tower, language = inner.vision_model, inner.text_model
+        tower.embeddings.register_forward_hook(hook("vision.input", True), with_kwargs=True)
+    else:
+        tower, language = getattr(inner.vision_tower, "vision_model", inner.vision_tower), inner.language_model
+        layers = config.vision_feature_layer
+        used = max(i % (used + 1) for i in (layers if isinstance(layers, list) else [layers]))
+        tower.pre_layrnorm.register_forward_hook(hook("vision.input", True), with_kwargs=True)
     for i in range(used):
         tower.encoder.layers[i].register_forward_hook(hook(f"vision.{i}", True), with_kwargs=True)
     language.register_forward_pre_hook(hook("text.input", False), with_kwargs=True)
@@ -293,14 +361,14 @@ def watch(model, stages):
 
 
 def ids_of(processor, string, images):
-    special = not string.startswith("<s>")
+    special = not string.startswith(processor.tokenizer.bos_token)
     return processor(text=string, images=images or None, add_special_tokens=special, return_tensors="pt")
 
 
 def answer(model, processor, template, question, stages):
     names, prompt, reply = question
     images = [open_picture(n) for n in names]
-    variables = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    variables = {**{k: getattr(processor.tokenizer, k) for k in ("bos_token", "eos_token")}, "unk_token": "<unk>"}
     before, whole = text.texts_of(template, variables, len(images), prompt, reply)
     prefix = ids_of(processor, before, images)["input_ids"][0].tolist()
     inputs = ids_of(processor, whole, images)
@@ -327,7 +395,9 @@ def answer(model, processor, template, question, stages):
            "nll": nll, "logits": thinned(logits), **stages}
     if images:
         pixels = inputs["pixel_values"]
-        if pixels.ndim == 5:  # padded with empty tiles to the most tiles of a picture
+        if pixels.ndim == 5 and not hasattr(model.config, "image_grid_pinpoints"):
+            pixels = pixels[0]  # all tiles of a prompt side by side
+        elif pixels.ndim == 5:  # padded with empty tiles to the most tiles of a picture
             from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
             config = model.config
             counts = [image_size_to_num_patches(s, config.image_grid_pinpoints, config.vision_config.image_size)
@@ -345,11 +415,11 @@ def main():
     shutil.rmtree(OUT, ignore_errors=True)
     make_pictures()
     torch.set_num_threads(1)
+    print("transformers", transformers.__version__)
     for name in MODELS:
         folder = os.path.join(OUT, name)
         processor, template = build(name, folder)
-        cls = LlavaNextForConditionalGeneration if name.startswith("next") else LlavaForConditionalGeneration
-        model = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        model = CLASSES[family(name)].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         stages, golden = {}, {}
         watch(model, stages)
         for i, question in enumerate(QUESTIONS):

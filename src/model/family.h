@@ -32,6 +32,7 @@ typedef struct vlmp_family {
     const char *architectures[2];
     unsigned processors; /* kinds of picture processors that it can go with: 1 << kind, … */
     bool flat_text;      /* the text model's sizes may stand at the top level of config.json */
+    bool exported;       /* other engines' names for its parts are those of formats/export_*.c */
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
     /* How checkpoints name tensors. */
     vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);
@@ -65,3 +66,5 @@ extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;
 extern const vlmp_family vlmp_family_qwen2_vl;
 extern const vlmp_family vlmp_family_qwen2_5_vl;
+extern const vlmp_family vlmp_family_idefics3;
+extern const vlmp_family vlmp_family_smolvlm;

@@ -96,6 +96,7 @@ const vlmp_family vlmp_family_llava = {
     .name = "LLaVA-1.5",
     .model_type = "llava",
     .architectures = {"LlavaForConditionalGeneration", "LlavaModel"},
+    .exported = true,
     .read_config = vlmp_llava_read_config,
     .canonical_name = vlmp_checkpoint_name,
     .processors =

@@ -94,6 +94,7 @@ const vlmp_family vlmp_family_llava_next = {
     .name = "LLaVA-NeXT",
     .model_type = "llava_next",
     .architectures = {"LlavaNextForConditionalGeneration", "LlavaNextModel"},
+    .exported = true,
     .read_config = read_config,
     .canonical_name = vlmp_checkpoint_name,
     .processors = 1u << VLMP_PROCESSOR_LLAVA_NEXT,

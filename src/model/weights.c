@@ -303,6 +303,8 @@ static int load_patches(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linea
     if (several && !loaded->shapes_only)
         VLMP_TRY(
             add_frames(loaded, tensor, (size_t)vision->frames, (size_t)(patch * patch), out, err));
+    if (vision->patch_bias)
+        VLMP_TRY(load_bias(loaded, model->source, "vision.embed", hidden, &out->bias, err));
     return prepare(loaded, out, err);
 }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Calibrate, quantize, evaluate and run the tiny model of every text model of the LLaVA line, tower
+# Calibrate, quantize, evaluate and run the tiny model of every family and text model, tower
 # included. Their linears are awkward: 37 inputs have no group, 32 are exactly one.
 . "$(dirname "$0")/lib.sh"
 
@@ -17,7 +17,8 @@ quantizes() {
     exits 0 vlm-inspect "$to" --verify
 }
 
-for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-llama3 next-qwen2; do
+for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-llama3 next-qwen2 \
+    idefics3-llama3 smolvlm-llama; do
     model=$models/$name
     exits 0 vlm-calibrate "$model" --data "$models/calib.jsonl" $pictures --samples 16 -o calib --force
     quantizes "$model" rtn.vlmp --method rtn
@@ -37,8 +38,14 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
         --prompt "What is here?" --max-new-tokens 4
     # A group that was asked for and does not divide is a fallback; one that was left open is not.
     exits 3 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp
-    exits 0 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp --force --allow-fallbacks 21
+    exits 0 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp --force --allow-fallbacks 40
     rm group.vlmp*
+done
+
+# Other engines' names are known of the LLaVA line alone.
+exits 0 vlm-quantize "$models/smolvlm-llama" --method int8 -o smolvlm.vlmp -q
+for format in compressed-tensors gguf; do
+    refuses 4 'parts of a SmolVLM model' vlm-export smolvlm.vlmp --format $format -o folder
 done
 
 # What calibrated one model does not fit another.

@@ -420,9 +420,9 @@ static void check_model(const char *folder, const char *model, enum backend back
     close_fixture(&f);
 }
 
-static const char *const models[] = {"llava-llama", "llava-mistral", "llava-qwen2",
-                                     "next-llama",  "next-mistral",  "next-llama3",
-                                     "next-qwen2",  "qwen2.5-vl",    "qwen2-vl"};
+static const char *const models[] = {
+    "llava-llama", "llava-mistral", "llava-qwen2", "next-llama",      "next-mistral", "next-llama3",
+    "next-qwen2",  "qwen2.5-vl",    "qwen2-vl",    "idefics3-llama3", "smolvlm-llama"};
 
 static void reference_kernels(void **state)
 {

@@ -12,6 +12,7 @@
 #include "formats/export.h"
 #include "src/base/file.h"
 #include "src/base/outfolder.h"
+#include "src/model/family.h"
 #include "tests/unit/temp_folder.h"
 
 #define GOLDEN VLMP_SOURCE_ROOT "/tests/golden/"
@@ -38,9 +39,10 @@ static void assert_packs(const char *packed, const char *format, const char *ref
     vlmp_outfolder folder;
     const vlmp_export_layout *layout = vlmp_export_layout_find(format);
     assert_non_null(layout);
+    const vlmp_config config = {.family = &vlmp_family_llava};
     assert_int_equal(vlmp_packed_open(&source, packed, &err), VLMP_OK);
     assert_int_equal(
-        vlmp_export_open(&export, source, NULL, layout, VLMP_SERVE_TRANSFORMERS, false, &err),
+        vlmp_export_open(&export, source, &config, layout, VLMP_SERVE_TRANSFORMERS, false, &err),
         VLMP_OK);
     for (size_t i = 0; i < export.count; i++)
         assert_int_not_equal(export.tensors[i].fate, VLMP_EXPORT_CONVERTED);

@@ -73,6 +73,11 @@ static void class_defaults(void **state)
     assert_int_equal(parse(&p, "{\"image_processor_type\": \"SiglipImageProcessor\"}", &err), 0);
     assert_true(!p.do_center_crop && p.size.height == 224 && p.size.shortest_edge == 0);
     assert_true(p.mean[1] == 0.5 && p.std[1] == 0.5);
+    assert_int_equal(parse(&p, "{\"image_processor_type\": \"SmolVLMImageProcessorFast\"}", &err),
+                     0);
+    assert_int_equal(p.kind, VLMP_PROCESSOR_IDEFICS3);
+    assert_true(p.do_image_splitting && p.tile_side == 364 && p.size.longest_edge == 1456);
+    assert_true(!p.do_center_crop && p.resample == VLMP_RESAMPLE_LANCZOS && p.mean[2] == 0.5);
     assert_int_equal(parse(&p, "{\"feature_extractor_type\": \"CLIPFeatureExtractor\"}", &err), 0);
     assert_int_equal(parse(&p, "{\"image_processor_type\": \"LlavaImageProcessorPil\"}", &err), 0);
     assert_int_equal(p.kind, VLMP_PROCESSOR_LLAVA);

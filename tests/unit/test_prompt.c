@@ -32,8 +32,10 @@ static int make(const char *source, const char *tokenizer, const char *names,
     int status = vlmp_prompt_make(&prompter, request, got, err);
     for (int k = 0; status == VLMP_OK && k < request->pictures; k++) {
         size_t start = got->picture_starts[k];
-        for (size_t n = 0; n < (size_t)picture_tokens[k]; n++)
+        for (size_t n = 0; request->picture_texts == NULL && n < (size_t)request->picture_tokens[k];
+             n++)
             assert_int_equal(got->ids[start + n], prompter.image_token);
+        assert_int_equal(got->ids[start], prompter.image_token);
         assert_true(start == 0 || k > 0 || got->ids[start - 1] != prompter.image_token);
     }
     vlmp_chat_template_free(chat);
@@ -173,6 +175,38 @@ static void placeholders_must_match_the_pictures(void **state)
     }
 }
 
+/* Texts in place of the pictures: what a family makes of its tiles. */
+static void spelled_pictures(void **state)
+{
+    (void)state;
+    static const char template[] = "{% for m in messages %}{% for part in m.content %}"
+                                   "{{ '<image>' if part.type == 'image' else part.text }}"
+                                   "{% endfor %};{% endfor %}";
+    static const char *const texts[] = {"[<image>\n<image>]", "<image>"};
+    static const int32_t tokens[] = {2, 1}, other[] = {3, 1};
+    const char *parts[MAX_PARTS];
+    vlmp_chat_message turn = question(parts, 2, "x");
+    vlmp_prompt_request request = {&turn, 1, "y", 2, tokens, texts};
+    vlmp_prompt spelled, plain;
+    vlmp_error err = {0};
+    assert_int_equal(make(template, "gpt2", config, &request, &spelled, &err), VLMP_OK);
+    /* The same text in the template, no picture left to count. */
+    static const char whole[] = "{% for m in messages %}{% if m.role == 'user' %}"
+                                "[<image>\n<image>]<image>x{% else %}y{% endif %};{% endfor %}";
+    static const int32_t ones[] = {1, 1, 1};
+    vlmp_prompt_request written = {&turn, 1, "y", 3, ones, NULL};
+    assert_int_equal(make(whole, "gpt2", config, &written, &plain, &err), VLMP_OK);
+    assert_int_equal(spelled.count, plain.count);
+    assert_memory_equal(spelled.ids, plain.ids, plain.count * sizeof *plain.ids);
+    assert_int_equal(spelled.answers[0].from, plain.answers[0].from);
+    assert_int_equal(spelled.picture_starts[1], plain.picture_starts[2]);
+    vlmp_prompt_free(&spelled);
+    vlmp_prompt_free(&plain);
+    request.picture_tokens = other;
+    assert_int_equal(make(template, "gpt2", config, &request, &spelled, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "2 pictures need 4"));
+}
+
 /* A template that shows the first answer only while it is the last. */
 static void a_turn_that_changes_is_refused(void **state)
 {
@@ -250,6 +284,7 @@ int main(void)
         cmocka_unit_test(prompts_equal_the_reference),
         cmocka_unit_test(conversations_equal_the_reference),
         cmocka_unit_test(a_turn_that_changes_is_refused),
+        cmocka_unit_test(spelled_pictures),
         cmocka_unit_test(placeholders_must_match_the_pictures),
         cmocka_unit_test(templates_are_found),
     };
