@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/packed/tiny.vlmp from formats/FORMAT.md alone (no code of the program)."""
+"""Writes tiny.vlmp and floats.vlmp from formats/FORMAT.md alone (no code of the program).
+
+    scripts/golden-packed.py [FOLDER]      (default: tests/golden/packed)
+"""
 import hashlib
 import json
+import os
 import struct
 import sys
 
@@ -70,24 +74,48 @@ linears = {
                              "activations": "float"},
 }
 
-lines = sorted("%s %s %s %s\n" % (n, d, ",".join(map(str, s)), sha(b)) for n, d, s, b, _, _ in tensors
-               if not n.startswith("file/"))
-table = {}
-for name, _, _, data, source, unused in tensors:
-    entry = {} if source is None else {"source": source}
-    entry["sha256"] = sha(data)
-    if unused:
-        entry["unused"] = True
-    table[name] = entry
+# Codes that stand for floats, of each kind; what the values are is in tests/unit/test_packed.c.
+A, M = "model.language_model.layers.0.self_attn.", "model.language_model.layers.0.mlp."
+floats = [
+    ("text.layers.0.attn.o.codes", "U8", [2, 256],
+     pack([[sign + 0x30 + k % 16 for k in range(256)] for sign in (0, 0x80)], 8), A + "o_proj.weight", False),
+    ("text.layers.0.attn.q.scales", "F32", [2, 1], single([0.5, 2]), A + "q_proj.weight", False),
+    ("text.layers.0.attn.o.scales", "F32", [1, 2], single([0.5, 4]), A + "o_proj.weight", False),
+    ("text.layers.0.mlp.up.global", "F32", [1, 1], single([0.25]), M + "up_proj.weight", False),
+    ("text.layers.0.attn.q.codes", "U8", [2, 6], bytes.fromhex("38b87e013c00" "4044c40807fe"), A + "q_proj.weight",
+     False),
+    ("text.layers.0.mlp.gate.codes", "U8", [2, 16],
+     pack([[k % 16 for k in range(32)], [15 - k % 16 for k in range(32)]], 4), M + "gate_proj.weight", False),
+    ("text.layers.0.mlp.gate.scales", "F8_E8M0", [2, 1], bytes([128, 124]), M + "gate_proj.weight", False),
+    ("text.layers.0.mlp.up.codes", "U8", [1, 16], pack([[k % 8 for k in range(32)]], 4), M + "up_proj.weight", False),
+    ("text.layers.0.mlp.up.scales", "F8_E4M3", [1, 2], bytes([0x38, 0x40]), M + "up_proj.weight", False),
+]
+floats[1:4] = sorted(floats[1:4], key=lambda t: t[0])
+float_linears = {
+    "text.layers.0.attn.q": {"shape": [2, 6], "codes": "fp8", "bits": 8, "group": 0},
+    "text.layers.0.attn.o": {"shape": [2, 256], "codes": "fp8", "bits": 8, "group": 128},
+    "text.layers.0.mlp.gate": {"shape": [2, 32], "codes": "mxfp4", "bits": 4, "group": 32},
+    "text.layers.0.mlp.up": {"shape": [1, 32], "codes": "nvfp4", "bits": 4, "group": 16},
+}
+for scheme in float_linears.values():
+    scheme.update(symmetric=True, activations="float")
 
 
-def header(own_hash):
+def header(own_hash, tensors, linears, features):
     def text(value):
         return json.dumps(value, separators=(",", ":"))
 
+    lines = sorted("%s %s %s %s\n" % (n, d, ",".join(map(str, s)), sha(b)) for n, d, s, b, _, _ in tensors
+                   if not n.startswith("file/"))
+    table = {}
+    for name, _, _, data, source, unused in tensors:
+        entry = {} if source is None else {"source": source}
+        entry["sha256"] = sha(data)
+        if unused:
+            entry["unused"] = True
+        table[name] = entry
     root = {"__metadata__": {
-        "format": "pt", "vlmp.version": "1",
-        "vlmp.requires": text(["codes-4", "codes-8", "zeros", "activations-int8"]),
+        "format": "pt", "vlmp.version": "1", "vlmp.requires": text(features),
         "vlmp.header": own_hash, "vlmp.digest": sha("".join(lines).encode()),
         "vlmp.config": '{"model_type":"llava"}', "vlmp.linears": text(linears),
         "vlmp.tensors": text(table), "vlmp.recipe": text({"version": 1, "rules": []})}}
@@ -100,5 +128,12 @@ def header(own_hash):
     return struct.pack("<Q", len(body)) + body
 
 
-with open(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/packed/tiny.vlmp", "wb") as file:
-    file.write(header(sha(header("0" * 64))) + b"".join(t[3] for t in tensors))
+def write(name, *contents):
+    folder = sys.argv[1] if len(sys.argv) > 1 else "tests/golden/packed"
+    sealed = header(sha(header("0" * 64, *contents)), *contents)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(sealed + b"".join(t[3] for t in contents[0]))
+
+
+write("tiny.vlmp", tensors, linears, ["codes-4", "codes-8", "zeros", "activations-int8"])
+write("floats.vlmp", floats, float_linears, ["codes-fp8", "codes-mxfp4", "codes-nvfp4"])

@@ -129,9 +129,14 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
         result->kept_rtn += kept_rtn;
         if (kept_rtn) continue;
         char name[48], size[16] = "", width[16];
-        snprintf(width, sizeof width, "W%d", bits->valueint);
-        if (cJSON_IsString(codes)) snprintf(width, sizeof width, "%.15s", codes->valuestring);
-        if (group->valueint > 0) snprintf(size, sizeof size, "g%d", group->valueint);
+        const char *type = cJSON_IsString(codes) ? codes->valuestring : NULL;
+        vlmp_scheme scheme = vlmp_scheme_make(vlmp_code_type_of(type, bits->valueint),
+                                              group->valueint, VLMP_ZEROS_NONE, false);
+        vlmp_codes_text(width, sizeof width, &scheme);
+        if (scheme.blocks)
+            snprintf(size, sizeof size, " block");
+        else if (scheme.group > 0)
+            snprintf(size, sizeof size, "g%d", scheme.group);
         snprintf(name, sizeof name, "%.20s %s%s%s%s", method->valuestring, width, size,
                  cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "",
                  cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0 ? "A8"

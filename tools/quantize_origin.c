@@ -1,5 +1,7 @@
 #include "tools/quantize_origin.h"
 
+#include "src/base/file.h"
+
 void vlmp_selection_write(const vlmp_selection *s, vlmp_json_writer *w)
 {
     vlmp_json_open(w, '{');
@@ -32,10 +34,21 @@ void vlmp_selection_show(const vlmp_selection *s, vlmp_buffer *out)
         vlmp_buffer_printf(out, "; the tower's moments one of %d rows", s->tower_stride);
 }
 
+int vlmp_quantize_program(char hex[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    vlmp_map map;
+    vlmp_error fault = {0};
+    if (vlmp_map_open(&map, "/proc/self/exe", &fault) != VLMP_OK)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM, "%s", fault.message);
+    vlmp_sha256_hex(map.data, map.length, hex);
+    vlmp_map_close(&map);
+    return VLMP_OK;
+}
+
 void vlmp_quantize_identity(const vlmp_quantize_origin *origin, vlmp_buffer *out)
 {
     const vlmp_selection *selection = origin->selection;
-    vlmp_buffer_printf(out, "tool: vlmpack %s\n", VLMP_VERSION);
+    vlmp_buffer_printf(out, "tool: vlmpack %s\nprogram: %s\n", VLMP_VERSION, origin->program);
     vlmp_identity_lines(origin->model, out);
     vlmp_buffer_printf(out, "calibration: %s\nrecipe: %s\nsequential: %d\n",
                        origin->calibration_digest, origin->recipe, origin->sequential);

@@ -13,7 +13,12 @@ typedef struct {
     const char *recipe;                  /* its rules as JSON */
     bool sequential;
     const char *kernels;
+    const char *program; /* its digest */
 } vlmp_quantize_origin;
+
+/* SHA-256 of the running program, libraries linked into it included: what another build has begun
+ * may be of other bits. */
+int vlmp_quantize_program(char hex[VLMP_SHA256_HEX], vlmp_error *err);
 
 /* Appends lines of the form "key: value". */
 void vlmp_quantize_identity(const vlmp_quantize_origin *origin, vlmp_buffer *out);

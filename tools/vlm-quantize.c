@@ -164,10 +164,13 @@ static void place_work(struct command *c)
 
 static int open_sink(struct command *c, vlmp_error *err)
 {
+    char program[VLMP_SHA256_HEX];
+    VLMP_TRY(vlmp_quantize_program(program, err));
     vlmp_buffer identity = {0};
     vlmp_json_writer recipe = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
     vlmp_quantize_origin origin = origin_of(c, recipe.out.data);
+    origin.program = program;
     vlmp_quantize_identity(&origin, &identity);
     vlmp_journal_mode mode = c->opt.resume  ? VLMP_JOURNAL_RESUME
                              : c->opt.force ? VLMP_JOURNAL_REPLACE

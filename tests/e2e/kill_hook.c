@@ -1,9 +1,10 @@
-/* Preloaded into a program: kills it at the n-th call that changes a file.
+/* Preloaded into a program: kills it, or interrupts it, at the n-th call that changes a file.
  *
- *     VLMP_KILL_AT=N LD_PRELOAD=libkill_hook.so PROGRAM…
+ *     VLMP_KILL_AT=N [VLMP_INTERRUPT=1] LD_PRELOAD=libkill_hook.so PROGRAM…
  *
  * Counted are write, fsync, ftruncate, rename, renameat2 and unlink, standard streams apart. A
  * write at which the process dies has put half of its bytes; the other calls have done nothing yet.
+ * Interrupted is it before the call, which is then done as always.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -28,16 +29,24 @@ static int is_last(void)
     return at != NULL && ++count == atol(at);
 }
 
+static int interrupts(void)
+{
+    return getenv("VLMP_INTERRUPT") != NULL;
+}
+
 static void die_at_last(void)
 {
-    if (is_last()) raise(SIGKILL);
+    if (is_last()) raise(interrupts() ? SIGINT : SIGKILL);
 }
 
 ssize_t write(int fd, const void *bytes, size_t length)
 {
     if (fd > STDERR_FILENO && is_last()) {
-        syscall(SYS_write, fd, bytes, length / 2);
-        raise(SIGKILL);
+        if (!interrupts()) {
+            syscall(SYS_write, fd, bytes, length / 2);
+            raise(SIGKILL);
+        }
+        raise(SIGINT);
     }
     return syscall(SYS_write, fd, bytes, length);
 }

@@ -9,6 +9,10 @@ exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 6 -o c.calib -q
 exits 0 vlm-quantize "$model" --method gptq --calib c.calib -o gptq.vlmp -q
 exits 0 evaluate "$model" gptq.vlmp --reference "$model" --save-reference r.ref
 mv stdout plain.json
+# Blocks are called so.
+exits 0 vlm-quantize "$model" --method rtn --codes fp8 --group block -o blocks.vlmp -q
+exits 0 evaluate blocks.vlmp --reference r.ref
+json stdout 'd["results"][0]["method"] == "rtn fp8 block"'
 
 # --- padded vocabularies, either way round, by folder, packed file and saved reference -----------------
 change pad "$model" padded 1088

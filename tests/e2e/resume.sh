@@ -71,6 +71,10 @@ exits 0 quantize_demo
 mv k.vlmp whole.vlmp
 interrupted 'k.vlmp*' vlm-quantize "$model" --calib demo.calib -o k.vlmp --method gptq
 check "left: $(left)" grep -qx 'k.vlmp.border-0 \(k.vlmp.border-1 \)\?k.vlmp.journal' <<<"$(left)"
+# What another build of the program has begun may be of other bits.
+cp "$VLMP_TOOLS/vlm-quantize" other-build
+echo >>other-build
+refuses 4 "k.vlmp.journal: .*'program' differs" ./other-build "$model" --calib demo.calib -o k.vlmp --method gptq --resume
 exits 0 quantize_demo --resume
 check "goes on behind blocks that are not run again" grep -q 'going on behind text block [1-4]$' stderr
 same whole.vlmp k.vlmp

@@ -42,9 +42,9 @@ void kc_bench(kc *k)
     float *x = kc_floats(k, (size_t)256 * K, KC_NORMAL);
     float *y = kc_input(k, (size_t)256 * N * sizeof *y);
     unsigned char *weights = kc_input(k, (size_t)N * K * 4);
-    unsigned char *scales = kc_input(k, (size_t)N * K / 32 * 2);
+    unsigned char *scales = kc_input(k, (size_t)N * K / 16 * 2);
     memset(weights, 0x2c, (size_t)N * K * 4); /* small numbers in every type */
-    memset(scales, 0x2c, (size_t)N * K / 32 * 2);
+    memset(scales, 0x2c, (size_t)N * K / 16 * 2);
     vlmp_linear dense = {.n = N, .k = K, .weight = weights};
     vlmp_linear packed = {.n = N, .k = K, .codes = weights, .scales = scales};
     static const struct {
@@ -59,6 +59,10 @@ void kc_bench(kc *k)
                  {"w4g32", VLMP_CODES_U4, 32, false, VLMP_F32},
                  {"w4g128", VLMP_CODES_U4, 128, false, VLMP_F32},
                  {"w8", VLMP_CODES_U8, 0, false, VLMP_F32},
+                 {"fp8", VLMP_CODES_FP8, 0, false, VLMP_F32},
+                 {"fp8 block", VLMP_CODES_FP8, VLMP_BLOCK_OUTPUTS, false, VLMP_F32},
+                 {"mxfp4", VLMP_CODES_MXFP4, 32, false, VLMP_F32},
+                 {"nvfp4", VLMP_CODES_NVFP4, 16, false, VLMP_F32},
                  {"w4g32 int8", VLMP_CODES_U4, 32, true, VLMP_F32},
                  {"w8 int8", VLMP_CODES_U8, 0, true, VLMP_F32}};
     vlmp_error err = {0};

@@ -13,6 +13,7 @@
 #include "formats/st_hash.h"
 #include "formats/weight_sizes.h"
 #include "src/base/file.h"
+#include "src/base/packed_parts.h"
 #include "tests/unit/temp_folder.h"
 
 static char *golden;
@@ -97,6 +98,63 @@ static void golden_is_read(void **state)
     assert_string_equal(source->at(source, 0)->name, "vision.class");
     assert_string_equal(vlmp_packed_note(source, "vlmp.recipe", NULL),
                         "{\"version\":1,\"rules\":[]}");
+    source->close(source);
+}
+
+/* Code (n, k) of a linear times its scale, by the readers that everything else uses. */
+static float float_at(const vlmp_source *source, const char *name, int n, int k)
+{
+    char part[100];
+    const vlmp_scheme *scheme = source->scheme(source, name);
+    assert_non_null(scheme);
+    snprintf(part, sizeof part, "%s.codes", name);
+    const vlmp_tensor *codes = source->find(source, part);
+    snprintf(part, sizeof part, "%s.scales", name);
+    const vlmp_tensor *scales = source->find(source, part);
+    vlmp_code_grid grid = vlmp_code_grid_of(scheme);
+    int bits = vlmp_code_types[scheme->codes].bits;
+    int columns = (int)codes->shape[1] * 8 / bits;
+    size_t at = vlmp_scale_index(scheme, (size_t)n, (size_t)scales->shape[1],
+                                 (size_t)(k / vlmp_scheme_group(scheme, columns)));
+    snprintf(part, sizeof part, "%s.global", name);
+    const vlmp_tensor *global = source->find(source, part);
+    float scale = vlmp_scale_at(scales->data, at, scheme->scales);
+    if (global != NULL) scale *= vlmp_scale_at(global->data, 0, global->dtype);
+    int code = vlmp_code_at(codes->data + n * codes->shape[1], k, bits);
+    return vlmp_code_level(&grid, code, 0) * scale;
+}
+
+/* What the codes of scripts/golden-packed.py stand for, by hand from FORMAT.md. */
+static void golden_floats_are_read(void **state)
+{
+    (void)state;
+    static const float q[2][6] = {{0.5f, -0.5f, 224, 0x1p-10f, 0.75f, 0},
+                                  {4, 6, -6, 0x1p-5f, 7 * 0x1p-8f, -896}};
+    static const float e2m1[16] = {0, 0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                   0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    vlmp_error err = {0};
+    vlmp_source *source;
+    assert_int_equal(
+        vlmp_packed_open(&source, VLMP_SOURCE_ROOT "/tests/golden/packed/floats.vlmp", &err),
+        VLMP_OK);
+    assert_int_equal(vlmp_packed_verify(source, NULL, NULL, &err), VLMP_OK);
+    for (int n = 0; n < 2; n++) {
+        for (int k = 0; k < 6; k++)
+            assert_true(float_at(source, "text.layers.0.attn.q", n, k) == q[n][k]);
+        for (int k = 0; k < 256; k++) {
+            int m = k % 16;
+            float v = m < 8 ? 0.5f * (1 + (float)m / 8) : 1 + (float)(m - 8) / 8;
+            v *= (n == 0 ? 1.0f : -1.0f) * (k < 128 ? 0.5f : 4.0f);
+            assert_true(float_at(source, "text.layers.0.attn.o", n, k) == v);
+        }
+        for (int k = 0; k < 32; k++) {
+            float v = n == 0 ? e2m1[k % 16] * 2 : e2m1[15 - k % 16] * 0.125f;
+            assert_true(float_at(source, "text.layers.0.mlp.gate", n, k) == v);
+        }
+    }
+    for (int k = 0; k < 32; k++)
+        assert_true(float_at(source, "text.layers.0.mlp.up", 0, k) ==
+                    e2m1[k % 8] * (k < 16 ? 0.25f : 0.5f));
     source->close(source);
 }
 
@@ -297,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_is_read),
+        cmocka_unit_test(golden_floats_are_read),
         cmocka_unit_test(sizes_are_counted),
         cmocka_unit_test(edited_headers_are_refused),
         cmocka_unit_test(every_flipped_bit_is_found),
