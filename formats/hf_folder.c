@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/import.h"
 #include "formats/safetensors.h"
 #include "formats/source_files.h"
 #include "formats/tensor_table.h"
@@ -25,6 +26,7 @@ typedef struct {
     size_t shard_count;
     vlmp_tensor_table table;
     vlmp_config config;
+    vlmp_import *import; /* NULL: its weights are as they were trained */
 } folder;
 
 static const folder *as_folder(const vlmp_source *self)
@@ -108,18 +110,25 @@ static void folder_close(vlmp_source *self)
     free(f->shards);
     vlmp_tensor_table_free(&f->table);
     vlmp_source_files_close(&f->files);
+    vlmp_import_free(f->import);
     vlmp_arena_free(&f->arena);
     free(f);
 }
 
+/* Another tool's folder is read as its configuration was before. */
 static int read_config(folder *f, vlmp_error *err)
 {
-    const vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
+    vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
     if (file == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: no config.json; give a Hugging Face model folder", f->base.path);
     char where[PATH_MAX];
     snprintf(where, sizeof where, "%.4000s/config.json", f->base.path);
+    VLMP_TRY(vlmp_import_begin(&f->import, file->data, file->length, where, err));
+    if (f->import != NULL) {
+        file->data = f->import->config;
+        file->length = f->import->config_length;
+    }
     return vlmp_config_read(&f->config, file->data, file->length, where, err);
 }
 
@@ -265,11 +274,44 @@ static int open_shards(folder *f, vlmp_error *err)
     return open_shard(f, "model.safetensors", err);
 }
 
+/* The next of the table gets its canonical name. */
+static int place(folder *f, vlmp_tensor *tensor, const char *name, vlmp_error *err)
+{
+    tensor->name = vlmp_arena_copy(&f->arena, name, strlen(name));
+    if (tensor->name == NULL) return vlmp_fail_memory(err, tensor->file);
+    tensor->unused =
+        vlmp_name_is_unused(name, f->config.vision.run_layers, f->config.vision.has_post_norm);
+    f->table.count++;
+    return VLMP_OK;
+}
+
+/* A vlmp_import_add. There is room: a linear has more parts in the folder than weights. */
+static int add_weight(void *arg, const vlmp_tensor *weight, vlmp_error *err)
+{
+    folder *f = arg;
+    vlmp_tensor *tensor = &f->table.tensors[f->table.count];
+    *tensor = *weight;
+    return place(f, tensor, weight->name, err);
+}
+
 static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_tensor *from,
                       vlmp_error *err)
 {
     char name[VLMP_NAME_BYTES];
     const vlmp_family *family = f->config.family;
+    vlmp_tensor *tensor = &f->table.tensors[f->table.count];
+    *tensor = (vlmp_tensor){.source_name = from->name,
+                            .file = shard->path,
+                            .file_offset = shard->data_start + from->begin,
+                            .dtype = from->dtype,
+                            .rank = from->rank,
+                            .data = vlmp_safetensors_data(shard, from),
+                            .bytes = (size_t)(from->end - from->begin)};
+    memcpy(tensor->shape, from->shape, sizeof tensor->shape);
+    bool taken = false;
+    if (f->import != NULL)
+        VLMP_TRY(vlmp_import_take(f->import, tensor, family->canonical_name, &taken, err));
+    if (taken) return VLMP_OK;
     vlmp_name_kind kind = family->canonical_name(name, from->name);
     if (kind == VLMP_NAME_IGNORED) return VLMP_OK;
     if (kind == VLMP_NAME_UNKNOWN)
@@ -277,23 +319,7 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
                          "%s: header byte %zu: tensor '%.200s' has no place in a model of type "
                          "%s; remove it from the checkpoint, or use a supported model",
                          shard->path, from->header_at, from->name, family->model_type);
-    vlmp_tensor *tensor = &f->table.tensors[f->table.count];
-    *tensor = (vlmp_tensor){
-        .name = vlmp_arena_copy(&f->arena, name, strlen(name)),
-        .source_name = from->name,
-        .file = shard->path,
-        .file_offset = shard->data_start + from->begin,
-        .dtype = from->dtype,
-        .rank = from->rank,
-        .data = vlmp_safetensors_data(shard, from),
-        .bytes = (size_t)(from->end - from->begin),
-        .unused =
-            vlmp_name_is_unused(name, f->config.vision.run_layers, f->config.vision.has_post_norm),
-    };
-    if (tensor->name == NULL) return vlmp_fail_memory(err, shard->path);
-    memcpy(tensor->shape, from->shape, sizeof tensor->shape);
-    f->table.count++;
-    return VLMP_OK;
+    return place(f, tensor, name, err);
 }
 
 static int by_computation(const void *a, const void *b)
@@ -311,6 +337,7 @@ static int name_tensors(folder *f, vlmp_error *err)
     for (size_t i = 0; i < f->shard_count; i++)
         for (size_t j = 0; j < f->shards[i].count; j++)
             VLMP_TRY(add_tensor(f, &f->shards[i], &f->shards[i].tensors[j], err));
+    if (f->import != NULL) VLMP_TRY(vlmp_import_finish(f->import, add_weight, f, err));
     if (f->table.count == 0)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no tensors; is the download complete?",
                          f->base.path);
@@ -350,6 +377,11 @@ int vlmp_folder_open(vlmp_source **out, const char *path, vlmp_error *err)
         folder_close(&f->base);
         return status;
     }
-    *out = &f->base;
-    return VLMP_OK;
+    if (f->import == NULL) {
+        *out = &f->base;
+        return VLMP_OK;
+    }
+    status = vlmp_import_open(out, f->import, &f->base, err);
+    folder_close(&f->base);
+    return status;
 }

@@ -8,15 +8,20 @@
 #include "formats/st_hash.h"
 #include "src/base/error.h"
 #include "src/base/memory.h"
+#include "src/base/outfile.h"
 #include "src/base/sha256.h"
 #include "src/store/source.h"
 
 #define VLMP_PACKED_VERSION     "1"
 #define VLMP_PACKED_FILE_PREFIX "file/" /* of the U8 tensors that hold the model folder's files */
+#define VLMP_PACKED_IMPORT      "vlmp.import" /* JSON: what was read from another format, and how */
 
 /* Reading. Opening checks the header completely (its own hash included) and reads no tensor data.
  * The source's path is as given; close with (*out)->close(*out). */
 int vlmp_packed_open(vlmp_source **out, const char *path, vlmp_error *err);
+
+/* The same of a file without a name, which messages and the source call path. fd is not kept. */
+int vlmp_packed_open_work(vlmp_source **out, int fd, const char *path, vlmp_error *err);
 
 /* Reads every byte: the hash of each tensor and file, scales finite and above zero, padding bits
  * zero. source is from vlmp_packed_open; progress may be NULL. */
@@ -85,3 +90,8 @@ typedef int vlmp_packed_read_fn(void *arg, const vlmp_tensor *tensor, uint64_t o
 int vlmp_packed_write(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
                       size_t entry_count, const char *path, bool force, vlmp_packed_read_fn *read,
                       void *arg, char digest[VLMP_SHA256_HEX], vlmp_error *err);
+
+/* The same to a file that the caller has opened, and commits and aborts. */
+int vlmp_packed_put(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
+                    size_t entry_count, vlmp_outfile *file, vlmp_packed_read_fn *read, void *arg,
+                    char digest[VLMP_SHA256_HEX], vlmp_error *err);

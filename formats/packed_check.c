@@ -133,6 +133,21 @@ static int read_shape(const vlmp_packed *p, const cJSON *item, vlmp_packed_linea
     return VLMP_OK;
 }
 
+/* "scales" of a linear: its type, where it is another one than codes and group settle. */
+static int read_scales(const vlmp_packed *p, const cJSON *item, const char *where,
+                       vlmp_scheme *scheme, vlmp_error *err)
+{
+    const char *name;
+    VLMP_TRY(vlmp_json_string(item, "scales", NULL, &name, where, err));
+    if (name == NULL) return VLMP_OK;
+    vlmp_scheme named = *scheme;
+    named.scales = vlmp_dtype_from_name(name);
+    if (!vlmp_scheme_has_wide_scales(scheme) || !vlmp_scheme_has_wide_scales(&named))
+        return bad_linear(p, item->string, "has scales of a type that its codes cannot have", err);
+    *scheme = named;
+    return VLMP_OK;
+}
+
 static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *out, vlmp_error *err)
 {
     char where[1024];
@@ -152,6 +167,7 @@ static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *ou
     out->scheme = vlmp_scheme_make(vlmp_code_type_of(codes, (int)bits), (int)group,
                                    symmetric ? VLMP_ZEROS_NONE : VLMP_ZEROS_PACKED,
                                    strcmp(activations, "int8") == 0);
+    VLMP_TRY(read_scales(p, item, where, &out->scheme, err));
     if (!out->scheme.int8_activations && strcmp(activations, "float") != 0)
         return bad_linear(p, item->string, "has neither float nor int8 activations", err);
     out->name = vlmp_arena_copy(&p->arena, item->string, strlen(item->string));

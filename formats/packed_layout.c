@@ -4,19 +4,27 @@
 
 #include "src/model/names.h"
 
-enum { ZEROS = VLMP_CODE_TYPES - 1, INT8_ACTIVATIONS };
+enum { ZEROS = VLMP_CODE_TYPES - 1, INT8_ACTIVATIONS, SCALES };
 
 const char *vlmp_packed_feature(int index)
 {
     if (index == ZEROS) return "zeros";
     if (index == INT8_ACTIVATIONS) return "activations-int8";
+    if (index == SCALES) return "scales";
     return vlmp_code_types[index + 1].feature;
+}
+
+bool vlmp_packed_names_scales(const vlmp_scheme *scheme)
+{
+    return scheme->scales !=
+           vlmp_scheme_make(scheme->codes, scheme->group, scheme->zeros, false).scales;
 }
 
 unsigned vlmp_packed_features_of(const vlmp_scheme *scheme)
 {
     return 1u << (scheme->codes - 1) | (scheme->zeros == VLMP_ZEROS_PACKED ? 1u << ZEROS : 0u) |
-           (scheme->int8_activations ? 1u << INT8_ACTIVATIONS : 0u);
+           (scheme->int8_activations ? 1u << INT8_ACTIVATIONS : 0u) |
+           (vlmp_packed_names_scales(scheme) ? 1u << SCALES : 0u);
 }
 
 bool vlmp_packed_is_file(const char *name)

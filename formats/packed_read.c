@@ -184,7 +184,24 @@ static int read_all(vlmp_packed *p, vlmp_error *err)
                      p->base.path);
 }
 
-int vlmp_packed_open(vlmp_source **out, const char *path, vlmp_error *err)
+/* What the tensors were read from, where that was another format. */
+static int read_import(vlmp_packed *p, vlmp_error *err)
+{
+    cJSON *import;
+    const char *format = NULL;
+    if (vlmp_packed_note(&p->base, VLMP_PACKED_IMPORT, NULL) == NULL) return VLMP_OK;
+    VLMP_TRY(note_json(p, VLMP_PACKED_IMPORT, &import, err));
+    int status = vlmp_json_string(import, "format", "unknown", &format, p->base.path, err);
+    if (status == VLMP_OK) {
+        p->base.imported = vlmp_arena_copy(&p->arena, format, strlen(format));
+        if (p->base.imported == NULL) status = vlmp_fail_memory(err, p->base.path);
+    }
+    cJSON_Delete(import);
+    return status;
+}
+
+/* fd ≥ 0: of a file without a name. */
+static int open_packed(vlmp_source **out, const char *path, int fd, vlmp_error *err)
 {
     *out = NULL;
     vlmp_packed *p = vlmp_calloc(1, sizeof *p);
@@ -203,14 +220,27 @@ int vlmp_packed_open(vlmp_source **out, const char *path, vlmp_error *err)
         .close = packed_close,
     };
     int status = p->base.path == NULL ? vlmp_fail_memory(err, path) : VLMP_OK;
-    if (status == VLMP_OK) status = vlmp_safetensors_open(&p->file, path, err);
+    if (status == VLMP_OK)
+        status = fd >= 0 ? vlmp_safetensors_open_work(&p->file, fd, path, err)
+                         : vlmp_safetensors_open(&p->file, path, err);
     if (status == VLMP_OK) status = read_all(p, err);
+    if (status == VLMP_OK) status = read_import(p, err);
     if (status != VLMP_OK) {
         packed_close(&p->base);
         return status;
     }
     *out = &p->base;
     return VLMP_OK;
+}
+
+int vlmp_packed_open(vlmp_source **out, const char *path, vlmp_error *err)
+{
+    return open_packed(out, path, -1, err);
+}
+
+int vlmp_packed_open_work(vlmp_source **out, int fd, const char *path, vlmp_error *err)
+{
+    return open_packed(out, path, fd, err);
 }
 
 const char *vlmp_packed_note(const vlmp_source *source, const char *key, size_t *length)

@@ -101,6 +101,8 @@ static void put_linears(vlmp_json_writer *w, const draft *d)
         vlmp_json_put_string(w, linear->scheme.int8_activations ? "int8" : "float");
         if (vlmp_code_types[linear->scheme.codes].name != NULL)
             vlmp_json_pair_string(w, "codes", vlmp_code_types[linear->scheme.codes].name);
+        if (vlmp_packed_names_scales(&linear->scheme))
+            vlmp_json_pair_string(w, "scales", vlmp_dtype_name(linear->scheme.scales));
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, '}');
@@ -288,21 +290,30 @@ static int write_file(draft *d, vlmp_outfile *file, vlmp_packed_read_fn *read, v
     free(piece);
     VLMP_TRY(status);
     VLMP_TRY(compute_digest(d, err));
-    VLMP_TRY(rewrite_header(d, file, err));
-    return vlmp_outfile_commit(file, err);
+    return rewrite_header(d, file, err);
+}
+
+int vlmp_packed_put(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
+                    size_t entry_count, vlmp_outfile *file, vlmp_packed_read_fn *read, void *arg,
+                    char digest[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    draft d;
+    int status = draft_init(&d, plan, entries, entry_count, err);
+    if (status == VLMP_OK) status = write_file(&d, file, read, arg, err);
+    memcpy(digest, d.digest, VLMP_SHA256_HEX);
+    draft_free(&d);
+    return status;
 }
 
 int vlmp_packed_write(const vlmp_packed_plan *plan, const vlmp_packed_entry *entries,
                       size_t entry_count, const char *path, bool force, vlmp_packed_read_fn *read,
                       void *arg, char digest[VLMP_SHA256_HEX], vlmp_error *err)
 {
-    draft d;
     vlmp_outfile file = {.fd = -1};
-    int status = draft_init(&d, plan, entries, entry_count, err);
-    if (status == VLMP_OK) status = vlmp_outfile_open(&file, path, force, err);
-    if (status == VLMP_OK) status = write_file(&d, &file, read, arg, err);
+    int status = vlmp_outfile_open(&file, path, force, err);
+    if (status == VLMP_OK)
+        status = vlmp_packed_put(plan, entries, entry_count, &file, read, arg, digest, err);
+    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
     vlmp_outfile_abort(&file);
-    memcpy(digest, d.digest, VLMP_SHA256_HEX);
-    draft_free(&d);
     return status;
 }

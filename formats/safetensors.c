@@ -179,15 +179,27 @@ static int read_header(vlmp_safetensors *file, vlmp_error *err)
     return check_layout(file, err);
 }
 
-int vlmp_safetensors_open(vlmp_safetensors *file, const char *path, vlmp_error *err)
+/* fd ≥ 0: of a file without a name. */
+static int open_file(vlmp_safetensors *file, const char *path, int fd, vlmp_error *err)
 {
     *file = (vlmp_safetensors){0};
     file->path = vlmp_arena_copy(&file->arena, path, strlen(path));
     if (file->path == NULL) return vlmp_fail_memory(err, path);
-    int status = vlmp_map_open(&file->map, path, err);
+    int status =
+        fd >= 0 ? vlmp_map_work(&file->map, fd, path, err) : vlmp_map_open(&file->map, path, err);
     if (status == VLMP_OK) status = read_header(file, err);
     if (status != VLMP_OK) vlmp_safetensors_close(file);
     return status;
+}
+
+int vlmp_safetensors_open(vlmp_safetensors *file, const char *path, vlmp_error *err)
+{
+    return open_file(file, path, -1, err);
+}
+
+int vlmp_safetensors_open_work(vlmp_safetensors *file, int fd, const char *path, vlmp_error *err)
+{
+    return open_file(file, path, fd, err);
 }
 
 void vlmp_safetensors_close(vlmp_safetensors *file)

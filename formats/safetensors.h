@@ -45,6 +45,9 @@ typedef struct {
 
 /* Maps the file and checks its header completely. On failure nothing is left to close. */
 int vlmp_safetensors_open(vlmp_safetensors *file, const char *path, vlmp_error *err);
+
+/* The same of a file without a name, which messages call path. fd is not kept. */
+int vlmp_safetensors_open_work(vlmp_safetensors *file, int fd, const char *path, vlmp_error *err);
 void vlmp_safetensors_close(vlmp_safetensors *file);
 
 /* NULL when absent. */

@@ -160,7 +160,7 @@ void vlmp_source_files_close(vlmp_source_files *files)
     *files = (vlmp_source_files){0};
 }
 
-const vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name)
+vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name)
 {
     for (size_t i = 0; i < files->count; i++)
         if (strcmp(files->entries[i].name, name) == 0) return &files->entries[i];

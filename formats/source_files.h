@@ -39,7 +39,7 @@ int vlmp_source_files_sort(vlmp_source_files *files, const char *where, vlmp_err
 void vlmp_source_files_close(vlmp_source_files *files);
 
 /* NULL when absent. */
-const vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name);
+vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name);
 
 /* The folder that links may point into: the folder itself, or, for a snapshot in a hub cache, the
  * cached repository around it. */

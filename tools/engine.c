@@ -26,6 +26,7 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
 
 int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)
 {
+    if (engine->source->imported != NULL) return VLMP_OK; /* nobody else has its file */
     for (size_t i = 0; i < engine->source->count(engine->source); i++) {
         const vlmp_tensor *tensor = engine->source->at(engine->source, i);
         struct stat info;
@@ -62,10 +63,8 @@ void vlmp_engine_free(vlmp_engine *engine)
 
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output)
 {
-    const char *temporary = getenv("TMPDIR");
     if (output == NULL) {
-        snprintf(out, VLMP_PATH_MAX, "%s",
-                 temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp");
+        snprintf(out, VLMP_PATH_MAX, "%s", vlmp_temporary_folder());
         return;
     }
     const char *slash = strrchr(output, '/');

@@ -14,7 +14,8 @@ typedef struct {
 /* Threads and kernels alone; the model is opened by the second call. Free after failures too. */
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err);
 
-/* path: a folder, a packed file or a hub name. A packed file's hashes are checked first. */
+/* path: a folder, a packed file or a hub name. A packed file's hashes are checked first, and those
+ * of what was read from another tool's folder. */
 int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 
 /* VLMP_ERR_SYSTEM when a file of the model has become shorter since it was opened: what is cut from

@@ -154,6 +154,19 @@ static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error
     return failed ? vlmp_fail_memory(err, "method") : VLMP_OK;
 }
 
+/* What this program does otherwise than the folder asks for. */
+static int note_import(const vlmp_source *source, vlmp_eval_result *result, vlmp_error *err)
+{
+    cJSON *import;
+    const char *note = NULL;
+    if (source->imported == NULL) return VLMP_OK;
+    VLMP_TRY(parse_note(&import, source, VLMP_PACKED_IMPORT, err));
+    int status = vlmp_json_string(import, "note", NULL, &note, source->path, err);
+    if (status == VLMP_OK && note != NULL) status = vlmp_result_note(result, err, "%s", note);
+    cJSON_Delete(import);
+    return status;
+}
+
 /* OUT.run.json is written beside the file by vlm-quantize; its absence is no fault. */
 static int read_run_file(const vlmp_source *source, vlmp_eval_result *result, vlmp_error *err)
 {
@@ -189,6 +202,11 @@ int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_e
     vlmp_identity origin;
     /* Two folders of one call are two models that the user wants compared; hashing every byte of
      * them would say what their names say. */
+    if (source->imported != NULL)
+        return vlmp_result_note(result, err,
+                                "that it was made from the reference is not known: %s folders do "
+                                "not say",
+                                source->imported);
     if (!r->saved && strcmp(source->kind, "packed") != 0) return VLMP_OK;
     VLMP_TRY(vlmp_eval_origin(&origin, source, err));
     const char *what = vlmp_identity_difference(&origin, &r->model);
@@ -226,6 +244,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
                                   "them against round to nearest",
                                   (long long)result->unguarded);
     if (status == VLMP_OK) status = note_alpha(job, source, result, err);
+    if (status == VLMP_OK) status = note_import(source, result, err);
     if (status == VLMP_OK) status = read_run_file(source, result, err);
     cJSON_Delete(provenance);
     cJSON_Delete(decisions);

@@ -16,6 +16,7 @@ int vlmp_eval_origin(vlmp_identity *out, vlmp_source *source, vlmp_error *err);
 
 /* A saved reference stands for the original of what is evaluated: another model's, or one made with
  * another configuration, tokenizer or processor, is VLMP_ERR_INPUT. That a packed file was not made
- * from a reference that is a model is noted. job->reference is not NULL. */
+ * from a reference that is a model is noted, and that another tool's folder may not have been.
+ * job->reference is not NULL. */
 int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
                            vlmp_error *err);

@@ -19,7 +19,7 @@ struct options {
     bool verify, summary;
 };
 
-static const char *const note_keys[] = {"recipe", "provenance", "decisions"};
+static const char *const note_keys[] = {"import", "recipe", "provenance", "decisions"};
 
 static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {
@@ -115,7 +115,7 @@ static int print_tensors(const vlmp_source *source, vlmp_error *err)
 
 static int print_notes(const vlmp_source *source, vlmp_error *err)
 {
-    for (size_t i = 0; i < 2; i++) { /* decisions are long; --json has them */
+    for (size_t i = 0; i < 3; i++) { /* decisions are long; --json has them */
         char key[32];
         size_t length;
         snprintf(key, sizeof key, "vlmp.%s", note_keys[i]);
@@ -134,11 +134,17 @@ static int print_notes(const vlmp_source *source, vlmp_error *err)
 static int print_text(const vlmp_source *source, const struct options *o, vlmp_error *err)
 {
     bool packed = strcmp(source->kind, "packed") == 0;
-    vlmp_show_line(stdout, "%s: %s", source->path,
-                   packed ? "packed model, version 1" : "model folder");
+    if (source->imported != NULL)
+        vlmp_show_line(stdout, "%s: model folder, %s", source->path, source->imported);
+    else
+        vlmp_show_line(stdout, "%s: %s", source->path,
+                       packed ? "packed model, version 1" : "model folder");
     if (source->digest != NULL) vlmp_show_line(stdout, "digest %s", source->digest);
     if (o->verify)
-        puts(packed
+        puts(source->imported != NULL
+                 ? "verified: the structure is sound, scales and weights are finite (the folder "
+                   "carries no hashes)"
+             : packed
                  ? "verified: every hash matches"
                  : "verified: the structure is sound, all weights are finite (a folder carries no "
                    "hashes)");
@@ -246,10 +252,11 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     vlmp_json_put_string(&w, source->path);
     vlmp_json_key(&w, "kind");
     vlmp_json_put_string(&w, source->kind);
+    vlmp_json_pair_string(&w, "imported", source->imported);
     vlmp_json_key(&w, "digest");
     vlmp_json_put_string(&w, source->digest);
     vlmp_json_key(&w, "verified");
-    vlmp_json_put_bool(&w, o->verify && packed);
+    vlmp_json_put_bool(&w, o->verify && packed && source->imported == NULL);
     vlmp_json_key(&w, "all");
     put_size(&w, &sizes.total);
     vlmp_json_key(&w, "components");

@@ -120,24 +120,37 @@ bool vlmp_path_join(char *out, size_t capacity, const char *folder, const char *
     return length >= 0 && (size_t)length < capacity;
 }
 
+static int map_file(vlmp_map *map, int fd, size_t length, const char *path, vlmp_error *err)
+{
+    *map = (vlmp_map){.length = length};
+    if (length == 0) return VLMP_OK;
+    void *data = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data != MAP_FAILED) {
+        map->data = data;
+        return VLMP_OK;
+    }
+    *map = (vlmp_map){0};
+    return errno == ENOMEM ? vlmp_fail_memory(err, path)
+                           : vlmp_fail_errno(err, "%s: cannot map", path);
+}
+
 int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err)
 {
     *map = (vlmp_map){0};
     int fd;
-    VLMP_TRY(vlmp_file_open(&fd, &map->length, path, err));
-    if (map->length > 0) {
-        void *data = mmap(NULL, map->length, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            int status = errno == ENOMEM ? vlmp_fail_memory(err, path)
-                                         : vlmp_fail_errno(err, "%s: cannot map", path);
-            close(fd);
-            *map = (vlmp_map){0};
-            return status;
-        }
-        map->data = data;
-    }
+    size_t length = 0;
+    VLMP_TRY(vlmp_file_open(&fd, &length, path, err));
+    int status = map_file(map, fd, length, path, err);
     close(fd);
-    return VLMP_OK;
+    return status;
+}
+
+int vlmp_map_work(vlmp_map *map, int fd, const char *path, vlmp_error *err)
+{
+    struct stat info;
+    *map = (vlmp_map){0};
+    if (fstat(fd, &info) != 0) return vlmp_fail_errno(err, "%s: cannot stat", path);
+    return map_file(map, fd, (size_t)info.st_size, path, err);
 }
 
 void vlmp_map_close(vlmp_map *map)

@@ -39,6 +39,9 @@ typedef struct {
 } vlmp_map;
 
 int vlmp_map_open(vlmp_map *map, const char *path, vlmp_error *err);
+
+/* The same of an open file that has no name; path is for messages. fd is not kept. */
+int vlmp_map_work(vlmp_map *map, int fd, const char *path, vlmp_error *err);
 void vlmp_map_close(vlmp_map *map);
 
 /* Drops the pages of [offset, offset + length) from this process's resident memory. They are read

@@ -227,6 +227,12 @@ int vlmp_file_write(const char *path, const void *bytes, size_t length, bool for
     return status;
 }
 
+const char *vlmp_temporary_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return folder != NULL && folder[0] != '\0' ? folder : "/tmp";
+}
+
 int vlmp_workfile_create(int *fd, char *path, vlmp_error *err)
 {
     *fd = mkstemp(path);

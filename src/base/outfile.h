@@ -39,6 +39,9 @@ void vlmp_outfile_abort(vlmp_outfile *file); /* removes; harmless after commit *
 int vlmp_file_write(const char *path, const void *bytes, size_t length, bool force,
                     vlmp_error *err);
 
+/* The folder for such files where nothing else is said: $TMPDIR, else /tmp. */
+const char *vlmp_temporary_folder(void);
+
 /* A file for reading and writing that has no name and goes with *fd. path: where it is created;
  * ends in XXXXXX, which becomes the name it had. *fd is -1 on failure. */
 int vlmp_workfile_create(int *fd, char *path, vlmp_error *err);

@@ -47,10 +47,12 @@ static bool count_bytes(vlmp_packed_shape *out)
     return true;
 }
 
-/* Groups, zeros and activations that the codes can have. */
+/* Scales, groups, zeros and activations that the codes can have. */
 static bool codes_allow(const vlmp_scheme *scheme)
 {
     const vlmp_code_info *info = &vlmp_code_types[scheme->codes];
+    if (info->group == 0 ? !vlmp_scheme_has_wide_scales(scheme) : scheme->scales != info->scales)
+        return false;
     if (!vlmp_codes_are_floats(scheme->codes)) return true;
     if (scheme->zeros != VLMP_ZEROS_NONE || scheme->int8_activations) return false;
     if (info->group != 0) return scheme->group == info->group;
@@ -107,9 +109,10 @@ void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale)
     uint16_t half = vlmp_f32_to_f16(scale);
     if (type == VLMP_F32)
         memcpy(bytes + index * sizeof scale, &scale, sizeof scale);
-    else if (type == VLMP_F16)
+    else if (type == VLMP_F16 || type == VLMP_BF16) {
+        if (type == VLMP_BF16) half = vlmp_f32_to_bf16(scale);
         memcpy(bytes + index * sizeof half, &half, sizeof half);
-    else if (type == VLMP_F8_E4M3)
+    } else if (type == VLMP_F8_E4M3)
         bytes[index] = (unsigned char)vlmp_minifloat_code(&e4m3, scale);
     else
         bytes[index] = (unsigned char)(vlmp_f32_bits(scale) >> 23);

@@ -88,7 +88,7 @@ static inline float vlmp_scale_at(const void *scales, size_t index, vlmp_dtype t
     }
     uint16_t half;
     memcpy(&half, bytes + index * sizeof half, sizeof half);
-    return vlmp_f16_to_f32(half);
+    return type == VLMP_BF16 ? vlmp_bf16_to_f32(half) : vlmp_f16_to_f32(half);
 }
 
 void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale);
@@ -104,6 +104,7 @@ static inline float vlmp_scale_stored(float scale, vlmp_dtype type)
         return vlmp_minifloat_round(&e4m3, scale < 0x1p-9f ? 0x1p-9f : scale);
     }
     if (type == VLMP_F16) scale = vlmp_f16_to_f32(vlmp_f32_to_f16(scale));
+    if (type == VLMP_BF16) scale = vlmp_bf16_to_f32(vlmp_f32_to_bf16(scale));
     if (type == VLMP_F8_E8M0 && scale > VLMP_SCALE_MIN && scale < INFINITY)
         scale = vlmp_f32_from_bits((vlmp_f32_bits(scale) + 0x200000u) & 0x7f800000u);
     return scale < VLMP_SCALE_MIN ? VLMP_SCALE_MIN : scale;

@@ -26,7 +26,7 @@ typedef enum {
 
 typedef struct {
     vlmp_code_type codes;
-    vlmp_dtype scales; /* as stored: F16, F32, F8_E4M3 or F8_E8M0 */
+    vlmp_dtype scales; /* as stored: F16, F32, F8_E4M3 or F8_E8M0; BF16 of other tools alone */
     int group;         /* inputs that share a scale; VLMP_GROUP_CHANNEL: all of an output */
     vlmp_zeros zeros;
     float global_scale;    /* factor of every scale; 1 but where a linear stores its own */
@@ -42,6 +42,12 @@ typedef struct {
 /* Code type and group settle how scales are stored. */
 vlmp_scheme vlmp_scheme_make(vlmp_code_type codes, int group, vlmp_zeros zeros,
                              bool int8_activations);
+
+/* Whether scales of another float type may stand in for those that vlmp_scheme_make chooses. */
+static inline bool vlmp_scheme_has_wide_scales(const vlmp_scheme *scheme)
+{
+    return scheme->scales == VLMP_F16 || scheme->scales == VLMP_BF16 || scheme->scales == VLMP_F32;
+}
 
 /* Whether a linear of the scheme stores a global scale. */
 static inline bool vlmp_scheme_has_global(const vlmp_scheme *scheme)

@@ -31,6 +31,9 @@ typedef struct vlmp_source vlmp_source;
 struct vlmp_source {
     const char *path;   /* as the user gave it */
     const char *kind;   /* "folder" or "packed" */
+    /* The format of another tool that the tensors were read from, "compressed-tensors" …; it is
+     * then a packed source whose tensors lie in no file with a name. NULL: one of our own. */
+    const char *imported;
     const char *digest; /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
                          * NULL until asked for with digest_now (hashing reads every byte). */
     int (*digest_now)(vlmp_source *self, char hex[65], vlmp_error *err);

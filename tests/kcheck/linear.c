@@ -197,6 +197,14 @@ static void check_schemes(kc *k, bool int8)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
             for (int zeros = 0; zeros < 2; zeros++)
                 check_scheme(k, scheme_of(bits, groups[g], zeros != 0, int8));
+    /* Scales that other tools store. */
+    for (size_t g = 0; g < 3; g++) {
+        vlmp_scheme scheme = scheme_of(4, groups[g], g == 1, int8);
+        scheme.scales = VLMP_BF16;
+        check_scheme(k, scheme);
+        scheme.scales = g == 0 ? VLMP_F16 : VLMP_F32;
+        check_scheme(k, scheme);
+    }
 }
 
 static const struct {

@@ -177,7 +177,7 @@ static void bad_folders_are_refused(void **state)
     temp_write("bad/pytorch_model.bin", "PK", 2);
     refuse("bad", "convert the PyTorch pickles");
     temp_write("bad/config.json", extra_config, sizeof extra_config - 1);
-    refuse("bad", "already quantized");
+    refuse("bad", "quantized already, by the method");
     temp_write("bad/config.json", "{\"model_type\":\"gpt2\"}", 21);
     refuse("bad", "model_type 'gpt2'");
     temp_write("bad/config.json", "{\"model_type\":\"\xff\"}", 18);

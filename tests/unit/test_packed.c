@@ -271,6 +271,8 @@ static const struct {
      "\\\"codes\\\":\\\"fp8\\\",\\\"shape\\\":[2,6],\\\"bits\\\":8,\\\"group\\\":0,"
      "\\\"symmetric\\\":false",
      "do not fit"},
+    {"\\\"shape\\\":[2,6],", "\\\"scales\\\":\\\"I8\\\",\\\"shape\\\":[2,6],", "scales of a type"},
+    {"\\\"shape\\\":[2,6],", "\\\"scales\\\":\\\"BF16\\\",\\\"shape\\\":[2,6],", "not BF16 of"},
     {"\\\"symmetric\\\":false", "\\\"symmetric\\\":true", "although its linear has no zeros"},
     {"\\\"symmetric\\\":true", "\\\"symmetric\\\":false", "zeros' is missing"},
     {"\\\"activations\\\":\\\"int8\\\"", "\\\"activations\\\":\\\"int7\\\"", "neither float nor"},

@@ -126,7 +126,7 @@ static int unpack_codes(vlmp_quantized *q, size_t row, const uint8_t *from, int 
 
 static int unpack_scales(vlmp_quantized *q, const void *scales, const char *name, vlmp_error *err)
 {
-    bool wide = q->scheme.scales == VLMP_F16 || q->scheme.scales == VLMP_F32;
+    bool wide = vlmp_scheme_has_wide_scales(&q->scheme);
     float least = wide ? VLMP_SCALE_MIN : 0x1p-127f;
     for (size_t i = 0; i < (size_t)q->n * (size_t)q->groups; i++) {
         size_t row = i / (size_t)q->groups, group = i % (size_t)q->groups;
