@@ -99,10 +99,14 @@ static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const
     vlmp_tiles tiles;
     int height, width;
     vlmp_shown_picture shown = {image->width, image->height, out->image_count};
-    VLMP_TRY(config->family->plan_image(config, &reader->preprocess, shown, plan, err));
+    VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
+    int status = config->family->plan_image(config, &reader->preprocess, shown, plan, err);
+    if (status != VLMP_OK) {
+        free(tiles.pixels);
+        return status;
+    }
     vlmp_patch_grid grid = vlmp_tile_grid(&config->vision, plan);
     vlmp_grid_pixels(&config->vision, grid, &height, &width);
-    VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
     if (tiles.height != height || tiles.width != width || tiles.count != plan->tiles) {
         free(tiles.pixels);
         return vlmp_fail(err, VLMP_ERR_INPUT,

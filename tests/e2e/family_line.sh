@@ -17,8 +17,16 @@ quantizes() {
     exits 0 vlm-inspect "$to" --verify
 }
 
+# AWQ's scales go through whatever precedes a site of the tower, fused and gated parts too: at eight
+# bits next to nothing is lost.
+cat > tower.json <<'END'
+{"version": 1, "rules": [{"match": "vision.layers.*", "scheme": {"method": "awq", "bits": 8}},
+                         {"match": "projector.*", "scheme": {"method": "gptq", "bits": 8}},
+                         {"match": "text.*", "scheme": null}]}
+END
+
 for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-llama3 next-qwen2 \
-    idefics3-llama3 smolvlm-llama; do
+    idefics3-llama3 smolvlm-llama qwen2.5-vl qwen2-vl; do
     model=$models/$name
     exits 0 vlm-calibrate "$model" --data "$models/calib.jsonl" $pictures --samples 16 -o calib --force
     quantizes "$model" rtn.vlmp --method rtn
@@ -27,8 +35,9 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     quantizes "$model" both.vlmp --method awq+gptq
     quantizes "$model" w4.vlmp --recipe @w4
     quantizes "$model" seed.vlmp --recipe @seed
+    quantizes "$model" tower.vlmp --recipe tower.json
     # Eight bits a weight cost little even where the weights are random; four stay in sight.
-    exits 0 vlm-eval seed.vlmp --reference "$model" --data "$models/eval.jsonl" $pictures \
+    exits 0 vlm-eval seed.vlmp tower.vlmp --reference "$model" --data "$models/eval.jsonl" $pictures \
         --gate 'kl.mean<=0.02' --gate 'ppl_ratio<=1.05' --json
     json stdout 'd["results"][0]["tokens"] > 20 and d["results"][0]["kl"]["mean"] > 0'
     exits 0 vlm-eval rtn.vlmp gptq.vlmp awq.vlmp both.vlmp w4.vlmp --reference "$model" \
@@ -43,10 +52,13 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
 done
 
 # Other engines' names are known of the LLaVA line alone.
-exits 0 vlm-quantize "$models/smolvlm-llama" --method int8 -o smolvlm.vlmp -q
-for format in compressed-tensors gguf; do
-    refuses 4 'parts of a SmolVLM model' vlm-export smolvlm.vlmp --format $format -o folder
+for name in smolvlm-llama qwen2.5-vl; do
+    exits 0 vlm-quantize "$models/$name" --method int8 -o other.vlmp -q --force
+    for format in compressed-tensors gguf; do
+        refuses 4 'what other engines call the parts' vlm-export other.vlmp --format $format -o folder
+    done
 done
+rm other.vlmp*
 
 # What calibrated one model does not fit another.
 refuses 4 'calib' vlm-quantize "$models/next-llama" --method gptq --calib calib -o other.vlmp
