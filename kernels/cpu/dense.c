@@ -164,42 +164,41 @@ INLINE void dense_outputs(float *y, const float *x, const vlmp_linear *w, int n,
     }
 }
 
-#define DEFINE_DENSE(dtype, rows)                                                              \
-    static void dense_##dtype##_##rows(float *y, const float *x, const vlmp_linear *w, int n0, \
-                                       int n1)                                                 \
-    {                                                                                          \
-        int step = (n1 - n0) / MOST_OUTPUTS;                                                   \
-        for (int n = n0; n < n0 + step; n++)                                                   \
-            dense_outputs(y, x, w, n, step, MOST_OUTPUTS, rows, VLMP_##dtype);                 \
-        for (int n = n0 + step * MOST_OUTPUTS; n < n1; n++)                                    \
-            dense_outputs(y, x, w, n, 0, 1, rows, VLMP_##dtype);                               \
+/* All rows of some outputs before the next: weights come from memory once. */
+INLINE void run_outputs(float *y, const float *x, int rows, const vlmp_linear *w, int n, int step,
+                        const int outs, const vlmp_dtype dtype)
+{
+    for (int row = 0; row < rows;) {
+        float *to = y + (size_t)row * (size_t)w->n;
+        const float *from = x + (size_t)row * (size_t)w->k;
+        int some = rows - row >= 4 ? 4 : rows - row >= 2 ? 2 : 1;
+        if (some == 4)
+            dense_outputs(to, from, w, n, step, outs, 4, dtype);
+        else if (some == 2)
+            dense_outputs(to, from, w, n, step, outs, 2, dtype);
+        else
+            dense_outputs(to, from, w, n, step, outs, 1, dtype);
+        row += some;
     }
+}
 
-DEFINE_DENSE(F32, 1)
-DEFINE_DENSE(F32, 2)
-DEFINE_DENSE(F32, 4)
-DEFINE_DENSE(F16, 1)
-DEFINE_DENSE(F16, 2)
-DEFINE_DENSE(F16, 4)
-DEFINE_DENSE(BF16, 1)
-DEFINE_DENSE(BF16, 2)
-DEFINE_DENSE(BF16, 4)
-
-typedef void dense_fn(float *y, const float *x, const vlmp_linear *w, int n0, int n1);
-
-static dense_fn *const dense[3][3] = {
-    {dense_F32_1, dense_F32_2, dense_F32_4},
-    {dense_F16_1, dense_F16_2, dense_F16_4},
-    {dense_BF16_1, dense_BF16_2, dense_BF16_4},
-};
+INLINE void run(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1,
+                const vlmp_dtype dtype)
+{
+    int step = (n1 - n0) / MOST_OUTPUTS;
+    for (int n = n0; n < n0 + step; n++)
+        run_outputs(y, x, rows, w, n, step, MOST_OUTPUTS, dtype);
+    for (int n = n0 + step * MOST_OUTPUTS; n < n1; n++)
+        run_outputs(y, x, rows, w, n, 0, 1, dtype);
+}
 
 void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
                             int n1)
 {
-    dense_fn *const *run = dense[w->dtype == VLMP_F32 ? 0 : w->dtype == VLMP_F16 ? 1 : 2];
-    for (int row = 0; row < rows;) {
-        int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
-        run[size](y + (size_t)row * (size_t)w->n, x + (size_t)row * (size_t)w->k, w, n0, n1);
-        row += 1 << size;
-    }
+    if (w->dtype == VLMP_F32)
+        run(y, x, rows, w, n0, n1, VLMP_F32);
+    else if (w->dtype == VLMP_F16)
+        run(y, x, rows, w, n0, n1, VLMP_F16);
+    else
+        run(y, x, rows, w, n0, n1, VLMP_BF16);
 }

@@ -4,15 +4,15 @@
 #include "kernels/cpu/cpu.h"
 #include "src/base/half.h"
 
-/* Fixed grids, anchored at the call's first row and output. Rows of a tile share one conversion of
- * its weights; COLUMNS × PANEL floats of them fit a core's L2 cache. */
 enum {
-    FEW_BLOCK = 64,
-    MAX_SHARED = 8, /* products of one input that run as one batch */
+    SHARE_UNIT = 16, /* outputs: a cache line of one row of them has one writer */
+    MAX_SHARED = 8,  /* products of one input that run as one batch */
 };
 
-/* How a product is computed. Products of one batch have the same way and, where rows are prepared,
- * the same type of codes. */
+/* How a product is computed. Many rows run on fixed grids, anchored at the call's first row and
+ * output; rows of a tile share one conversion of its weights. Few rows run as one share of the
+ * outputs a thread, so that each reads long streams of weights. Products of one batch have the same
+ * way and, where rows are prepared, the same type of codes. */
 enum way {
     DENSE_ROWS,  /* few rows */
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
@@ -26,7 +26,7 @@ struct products {
     enum way way;
     float *y[MAX_SHARED];
     const vlmp_linear *w[MAX_SHARED];
-    int first_task[MAX_SHARED + 1];
+    int first_task[MAX_SHARED + 1]; /* or unit of outputs */
     int count;
     const float *x;
     int rows;
@@ -90,9 +90,9 @@ static void few_rows(const struct products *p, float *y, const vlmp_linear *w, i
     add_bias(y, rows, w, n0, n1);
 }
 
-static int tile_columns(const struct products *p)
+static bool few(const struct products *p)
 {
-    return p->way == INT8_TILES || p->way == FLOAT_TILES ? VLMP_TILE_COLUMNS : FEW_BLOCK;
+    return p->way == DENSE_ROWS || p->way == PACKED_ROWS;
 }
 
 /* Outputs n0 … n1−1 of a task's rows, which a product is about to replace. */
@@ -133,26 +133,46 @@ static void run_tile(const struct products *p, int i, int row0, int n0, int n1, 
     }
 }
 
-static void product_task(void *arg, int task, int thread)
+/* Rows row0 … of outputs n0 … n1−1, at most VLMP_THREAD_TILE bytes of them. */
+static void run_outputs(const struct products *p, int i, int row0, int n0, int n1, int thread)
 {
-    const struct products *p = arg;
-    int i = 0;
-    while (task >= p->first_task[i + 1])
-        i++;
-    task -= p->first_task[i];
-    const vlmp_linear *w = p->w[i];
-    int row_tiles = vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
-    int row0 = task % row_tiles * VLMP_TILE_ROWS;
-    int n0 = task / row_tiles * tile_columns(p);
-    int n1 = vlmp_smaller(n0 + tile_columns(p), w->n);
-    struct target target = {.y = p->y[i] + (size_t)row0 * (size_t)w->n + (size_t)n0,
-                            .stride = (size_t)w->n,
+    size_t stride = (size_t)p->w[i]->n;
+    struct target target = {.y = p->y[i] + (size_t)row0 * stride + (size_t)n0,
+                            .stride = stride,
                             .rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0),
                             .columns = n1 - n0};
     float *kept = vlmp_cpu_tile_of(p->cpu, thread);
     if (p->add) keep_tile(&target, kept);
     run_tile(p, i, row0, n0, n1, thread);
     if (p->add) add_tile(p->kernels, &target, kept);
+}
+
+static void tile_task(void *arg, int task, int thread)
+{
+    const struct products *p = arg;
+    int i = 0;
+    while (task >= p->first_task[i + 1])
+        i++;
+    task -= p->first_task[i];
+    int row_tiles = vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
+    int n0 = task / row_tiles * VLMP_TILE_COLUMNS;
+    run_outputs(p, i, task % row_tiles * VLMP_TILE_ROWS, n0,
+                vlmp_smaller(n0 + VLMP_TILE_COLUMNS, p->w[i]->n), thread);
+}
+
+/* Units first … end−1 of the batch's outputs. */
+static void few_share(void *arg, int first, int end, int thread)
+{
+    const struct products *p = arg;
+    int tile_rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows);
+    int columns = (int)(VLMP_THREAD_TILE / sizeof(float)) / tile_rows;
+    for (int i = 0; i < p->count; i++) {
+        int n = first > p->first_task[i] ? (first - p->first_task[i]) * SHARE_UNIT : 0;
+        int n1 = vlmp_smaller((end - p->first_task[i]) * SHARE_UNIT, p->w[i]->n);
+        for (; n < n1; n += columns)
+            for (int row0 = 0; row0 < p->rows; row0 += VLMP_TILE_ROWS)
+                run_outputs(p, i, row0, n, vlmp_smaller(n + columns, n1), thread);
+    }
 }
 
 static void prepare_task(void *arg, int task, int thread)
@@ -172,12 +192,15 @@ static void run_products(struct products *p)
 {
     if (p->way == PACKED_ROWS || p->way == INT8_TILES)
         vlmp_parallel_for(p->cpu->ctx.pool, p->rows, prepare_task, p);
-    int row_tiles = vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
+    int row_tiles = few(p) ? 1 : vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
+    int columns = few(p) ? SHARE_UNIT : VLMP_TILE_COLUMNS;
     p->first_task[0] = 0;
     for (int i = 0; i < p->count; i++)
-        p->first_task[i + 1] =
-            p->first_task[i] + row_tiles * vlmp_ceil_div(p->w[i]->n, tile_columns(p));
-    vlmp_parallel_for(p->cpu->ctx.pool, p->first_task[p->count], product_task, p);
+        p->first_task[i + 1] = p->first_task[i] + row_tiles * vlmp_ceil_div(p->w[i]->n, columns);
+    if (few(p))
+        vlmp_parallel_shares(p->cpu->ctx.pool, p->first_task[p->count], few_share, p);
+    else
+        vlmp_parallel_for(p->cpu->ctx.pool, p->first_task[p->count], tile_task, p);
 }
 
 /* Runs a batch in chunks of rows that the scratch holds. Rows do not influence one another in these

@@ -1,11 +1,19 @@
 /* Products of few rows with packed weights, read as they are stored (see packed.h). Compiled once
- * a level. */
+ * a level.
+ *
+ * The outputs of a call are read as four streams, which lie far apart: a processor fetches each
+ * page ahead by itself, and one stream alone gets a fraction of what memory gives. */
 #include "kernels/cpu/packed.h"
 
 #include "kernels/cpu/level.h"
 
-/* Bytes by which codes are prefetched, into L2: L1's few miss buffers would be the limit. */
-enum { AHEAD = 2048 };
+enum {
+    /* Bytes by which codes are prefetched, into L2: L1's few miss buffers would be the limit. */
+    AHEAD = 2048,
+    STREAMS = 4,
+    MOST_ROWS = 4,
+    TOGETHER = 2, /* outputs whose codes are in registers at once: they share loads of inputs */
+};
 
 /* What the kernels of one call share. */
 struct few {
@@ -18,15 +26,39 @@ struct few {
     vint lane_index; /* group in the block of each lane */
 };
 
+/* Outputs that run together, one of each stream. */
+struct outputs {
+    int n[STREAMS];
+    const uint8_t *codes[STREAMS];
+};
+
+typedef vfloat sums[STREAMS][MOST_ROWS];
+
+/* The first `bytes` (2 … 16, even) bytes, then zeros. */
+INLINE __m128i load_halves(const unsigned char *from, int bytes)
+{
+    uint64_t whole = 0, part = 0;
+    if (bytes == 16) return _mm_loadu_si128((const __m128i *)(const void *)from);
+    if (bytes & 2) {
+        uint16_t last;
+        memcpy(&last, from + (bytes & 12), sizeof last);
+        part = last;
+    }
+    if (bytes & 4) {
+        uint32_t last;
+        memcpy(&last, from + (bytes & 8), sizeof last);
+        part = part << 32 | last;
+    }
+    if ((bytes & 8) == 0) return _mm_set_epi64x(0, (long long)part);
+    memcpy(&whole, from, sizeof whole);
+    return _mm_set_epi64x((long long)part, (long long)whole);
+}
+
 INLINE vfloat lane_scales(const struct few *f, int n, int group, int count)
 {
     const unsigned char *scales = f->w->scales;
     const unsigned char *from = scales + ((size_t)n * (size_t)f->groups + (size_t)group) * 2;
-    uint64_t halves[2] = {0};
-    memcpy(halves, from, (size_t)count * 2);
-    __m128i packed = _mm_set_epi64x((long long)halves[1], (long long)halves[0]);
-    if (count == 8) packed = _mm_loadu_si128((const __m128i *)(const void *)from);
-    return vf_pick8(_mm256_cvtph_ps(packed), f->lane_index);
+    return vf_pick8(_mm256_cvtph_ps(load_halves(from, count * 2)), f->lane_index);
 }
 
 INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits, const bool zeros)
@@ -60,39 +92,49 @@ INLINE vint zero_term(vint negated_sum, vint zero, int bits, const bool zeros)
     return bits == 4 ? vi_shl(negated_sum, 3) : vi_shl(negated_sum, 7);
 }
 
-/* Σ (u − z)·x of each lane, in units of the last digit. start is added (one digit only). */
-INLINE vint dot_one(const vint *codes, const unsigned char *x, vint zero, int bits, vint start,
-                    const bool zeros)
+/* The codes of a block, unpacked, and the zeros of its lanes. */
+struct unpacked {
+    vint codes[4];
+    vint zeros;
+};
+
+/* Σ (u − z)·x of each lane for `outs` outputs and one row of one digit; acc gets it added. */
+INLINE void dot_one(vint *acc, const struct unpacked *u, const unsigned char *x, const int outs,
+                    const int bits, const bool zeros)
 {
-    vint sum =
-        vi_add(start, zero_term(vi_load(x + parts_of(bits) * VECTOR_BYTES), zero, bits, zeros));
-    return vi_dot_parts(sum, codes, x, parts_of(bits), bits == 8);
+    const vint negated = vi_load(x + parts_of(bits) * VECTOR_BYTES);
+    UNROLL
+    for (int o = 0; o < outs; o++)
+        acc[o] = vi_dot_parts(vi_add(acc[o], zero_term(negated, u[o].zeros, bits, zeros)),
+                              u[o].codes, x, parts_of(bits), bits == 8);
 }
 
-INLINE vfloat dot_three(const vint *codes, const unsigned char *x, vint zero, int bits,
-                        const bool zeros)
+/* The same of three digits, in units of the last. */
+INLINE void dot_three(vfloat *out, const struct unpacked *u, const unsigned char *x, const int outs,
+                      const int bits, const bool zeros)
 {
-    const unsigned char *sums = x + digit_vectors(bits, 3) * VECTOR_BYTES;
-    vint digit[3] = {vi_zero(), vi_zero(), vi_zero()};
-    if (bits == 8) {
-        digit[1] = zero_term(vi_load(sums), zero, bits, zeros);
-        digit[0] = zero_term(vi_load(sums + VECTOR_BYTES), zero, bits, zeros);
-    } else {
-        digit[0] = zero_term(vi_load(sums), zero, bits, zeros);
-    }
+    const int parts = parts_of(bits), digit = parts * VECTOR_BYTES;
+    const vint negated = vi_load(x + 3 * digit);
+    vint sum[3][TOGETHER];
     UNROLL
     for (int d = 0; d < 3; d++)
-        digit[d] = vi_dot_parts(digit[d], codes, x + d * parts_of(bits) * VECTOR_BYTES,
-                                parts_of(bits), bits == 8);
-    vint high = vi_add(vi_shl(digit[2], 8), digit[1]);
-    if (bits == 8) return vf_fma(vi_to_float(high), vf_set(256), vi_to_float(digit[0]));
-    return vi_to_float(vi_add(vi_shl(high, 8), digit[0]));
-}
-
-INLINE void prefetch_block(const uint8_t *from)
-{
-    for (int i = 0; i < BLOCK_BYTES; i += 64)
-        _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T1);
+        UNROLL
+    for (int o = 0; o < outs; o++) {
+        vint start = vi_zero();
+        if (d == 0 && bits == 8)
+            start = zero_term(vi_load(x + 3 * digit + VECTOR_BYTES), u[o].zeros, bits, zeros);
+        else if (d == (bits == 8))
+            start = zero_term(negated, u[o].zeros, bits, zeros);
+        sum[d][o] = vi_dot_parts(start, u[o].codes, x + d * digit, parts, bits == 8);
+    }
+    UNROLL
+    for (int o = 0; o < outs; o++) {
+        vint high = vi_add(vi_shl(sum[2][o], 8), sum[1][o]);
+        if (bits == 8)
+            out[o] = vf_fma(vi_to_float(high), vf_set(256), vi_to_float(sum[0][o]));
+        else
+            out[o] = vi_to_float(vi_add(vi_shl(high, 8), sum[0][o]));
+    }
 }
 
 /* The parts of a block of `bytes` bytes: of the lanes' first 4 bytes, then of their last 4; 4-bit
@@ -121,111 +163,174 @@ INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
     codes[3] = vi_and(vi_shr(last, 4), vi_set8(15));
 }
 
-/* One block whose lanes belong to 2, 4 or 8 groups: adds to sums[output][row]. */
-INLINE void lane_block(const struct few *f, vfloat sums[4][4], int n, int step, int block,
+INLINE void prefetch_block(const uint8_t *from)
+{
+    for (int i = 0; i < BLOCK_BYTES; i += 64)
+        _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T1);
+}
+
+/* One block whose lanes belong to 2, 4 or 8 groups. */
+INLINE void lane_block(const struct few *f, sums total, const struct outputs *at, int block,
                        int bytes, int groups, const int lanes, const int outs, const int rows,
                        const int bits, const int digits, const bool zeros)
 {
-    int group = block * lanes;
     UNROLL
-    for (int o = 0; o < outs; o++) {
-        /* An output at a time: its codes stay in registers for all rows. */
-        const uint8_t *from =
-            f->w->codes + (size_t)(n + o * step) * f->row_bytes + (size_t)block * BLOCK_BYTES;
-        vint codes[4];
-        prefetch_block(from);
-        load_codes(codes, from, bytes, bits);
-        vfloat scales = lane_scales(f, n + o * step, group, groups);
-        vint offsets = lane_zeros(f, n + o * step, group, groups, bits, zeros);
+    for (int first = 0; first < outs; first += TOGETHER) {
+        struct unpacked u[TOGETHER];
+        vfloat scales[TOGETHER];
+        UNROLL
+        for (int o = 0; o < TOGETHER; o++) {
+            int n = at->n[first + o];
+            const uint8_t *from = at->codes[first + o] + (size_t)block * BLOCK_BYTES;
+            prefetch_block(from);
+            load_codes(u[o].codes, from, bytes, bits);
+            scales[o] = lane_scales(f, n, block * lanes, groups);
+            u[o].zeros = lane_zeros(f, n, block * lanes, groups, bits, zeros);
+        }
         UNROLL
         for (int r = 0; r < rows; r++) {
             const unsigned char *x =
                 f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
-            vfloat value;
+            vfloat values[TOGETHER];
             if (digits == 1) {
-                value = vi_to_float(dot_one(codes, x, offsets, bits, vi_zero(), zeros));
+                vint whole[TOGETHER] = {vi_zero(), vi_zero()};
+                dot_one(whole, u, x, TOGETHER, bits, zeros);
+                UNROLL
+                for (int o = 0; o < TOGETHER; o++)
+                    values[o] = vi_to_float(whole[o]);
             } else {
-                vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
-                value = vf_mul(dot_three(codes, x, offsets, bits, zeros), x_scales);
+                const vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
+                dot_three(values, u, x, TOGETHER, bits, zeros);
+                UNROLL
+                for (int o = 0; o < TOGETHER; o++)
+                    values[o] = vf_mul(values[o], x_scales);
             }
-            sums[o][r] = vf_fma(value, scales, sums[o][r]);
+            UNROLL
+            for (int o = 0; o < TOGETHER; o++)
+                total[first + o][r] = vf_fma(values[o], scales[o], total[first + o][r]);
         }
     }
 }
 
-/* Blocks first … end-1, all of one group: adds to sums[output][row]. */
-INLINE void group_blocks(const struct few *f, vfloat sums[4][4], int n, int step, int group,
+/* What the blocks of one group have added up to. */
+struct group_sums {
+    vint whole[STREAMS][MOST_ROWS]; /* one digit */
+    sums part;                      /* three */
+    vint zeros[STREAMS];
+};
+
+INLINE void group_block(const struct few *f, struct group_sums *g, const struct outputs *at,
+                        int block, const int outs, const int rows, const int bits, const int digits,
+                        const bool zeros)
+{
+    size_t offset = (size_t)block * BLOCK_BYTES, left = f->row_bytes - offset;
+    int bytes = left < BLOCK_BYTES ? (int)left : BLOCK_BYTES;
+    UNROLL
+    for (int first = 0; first < outs; first += TOGETHER) {
+        struct unpacked u[TOGETHER];
+        UNROLL
+        for (int o = 0; o < TOGETHER; o++) {
+            prefetch_block(at->codes[first + o] + offset);
+            load_codes(u[o].codes, at->codes[first + o] + offset, bytes, bits);
+            u[o].zeros = g->zeros[first + o];
+        }
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            const unsigned char *x =
+                f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
+            if (digits == 1) {
+                vint whole[TOGETHER] = {g->whole[first][r], g->whole[first + 1][r]};
+                dot_one(whole, u, x, TOGETHER, bits, zeros);
+                g->whole[first][r] = whole[0];
+                g->whole[first + 1][r] = whole[1];
+                continue;
+            }
+            const vfloat x_scales = vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES);
+            vfloat values[TOGETHER];
+            dot_three(values, u, x, TOGETHER, bits, zeros);
+            UNROLL
+            for (int o = 0; o < TOGETHER; o++)
+                g->part[first + o][r] = vf_fma(values[o], x_scales, g->part[first + o][r]);
+        }
+    }
+}
+
+/* Blocks first … end-1, all of one group. */
+INLINE void group_blocks(const struct few *f, sums total, const struct outputs *at, int group,
                          int first, int end, const int outs, const int rows, const int bits,
                          const int digits, const bool zeros)
 {
-    vint whole[4][4];
-    vfloat part[4][4];
-    vint offsets[4];
+    struct group_sums g;
     UNROLL
     for (int o = 0; o < outs; o++) {
-        offsets[o] = group_zero(f, n + o * step, group, bits, zeros);
+        g.zeros[o] = group_zero(f, at->n[o], group, bits, zeros);
         UNROLL
         for (int r = 0; r < rows; r++) {
-            whole[o][r] = vi_zero();
-            part[o][r] = vf_zero();
+            g.whole[o][r] = vi_zero();
+            g.part[o][r] = vf_zero();
         }
     }
-    for (int block = first; block < end; block++) {
-        size_t offset = (size_t)block * BLOCK_BYTES;
-        size_t left = f->row_bytes - offset;
-        UNROLL
-        for (int o = 0; o < outs; o++) {
-            const uint8_t *from = f->w->codes + (size_t)(n + o * step) * f->row_bytes + offset;
-            vint codes[4];
-            prefetch_block(from);
-            load_codes(codes, from, left < BLOCK_BYTES ? (int)left : BLOCK_BYTES, bits);
-            UNROLL
-            for (int r = 0; r < rows; r++) {
-                const unsigned char *x =
-                    f->prepared + (size_t)r * f->stride + (size_t)block * block_bytes(bits, digits);
-                if (digits == 1)
-                    whole[o][r] = dot_one(codes, x, offsets[o], bits, whole[o][r], zeros);
-                else
-                    part[o][r] =
-                        vf_fma(dot_three(codes, x, offsets[o], bits, zeros),
-                               vf_load(x + block_bytes(bits, 3) - VECTOR_BYTES), part[o][r]);
-            }
-        }
-    }
+    for (int block = first; block < end; block++)
+        group_block(f, &g, at, block, outs, rows, bits, digits, zeros);
     UNROLL
     for (int o = 0; o < outs; o++) {
-        vfloat scale = vf_set(group_scale(f, n + o * step, group));
+        vfloat scale = vf_set(group_scale(f, at->n[o], group));
         UNROLL
         for (int r = 0; r < rows; r++)
-            sums[o][r] =
-                vf_fma(digits == 1 ? vi_to_float(whole[o][r]) : part[o][r], scale, sums[o][r]);
+            total[o][r] =
+                vf_fma(digits == 1 ? vi_to_float(g.whole[o][r]) : g.part[o][r], scale, total[o][r]);
+    }
+}
+
+/* Lanes added up, for each output of each row. */
+INLINE void store_outputs(const struct few *f, float *y, sums total, const struct outputs *at,
+                          const int outs, const int rows, const int digits)
+{
+    vfloat all[8];
+    float out[8];
+    UNROLL
+    for (int o = 0; o < outs; o++)
+        UNROLL
+    for (int r = 0; r < rows; r++)
+        all[o * rows + r] = total[o][r];
+    if (outs * rows == 8)
+        _mm256_storeu_ps(out, vf_sums8(all));
+    else
+        _mm_storeu_ps(out, vf_sums4(all));
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        float scale = 1;
+        if (digits == 1) memcpy(&scale, f->prepared + (size_t)r * f->stride - HEADER, sizeof scale);
+        UNROLL
+        for (int o = 0; o < outs; o++)
+            y[(size_t)r * (size_t)f->w->n + (size_t)at->n[o]] =
+                out[o * rows + r] * scale * f->w->scheme.global_scale;
     }
 }
 
 /* A lane of 8-bit codes sums up to 8·255·127 a block: this many stay within 32 bits. */
 enum { MAX_RUN = 4096 };
 
-INLINE void run_outputs(const struct few *f, float *y, int n, int step, const int outs,
+INLINE void run_outputs(const struct few *f, float *y, const struct outputs *at, const int outs,
                         const int rows, const int bits, const int digits, const int lanes,
                         const bool zeros)
 {
-    vfloat sums[4][4];
+    sums total;
     UNROLL
     for (int o = 0; o < outs; o++)
         UNROLL
     for (int r = 0; r < rows; r++)
-        sums[o][r] = vf_zero();
+        total[o][r] = vf_zero();
     int k = f->w->k;
     int per_block = block_inputs(bits);
     int whole_blocks = k / per_block;
     if (lanes) {
         for (int block = 0; block < whole_blocks; block++)
-            lane_block(f, sums, n, step, block, BLOCK_BYTES, lanes, lanes, outs, rows, bits, digits,
+            lane_block(f, total, at, block, BLOCK_BYTES, lanes, lanes, outs, rows, bits, digits,
                        zeros);
         if (k % per_block != 0)
-            lane_block(f, sums, n, step, whole_blocks,
-                       (int)f->row_bytes - whole_blocks * BLOCK_BYTES, k % per_block / f->group,
-                       lanes, outs, rows, bits, digits, zeros);
+            lane_block(f, total, at, whole_blocks, (int)f->row_bytes - whole_blocks * BLOCK_BYTES,
+                       k % per_block / f->group, lanes, outs, rows, bits, digits, zeros);
     } else {
         int blocks = whole_blocks + (k % per_block != 0);
         int group_size = f->groups == 1 ? blocks : f->group / per_block;
@@ -233,80 +338,94 @@ INLINE void run_outputs(const struct few *f, float *y, int n, int step, const in
             int group = block / group_size;
             int end = (group + 1) * group_size;
             if (end - block > MAX_RUN) end = block + MAX_RUN;
-            group_blocks(f, sums, n, step, group, block, end, outs, rows, bits, digits, zeros);
+            group_blocks(f, total, at, group, block, end, outs, rows, bits, digits, zeros);
             block = end;
         }
     }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        float scale = 1;
-        if (digits == 1) memcpy(&scale, f->prepared + (size_t)r * f->stride - HEADER, sizeof scale);
-        UNROLL
-        for (int o = 0; o < outs; o++)
-            y[(size_t)r * (size_t)f->w->n + (size_t)(n + o * step)] =
-                vf_sum(sums[o][r]) * scale * f->w->scheme.global_scale;
+    store_outputs(f, y, total, at, outs, rows, digits);
+}
+
+/* Rows from `row` on, as many as run together, of the outputs; returns how many. Several outputs
+ * share the loads of x, several rows share the unpacking of codes. */
+INLINE int run_rows(const struct few *f, float *y, const struct outputs *at, int row, int rows,
+                    const int bits, const int digits, const int lanes, const bool zeros)
+{
+    struct few part = *f;
+    part.prepared += (size_t)row * f->stride;
+    y += (size_t)row * (size_t)f->w->n;
+    if (rows - row == 1) {
+        run_outputs(&part, y, at, STREAMS, 1, bits, digits, lanes, zeros);
+        return 1;
+    }
+    int some = rows - row >= 4 ? 4 : 2;
+    for (int first = 0; first < STREAMS; first += TOGETHER) {
+        const struct outputs two = {{at->n[first], at->n[first + 1]},
+                                    {at->codes[first], at->codes[first + 1]}};
+        if (some == 4)
+            run_outputs(&part, y, &two, TOGETHER, 4, bits, digits, lanes, zeros);
+        else
+            run_outputs(&part, y, &two, TOGETHER, 2, bits, digits, lanes, zeros);
+    }
+    return some;
+}
+
+INLINE void run(const struct few *f, float *y, int rows, int n0, int n1, const int bits,
+                const int digits, const int lanes, const bool zeros)
+{
+    int step = vlmp_ceil_div(n1 - n0, STREAMS);
+    for (int n = n0; n < n0 + step; n++) {
+        struct outputs at;
+        for (int o = 0; o < STREAMS; o++) {
+            /* A stream that is shorter ends with the last output again. */
+            at.n[o] = vlmp_smaller(n + o * step, n1 - 1);
+            at.codes[o] = f->w->codes + (size_t)at.n[o] * f->row_bytes;
+        }
+        for (int row = 0; row < rows;)
+            row += run_rows(f, y, &at, row, rows, bits, digits, lanes, zeros);
     }
 }
 
-typedef void run_fn(const struct few *f, float *y, int n0, int n1);
+typedef void run_fn(const struct few *f, float *y, int rows, int n0, int n1);
 
-/* Several outputs share the loads of x, several rows share the unpacking of codes. */
-#define RUN_NAME(rows, bits, digits, lanes, zeros) \
-    run_##rows##_##bits##_##digits##_##lanes##_##zeros
+#define RUN_NAME(bits, digits, lanes, zeros) run_##bits##_##digits##_##lanes##_##zeros
 
-#define DEFINE_RUN(outs, rows, bits, digits, lanes, zeros)                                        \
-    static void RUN_NAME(rows, bits, digits, lanes, zeros)(const struct few *f, float *y, int n0, \
-                                                           int n1)                                \
-    {                                                                                             \
-        int step = (n1 - n0) / (outs);                                                            \
-        for (int n = n0; n < n0 + step; n++)                                                      \
-            run_outputs(f, y, n, step, outs, rows, bits, digits, lanes, zeros);                   \
-        for (int n = n0 + step * (outs); n < n1; n++)                                             \
-            run_outputs(f, y, n, 0, 1, rows, bits, digits, lanes, zeros);                         \
+#define DEFINE_RUN(bits, digits, lanes, zeros)                                                \
+    static void RUN_NAME(bits, digits, lanes, zeros)(const struct few *f, float *y, int rows, \
+                                                     int n0, int n1)                          \
+    {                                                                                         \
+        run(f, y, rows, n0, n1, bits, digits, lanes, zeros);                                  \
     }
 
-#define DEFINE_ROWS(bits, digits, lanes, zeros)  \
-    DEFINE_RUN(4, 1, bits, digits, lanes, zeros) \
-    DEFINE_RUN(2, 2, bits, digits, lanes, zeros) \
-    DEFINE_RUN(1, 4, bits, digits, lanes, zeros)
+#define DEFINE_LANES(bits, digits, lanes) \
+    DEFINE_RUN(bits, digits, lanes, 0)    \
+    DEFINE_RUN(bits, digits, lanes, 1)
 
-#define DEFINE_ALL(bits, digits)    \
-    DEFINE_ROWS(bits, digits, 0, 0) \
-    DEFINE_ROWS(bits, digits, 0, 1) \
-    DEFINE_ROWS(bits, digits, 2, 0) \
-    DEFINE_ROWS(bits, digits, 2, 1) \
-    DEFINE_ROWS(bits, digits, 4, 0) \
-    DEFINE_ROWS(bits, digits, 4, 1)
+#define DEFINE_ALL(bits, digits)  \
+    DEFINE_LANES(bits, digits, 0) \
+    DEFINE_LANES(bits, digits, 2) \
+    DEFINE_LANES(bits, digits, 4)
 
 DEFINE_ALL(4, 1)
-DEFINE_ROWS(4, 1, 8, 0)
-DEFINE_ROWS(4, 1, 8, 1)
+DEFINE_LANES(4, 1, 8)
 DEFINE_ALL(4, 3)
-DEFINE_ROWS(4, 3, 8, 0)
-DEFINE_ROWS(4, 3, 8, 1)
+DEFINE_LANES(4, 3, 8)
 DEFINE_ALL(8, 1)
 DEFINE_ALL(8, 3)
 
-#define ROW_RUNS(bits, digits, lanes, zeros)                                              \
-    {                                                                                     \
-        RUN_NAME(1, bits, digits, lanes, zeros), RUN_NAME(2, bits, digits, lanes, zeros), \
-            RUN_NAME(4, bits, digits, lanes, zeros)                                       \
-    }
-
-#define ZERO_RUNS(bits, digits, lanes)                                     \
+#define RUNS(bits, digits, lanes)                                          \
     {                                                                      \
-        ROW_RUNS(bits, digits, lanes, 0), ROW_RUNS(bits, digits, lanes, 1) \
+        RUN_NAME(bits, digits, lanes, 0), RUN_NAME(bits, digits, lanes, 1) \
     }
 
-/* By bits, activations, log2 of the groups in a block (0: none), zeros, log2 of the rows. */
-static run_fn *const runs[2][2][4][2][3] = {
+/* By bits, activations, log2 of the groups in a block (0: none), zeros. */
+static run_fn *const runs[2][2][4][2] = {
     {
-        {ZERO_RUNS(4, 1, 0), ZERO_RUNS(4, 1, 2), ZERO_RUNS(4, 1, 4), ZERO_RUNS(4, 1, 8)},
-        {ZERO_RUNS(4, 3, 0), ZERO_RUNS(4, 3, 2), ZERO_RUNS(4, 3, 4), ZERO_RUNS(4, 3, 8)},
+        {RUNS(4, 1, 0), RUNS(4, 1, 2), RUNS(4, 1, 4), RUNS(4, 1, 8)},
+        {RUNS(4, 3, 0), RUNS(4, 3, 2), RUNS(4, 3, 4), RUNS(4, 3, 8)},
     },
     {
-        {ZERO_RUNS(8, 1, 0), ZERO_RUNS(8, 1, 2), ZERO_RUNS(8, 1, 4)},
-        {ZERO_RUNS(8, 3, 0), ZERO_RUNS(8, 3, 2), ZERO_RUNS(8, 3, 4)},
+        {RUNS(8, 1, 0), RUNS(8, 1, 2), RUNS(8, 1, 4)},
+        {RUNS(8, 3, 0), RUNS(8, 3, 2), RUNS(8, 3, 4)},
     },
 };
 
@@ -341,12 +460,6 @@ void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int 
             index[lane] = lane_byte(lane) * 8 / bits / f.group;
         f.lane_index = vi_load(index);
     }
-    run_fn *const *run = runs[bits == 8][!vlmp_linear_int8(w)]
-                             [lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)][w->zeros != NULL];
-    for (int row = 0; row < rows;) {
-        int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;
-        run[size](&f, y + (size_t)row * (size_t)w->n, n0, n1);
-        row += 1 << size;
-        f.prepared += stride << size;
-    }
+    runs[bits == 8][!vlmp_linear_int8(w)][lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)]
+        [w->zeros != NULL](&f, y, rows, n0, n1);
 }

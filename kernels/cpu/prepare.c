@@ -25,36 +25,36 @@ INLINE float lane_scale(uint32_t largest, float *inverse)
     return largest >= 0x7f800000u ? NAN : float_of((exponent - 22) << 23);
 }
 
-/* Digits of 4 integers, as 4 bytes each. */
-INLINE void split4(__m128i q, uint32_t *bytes, int digits)
+/* Byte d of each integer becomes its signed digit d: half a digit's range is added, so that carries
+ * come out right, and taken from each byte again. */
+INLINE __m256i digits_of(__m256i q)
 {
-    const __m128i low_bytes =
-        _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    UNROLL
-    for (int d = 0; d < digits; d++) {
-        __m128i digit = _mm_srai_epi32(_mm_slli_epi32(q, 24), 24);
-        bytes[d] = (uint32_t)_mm_cvtsi128_si32(_mm_shuffle_epi8(digit, low_bytes));
-        q = _mm_srai_epi32(_mm_sub_epi32(q, digit), 8);
-    }
+    const __m256i half = _mm256_set1_epi32(0x808080);
+    return _mm256_xor_si256(_mm256_add_epi32(q, half), half);
 }
 
-/* Stores the digits of a lane's inputs unit·4 …, 4 bytes a digit. 4 bits: inputs 0 … 7 go to parts
- * 0 (even ones) and 1 (odd ones), 8 … 15 to 2 and 3. 8 bits: 0 … 3 to part 0, 4 … 7 to 1. */
-INLINE void store_unit(unsigned char *block, int lane, int unit, const uint32_t *bytes, int bits,
-                       int digits)
+/* Stores the digits of 8 inputs of a lane, 4 bytes a digit and part. 4 bits: even inputs go to part
+ * `part`, odd ones to the next. 8 bits: the first four, then the last four. */
+INLINE void store_eight(unsigned char *block, int lane, int part, __m256i q, int bits, int digits)
 {
-    for (int d = 0; d < digits; d++) {
-        unsigned char *parts = block + (size_t)(d * parts_of(bits)) * VECTOR_BYTES + lane * 4;
-        if (bits == 8) {
-            memcpy(parts + unit * VECTOR_BYTES, &bytes[d], 4);
-            continue;
-        }
-        uint16_t even = (uint16_t)((bytes[d] & 0xff) | (bytes[d] >> 8 & 0xff00));
-        uint16_t odd = (uint16_t)((bytes[d] >> 8 & 0xff) | (bytes[d] >> 16 & 0xff00));
-        parts += unit / 2 * 2 * VECTOR_BYTES + unit % 2 * 2;
-        memcpy(parts, &even, 2);
-        memcpy(parts + VECTOR_BYTES, &odd, 2);
-    }
+    /* In each half: for each digit four bytes (8 bits), or the even two and the odd two. */
+    const __m256i wide = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, -1, -1, -1, -1, 0,
+                                          4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, -1, -1, -1, -1);
+    const __m256i split = _mm256_setr_epi8(0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, -1, -1, -1, -1,
+                                           0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, -1, -1, -1, -1);
+    __m256i bytes = _mm256_shuffle_epi8(digits_of(q), bits == 8 ? wide : split);
+    __m128i a = _mm256_castsi256_si128(bytes), b = _mm256_extracti128_si256(bytes, 1);
+    /* Now [digit][part], of the first two digits and of the last. */
+    __m128i first = bits == 8 ? _mm_unpacklo_epi32(a, b) : _mm_unpacklo_epi16(a, b);
+    __m128i last = bits == 8 ? _mm_unpackhi_epi32(a, b) : _mm_unpackhi_epi16(a, b);
+    uint32_t words[8];
+    _mm_storeu_si128((__m128i *)(void *)words, first);
+    _mm_storeu_si128((__m128i *)(void *)(words + 4), last);
+    unsigned char *to = block + part * VECTOR_BYTES + lane * 4;
+    UNROLL
+    for (int d = 0; d < digits; d++)
+        for (int p = 0; p < 2; p++)
+            memcpy(to + (d * parts_of(bits) + p) * VECTOR_BYTES, &words[2 * d + p], 4);
 }
 
 INLINE vint digit_sum(const unsigned char *block, int bits, int digit)
@@ -84,26 +84,40 @@ INLINE void store_sums(unsigned char *block, int bits, int digits)
     vi_store(sums, vi_sub(vi_zero(), low));
 }
 
+/* The largest |x| of a lane's inputs, as its bits. */
+INLINE uint32_t lane_largest(const float *x, int count)
+{
+    const __m256i size = _mm256_set1_epi32(0x7fffffff);
+    __m256i most = _mm256_setzero_si256();
+    UNROLL
+    for (int i = 0; i < count; i += 8) {
+        __m256i bits = _mm256_loadu_si256((const __m256i *)(const void *)(x + i));
+        most = _mm256_max_epi32(most, _mm256_and_si256(bits, size));
+    }
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+    four = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 1)));
+}
+
 /* One block; int8 with the row's scale, else per lane. */
 INLINE void prepare_block(unsigned char *block, const float *x, int bits, int digits, float scale)
 {
     float *scales = (float *)(void *)(block + block_bytes(bits, digits) - VECTOR_BYTES);
-    const __m128 limit = _mm_set1_ps(127);
+    const __m256 limit = _mm256_set1_ps(127);
     for (int lane = 0; lane < LANES; lane++) {
         const float *values = x + lane_byte(lane) * 8 / bits;
         float inverse = 0;
         if (digits == 3)
-            scales[lane] = lane_scale(largest_bits(values, lane_inputs(bits)), &inverse);
-        for (int unit = 0; unit < lane_inputs(bits) / 4; unit++) {
-            __m128 v = _mm_loadu_ps(values + 4 * unit);
+            scales[lane] = lane_scale(lane_largest(values, lane_inputs(bits)), &inverse);
+        UNROLL
+        for (int i = 0; i < lane_inputs(bits); i += 8) {
+            __m256 v = _mm256_loadu_ps(values + i);
             if (digits == 3)
-                v = _mm_mul_ps(v, _mm_set1_ps(inverse));
+                v = _mm256_mul_ps(v, _mm256_set1_ps(inverse));
             else
-                v = _mm_max_ps(_mm_min_ps(_mm_div_ps(v, _mm_set1_ps(scale)), limit),
-                               _mm_sub_ps(_mm_setzero_ps(), limit));
-            uint32_t bytes[3];
-            split4(_mm_cvtps_epi32(v), bytes, digits);
-            store_unit(block, lane, unit, bytes, bits, digits);
+                v = _mm256_max_ps(_mm256_min_ps(_mm256_div_ps(v, _mm256_set1_ps(scale)), limit),
+                                  _mm256_sub_ps(_mm256_setzero_ps(), limit));
+            store_eight(block, lane, i / 4, _mm256_cvtps_epi32(v), bits, digits);
         }
     }
     store_sums(block, bits, digits);

@@ -159,23 +159,29 @@ INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p
 
 #endif
 
-/* The sums of eight vectors, each added up in the same order. */
+/* Eight lanes: those of 256 bits, or both halves of 512 added. */
+INLINE __m256 vf_fold(vfloat a)
+{
+#if defined(VLMP_EMULATED)
+    return _mm256_add_ps(vf_eight(a, 0), vf_eight(a, 1));
+#elif defined(__AVX512BW__)
+    return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+#else
+    return a;
+#endif
+}
+
+/* The sums of four or eight vectors, each added up in the same order. */
+INLINE __m128 vf_sums4(const vfloat *a)
+{
+    __m256 x = _mm256_hadd_ps(_mm256_hadd_ps(vf_fold(a[0]), vf_fold(a[1])),
+                              _mm256_hadd_ps(vf_fold(a[2]), vf_fold(a[3])));
+    return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+}
+
 INLINE __m256 vf_sums8(const vfloat *a)
 {
-    __m256 x[8];
-    UNROLL
-    for (int i = 0; i < 8; i++)
-#if defined(VLMP_EMULATED)
-        x[i] = _mm256_add_ps(vf_eight(a[i], 0), vf_eight(a[i], 1));
-#elif defined(__AVX512BW__)
-        x[i] = _mm256_add_ps(_mm512_castps512_ps256(a[i]), _mm512_extractf32x8_ps(a[i], 1));
-#else
-        x[i] = a[i];
-#endif
-    __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
-    __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20),
-                         _mm256_permute2f128_ps(low, high, 0x31));
+    return _mm256_set_m128(vf_sums4(a + 4), vf_sums4(a));
 }
 
 /* acc + Σ of 4 products u8·s8 in each lane, exact modulo 2³². Without VNNI the 16-bit pair sums of

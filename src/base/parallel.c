@@ -190,6 +190,29 @@ void vlmp_parallel_for(vlmp_pool *pool, int tasks, vlmp_task_fn *fn, void *arg)
     }
 }
 
+struct shares {
+    vlmp_share_fn *fn;
+    void *arg;
+    int items, count;
+};
+
+static int share_start(const struct shares *s, int share)
+{
+    return (int)((int64_t)s->items * share / s->count);
+}
+
+static void run_share(void *arg, int task, int thread)
+{
+    const struct shares *s = arg;
+    s->fn(s->arg, share_start(s, task), share_start(s, task + 1), thread);
+}
+
+void vlmp_parallel_shares(vlmp_pool *pool, int items, vlmp_share_fn *fn, void *arg)
+{
+    struct shares shares = {fn, arg, items, pool->threads < items ? pool->threads : items};
+    vlmp_parallel_for(pool, shares.count, run_share, &shares);
+}
+
 int vlmp_available_processors(void)
 {
     cpu_set_t set;

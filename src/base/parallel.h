@@ -17,5 +17,12 @@ int vlmp_pool_threads(const vlmp_pool *pool);
 /* Runs fn for task = 0 … tasks-1 and returns when all are done. Not re-entrant. */
 void vlmp_parallel_for(vlmp_pool *pool, int tasks, vlmp_task_fn *fn, void *arg);
 
+/* Items first … end-1. */
+typedef void vlmp_share_fn(void *arg, int first, int end, int thread);
+
+/* Runs fn over 0 … items-1, cut into one contiguous share a thread: for work that streams through
+ * memory. What an item gives must not depend on where its share begins or ends. Not re-entrant. */
+void vlmp_parallel_shares(vlmp_pool *pool, int items, vlmp_share_fn *fn, void *arg);
+
 /* The processors this process may use. */
 int vlmp_available_processors(void);

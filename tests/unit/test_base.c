@@ -1,4 +1,4 @@
-/* base: half-precision conversions over all values, JSON strictness, parallel-for coverage. */
+/* base: half-precision conversions over all values, JSON strictness, parallel-for and shares. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,6 +94,55 @@ static void parallel_runs_each_task_once(void **state)
     }
 }
 
+struct owners {
+    int items;
+    int owner[37]; /* 1 + the share that had the item */
+};
+
+static void own_share(void *arg, int first, int end, int thread)
+{
+    struct owners *o = arg;
+    (void)thread;
+    assert_true(first < end && end <= o->items);
+    for (int i = first; i < end; i++) {
+        assert_int_equal(o->owner[i], 0);
+        o->owner[i] = first + 1;
+    }
+}
+
+/* At most one share a thread, in order, of sizes that differ by one. */
+static void check_owners(const struct owners *o, int threads)
+{
+    int shares = 0, smallest = o->items, largest = 0;
+    for (int i = 0; i < o->items;) {
+        int first = i;
+        assert_int_equal(o->owner[i], first + 1);
+        while (i < o->items && o->owner[i] == first + 1)
+            i++;
+        shares++;
+        smallest = i - first < smallest ? i - first : smallest;
+        largest = i - first > largest ? i - first : largest;
+    }
+    assert_int_equal(shares, threads < o->items ? threads : o->items);
+    assert_true(o->items == 0 || largest - smallest <= 1);
+}
+
+static void parallel_shares_are_contiguous(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        vlmp_error err = {0};
+        vlmp_pool *pool;
+        assert_int_equal(vlmp_pool_create(&pool, threads, &err), VLMP_OK);
+        for (int items = 0; items <= 37; items++) {
+            struct owners owners = {.items = items};
+            vlmp_parallel_shares(pool, items, own_share, &owners);
+            check_owners(&owners, threads);
+        }
+        vlmp_pool_free(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +150,7 @@ int main(void)
         cmocka_unit_test(json_refuses),
         cmocka_unit_test(json_writes_what_it_reads),
         cmocka_unit_test(parallel_runs_each_task_once),
+        cmocka_unit_test(parallel_shares_are_contiguous),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
