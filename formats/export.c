@@ -37,7 +37,7 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .layout = layout,
                             .engine = engine,
                             .shard_bytes = SHARD_BYTES};
-    if (!config->family->exported)
+    if (vlmp_family_runs(config->family) && !config->family->exported)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: what other engines call the parts of a %s model is not known here; "
                          "models of the LLaVA line can be exported",

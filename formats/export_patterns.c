@@ -1,10 +1,12 @@
 /* Names of modules as regular expressions. transformers and the engines put other prefixes before
  * the same leaves, and engines fuse q, k, v and gate, up; a pattern names both spellings, so that
  * it matches wherever the module is looked for. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "formats/export_plan.h"
+#include "src/model/family.h"
 #include "src/model/names.h"
 
 /* A linear's place in a layer. fused: the module that an engine makes of the whole set. */
@@ -174,9 +176,45 @@ static int put_stack(const layer_sets *sets, const stack *from, vlmp_export_each
     return VLMP_OK;
 }
 
+static void escape_pattern(char out[2 * VLMP_NAME_BYTES + 1], const char *name, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)name[i]) && name[i] != '_') *out++ = '\\';
+        *out++ = name[i];
+    }
+    memcpy(out, "$", 2);
+}
+
+/* Of a model that is not run, how engines name its modules is not known: as the checkpoint does. */
+static void put_own_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                          bool as_pattern, vlmp_export_each *each, void *each_arg)
+{
+    const vlmp_source *source = export->source;
+    for (size_t i = 0; i < source->count(source); i++) {
+        const vlmp_tensor *tensor = source->at(source, i);
+        char stem[VLMP_NAME_BYTES], name[2 * VLMP_NAME_BYTES + 1];
+        const char *leaf = tensor->name + vlmp_name_stem(tensor->name);
+        bool codes = strcmp(leaf, ".codes") == 0;
+        if (!codes && (strcmp(leaf, ".weight") != 0 || tensor->rank != 2)) continue;
+        snprintf(stem, sizeof stem, "%.*s", (int)(leaf - tensor->name), tensor->name);
+        if (!member(member_arg, quantized(export, stem))) continue;
+        size_t length = vlmp_name_stem(tensor->source_name);
+        if (length >= VLMP_NAME_BYTES) continue; /* the reader of packed files has refused it */
+        if (as_pattern)
+            escape_pattern(name, tensor->source_name, length);
+        else
+            snprintf(name, sizeof name, "%.*s", (int)length, tensor->source_name);
+        each(each_arg, name);
+    }
+}
+
 int vlmp_export_patterns(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
                          vlmp_export_each *each, void *each_arg, vlmp_error *err)
 {
+    if (!vlmp_family_runs(export->config->family)) {
+        put_own_names(export, member, member_arg, true, each, each_arg);
+        return VLMP_OK;
+    }
     for (size_t i = 0; i < STACKS; i++) {
         layer_sets sets;
         gather(&sets, export, &stacks[i], member, member_arg);
@@ -232,6 +270,10 @@ static void name_stack(const layer_sets *sets, const stack *from, vlmp_export_ea
 void vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
                        vlmp_export_each *each, void *each_arg)
 {
+    if (!vlmp_family_runs(export->config->family)) {
+        put_own_names(export, member, member_arg, false, each, each_arg);
+        return;
+    }
     for (size_t i = 0; i < STACKS; i++) {
         layer_sets sets;
         gather(&sets, export, &stacks[i], member, member_arg);

@@ -279,8 +279,9 @@ static int place(folder *f, vlmp_tensor *tensor, const char *name, vlmp_error *e
 {
     tensor->name = vlmp_arena_copy(&f->arena, name, strlen(name));
     if (tensor->name == NULL) return vlmp_fail_memory(err, tensor->file);
-    tensor->unused =
-        vlmp_name_is_unused(name, f->config.vision.run_layers, f->config.vision.has_post_norm);
+    const vlmp_vision_config *vision = &f->config.vision;
+    tensor->unused = vlmp_family_runs(f->config.family) &&
+                     vlmp_name_is_unused(name, vision->run_layers, vision->has_post_norm);
     f->table.count++;
     return VLMP_OK;
 }
@@ -314,6 +315,11 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
     if (taken) return VLMP_OK;
     vlmp_name_kind kind = family->canonical_name(name, from->name);
     if (kind == VLMP_NAME_IGNORED) return VLMP_OK;
+    if (kind == VLMP_NAME_UNKNOWN && !vlmp_family_runs(family))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: header byte %zu: the name of tensor '%.200s' is too long for a "
+                         "packed file; rename it",
+                         shard->path, from->header_at, from->name);
     if (kind == VLMP_NAME_UNKNOWN)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: header byte %zu: tensor '%.200s' has no place in a model of type "

@@ -16,12 +16,23 @@ int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error
     return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, NULL, engine->pool, err);
 }
 
-int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
+static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)
 {
     VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
-    if (strcmp(engine->source->kind, "packed") == 0)
-        VLMP_TRY(vlmp_packed_verify(engine->source, NULL, NULL, err));
+    bool packed = strcmp(engine->source->kind, "packed") == 0;
+    return packed ? vlmp_packed_verify(engine->source, NULL, NULL, err) : VLMP_OK;
+}
+
+int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
+{
+    VLMP_TRY(open_source(engine, path, err));
     return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+int vlmp_engine_open_weights(vlmp_engine *engine, const char *path, vlmp_error *err)
+{
+    VLMP_TRY(open_source(engine, path, err));
+    return vlmp_model_open_weights(&engine->model, engine->source, err);
 }
 
 int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)

@@ -18,6 +18,9 @@ int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error
  * of what was read from another tool's folder. */
 int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 
+/* The same of any architecture: see vlmp_model_open_weights. */
+int vlmp_engine_open_weights(vlmp_engine *engine, const char *path, vlmp_error *err);
+
 /* VLMP_ERR_SYSTEM when a file of the model has become shorter since it was opened: what is cut from
  * its last page reads as zeros, and makes no fault. Asked before results are given out. */
 int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err);

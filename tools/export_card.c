@@ -104,10 +104,15 @@ static void put_serving(vlmp_buffer *out, const vlmp_export_facts *facts)
     const vlmp_export *export = facts->export;
     vlmp_buffer_text(out, "\n## Use\n\n```\n");
     vlmp_export_command(out, facts);
-    vlmp_buffer_printf(out,
-                       "\n```\n\nA picture takes up to %d tokens of the context of %d; a prompt "
-                       "with more pictures needs a higher limit of pictures.\n",
-                       vlmp_serve_picture_tokens(export), export->config->text.max_positions);
+    vlmp_buffer_text(out, "\n```\n\n");
+    if (!vlmp_family_runs(export->config->family))
+        vlmp_buffer_text(out, "How many tokens a picture takes is not known to vlmpack, which does "
+                              "not run this architecture.\n");
+    else
+        vlmp_buffer_printf(out,
+                           "A picture takes up to %d tokens of the context of %d; a prompt "
+                           "with more pictures needs a higher limit of pictures.\n",
+                           vlmp_serve_picture_tokens(export), export->config->text.max_positions);
     const char *text;
     for (int i = 0; (text = vlmp_export_caveat(export->layout->layout, export->engine,
                                                export->linears, export->linear_count, i)) != NULL;
@@ -176,7 +181,7 @@ void vlmp_export_card(vlmp_buffer *out, const vlmp_export_facts *facts)
     size_t counts[3];
     vlmp_export_count_fates(export, counts);
     put_head(out, facts);
-    vlmp_buffer_printf(out, "# Quantized %s model, %s\n\n", export->config->family->name,
+    vlmp_buffer_printf(out, "# Quantized %s model, %s\n\n", vlmp_export_name(export),
                        vlmp_layout_name(export->layout->layout));
     put_schemes(out, export);
     put_serving(out, facts);

@@ -6,10 +6,12 @@
 #include "formats/packed.h"
 #include "src/base/escape.h"
 #include "src/base/json.h"
+#include "src/model/family.h"
 #include "tools/export_report.h"
 #include "tools/export_serve.h"
 
 #define NOT_CHECKED "not checked"
+#define NOT_KNOWN   "not known to vlmpack, which does not run this architecture"
 
 static void area(vlmp_buffer *out, const char *name)
 {
@@ -99,7 +101,8 @@ static void put_capacity(vlmp_buffer *out, const vlmp_export_facts *facts)
     item(out, "weights", text);
     snprintf(text, sizeof text, "%lld bytes, %lld for the context of %d", kv,
              kv * vlmp_serve_context(export), vlmp_serve_context(export));
-    item(out, "keys and values of a token, 16 bits", text);
+    bool runs = vlmp_family_runs(export->config->family);
+    item(out, "keys and values of a token, 16 bits", runs ? text : NOT_KNOWN);
     measured(out, facts, "peak memory, vlmpack's runtime", "%.0f bytes", "memory.peak_rss_bytes",
              NULL, NULL);
     item(out, "requests a second that the hardware must serve", NOT_CHECKED);
@@ -137,7 +140,8 @@ void vlmp_export_checklist(vlmp_buffer *out, const vlmp_export_facts *facts)
     area(out, "Inference");
     snprintf(text, sizeof text, "up to %d of a context of %d",
              vlmp_serve_picture_tokens(facts->export), facts->export->config->text.max_positions);
-    item(out, "tokens of a picture", text);
+    bool runs = vlmp_family_runs(facts->export->config->family);
+    item(out, "tokens of a picture", runs ? text : NOT_KNOWN);
     item(out, "answers to pictures of all sizes and to text alone", NOT_CHECKED);
     area(out, "Service");
     item(out, "requests are checked, limits and keys are set", NOT_CHECKED);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/model/family.h"
 #include "tools/export_serve.h"
 #include "tools/inspect.h"
 #include "tools/progress.h"
@@ -52,6 +53,12 @@ bool vlmp_export_number(const vlmp_export_facts *facts, const char *path, double
     if (!cJSON_IsNumber(at)) return false;
     *value = at->valuedouble;
     return true;
+}
+
+const char *vlmp_export_name(const vlmp_export *export)
+{
+    const vlmp_config *config = export->config;
+    return vlmp_family_runs(config->family) ? config->family->name : config->model_type;
 }
 
 void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3])

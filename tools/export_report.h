@@ -31,6 +31,9 @@ int vlmp_export_write_documents(const vlmp_export_facts *facts, vlmp_outfolder *
 /* The command that serves the folder, one line. */
 void vlmp_export_command(vlmp_buffer *out, const vlmp_export_facts *facts);
 
+/* The architecture: the family's name, or the model_type of one that is not run. */
+const char *vlmp_export_name(const vlmp_export *export);
+
 /* Tensors by fate. */
 void vlmp_export_count_fates(const vlmp_export *export, size_t counts[3]);
 

@@ -20,6 +20,7 @@ int vlmp_serve_picture_tokens(const vlmp_export *export)
         vlmp_preprocess_from_source(&read, NULL, export->source, &ignored) == VLMP_OK ? &read
                                                                                       : NULL;
     int most = 0, side = config->vision.image_size;
+    if (!vlmp_family_runs(config->family)) return 0;
     for (int i = -1; i < config->pinpoint_count; i++) {
         int width = i < 0 ? side : config->pinpoints[i][1];
         int height = i < 0 ? side : config->pinpoints[i][0];
@@ -72,6 +73,7 @@ static void add_vllm(vlmp_serve_words *words, const vlmp_export *export, const c
     add(words, folder);
     add(words, "--quantization");
     add(words, quantization[export->layout->layout]);
+    if (vlmp_serve_context(export) == 0) return; /* the engine's own limits */
     add(words, "--max-model-len");
     add_number(words, vlmp_serve_context(export));
     add(words, "--limit-mm-per-prompt");
@@ -90,6 +92,7 @@ void vlmp_serve_command(vlmp_serve_words *words, const vlmp_export *export, cons
         add(words, "sglang.launch_server");
         add(words, "--model-path");
         add(words, folder);
+        if (vlmp_serve_context(export) == 0) break;
         add(words, "--context-length");
         add_number(words, vlmp_serve_context(export));
         break;

@@ -21,8 +21,8 @@ void vlmp_serve_words_free(vlmp_serve_words *words);
 /* The command as one line for a shell. Shortage of memory sets out->failed. */
 void vlmp_serve_line(vlmp_buffer *out, const vlmp_export *export, const char *folder);
 
-/* Rows of the prompt that a picture takes at most. */
+/* Rows of the prompt that a picture takes at most; 0: not known, as of models that are not run. */
 int vlmp_serve_picture_tokens(const vlmp_export *export);
 
-/* The context that the command asks for. */
+/* The context that the command asks for; 0: not known. */
 int vlmp_serve_context(const vlmp_export *export);

@@ -72,6 +72,11 @@ void vlmp_quantize_options_init(vlmp_quantize_options *o,
          .value = "R",
          .help = "scheme of each component: a JSON file, @w4 or @seed",
          .string = &o->recipe},
+        {.name = "data-free",
+         .help =
+             "weights alone, by rtn or int8: of architectures too that are not run here, by the "
+             "names of their tensors",
+         .flag = &o->data_free},
         {.name = "dry-run",
          .help = "print plan and exact size, write nothing",
          .flag = &o->dry_run},

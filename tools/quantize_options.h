@@ -7,10 +7,10 @@
 typedef struct {
     const char *calib, *method, *codes, *group, *activations, *target, *recipe, *output, *work;
     int64_t bits, tokens, allow_fallbacks;
-    bool symmetric, asymmetric, dry_run, resume, force, sequential;
+    bool data_free, symmetric, asymmetric, dry_run, resume, force, sequential;
 } vlmp_quantize_options;
 
-#define VLMP_QUANTIZE_OPTIONS 19 /* the closing one included */
+#define VLMP_QUANTIZE_OPTIONS 20 /* the closing one included */
 
 /* o: the defaults. list: of the command line, which fills o; o must outlive it. */
 void vlmp_quantize_options_init(vlmp_quantize_options *o,

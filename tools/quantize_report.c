@@ -10,6 +10,7 @@
 #include "src/base/table.h"
 #include "src/quant/run/record.h"
 #include "tools/engine.h"
+#include "tools/inspect.h"
 #include "tools/progress.h"
 #include "tools/quantize_origin.h"
 #include "tools/terminal.h"
@@ -20,7 +21,7 @@
 
 static const char *const component_names[] = {"vision", "projector", "embeddings", "text", "head"};
 
-static void scheme_text(char *out, size_t capacity, vlmp_method method, const vlmp_scheme *scheme)
+void vlmp_method_text(char *out, size_t capacity, vlmp_method method, const vlmp_scheme *scheme)
 {
     char group[16] = "channel", codes[16];
     if (method == VLMP_METHOD_KEEP) {
@@ -52,7 +53,7 @@ static int plan_lines(struct plan_line *lines, const vlmp_linear_info *linears,
     for (int i = 0; i < plan->count; i++) {
         const vlmp_plan_entry *entry = &plan->entries[i];
         char scheme[64];
-        scheme_text(scheme, sizeof scheme, entry->method, &entry->scheme);
+        vlmp_method_text(scheme, sizeof scheme, entry->method, &entry->scheme);
         int at = 0;
         while (at < count && (lines[at].component != linears[i].component ||
                               strcmp(lines[at].scheme, scheme) != 0))
@@ -117,8 +118,8 @@ static void put_flag(vlmp_json_writer *w, const char *key, bool value)
     vlmp_json_put_bool(w, true);
 }
 
-static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, uint64_t total,
-                      uint64_t work, vlmp_error *err)
+static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, const char *tensors,
+                      uint64_t total, uint64_t work, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
     vlmp_json_open(&w, '{');
@@ -162,6 +163,10 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
         vlmp_json_close(&w, '}');
     }
     vlmp_json_close(&w, ']');
+    if (tensors != NULL) {
+        vlmp_json_key(&w, "tensors");
+        vlmp_put_json_text(&w, tensors, strlen(tensors));
+    }
     vlmp_json_close(&w, '}');
     int status = w.out.failed ? vlmp_fail_memory(err, "plan") : VLMP_OK;
     if (status == VLMP_OK) puts(w.out.data);
@@ -170,16 +175,17 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, ui
 }
 
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
-                             const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             uint64_t work, vlmp_error *err)
+                             const vlmp_plan *plan, const vlmp_packed_plan *packed,
+                             const char *tensors, bool dry_run, uint64_t work, vlmp_error *err)
 {
     vlmp_packed_entry entries[] = {
         {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
         {"vlmp.provenance", NULL, VLMP_RESERVE_PROVENANCE},
-        {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR}};
+        {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR},
+        {"vlmp.fates", tensors, 0}};
     uint64_t total;
-    VLMP_TRY(vlmp_packed_size(packed, entries, 3, &total, err));
-    if (args->json && dry_run) return print_json(linears, plan, total, work, err);
+    VLMP_TRY(vlmp_packed_size(packed, entries, tensors != NULL ? 4 : 3, &total, err));
+    if (args->json && dry_run) return print_json(linears, plan, tensors, total, work, err);
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);
     if (lines == NULL) return vlmp_fail_memory(err, "plan");
@@ -232,7 +238,7 @@ static void percent(char out[16], double value)
 void vlmp_quantize_row(vlmp_buffer *out, const vlmp_linear_result *r)
 {
     char scheme[64], error[16], held[16], rtn[16], damping[16] = "-", time[16];
-    scheme_text(scheme, sizeof scheme, r->method, &r->scheme);
+    vlmp_method_text(scheme, sizeof scheme, r->method, &r->scheme);
     percent(error, r->error);
     percent(held, r->held_error);
     percent(rtn, r->held_rtn_error);

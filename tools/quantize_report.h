@@ -12,11 +12,15 @@
 #define VLMP_RESERVE_PROVENANCE 65536
 #define VLMP_RESERVE_LINEAR     360
 
-/* The plan as a table, or with --json --dry-run as a document. work: what vlmp_quantize_work_bytes
- * says, for a dry run; 0 when it is not known. */
+/* The plan as a table, or with --json --dry-run as a document. tensors: what the file will keep as
+ * "vlmp.fates", or NULL. work: what vlmp_quantize_work_bytes says, for a dry run; 0 when it is
+ * not known. */
 int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
-                             const vlmp_plan *plan, const vlmp_packed_plan *packed, bool dry_run,
-                             uint64_t work, vlmp_error *err);
+                             const vlmp_plan *plan, const vlmp_packed_plan *packed,
+                             const char *tensors, bool dry_run, uint64_t work, vlmp_error *err);
+
+/* "rtn 4 bits g128", "kept". */
+void vlmp_method_text(char *out, size_t capacity, vlmp_method method, const vlmp_scheme *scheme);
 
 /* Warns of linears whose group is another than was asked for or could be expected, with counts.
  * More fallbacks among them than are allowed: VLMP_ERR_GATE, before any work. */

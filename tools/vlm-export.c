@@ -54,7 +54,7 @@ static int open_packed(struct command *c, vlmp_error *err)
     if (strcmp(c->source->kind, "packed") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: is a model folder; quantize it first, with vlm-quantize", path);
-    return vlmp_model_open(&c->model, c->source, err);
+    return vlmp_model_open_weights(&c->model, c->source, err);
 }
 
 /* Every hash, before bytes are passed on. */

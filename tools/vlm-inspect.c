@@ -19,7 +19,7 @@ struct options {
     bool verify, summary;
 };
 
-static const char *const note_keys[] = {"import", "recipe", "provenance", "decisions"};
+static const char *const note_keys[] = {"import", "recipe", "provenance", "decisions", "fates"};
 
 static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
 {

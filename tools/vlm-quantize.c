@@ -12,6 +12,8 @@
 #include "src/base/clock.h"
 #include "src/base/file.h"
 #include "src/base/outfile.h"
+#include "src/model/family.h"
+#include "src/model/family_other.h"
 #include "src/quant/run/boundary.h"
 #include "src/quant/run/driver.h"
 #include "src/quant/run/fold.h"
@@ -26,6 +28,7 @@
 #include "tools/quantize_options.h"
 #include "tools/quantize_origin.h"
 #include "tools/quantize_report.h"
+#include "tools/quantize_tensors.h"
 
 struct command {
     const vlmp_cli_command *cli;
@@ -37,6 +40,7 @@ struct command {
     int linear_count;
     vlmp_plan plan;
     vlmp_packed_plan packed;
+    vlmp_json_writer tensors; /* "vlmp.fates", of a model that is not run */
     vlmp_identity identity;
     char calib_digest[VLMP_SHA256_HEX];
     vlmp_calibration calibration;
@@ -77,10 +81,17 @@ static int plan_file(struct command *c, vlmp_error *err)
     return VLMP_OK;
 }
 
+static bool is_run(const struct command *c)
+{
+    return vlmp_family_runs(c->engine.model.config.family);
+}
+
 static int make_plan(struct command *c, vlmp_error *err)
 {
     const vlmp_model *model = &c->engine.model;
-    VLMP_TRY(vlmp_model_linears(model, &c->linears, &c->linear_count, err));
+    VLMP_TRY(is_run(c)
+                 ? vlmp_model_linears(model, &c->linears, &c->linear_count, err)
+                 : vlmp_linears_by_name(c->engine.source, &c->linears, &c->linear_count, err));
     vlmp_plan_linear *list = vlmp_calloc((size_t)c->linear_count, sizeof *list);
     if (list == NULL) return vlmp_fail_memory(err, "plan");
     for (int i = 0; i < c->linear_count; i++) {
@@ -96,7 +107,29 @@ static int make_plan(struct command *c, vlmp_error *err)
                                 c->opt.recipe != NULL ? c->opt.recipe : "options", err);
     free(list);
     if (status != VLMP_OK) return status;
+    if (c->opt.data_free && c->plan.needs_calibration)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--data-free and gptq or awq, which need statistics, contradict each "
+                         "other; take rtn or int8");
     return plan_file(c, err);
+}
+
+/* Of a model that is not run: every tensor, before work starts and for the file. */
+static int list_tensors(struct command *c, vlmp_error *err)
+{
+    vlmp_tensor_line *lines;
+    int count;
+    if (is_run(c)) return VLMP_OK;
+    VLMP_TRY(vlmp_tensor_lines(&lines, &count, c->engine.source, c->linears, &c->plan, err));
+    vlmp_tensor_lines_write(lines, count, &c->tensors);
+    vlmp_buffer table = {0};
+    vlmp_tensor_lines_print(lines, count, &table);
+    free(lines);
+    bool failed = c->tensors.out.failed || table.failed, dry = c->opt.dry_run;
+    if (!failed && !(dry ? c->args->json : c->args->quiet))
+        fprintf(dry ? stdout : stderr, "%s\n", table.data);
+    vlmp_buffer_free(&table);
+    return failed ? vlmp_fail_memory(err, "list of tensors") : VLMP_OK;
 }
 
 /* The part of a run that says what is computed. */
@@ -203,7 +236,7 @@ static void on_progress(void *arg, const char *stage, int done, int total)
     struct command *c = arg;
     char detail[64];
     int before = strcmp(stage, "text") == 0 ? c->engine.model.vision.layers : 0;
-    snprintf(detail, sizeof detail, "%s block %d of %d", stage, done, total);
+    snprintf(detail, sizeof detail, "%s%s %d of %d", stage, is_run(c) ? " block" : "", done, total);
     vlmp_progress_update(&c->progress, before + done, detail);
 }
 
@@ -214,7 +247,7 @@ static int quantize(struct command *c, vlmp_error *err)
     if (c->plan.needs_calibration)
         VLMP_TRY(vlmp_preprocess_from_source(&preprocess, NULL, c->engine.source, err));
     vlmp_progress_begin(&c->progress, c->args, "quantizing",
-                        model->vision.layers + model->text.layers);
+                        is_run(c) ? model->vision.layers + model->text.layers : c->linear_count);
     vlmp_buffer selected = {0}, head = {0};
     if (c->plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
     vlmp_quantize_head(&head);
@@ -264,10 +297,10 @@ static int finish(struct command *c, vlmp_error *err)
         vlmp_packed_entry entries[] = {
             {"vlmp.recipe", recipe.out.data, VLMP_RESERVE_RECIPE},
             {"vlmp.provenance", provenance.out.data, VLMP_RESERVE_PROVENANCE},
-            {"vlmp.decisions", decisions.out.data,
-             (size_t)c->plan.quantized * VLMP_RESERVE_LINEAR}};
-        status = vlmp_packed_write(&c->packed, entries, 3, c->opt.output, c->opt.force,
-                                   vlmp_journal_sink_read, c->sink, digest, err);
+            {"vlmp.decisions", decisions.out.data, (size_t)c->plan.quantized * VLMP_RESERVE_LINEAR},
+            {"vlmp.fates", c->tensors.out.data, 0}};
+        status = vlmp_packed_write(&c->packed, entries, is_run(c) ? 3 : 4, c->opt.output,
+                                   c->opt.force, vlmp_journal_sink_read, c->sink, digest, err);
     }
     vlmp_buffer_free(&decisions.out);
     vlmp_buffer_free(&recipe.out);
@@ -308,16 +341,18 @@ static int run(struct command *c, vlmp_error *err)
     c->started = vlmp_seconds();
     VLMP_TRY(vlmp_quantize_choose_recipe(&c->recipe, c->cli, c->args, &c->opt, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
-    VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
+    VLMP_TRY((c->opt.data_free ? vlmp_engine_open_weights
+                               : vlmp_engine_open)(&c->engine, c->args->positionals[0], err));
     if (strcmp(c->engine.source->kind, "folder") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
     VLMP_TRY(make_plan(c, err));
+    VLMP_TRY(list_tensors(c, err));
     uint64_t work = 0;
     if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
-    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed, c->opt.dry_run,
-                                      work, err));
+    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed,
+                                      c->tensors.out.data, c->opt.dry_run, work, err));
     if (c->opt.dry_run)
         return vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan, INT64_MAX, err);
     if (c->plan.needs_calibration && c->opt.calib == NULL)
@@ -362,6 +397,7 @@ static void clean(struct command *c, bool done)
     vlmp_calibration_free(&c->calibration);
     vlmp_selection_free(&c->selection);
     vlmp_packed_plan_free(&c->packed);
+    vlmp_buffer_free(&c->tensors.out);
     vlmp_plan_free(&c->plan);
     free(c->linears);
     vlmp_recipe_free(&c->recipe);

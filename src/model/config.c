@@ -1,5 +1,6 @@
 #include "src/model/config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/model/config_fields.h"
@@ -94,16 +95,15 @@ static int read_root(vlmp_config *config, const cJSON *root, const char *where, 
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a JSON object", where);
     VLMP_TRY(vlmp_json_string(root, "model_type", "", &type, where, err));
     config->family = vlmp_family_find(type);
-    if (config->family == NULL || !config->family->flat_text)
-        VLMP_TRY(refuse_original(root, where, err));
-    if (config->family == NULL)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: model_type '%.64s' is not supported; llava, llava_next, qwen2_vl and qwen2_5_vl "
-            "are",
-            where, type);
-    VLMP_TRY(check_architectures(config->family, root, where, err));
+    bool llava = *type == '\0' || strncmp(type, "llava", 5) == 0;
+    if (llava && !config->family->flat_text) VLMP_TRY(refuse_original(root, where, err));
+    if (*type == '\0')
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no 'model_type', which says what the model is",
+                         where);
+    snprintf(config->model_type, sizeof config->model_type, "%s", type);
     VLMP_TRY(refuse_quantized(root, where, err));
+    if (!vlmp_family_runs(config->family)) return VLMP_OK;
+    VLMP_TRY(check_architectures(config->family, root, where, err));
     VLMP_TRY(config->family->read_config(config, root, where, err));
     /* What most families have, and need not say. */
     if (config->vision.merge == 0) config->vision.merge = 1;

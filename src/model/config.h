@@ -98,6 +98,7 @@ struct vlmp_family;
 
 typedef struct vlmp_config {
     const struct vlmp_family *family;
+    char model_type[64];
     vlmp_vision_config vision;
     vlmp_projector_config projector;
     vlmp_text_config text;
@@ -109,7 +110,8 @@ typedef struct vlmp_config {
     int pinpoint_count;
 } vlmp_config;
 
-/* Picks the family by "model_type" and reads the whole configuration. where names the file. */
+/* Picks the family by "model_type" and reads the whole configuration; of a family that does not
+ * run, nothing else. where names the file. */
 int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const char *where,
                      vlmp_error *err);
 

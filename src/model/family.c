@@ -12,7 +12,7 @@ const vlmp_family *vlmp_family_find(const char *model_type)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i]->model_type, model_type) == 0) return families[i];
-    return NULL;
+    return &vlmp_family_other;
 }
 
 int vlmp_tile_tokens(const vlmp_config *config)

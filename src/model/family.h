@@ -52,7 +52,7 @@ typedef struct vlmp_family {
                  int32_t newline, int32_t *out);
 } vlmp_family;
 
-/* NULL when no family reads this model_type. */
+/* vlmp_family_other when no family reads this model_type. */
 const vlmp_family *vlmp_family_find(const char *model_type);
 
 /* Rows that the projector makes of one tile, where all have one size. */
@@ -62,9 +62,16 @@ int vlmp_tile_tokens(const vlmp_config *config);
 void vlmp_pack_in_order(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
                         int32_t newline, int32_t *out);
 
+/* Whether models of the family can be run; of others the weights alone are known. */
+static inline bool vlmp_family_runs(const vlmp_family *family)
+{
+    return family->plan_image != NULL;
+}
+
 extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;
 extern const vlmp_family vlmp_family_qwen2_vl;
 extern const vlmp_family vlmp_family_qwen2_5_vl;
 extern const vlmp_family vlmp_family_idefics3;
 extern const vlmp_family vlmp_family_smolvlm;
+extern const vlmp_family vlmp_family_other;

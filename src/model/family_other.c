@@ -110,7 +110,7 @@ static bool ends_with(const char *text, const char *tail)
 /* Of a matrix: why it is no linear's weight, or NULL. */
 static const char *kept_by_name(const char *name)
 {
-    static const char *const tables[] = {"embed", "position", "wpe.", "relative_attention_bias",
+    static const char *const tables[] = {"embed", "position", "wpe", "relative_attention_bias",
                                          "codebook"};
     static const char *const routers[] = {".gate.weight", "router.weight",
                                           "shared_expert_gate.weight", "router.layer.weight"};
@@ -123,7 +123,10 @@ static const char *kept_by_name(const char *name)
     for (size_t i = 0; i < COUNT(routers); i++)
         if (ends_with(name, routers[i])) return "a router";
     if (strcmp(name, "text.embed.weight") == 0) return NULL;
-    return has_any(name, tables, COUNT(tables)) ? "a table" : NULL;
+    const char *last = name + strlen(name) - strlen(".weight");
+    while (last > name && last[-1] != '.')
+        last--;
+    return has_any(last, tables, COUNT(tables)) ? "a table" : NULL;
 }
 
 static vlmp_component component_of(const char *name)

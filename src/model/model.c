@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/model/check.h"
+#include "src/model/family.h"
 
 /* Each section of pairs turns by an axis of its own; without sections all turn by the first. */
 static int make_text_rope(vlmp_model *model, vlmp_error *err)
@@ -56,17 +57,9 @@ static int open_rest(vlmp_model *model, vlmp_error *err)
     return model->config.vision.rope_theta > 0 ? make_vision_rope(model, err) : VLMP_OK;
 }
 
-int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
+/* What follows from the configuration of a family that runs. */
+static int open_known(vlmp_model *model, vlmp_error *err)
 {
-    *model = (vlmp_model){.source = source};
-    size_t length;
-    const char *json = source->file(source, "config.json", &length);
-    if (json == NULL)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: no config.json; is this a Hugging Face model folder?", source->path);
-    char where[4200];
-    snprintf(where, sizeof where, "%s/config.json", source->path);
-    VLMP_TRY(vlmp_config_read(&model->config, json, length, where, err));
     VLMP_TRY(open_rest(model, err));
     const vlmp_vision_config *vision = &model->config.vision;
     const vlmp_text_config *text = &model->config.text;
@@ -111,6 +104,36 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
                   .axes = model->axes},
     };
     return vlmp_check_tensors(model, err);
+}
+
+static int read_config(vlmp_model *model, vlmp_source *source, vlmp_error *err)
+{
+    *model = (vlmp_model){.source = source};
+    size_t length;
+    const char *json = source->file(source, "config.json", &length);
+    if (json == NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: no config.json; is this a Hugging Face model folder?", source->path);
+    char where[4200];
+    snprintf(where, sizeof where, "%s/config.json", source->path);
+    return vlmp_config_read(&model->config, json, length, where, err);
+}
+
+int vlmp_model_open_weights(vlmp_model *model, vlmp_source *source, vlmp_error *err)
+{
+    VLMP_TRY(read_config(model, source, err));
+    return vlmp_family_runs(model->config.family) ? open_known(model, err) : VLMP_OK;
+}
+
+int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
+{
+    VLMP_TRY(read_config(model, source, err));
+    if (vlmp_family_runs(model->config.family)) return open_known(model, err);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s/config.json: models of type '%s' are not run here; README.md says which "
+                     "are. The weights alone can be quantized, with vlm-quantize --data-free "
+                     "--method rtn or int8",
+                     source->path, model->config.model_type);
 }
 
 int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,

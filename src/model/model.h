@@ -4,10 +4,11 @@
 #include "src/base/memory.h"
 #include "src/model/block.h"
 #include "src/model/config.h"
+#include "src/model/names.h"
 #include "src/model/stop_tokens.h"
 #include "src/store/source.h"
 
-#define VLMP_NAME_MAX 96
+#define VLMP_NAME_MAX VLMP_NAME_BYTES
 
 /* A row of blocks of one shape: the vision tower or the text model. */
 typedef struct {
@@ -30,6 +31,10 @@ typedef struct vlmp_model {
      * Faster, less exact. */
     bool fast_activations;
 } vlmp_model;
+
+/* The same of a model of any family, for those who read weights alone: of one that does not run,
+ * only source and config.family, config.model_type are set. */
+int vlmp_model_open_weights(vlmp_model *model, vlmp_source *source, vlmp_error *err);
 
 /* Reads the configuration and holds it against the tensors. The source must outlive the model. On
  * failure, too, vlmp_model_close is the caller's. */

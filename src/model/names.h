@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define VLMP_NAME_BYTES 96 /* longest canonical name with NUL, ".codes" and such included */
+#define VLMP_NAME_BYTES 160 /* longest canonical name with NUL, ".codes" and such included */
 
 typedef enum {
     VLMP_NAME_KNOWN,

@@ -326,7 +326,18 @@ static void next_refuses(void **state)
     refused("llava_next", ",\"image_grid_pinpoints\":[]", "", "image_grid_pinpoints");
     refused("llava_next", ",\"image_grid_pinpoints\":[[336,336],[11088,11088]]", "",
             "1089 tiles of 336 x 336 pixels, more than the limit of 1024");
-    refused("llava_onevision", "", "", "llava_onevision");
+}
+
+/* Nothing is read of architectures that are not run, and nothing of it refused. */
+static void others_do_not_run(void **state)
+{
+    (void)state;
+    vlmp_config c = good("phi3_v", ",\"hidden_size\":64", "\"model_type\":\"phi3\"");
+    assert_false(vlmp_family_runs(c.family));
+    assert_string_equal(c.model_type, "phi3_v");
+    assert_true(vlmp_family_runs(good("llava", "", "").family));
+    refused("phi3_v", ",\"quantization_config\":{}", "", "already quantized");
+    refused("", "", "", "no 'model_type'");
 }
 
 #define HIDDEN 2
@@ -481,13 +492,21 @@ static void qwen_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(class_defaults), cmocka_unit_test(windows),
-        cmocka_unit_test(rope_spellings), cmocka_unit_test(next_refuses),
-        cmocka_unit_test(next_packs),     cmocka_unit_test(qwen_flat),
-        cmocka_unit_test(qwen_refused),   cmocka_unit_test(damaged_plans),
-        cmocka_unit_test(nulls),          cmocka_unit_test(impossible_numbers),
-        cmocka_unit_test(feature_layers), cmocka_unit_test(not_understood),
-        cmocka_unit_test(rope_rules),     cmocka_unit_test(ties),
+        cmocka_unit_test(class_defaults),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(rope_spellings),
+        cmocka_unit_test(next_refuses),
+        cmocka_unit_test(next_packs),
+        cmocka_unit_test(others_do_not_run),
+        cmocka_unit_test(qwen_flat),
+        cmocka_unit_test(qwen_refused),
+        cmocka_unit_test(damaged_plans),
+        cmocka_unit_test(nulls),
+        cmocka_unit_test(impossible_numbers),
+        cmocka_unit_test(feature_layers),
+        cmocka_unit_test(not_understood),
+        cmocka_unit_test(rope_rules),
+        cmocka_unit_test(ties),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

@@ -257,6 +257,7 @@ static int run_text(struct run *r, vlmp_error *err)
 static int run_stages(struct run *r, vlmp_error *err)
 {
     const vlmp_quantize_job *job = r->job;
+    if (!vlmp_family_runs(job->sweep.model->config.family)) return vlmp_quantize_by_name(job, err);
     size_t seen_rows = 0;
     for (int i = 0; i < job->sweep.break_at; i++)
         seen_rows += vlmp_sequence_picture_rows(&r->sequences[i], &job->sweep.model->config);
@@ -275,7 +276,7 @@ static int count_steps(const vlmp_quantize_job *job, int *done, int *steps, vlmp
         const vlmp_linear_info *info = &job->linears[i];
         char name[VLMP_NAME_MAX];
         bool vision = info->component == VLMP_COMPONENT_VISION, finished;
-        if (vision || info->component == VLMP_COMPONENT_TEXT) {
+        if (info->layer >= 0) {
             int block = 2 * info->layer + vision;
             if (block == block_of) continue;
             block_of = block;

@@ -286,3 +286,16 @@ int vlmp_quantize_head_linear(const vlmp_quantize_job *job, vlmp_activations *x,
     return needed ? quantize_on_outputs(job, index, x, batches, err)
                   : quantize_one(job, index, NULL, err);
 }
+
+int vlmp_quantize_by_name(const vlmp_quantize_job *job, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &job->sweep;
+    for (int i = 0; i < job->linear_count; i++) {
+        if (sweep->interrupted != NULL && *sweep->interrupted)
+            return vlmp_fail(err, VLMP_ERR_INTERRUPTED, "interrupted");
+        VLMP_TRY(quantize_one(job, i, NULL, err));
+        if (sweep->progress != NULL)
+            sweep->progress(sweep->progress_arg, "linear", i + 1, job->linear_count);
+    }
+    return VLMP_OK;
+}

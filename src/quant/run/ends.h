@@ -18,6 +18,9 @@ typedef struct {
 int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *err);
 void vlmp_ends_free(vlmp_ends *ends); /* also after a failure */
 
+/* The linears of a model that is not run, one after another; no method may need statistics. */
+int vlmp_quantize_by_name(const vlmp_quantize_job *job, vlmp_error *err);
+
 /* The projector's linears, a second on what the first then gives. features: what the projector
  * sees, rows of the seen samples first; empty when no method needs statistics. */
 int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,

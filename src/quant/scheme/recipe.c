@@ -53,11 +53,8 @@ static const struct shorthand {
 static const struct {
     const char *key, *glob;
 } components[] = {
-    {"vision_encoder", "vision.layers.*"},
-    {"projection", "projector.*"},
-    {"llm_layers", "text.layers.*"},
-    {"embeddings", "text.embed"},
-    {"lm_head", "text.head"},
+    {"vision_encoder", "vision.*"}, {"projection", "projector.*"}, {"llm_layers", "text.layers.*"},
+    {"embeddings", "text.embed"},   {"lm_head", "text.head"},
 };
 #define COMPONENT_LIST \
     "vision_encoder, projection, embeddings, llm_layers, llm_layers_A_B, lm_head, default"
@@ -460,8 +457,8 @@ int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *schem
     VLMP_TRY(reserve(recipe, 3, "the options", err));
     const vlmp_recipe_scheme keep = {.method = VLMP_METHOD_KEEP};
     if (scheme->method == VLMP_METHOD_INT8)
-        recipe->rules[recipe->count++] = (vlmp_recipe_rule){VLMP_RULE_GLOB, "vision_encoder",
-                                                            "vision.layers.*", .scheme = *scheme};
+        recipe->rules[recipe->count++] =
+            (vlmp_recipe_rule){VLMP_RULE_GLOB, "vision_encoder", "vision.*", .scheme = *scheme};
     recipe->rules[recipe->count++] =
         (vlmp_recipe_rule){VLMP_RULE_GLOB, "llm_layers", "text.layers.*", .scheme = *scheme};
     recipe->rules[recipe->count++] =
