@@ -67,7 +67,7 @@ check 'quiet' test ! -s stderr
 if [ -z "${VLMP_SANITIZED-}" ]; then
     again='vlm-quantize other --method rtn --data-free -o r.vlmp -q'
     for call in {30..300..3}; do # the first calls fail before there is a journal
-        VLMP_FAULT=io:$call:fail LD_PRELOAD="$VLMP_INJECT" $again 2>stderr || true
+        VLMP_FAULT=io:$call:fail LD_PRELOAD="$VLMP_INJECT" $again --force 2>stderr || true
         if [ -s r.vlmp.journal ] || [ -e r.vlmp ]; then break; fi
     done
     check 'what was done is kept' test -s r.vlmp.journal
@@ -115,7 +115,7 @@ python3 "$VLMP_ROOT/tests/e2e/make_other.py" twice language_model.model.layers.0
 refuses 4 'self_attn.o_proj' vlm-quantize twice --method rtn --data-free -o l.vlmp
 cp -r other done
 echo '{"model_type": "phi3_v", "quantization_config": {"quant_method": "gptq"}}' >done/config.json
-refuses 4 'already quantized' vlm-quantize done --method rtn --data-free -o l.vlmp
+refuses 4 "quantized already, by the method .gptq" vlm-quantize done --method rtn --data-free -o l.vlmp
 echo '{}' >done/config.json
 refuses 4 "no 'model_type'" vlm-quantize done --method rtn --data-free -o l.vlmp
 check 'nothing was written' test ! -e l.vlmp -a ! -e g.vlmp -a ! -e gg
