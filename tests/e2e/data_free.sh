@@ -68,7 +68,8 @@ if [ -z "${VLMP_SANITIZED-}" ]; then
     again='vlm-quantize other --method rtn --data-free -o r.vlmp -q'
     for call in {30..300..3}; do # the first calls fail before there is a journal
         VLMP_FAULT=io:$call:fail LD_PRELOAD="$VLMP_INJECT" $again --force 2>stderr || true
-        if [ -s r.vlmp.journal ] || [ -e r.vlmp ]; then break; fi
+        if [ -s r.vlmp.journal ]; then break; fi
+        rm -f r.vlmp # a call whose failure does no harm
     done
     check 'what was done is kept' test -s r.vlmp.journal
     exits 0 $again --resume
