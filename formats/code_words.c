@@ -80,3 +80,22 @@ void vlmp_words_put(unsigned char *out, const vlmp_word_layout *layout, const vl
             vlmp_word_store(out + (row * columns + column - first) * sizeof word, word);
         }
 }
+
+void vlmp_words_get(uint8_t *out, const vlmp_word_layout *layout, const unsigned char *words,
+                    int64_t outputs, int64_t inputs, int bits, int64_t first, int64_t count)
+{
+    const vlmp_code_rows sizes = {.outputs = outputs, .inputs = inputs, .bits = bits};
+    int64_t shape[2], in_word = VLMP_WORD_BITS / bits;
+    vlmp_words_shape(shape, layout, &sizes);
+    uint32_t ones = layout->less_one ? vlmp_words_ones(bits) : 0, mask = (1u << bits) - 1;
+    /* Input by input, so that a turned matrix is read along its rows. */
+    for (int64_t input = 0; input < inputs; input++)
+        for (int64_t n = first; n < first + count; n++) {
+            int64_t output = layout->outputs_together ? n / in_word : n;
+            int64_t other = layout->outputs_together ? input : input / in_word;
+            int64_t at = layout->turned ? other * shape[1] + output : output * shape[1] + other;
+            int shift = vlmp_word_shift(layout, layout->outputs_together ? n : input, bits);
+            uint32_t word = vlmp_word_load(words + (size_t)at * sizeof word) + ones;
+            out[(n - first) * inputs + input] = (uint8_t)(word >> shift & mask);
+        }
+}

@@ -47,6 +47,11 @@ int vlmp_word_shift(const vlmp_word_layout *layout, int64_t i, int bits);
 /* What is taken from, or added to, each word where layout->less_one. */
 uint32_t vlmp_words_ones(int bits);
 
+static inline uint32_t vlmp_word_load(const unsigned char in[4])
+{
+    return in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+}
+
 static inline void vlmp_word_store(unsigned char out[4], uint32_t word)
 {
     for (int b = 0; b < 4; b++)
@@ -57,3 +62,8 @@ static inline void vlmp_word_store(unsigned char out[4], uint32_t word)
  * rest is 0. */
 void vlmp_words_put(unsigned char *out, const vlmp_word_layout *layout, const vlmp_code_rows *rows,
                     size_t first, size_t count);
+
+/* The inverse: codes of outputs first … first + count − 1, one a byte, out[count][inputs], from the
+ * whole matrix of words for so many outputs. */
+void vlmp_words_get(uint8_t *out, const vlmp_word_layout *layout, const unsigned char *words,
+                    int64_t outputs, int64_t inputs, int bits, int64_t first, int64_t count);

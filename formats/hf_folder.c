@@ -128,6 +128,10 @@ static int read_config(folder *f, vlmp_error *err)
     if (f->import != NULL) {
         file->data = f->import->config;
         file->length = f->import->config_length;
+        /* They repeat what is taken away. */
+        vlmp_source_files_drop(&f->files, "quantize_config.json");
+        vlmp_source_files_drop(&f->files, "quant_config.json");
+        file = vlmp_source_files_find(&f->files, "config.json");
     }
     return vlmp_config_read(&f->config, file->data, file->length, where, err);
 }

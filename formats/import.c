@@ -9,7 +9,8 @@
 
 #include "formats/packed.h"
 
-static const vlmp_import_layout *const layouts[] = {&vlmp_import_compressed_tensors};
+static const vlmp_import_layout *const layouts[] = {&vlmp_import_compressed_tensors,
+                                                    &vlmp_import_gptq, &vlmp_import_awq};
 
 /* A tensor that is a part of a linear. */
 struct vlmp_import_found {
@@ -58,7 +59,7 @@ static int configure(vlmp_import *import, const cJSON *config, vlmp_error *err)
     if (import->layout == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: the model is quantized already, by the method '%.40s', which is not "
-                         "read; compressed-tensors is",
+                         "read; compressed-tensors, gptq and awq are",
                          import->where, method);
     return import->layout->configure(import, config, err);
 }
@@ -271,6 +272,24 @@ int vlmp_import_need(const vlmp_import_linear *linear, vlmp_import_part part, vl
                               "need it; download the model again",
                               (unsigned long long)tensor->file_offset, vlmp_dtype_name(type),
                               wanted);
+}
+
+int vlmp_import_check_order(const vlmp_import_linear *linear, int64_t groups, vlmp_error *err)
+{
+    const vlmp_tensor *index = linear->parts[VLMP_IMPORT_INDEX];
+    if (index == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_import_need(linear, VLMP_IMPORT_INDEX, VLMP_I32, linear->k, 0, err));
+    for (int64_t i = 0; i < linear->k; i++) {
+        int32_t group;
+        memcpy(&group, index->data + (size_t)i * sizeof group, sizeof group);
+        if (group != i / (linear->k / groups))
+            return vlmp_import_refuse(
+                index, err,
+                "puts input %lld into group %d: groups by activation order are not read; quantize "
+                "without it (desc_act false; actorder null or \"weight\")",
+                (long long)i, group);
+    }
+    return VLMP_OK;
 }
 
 /* What was done to each linear, as vlm-quantize writes it. */

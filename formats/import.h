@@ -52,14 +52,16 @@ typedef struct vlmp_import_layout {
      * zeros and scales below read are checked. */
     int (*fit)(vlmp_import *import, vlmp_import_linear *linear, vlmp_error *err);
     /* Codes of outputs first … first + count − 1, out[count][k]. */
-    void (*codes)(const vlmp_import_linear *linear, int64_t first, int64_t count, uint8_t *out);
+    void (*codes)(const vlmp_import *import, const vlmp_import_linear *linear, int64_t first,
+                  int64_t count, uint8_t *out);
     /* Their zeros, out[count][groups]; only where the ZEROS are there. */
-    void (*zeros)(const vlmp_import_linear *linear, int64_t first, int64_t count, uint8_t *out);
+    void (*zeros)(const vlmp_import *import, const vlmp_import_linear *linear, int64_t first,
+                  int64_t count, uint8_t *out);
     /* Where the scale of a group of output n stands in SCALES. */
     size_t (*scale)(const vlmp_import_linear *linear, int64_t n, int64_t group);
 } vlmp_import_layout;
 
-extern const vlmp_import_layout vlmp_import_compressed_tensors;
+extern const vlmp_import_layout vlmp_import_compressed_tensors, vlmp_import_gptq, vlmp_import_awq;
 
 struct vlmp_import {
     const vlmp_import_layout *layout;
@@ -106,6 +108,13 @@ vlmp_import_refuse(const vlmp_tensor *tensor, vlmp_error *err, const char *what,
  */
 int vlmp_import_need(const vlmp_import_linear *linear, vlmp_import_part part, vlmp_dtype type,
                      int64_t rows, int64_t columns, vlmp_error *err);
+
+/* VLMP_ERR_INPUT where the INDEX, if it is there, puts inputs that are not neighbours into one of
+ * the groups: they were quantized in another order (activation order). */
+int vlmp_import_check_order(const vlmp_import_linear *linear, int64_t groups, vlmp_error *err);
+
+/* Groups of an output. */
+int64_t vlmp_import_groups(const vlmp_import_linear *linear);
 
 /* Scale `index` of the linear's SCALES as it stands in the folder, without a global one. */
 float vlmp_import_scale(const vlmp_import_linear *linear, size_t index);

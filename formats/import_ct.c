@@ -1,26 +1,39 @@
-/* compressed-tensors folders (llm-compressor and others): which of the configuration's groups a
- * linear belongs to is told by the types and shapes of its tensors, not by matching names against
- * the groups' patterns. */
+/* compressed-tensors folders (llm-compressor and others), integers and floats: which of the
+ * configuration's groups a linear belongs to is told by the types and shapes of its tensors, not by
+ * matching names against the groups' patterns. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/code_words.h"
 #include "formats/import.h"
 
 #define MAX_GROUPS 64 /* of config_groups */
 
 /* How a format stores codes. */
-typedef enum { PACKED, INTEGERS, FORMATS } storage;
+typedef enum { PACKED, INTEGERS, FLOATS, MX_FLOATS, NV_FLOATS, FORMATS } storage;
 
-static const char *const format_names[FORMATS] = {
-    [PACKED] = "pack-quantized", [INTEGERS] = "int-quantized"};
+static const struct {
+    const char *name;
+    vlmp_code_type floats; /* NONE: integers */
+} formats[FORMATS] = {
+    [PACKED] = {"pack-quantized", VLMP_CODES_NONE},
+    [INTEGERS] = {"int-quantized", VLMP_CODES_NONE},
+    [FLOATS] = {"float-quantized", VLMP_CODES_FP8},
+    [MX_FLOATS] = {"mxfp4-pack-quantized", VLMP_CODES_MXFP4},
+    [NV_FLOATS] = {"nvfp4-pack-quantized", VLMP_CODES_NVFP4},
+};
+
+/* How scales are shared. */
+typedef enum { GROUPS, CHANNELS, ONE, BLOCKS, STRATEGIES } sharing;
 
 /* One of config_groups. */
 typedef struct {
     const char *name;
     const char *format;  /* its own or the configuration's */
     int64_t bits, group; /* group 0: none is given */
-    const char *strategy;
-    bool symmetric;
+    sharing sharing;
+    bool floats, symmetric;
     bool int8_activations;
 } config_group;
 
@@ -59,26 +72,43 @@ static int check_model(const vlmp_import *import, const cJSON *config, vlmp_erro
     return VLMP_OK;
 }
 
-/* input_activations: none, or int8 by token. */
-static int read_activations(const vlmp_import *import, const cJSON *args, config_group *group,
+/* input_activations: none, int8 by token, or float8, which are computed as if none were. */
+static int read_activations(vlmp_import *import, const cJSON *args, config_group *group,
                             vlmp_error *err)
 {
     int64_t bits;
     const char *type;
-    bool symmetric;
+    bool symmetric, dynamic;
     if (is_empty(args)) return VLMP_OK;
     VLMP_TRY(vlmp_json_int(args, "num_bits", 8, 0, 64, &bits, import->where, err));
     VLMP_TRY(vlmp_json_string(args, "type", "int", &type, import->where, err));
     VLMP_TRY(vlmp_json_bool(args, "symmetric", true, &symmetric, import->where, err));
+    dynamic = cJSON_IsTrue(vlmp_json_get(args, "dynamic"));
+    if (bits == 8 && symmetric && dynamic && strcmp(type, "int") == 0) {
+        group->int8_activations = true;
+        return VLMP_OK;
+    }
+    if (bits == 8 && symmetric && dynamic && strcmp(type, "float") == 0) {
+        import->note = "the folder asks for activations of 8-bit floats; they are computed as "
+                       "floats of 32 bits here";
+        return VLMP_OK;
+    }
     char text[300];
     snprintf(text, sizeof text,
-             "group '%.40s' computes with %s%s %lld-bit %.20s activations; floats and dynamic "
-             "symmetric int8 ones are computed here",
-             group->name, cJSON_IsTrue(vlmp_json_get(args, "dynamic")) ? "dynamic " : "static ",
-             symmetric ? "symmetric" : "asymmetric", (long long)bits, type);
-    group->int8_activations = bits == 8 && strcmp(type, "int") == 0 && symmetric &&
-                              cJSON_IsTrue(vlmp_json_get(args, "dynamic"));
-    return group->int8_activations ? VLMP_OK : refuse_config(import, text, err);
+             "group '%.40s' computes with %s %s %lld-bit %.20s activations; floats and dynamic "
+             "symmetric 8-bit ones are computed here",
+             group->name, dynamic ? "dynamic" : "static", symmetric ? "symmetric" : "asymmetric",
+             (long long)bits, type);
+    return refuse_config(import, text, err);
+}
+
+/* Blocks of other sizes than the packed file's are not read. */
+static bool is_block(const cJSON *args)
+{
+    const cJSON *sides = vlmp_json_get(args, "block_structure");
+    if (!cJSON_IsArray(sides) || cJSON_GetArraySize(sides) != 2) return false;
+    return sides->child->valuedouble == VLMP_BLOCK_OUTPUTS &&
+           sides->child->next->valuedouble == VLMP_BLOCK_OUTPUTS;
 }
 
 static int read_weights(const vlmp_import *import, const cJSON *args, config_group *group,
@@ -92,15 +122,25 @@ static int read_weights(const vlmp_import *import, const cJSON *args, config_gro
         vlmp_json_int(args, "group_size", 0, -1, INT32_MAX, &group->group, import->where, err));
     VLMP_TRY(vlmp_json_string(args, "strategy", group->group > 0 ? "group" : "tensor", &strategy,
                               import->where, err));
-    static const char *const strategies[] = {"group", "channel", "tensor"};
+    static const struct {
+        const char *name;
+        sharing sharing;
+    } strategies[] = {{"group", GROUPS},
+                      {"tensor_group", GROUPS},
+                      {"channel", CHANNELS},
+                      {"tensor", ONE},
+                      {"block", BLOCKS}};
+    group->floats = strcmp(type, "float") == 0;
+    group->sharing = STRATEGIES;
     for (size_t i = 0; i < sizeof strategies / sizeof *strategies; i++)
-        if (strcmp(strategies[i], strategy) == 0) group->strategy = strategies[i];
+        if (strcmp(strategies[i].name, strategy) == 0) group->sharing = strategies[i].sharing;
+    if (group->sharing == BLOCKS && !is_block(args)) group->sharing = STRATEGIES;
     char text[300];
     snprintf(text, sizeof text,
-             "group '%.40s' has %lld-bit %.20s weights with the strategy '%.20s'; integers of 4 "
-             "and 8 bits with one scale a group, channel or tensor are read",
+             "group '%.40s' has %lld-bit %.20s weights with the strategy '%.20s'; 4 and 8 bits "
+             "with one scale a group, channel, tensor or block of 128 × 128 are read",
              group->name, (long long)group->bits, type, strategy);
-    bool good = strcmp(type, "int") == 0 && group->strategy != NULL &&
+    bool good = (strcmp(type, "int") == 0 || group->floats) && group->sharing != STRATEGIES &&
                 (group->bits == 4 || group->bits == 8);
     return good ? VLMP_OK : refuse_config(import, text, err);
 }
@@ -179,16 +219,21 @@ static int read_integers(vlmp_import_linear *linear, int *bits, vlmp_error *err)
     return vlmp_import_refuse(codes, err, "is no matrix; download the model again");
 }
 
-/* Scales [n][groups], or a single one. */
-static int read_scales(vlmp_import_linear *linear, int64_t *groups, vlmp_error *err)
+/* Scales [n][groups], one for each block, or a single one. */
+static int read_scales(vlmp_import_linear *linear, int64_t *groups, sharing *shared,
+                       vlmp_error *err)
 {
     const vlmp_tensor *scales = linear->parts[VLMP_IMPORT_SCALES];
     size_t count = scales->bytes / vlmp_dtype_size(scales->dtype);
-    if (!vlmp_dtype_is_float(scales->dtype))
-        return vlmp_import_refuse(scales, err, "has type %s; F32, F16 and BF16 scales are read",
-                                  vlmp_dtype_name(scales->dtype));
-    linear->one_scale = count == 1 && linear->n > 1;
+    int64_t rows = linear->n, blocks = (linear->n + VLMP_BLOCK_OUTPUTS - 1) / VLMP_BLOCK_OUTPUTS;
     *groups = scales->rank == 2 ? scales->shape[1] : 1;
+    *shared = count == 1 && linear->n > 1 ? ONE : *groups == 1 ? CHANNELS : GROUPS;
+    if (scales->rank == 2 && scales->shape[0] != linear->n && scales->shape[0] == blocks &&
+        linear->parts[VLMP_IMPORT_CODES]->dtype == VLMP_F8_E4M3 && *shared != ONE) {
+        *shared = BLOCKS;
+        rows = blocks;
+    }
+    linear->one_scale = *shared == ONE;
     if (linear->one_scale) return VLMP_OK;
     if (*groups < 1 || linear->k % *groups != 0)
         return vlmp_import_refuse(scales, err,
@@ -196,7 +241,21 @@ static int read_scales(vlmp_import_linear *linear, int64_t *groups, vlmp_error *
                                   "model again",
                                   (long long)*groups, (long long)linear->k);
     if (scales->rank == 1 && scales->shape[0] == linear->n) return VLMP_OK;
-    return vlmp_import_need(linear, VLMP_IMPORT_SCALES, scales->dtype, linear->n, *groups, err);
+    return vlmp_import_need(linear, VLMP_IMPORT_SCALES, scales->dtype, rows, *groups, err);
+}
+
+/* The type of the scales that a storage has; *type gets it. */
+static int check_scale_type(const vlmp_import_linear *linear, storage kept, vlmp_dtype *type,
+                            vlmp_error *err)
+{
+    const vlmp_tensor *scales = linear->parts[VLMP_IMPORT_SCALES];
+    bool good = kept == MX_FLOATS   ? scales->dtype == VLMP_U8
+                : kept == NV_FLOATS ? scales->dtype == VLMP_F8_E4M3
+                                    : vlmp_dtype_is_float(scales->dtype);
+    *type = kept == MX_FLOATS ? VLMP_F8_E8M0 : scales->dtype;
+    if (good) return VLMP_OK;
+    return vlmp_import_refuse(scales, err, "has type %s, which scales of %s codes do not have",
+                              vlmp_dtype_name(scales->dtype), formats[kept].name);
 }
 
 static int check_zeros(const vlmp_import_linear *linear, int bits, int64_t groups, vlmp_error *err)
@@ -217,40 +276,22 @@ static int check_zeros(const vlmp_import_linear *linear, int bits, int64_t group
     return VLMP_OK;
 }
 
-/* Inputs in another order than they are stored (activation order) share scales with others than
- * their neighbours. */
-static int check_order(const vlmp_import_linear *linear, int64_t groups, vlmp_error *err)
-{
-    const vlmp_tensor *index = linear->parts[VLMP_IMPORT_INDEX];
-    if (index == NULL) return VLMP_OK;
-    VLMP_TRY(vlmp_import_need(linear, VLMP_IMPORT_INDEX, VLMP_I32, linear->k, 0, err));
-    for (int64_t i = 0; i < linear->k; i++) {
-        int32_t group;
-        memcpy(&group, index->data + (size_t)i * sizeof group, sizeof group);
-        if (group != i / (linear->k / groups))
-            return vlmp_import_refuse(
-                index, err,
-                "puts input %lld into group %d: groups by activation order are not read; quantize "
-                "without it (actorder null or \"weight\")",
-                (long long)i, group);
-    }
-    return VLMP_OK;
-}
-
 /* The configuration's groups that this linear may belong to must agree. */
 static int choose_group(const vlmp_import *import, const vlmp_import_linear *linear, storage kept,
-                        int bits, int64_t groups, const config_group **out, vlmp_error *err)
+                        int bits, int64_t groups, sharing shared, const config_group **out,
+                        vlmp_error *err)
 {
     const settings *s = import->settings;
     const vlmp_tensor *codes = linear->parts[VLMP_IMPORT_CODES];
     *out = NULL;
     for (int i = 0; i < s->count; i++) {
         const config_group *g = &s->groups[i];
-        bool grouped = strcmp(g->strategy, "group") == 0;
-        if (g->bits != bits || strcmp(g->format, format_names[kept]) != 0 ||
+        /* A group may be as wide as the channel. */
+        bool fits = g->sharing == shared || (g->sharing == GROUPS && shared == CHANNELS);
+        if (g->bits != bits || strcmp(g->format, formats[kept].name) != 0 || !fits ||
+            g->floats != (formats[kept].floats != VLMP_CODES_NONE) ||
             g->symmetric != (linear->parts[VLMP_IMPORT_ZEROS] == NULL) ||
-            linear->one_scale != (strcmp(g->strategy, "tensor") == 0) ||
-            (grouped ? linear->k / groups != g->group : groups != 1))
+            (g->sharing == GROUPS && linear->k / groups != g->group))
             continue;
         if (*out != NULL && ((*out)->int8_activations != g->int8_activations))
             return vlmp_import_refuse(codes, err,
@@ -263,36 +304,90 @@ static int choose_group(const vlmp_import *import, const vlmp_import_linear *lin
     return vlmp_import_refuse(codes, err,
                               "fits no group of the configuration: %d-bit codes as %s, %lld scales "
                               "for %lld inputs, zeros: %s",
-                              bits, format_names[kept], (long long)groups, (long long)linear->k,
+                              bits, formats[kept].name, (long long)groups, (long long)linear->k,
                               linear->parts[VLMP_IMPORT_ZEROS] != NULL ? "yes" : "no");
+}
+
+static storage storage_of(const vlmp_import_linear *linear)
+{
+    switch (linear->parts[VLMP_IMPORT_CODES]->dtype) {
+    case VLMP_I8:
+        return INTEGERS;
+    case VLMP_F8_E4M3:
+        return FLOATS;
+    case VLMP_U8:
+        return linear->parts[VLMP_IMPORT_GLOBAL] != NULL ? NV_FLOATS : MX_FLOATS;
+    default:
+        return PACKED;
+    }
+}
+
+/* Two codes a byte. */
+static int read_halves(vlmp_import_linear *linear, int *bits, vlmp_error *err)
+{
+    VLMP_TRY(read_integers(linear, bits, err));
+    *bits = 4;
+    if (linear->k > INT32_MAX / 2)
+        return vlmp_import_refuse(linear->parts[VLMP_IMPORT_CODES], err, "is too wide");
+    linear->k *= 2;
+    return VLMP_OK;
+}
+
+/* Readers divide by it. */
+static int read_global(const vlmp_import_linear *linear, float *factor, vlmp_error *err)
+{
+    float divisor;
+    VLMP_TRY(vlmp_import_need(linear, VLMP_IMPORT_GLOBAL, VLMP_F32, 1, 0, err));
+    memcpy(&divisor, linear->parts[VLMP_IMPORT_GLOBAL]->data, sizeof divisor);
+    *factor = 1.0f / divisor;
+    if (divisor > 0 && isfinite(divisor) && isfinite(*factor)) return VLMP_OK;
+    return vlmp_import_refuse(linear->parts[VLMP_IMPORT_GLOBAL], err,
+                              "is %g, which divides no scale; download the model again",
+                              (double)divisor);
+}
+
+static int check_floats(const vlmp_import_linear *linear, vlmp_error *err)
+{
+    const vlmp_tensor *codes = linear->parts[VLMP_IMPORT_CODES];
+    for (size_t i = 0; i < codes->bytes; i++)
+        if ((codes->data[i] & 0x7f) == VLMP_E4M3_NAN)
+            return vlmp_import_refuse(codes, err, "at element %zu is NaN; download the model again",
+                                      i);
+    return VLMP_OK;
 }
 
 static int fit(vlmp_import *import, vlmp_import_linear *linear, vlmp_error *err)
 {
-    const vlmp_tensor *codes = linear->parts[VLMP_IMPORT_CODES];
-    storage kept = codes->dtype == VLMP_I8 ? INTEGERS : PACKED;
+    storage kept = storage_of(linear);
     int bits = 0;
     int64_t groups = 0;
+    sharing shared = STRATEGIES;
+    vlmp_dtype type;
     const config_group *group;
-    if (kept == INTEGERS)
-        VLMP_TRY(read_integers(linear, &bits, err));
-    else
-        VLMP_TRY(read_packed(linear, &bits, err));
-    VLMP_TRY(read_scales(linear, &groups, err));
+    bool halves = kept == MX_FLOATS || kept == NV_FLOATS;
+    VLMP_TRY(kept == PACKED ? read_packed(linear, &bits, err)
+             : halves       ? read_halves(linear, &bits, err)
+                            : read_integers(linear, &bits, err));
+    VLMP_TRY(check_scale_type(linear, kept, &type, err));
+    VLMP_TRY(read_scales(linear, &groups, &shared, err));
     VLMP_TRY(check_zeros(linear, bits, groups, err));
-    VLMP_TRY(check_order(linear, groups, err));
-    VLMP_TRY(choose_group(import, linear, kept, bits, groups, &group, err));
-    bool grouped = strcmp(group->strategy, "group") == 0;
-    linear->scheme = vlmp_scheme_make(vlmp_code_type_of_bits(bits),
-                                      grouped ? (int)group->group : VLMP_GROUP_CHANNEL,
+    VLMP_TRY(vlmp_import_check_order(linear, groups, err));
+    VLMP_TRY(choose_group(import, linear, kept, bits, groups, shared, &group, err));
+    vlmp_code_type codes = formats[kept].floats;
+    if (codes == VLMP_CODES_NONE) codes = vlmp_code_type_of_bits(bits);
+    bool whole = group->sharing == CHANNELS || group->sharing == ONE;
+    linear->scheme = vlmp_scheme_make(codes, whole ? VLMP_GROUP_CHANNEL : (int)(linear->k / groups),
                                       VLMP_ZEROS_NONE, group->int8_activations);
-    linear->scheme.scales = linear->parts[VLMP_IMPORT_SCALES]->dtype;
-    return VLMP_OK;
+    linear->scheme.scales = type;
+    if (kept == FLOATS) VLMP_TRY(check_floats(linear, err));
+    return kept == NV_FLOATS ? read_global(linear, &linear->scheme.global_scale, err) : VLMP_OK;
 }
 
 /* Words of a row are a packed row's bytes, filled up; signed bytes are moved to unsigned ones. */
-static void read_codes(const vlmp_import_linear *linear, int64_t first, int64_t count, uint8_t *out)
+static void read_codes(const vlmp_import *import, const vlmp_import_linear *linear, int64_t first,
+                       int64_t count, uint8_t *out)
 {
+    (void)import;
     const vlmp_tensor *codes = linear->parts[VLMP_IMPORT_CODES];
     int bits = vlmp_code_types[linear->scheme.codes].bits;
     size_t row_bytes = codes->bytes / (size_t)linear->n, k = (size_t)linear->k;
@@ -303,28 +398,29 @@ static void read_codes(const vlmp_import_linear *linear, int64_t first, int64_t 
     }
 }
 
-/* Zeros of a group lie together along the outputs, in words; or are signed bytes. */
-static void read_zeros(const vlmp_import_linear *linear, int64_t first, int64_t count, uint8_t *out)
+/* Words, or signed bytes. */
+static void read_zeros(const vlmp_import *import, const vlmp_import_linear *linear, int64_t first,
+                       int64_t count, uint8_t *out)
 {
+    (void)import;
     const vlmp_tensor *zeros = linear->parts[VLMP_IMPORT_ZEROS];
-    int bits = vlmp_code_types[linear->scheme.codes].bits, in_byte = 8 / bits;
-    int64_t groups = linear->k / vlmp_scheme_group(&linear->scheme, (int)linear->k);
-    for (int64_t n = first; n < first + count; n++)
-        for (int64_t g = 0; g < groups; g++) {
-            size_t index = linear->one_scale ? 0 : (size_t)(n * groups + g);
-            /* Byte and place within a little-endian word. */
-            size_t word = (size_t)(n / (4 * in_byte) * groups + g);
-            size_t byte = word * 4 + (size_t)(n % (4 * in_byte) / in_byte);
-            *out++ = zeros->dtype == VLMP_I8
-                         ? (uint8_t)(zeros->data[index] + (1 << (bits - 1)))
-                         : (uint8_t)vlmp_code_at(zeros->data + byte, (int)(n % in_byte), bits);
-        }
+    int bits = vlmp_code_types[linear->scheme.codes].bits;
+    int64_t groups = vlmp_import_groups(linear);
+    if (zeros->dtype != VLMP_I8) {
+        vlmp_words_get(out, &vlmp_words_ct_zeros, zeros->data, linear->n, groups, bits, first,
+                       count);
+        return;
+    }
+    for (int64_t i = first * groups; i < (first + count) * groups; i++)
+        *out++ = (uint8_t)(zeros->data[linear->one_scale ? 0 : i] + (1 << (bits - 1)));
 }
 
 static size_t scale_index(const vlmp_import_linear *linear, int64_t n, int64_t group)
 {
     if (linear->one_scale) return 0;
-    return (size_t)(n * (linear->k / vlmp_scheme_group(&linear->scheme, (int)linear->k)) + group);
+    return (size_t)((linear->scheme.blocks ? n / VLMP_BLOCK_OUTPUTS : n) *
+                        vlmp_import_groups(linear) +
+                    group);
 }
 
 static const vlmp_import_suffix suffixes[] = {
@@ -332,6 +428,7 @@ static const vlmp_import_suffix suffixes[] = {
     {".weight", VLMP_IMPORT_CODES, NULL},
     {".weight_scale", VLMP_IMPORT_SCALES, NULL},
     {".weight_zero_point", VLMP_IMPORT_ZEROS, NULL},
+    {".weight_global_scale", VLMP_IMPORT_GLOBAL, NULL},
     {".weight_g_idx", VLMP_IMPORT_INDEX, NULL},
     {".weight_shape", VLMP_IMPORT_SHAPE, NULL},
     {".input_scale", VLMP_IMPORT_REFUSED, "activations under static scales are not computed here"},

@@ -11,7 +11,7 @@ float vlmp_import_scale(const vlmp_import_linear *linear, size_t index)
     return vlmp_scale_at(linear->parts[VLMP_IMPORT_SCALES]->data, index, linear->scheme.scales);
 }
 
-static int64_t groups_of(const vlmp_import_linear *linear)
+int64_t vlmp_import_groups(const vlmp_import_linear *linear)
 {
     return linear->k / vlmp_scheme_group(&linear->scheme, (int)linear->k);
 }
@@ -25,7 +25,7 @@ static int64_t scale_rows(const vlmp_import_linear *linear)
 
 static int survey_scales(const vlmp_import *import, vlmp_import_linear *linear, vlmp_error *err)
 {
-    int64_t groups = groups_of(linear), rows = linear->one_scale ? 1 : scale_rows(linear);
+    int64_t groups = vlmp_import_groups(linear), rows = linear->one_scale ? 1 : scale_rows(linear);
     int64_t outputs = linear->scheme.blocks ? VLMP_BLOCK_OUTPUTS : 1;
     for (int64_t row = 0; row < rows; row++)
         for (int64_t g = 0; g < groups; g++) {
@@ -47,14 +47,14 @@ static int all_middle(const vlmp_import *import, const vlmp_import_linear *linea
                       vlmp_error *err)
 {
     enum { ROWS = 64 };
-    size_t groups = (size_t)groups_of(linear);
+    size_t groups = (size_t)vlmp_import_groups(linear);
     uint8_t *zeros = vlmp_alloc(groups, ROWS), want = 0;
     if (zeros == NULL) return vlmp_fail_memory(err, linear->name);
     want = (uint8_t)vlmp_code_types[linear->scheme.codes].middle;
     *middle = true;
     for (int64_t first = 0; first < linear->n && *middle; first += ROWS) {
         int64_t count = linear->n - first < ROWS ? linear->n - first : ROWS;
-        import->layout->zeros(linear, first, count, zeros);
+        import->layout->zeros(import, linear, first, count, zeros);
         for (size_t i = 0; i < (size_t)count * groups; i++)
             *middle &= zeros[i] == want;
     }
@@ -78,10 +78,10 @@ static void read_zeros(const vlmp_import *import, const vlmp_import_linear *line
                        int64_t count, uint8_t *out)
 {
     const vlmp_code_info *info = &vlmp_code_types[linear->scheme.codes];
-    size_t groups = (size_t)groups_of(linear);
+    size_t groups = (size_t)vlmp_import_groups(linear);
     int high = (1 << info->bits) - 1;
     if (linear->parts[VLMP_IMPORT_ZEROS] != NULL)
-        import->layout->zeros(linear, first, count, out);
+        import->layout->zeros(import, linear, first, count, out);
     else
         memset(out, info->middle, (size_t)count * groups);
     for (int64_t row = 0; row < count && linear->flips; row++)
@@ -106,7 +106,7 @@ static void settle_group(const vlmp_import_linear *linear, float scale, uint8_t 
 static void settle_codes(const vlmp_import *import, const vlmp_import_linear *linear, int64_t first,
                          int64_t count, const uint8_t *zeros, uint8_t *codes)
 {
-    size_t groups = (size_t)groups_of(linear), group = (size_t)linear->k / groups;
+    size_t groups = (size_t)vlmp_import_groups(linear), group = (size_t)linear->k / groups;
     for (int64_t row = 0; row < count; row++)
         for (size_t g = 0; g < groups; g++) {
             size_t index = import->layout->scale(linear, first + row, (int64_t)g);
@@ -126,7 +126,8 @@ typedef struct {
 static int put_codes(const wanted_rows *w, vlmp_packed_part part, uint8_t *out, vlmp_error *err)
 {
     const vlmp_import_linear *linear = w->linear;
-    size_t k = (size_t)linear->k, groups = (size_t)groups_of(linear), count = (size_t)w->count;
+    size_t k = (size_t)linear->k, groups = (size_t)vlmp_import_groups(linear),
+           count = (size_t)w->count;
     int bits = vlmp_code_types[linear->scheme.codes].bits;
     uint8_t *zeros = vlmp_alloc(count, groups);
     uint8_t *codes = part == VLMP_PACKED_CODES && zeros != NULL ? vlmp_alloc(count, k) : NULL;
@@ -135,7 +136,7 @@ static int put_codes(const wanted_rows *w, vlmp_packed_part part, uint8_t *out, 
         status = vlmp_fail_memory(err, linear->name);
     if (status == VLMP_OK) read_zeros(w->import, linear, w->first, w->count, zeros);
     if (status == VLMP_OK && codes != NULL) {
-        w->import->layout->codes(linear, w->first, w->count, codes);
+        w->import->layout->codes(w->import, linear, w->first, w->count, codes);
         settle_codes(w->import, linear, w->first, w->count, zeros, codes);
     }
     const uint8_t *rows = codes != NULL ? codes : zeros;
@@ -151,7 +152,8 @@ static int put_codes(const wanted_rows *w, vlmp_packed_part part, uint8_t *out, 
 static void put_scales(const wanted_rows *w, uint8_t *out)
 {
     const vlmp_import_linear *linear = w->linear;
-    int64_t groups = groups_of(linear), outputs = linear->scheme.blocks ? VLMP_BLOCK_OUTPUTS : 1;
+    int64_t groups = vlmp_import_groups(linear),
+            outputs = linear->scheme.blocks ? VLMP_BLOCK_OUTPUTS : 1;
     size_t at = 0;
     for (int64_t row = w->first; row < w->first + w->count; row++)
         for (int64_t g = 0; g < groups; g++) {

@@ -166,3 +166,12 @@ vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const c
         if (strcmp(files->entries[i].name, name) == 0) return &files->entries[i];
     return NULL;
 }
+
+void vlmp_source_files_drop(vlmp_source_files *files, const char *name)
+{
+    vlmp_source_file *file = vlmp_source_files_find(files, name);
+    if (file == NULL) return;
+    vlmp_map_close(&file->map);
+    memmove(file, file + 1, (size_t)(files->entries + files->count - (file + 1)) * sizeof *file);
+    files->count--;
+}

@@ -41,6 +41,9 @@ void vlmp_source_files_close(vlmp_source_files *files);
 /* NULL when absent. */
 vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name);
 
+/* Leaves out a file, if it is there. */
+void vlmp_source_files_drop(vlmp_source_files *files, const char *name);
+
 /* The folder that links may point into: the folder itself, or, for a snapshot in a hub cache, the
  * cached repository around it. */
 int vlmp_folder_boundary(char *out, size_t capacity, const char *folder, vlmp_error *err);

@@ -8,11 +8,12 @@ data="--data $VLMP_ROOT/tests/golden/models/eval.jsonl --image-root $VLMP_ROOT/t
 
 # round FORMAT OPTIONS…: quantized, exported, read back.
 i=0
+source=$tiny
 round() {
     local format=$1
     shift
     i=$((i + 1))
-    exits 0 vlm-quantize "$tiny" --allow-fallbacks 99 -o m$i.vlmp -q "$@"
+    exits 0 vlm-quantize "$source" --allow-fallbacks 99 -o m$i.vlmp -q "$@"
     exits 0 vlm-export m$i.vlmp --format $format --for transformers -o m$i
     exits 0 vlm-export m$i --format $format --for transformers -o again$i
     check "$format $*: the same weights" cmp m$i/model.safetensors again$i/model.safetensors
@@ -21,7 +22,7 @@ import json, sys
 a, b = (json.load(open(path)) for path in sys.argv[1:])
 sys.exit(a != b)
 END
-    exits 0 vlm-eval m$i.vlmp m$i $data --reference "$tiny" --samples 3 --metrics ppl,kl --json
+    exits 0 vlm-eval m$i.vlmp m$i $data --reference "$source" --samples 3 --metrics ppl,kl --json
     json stdout 'd["results"][0]["kl"] == d["results"][1]["kl"] and d["results"][0]["ppl"] == d["results"][1]["ppl"]'
     json stdout 'd["results"][0]["bits_per_weight"] == d["results"][1]["bits_per_weight"]'
 }
@@ -33,6 +34,16 @@ for bits in 4 8; do
     done
 done
 round compressed-tensors --method int8 --activations int8
+# The demo model, whose sizes fit all formats.
+source=$model tiny_data=$data data="--data $eval_data"
+round compressed-tensors --method rtn --codes fp8
+round compressed-tensors --method rtn --codes mxfp4
+round compressed-tensors --method rtn --codes nvfp4
+round gptq --method rtn --bits 4 --symmetric --group 64
+round gptq --method rtn --bits 8 --symmetric --group 64
+round gptq --method rtn --bits 4 --asymmetric --group 32
+round awq --method rtn --bits 4 --asymmetric --group 64
+data=$tiny_data
 
 # Every command takes such a folder, and says what it is.
 exits 0 vlm-inspect m1 --json
@@ -81,4 +92,3 @@ broken "config.json: .*'exl3', which is not read" "c['quantization_config']['qua
 broken "no tensor is" "[t.pop(n) for n in list(t) if '.weight_' in n]"
 head -c 20000 m2/model.safetensors >cut && cp cut m2/model.safetensors
 refuses 4 'error: m2/model.safetensors: ' vlm-eval m2 $data --metrics ppl
-finish
