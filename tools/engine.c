@@ -8,6 +8,7 @@
 #include "formats/open.h"
 #include "formats/packed.h"
 #include "src/store/finite.h"
+#include "tools/interrupt.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
@@ -35,6 +36,44 @@ int vlmp_engine_open_weights(vlmp_engine *engine, const char *path, vlmp_error *
     return vlmp_model_open_weights(&engine->model, engine->source, err);
 }
 
+static int on_verify(void *arg, uint64_t done, uint64_t total)
+{
+    const vlmp_engine_check *check = arg;
+    (void)done, (void)total;
+    return atomic_load(&check->stop) || vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
+}
+
+static void *verify(void *arg)
+{
+    vlmp_engine_check *check = arg;
+    check->status = vlmp_packed_verify(check->source, on_verify, check, &check->err);
+    return NULL;
+}
+
+int vlmp_engine_open_unverified(vlmp_engine *engine, const char *path, vlmp_error *err)
+{
+    vlmp_engine_check *check = &engine->check;
+    VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
+    if (strcmp(engine->source->kind, "packed") == 0) {
+        check->source = engine->source;
+        if (pthread_create(&check->thread, NULL, verify, check) != 0)
+            return vlmp_fail(err, VLMP_ERR_SYSTEM, "cannot start the thread that checks hashes");
+        check->running = true;
+    }
+    return vlmp_model_open(&engine->model, engine->source, err);
+}
+
+int vlmp_engine_verified(vlmp_engine *engine, int status, vlmp_error *err)
+{
+    vlmp_engine_check *check = &engine->check;
+    if (status == VLMP_ERR_INTERRUPTED) atomic_store(&check->stop, true);
+    if (check->running) pthread_join(check->thread, NULL);
+    check->running = false;
+    if (check->status == VLMP_OK || check->status == VLMP_ERR_INTERRUPTED) return status;
+    *err = check->err;
+    return check->status;
+}
+
 int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)
 {
     if (engine->source->imported != NULL) return VLMP_OK; /* nobody else has its file */
@@ -59,6 +98,9 @@ int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err)
 
 void vlmp_engine_close(vlmp_engine *engine)
 {
+    vlmp_error unheard = {0};
+    vlmp_engine_verified(engine, VLMP_ERR_INTERRUPTED, &unheard);
+    engine->check = (vlmp_engine_check){0};
     vlmp_model_close(&engine->model);
     if (engine->source != NULL) engine->source->close(engine->source);
     engine->source = NULL;

@@ -1,14 +1,29 @@
 /* What every command that computes needs: threads, kernels, a model. */
 #pragma once
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "src/model/model.h"
 #include "tools/cli.h"
+
+/* The check of a packed file's hashes, beside the work. */
+typedef struct {
+    pthread_t thread;
+    bool running; /* the thread is to be joined */
+    atomic_bool stop;
+    const vlmp_source *source;
+    int status; /* once joined */
+    vlmp_error err;
+} vlmp_engine_check;
 
 typedef struct {
     vlmp_pool *pool;
     vlmp_ctx *ctx;
     vlmp_source *source;
     vlmp_model model;
+    vlmp_engine_check check;
 } vlmp_engine;
 
 /* Threads and kernels alone; the model is opened by the second call. Free after failures too. */
@@ -20,6 +35,16 @@ int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err);
 
 /* The same of any architecture: see vlmp_model_open_weights. */
 int vlmp_engine_open_weights(vlmp_engine *engine, const char *path, vlmp_error *err);
+
+/* vlmp_engine_open, but hashes are checked on a thread of their own, so that what follows
+ * need not wait for the whole file to be read. vlmp_engine_verified is asked before success is
+ * said; engine stays where it is until then. */
+int vlmp_engine_open_unverified(vlmp_engine *engine, const char *path, vlmp_error *err);
+
+/* Waits for that check, where one was begun. A file that is not what its hashes say is told instead
+ * of status and err, since it may be their cause; else status comes back. An interrupted run
+ * (VLMP_ERR_INTERRUPTED) does not wait. */
+int vlmp_engine_verified(vlmp_engine *engine, int status, vlmp_error *err);
 
 /* VLMP_ERR_SYSTEM when a file of the model has become shorter since it was opened: what is cut from
  * its last page reads as zeros, and makes no fault. Asked before results are given out. */

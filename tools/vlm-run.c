@@ -138,6 +138,7 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
     if (status == VLMP_OK)
         status = vlmp_text_stream_create(&stream.text, reader->tokenizer, true, err);
     if (status == VLMP_OK) status = vlmp_generate(runtime, 1, &generation, &answers, err);
+    if (vlmp_interrupted() == 0) status = vlmp_engine_verified(engine, status, err);
     size_t before = stream.out.length;
     if (status == VLMP_OK) status = vlmp_text_stream_finish(stream.text, &stream.out, err);
     if (status == VLMP_OK && args->json) {
@@ -187,7 +188,7 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
                vlmp_reader *reader, vlmp_error *err)
 {
     VLMP_TRY(vlmp_engine_start(engine, args, err));
-    VLMP_TRY(vlmp_engine_open(engine, args->positionals[0], err));
+    VLMP_TRY(vlmp_engine_open_unverified(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
     struct tm date;
@@ -283,6 +284,7 @@ int main(int argc, char **argv)
     vlmp_engine engine = {0};
     vlmp_reader reader = {0};
     int status = run(&args, &o, &engine, &reader, &err);
+    status = vlmp_engine_verified(&engine, status, &err);
     if (status == VLMP_OK)
         status = print_warnings(&command, &args, &o.pictures, engine.source, &err);
     vlmp_picture_reading_free(&o.pictures);

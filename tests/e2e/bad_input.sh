@@ -150,6 +150,11 @@ refused 'good.vlmp: already packed' vlm-quantize good.vlmp --method rtn -o out.v
 exits 0 vlm-inspect good.vlmp --verify
 bad flip-codes good.vlmp codes.vlmp
 refused "codes.vlmp.*text.layers.2.mlp.up.codes.*SHA-256" vlm-inspect codes.vlmp --verify
+# hashes are checked beside the answer, which is not success before they are
+refused "codes.vlmp.*text.layers.2.mlp.up.codes.*SHA-256" vlm-run codes.vlmp --prompt x --max-new-tokens 1
+refused "codes.vlmp.*text.layers.2.mlp.up.codes.*SHA-256" \
+    vlm-run codes.vlmp --prompt x --max-new-tokens 1 --json
+check "no answer as JSON from a damaged file" test ! -s stdout
 bad flip-metadata good.vlmp metadata.vlmp
 refused "metadata.vlmp" vlm-inspect metadata.vlmp --verify
 refused "metadata.vlmp" vlm-run metadata.vlmp --prompt x

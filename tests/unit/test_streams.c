@@ -1,11 +1,13 @@
-/* runtime: what a stream answers does not depend on those beside it, by the processor's kernels at
- * each level, dense and packed. */
+/* runtime: what a stream answers does not depend on those beside it, nor, but for rounding, on
+ * which of its tokens were computed in one pass, by the processor's kernels at each level, dense
+ * and packed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,7 +103,63 @@ static void compare(const char *level, int count, const struct answers *want,
                 fail_msg("%s: token %d of prompt %d differs with %d streams", level, t, p, count);
 }
 
-static void check_level(const char *level, const vlmp_model *model)
+/* Logits behind the first `length` tokens of a prompt, of which `alone` are given one by one after
+ * a pass over the others. */
+static void logits_behind(vlmp_runtime *runtime, const vlmp_sequence *prompt, int length, int alone,
+                          float *logits)
+{
+    vlmp_error err = {0};
+    vlmp_stream *stream;
+    vlmp_step_item item = {.logits = logits};
+    good(vlmp_stream_open(runtime, prompt, length - alone, alone, &stream, &err), &err);
+    assert_non_null(stream);
+    item.stream = stream;
+    while (vlmp_stream_left(stream) > 0)
+        good(vlmp_runtime_step(runtime, &item, 1, &err), &err);
+    for (int t = length - alone; t < length; t++) {
+        item.token = prompt->ids[t];
+        good(vlmp_runtime_step(runtime, &item, 1, &err), &err);
+    }
+    vlmp_stream_close(stream);
+}
+
+static double log_total(const float *logits)
+{
+    double largest = -INFINITY, total = 0;
+    for (int v = 0; v < VOCAB; v++)
+        largest = fmax(largest, (double)logits[v]);
+    for (int v = 0; v < VOCAB; v++)
+        total += exp((double)logits[v] - largest);
+    return largest + log(total);
+}
+
+/* The promise for a token's loss, whichever token it is (MAX_LOSS of tests/golden/test_models.c).
+ */
+#define MAX_LOSS 1e-3
+
+/* Rows of decoding against the pass of a sweep over the whole text. */
+static void check_rows(vlmp_ctx *kernels, const char *level, const vlmp_model *model)
+{
+    vlmp_error err = {0};
+    vlmp_runtime *runtime;
+    good(vlmp_runtime_create(&runtime, kernels, model, &preprocess, NULL, 1, &err), &err);
+    for (int p = 0; p < PROMPTS; p += 2) {
+        float whole[VOCAB], rows[VOCAB];
+        int length = prompts[p].length, alone = length > 64 ? 20 : length - 7;
+        logits_behind(runtime, &prompts[p], length, 0, whole);
+        logits_behind(runtime, &prompts[p], length, alone, rows);
+        double shift = log_total(rows) - log_total(whole);
+        for (int v = 0; v < VOCAB; v++) {
+            double moved = fabs((double)rows[v] - (double)whole[v] - shift);
+            if (!(moved <= MAX_LOSS))
+                fail_msg("%s: prompt %d, token %d: %d rows alone move the loss by %.3g", level, p,
+                         v, alone, moved);
+        }
+    }
+    vlmp_runtime_free(runtime);
+}
+
+static void check_level(const char *level, const vlmp_model *model, bool exact)
 {
     static struct answers alone, beside;
     static const int counts[] = {2, 3, 8};
@@ -116,17 +174,19 @@ static void check_level(const char *level, const vlmp_model *model)
         answer(kernels, model, counts[i], &beside);
         compare(level, counts[i], &alone, &beside);
     }
+    if (exact) check_rows(kernels, level, model);
     vlmp_ctx_free(kernels);
 }
 
-static void check_source(vlmp_source *source)
+/* exact: float activations. Codes of 8 bits may flip where rounding differs. */
+static void check_source(vlmp_source *source, bool exact)
 {
     static const char *const levels[] = {"portable", "avx2", "avx512", "avx512vnni"};
     vlmp_error err = {0};
     vlmp_model model;
     good(vlmp_model_open(&model, source, &err), &err);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-        check_level(levels[i], &model);
+        check_level(levels[i], &model, exact);
     vlmp_model_close(&model);
     source->close(source);
 }
@@ -137,7 +197,7 @@ static void dense_weights(void **state)
     vlmp_error err = {0};
     vlmp_source *source;
     good(vlmp_folder_open(&source, temp_path("model"), &err), &err);
-    check_source(source);
+    check_source(source, true);
 }
 
 static void check_packed(const char *activations)
@@ -153,7 +213,7 @@ static void check_packed(const char *activations)
     start(&r, "model", recipe);
     assert_int_equal(run_to_file(&r, &s, false, false, "streams.vlmp"), VLMP_OK);
     end(&r);
-    check_source(open_packed("streams.vlmp"));
+    check_source(open_packed("streams.vlmp"), strcmp(activations, "float") == 0);
 }
 
 static void packed_weights(void **state)
