@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import normalizers, processors
 from transformers import (PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration,
                           Qwen2_5_VLProcessor, Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLProcessor,
-                          Qwen2VLVideoProcessor)
+                          Qwen2VLVideoProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor,
+                          Qwen3VLVideoProcessor)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -57,9 +58,18 @@ def qwen2_vl(vocab, ids):
         vision_config=tower, text_config=shared(vocab, [2, 1, 1], tie_word_embeddings=True), tie_word_embeddings=True, **ids))
 
 
+def qwen3_vl(vocab, ids):
+    tower = dict(depth=3, hidden_size=32, intermediate_size=37, num_heads=2, patch_size=4, out_hidden_size=48,
+                 num_position_embeddings=25, deepstack_visual_indexes=[0, 2])
+    inner = shared(vocab, [3, 2, 2], head_dim=16)
+    inner["rope_parameters"]["mrope_interleaved"] = True
+    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(vision_config=tower, text_config=inner, **ids))
+
+
 # name: model, processor, stored type
 MODELS = {"qwen2.5-vl": (qwen2_5_vl, Qwen2_5_VLProcessor, torch.bfloat16),
-          "qwen2-vl": (qwen2_vl, Qwen2VLProcessor, torch.float32)}
+          "qwen2-vl": (qwen2_vl, Qwen2VLProcessor, torch.float32),
+          "qwen3-vl": (qwen3_vl, Qwen3VLProcessor, torch.bfloat16)}
 
 
 def randomize(model):
@@ -85,7 +95,8 @@ def build(name, folder):
     model = make(len(tok), ids)
     parts = dict(patch_size=4, merge_size=2, temporal_patch_size=2)
     template = templates.QWEN_VL.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
-    processor = processor_class(Qwen2VLImageProcessorPil(**LIMITS, **parts), tok, Qwen2VLVideoProcessor(**LIMITS, **parts),
+    video = Qwen3VLVideoProcessor if name == "qwen3-vl" else Qwen2VLVideoProcessor
+    processor = processor_class(Qwen2VLImageProcessorPil(**LIMITS, **parts), tok, video(**LIMITS, **parts),
                                 chat_template=template)
     randomize(model)
     model.tie_weights()
@@ -148,6 +159,10 @@ def answer(model, processor, template, question, stages):
         positions = torch.arange(len(ids))[None, None].expand(3, 1, -1)
         assert (nll - losses(pixel_values=-inputs["pixel_values"])[1]).abs().mean() > 0.02
         assert (nll - losses(position_ids=positions)[1]).abs().mean() > 0.01
+        if hasattr(model.model.visual, "deepstack_visual_indexes"):
+            kept, model.model.visual.deepstack_visual_indexes = model.model.visual.deepstack_visual_indexes, []
+            assert (nll - losses()[1]).abs().mean() > 0.02
+            model.model.visual.deepstack_visual_indexes = kept
         if hasattr(model.model.visual, "fullatt_block_indexes"):
             kept, model.model.visual.fullatt_block_indexes = model.model.visual.fullatt_block_indexes, []
             assert (nll - losses()[1]).abs().mean() > 0.005
@@ -208,7 +223,8 @@ def main():
             nll = found["nll"]
             print(f"{name} {i}: {len(found['input_ids'])} ids, nll {nll.mean():.3f} ± {nll.std():.3f}")
         save_file(golden, os.path.join(OUT, name + ".safetensors"))
-        old(name)
+        if name != "qwen3-vl":
+            old(name)
 
 
 main()

@@ -53,6 +53,24 @@ int vlmp_batches_create(vlmp_batches *batches, const int *lengths, int count, in
     return VLMP_OK;
 }
 
+size_t vlmp_added_rows_in(const vlmp_added_rows *added, size_t first, size_t end, size_t *from)
+{
+    size_t at = 0;
+    while (at < added->count && (size_t)added->places[at] < first)
+        at++;
+    *from = at;
+    while (at < added->count && (size_t)added->places[at] < end)
+        at++;
+    return at - *from;
+}
+
+void vlmp_added_rows_free(vlmp_added_rows *added)
+{
+    if (added->taps > 0) vlmp_activations_free(&added->rows);
+    free(added->places);
+    *added = (vlmp_added_rows){0};
+}
+
 int vlmp_batches_cut(vlmp_batches *batches, const int *rows, int count, vlmp_error *err)
 {
     size_t pages = 0;
@@ -105,5 +123,6 @@ void vlmp_batches_free(vlmp_batches *batches)
     free(batches->pages);
     free(batches->window_pages);
     free(batches->positions);
+    vlmp_added_rows_free(&batches->added);
     *batches = (vlmp_batches){0};
 }

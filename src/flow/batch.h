@@ -2,7 +2,7 @@
  * alone, so results do not depend on threads or memory. */
 #pragma once
 
-#include "kernels/ops.h"
+#include "src/flow/activations.h"
 
 #define VLMP_BATCH_ROWS 512 /* a batch is closed when it has this many rows */
 #define VLMP_PAGE_ROWS  64  /* rows of a key/value page */
@@ -19,6 +19,18 @@ typedef struct {
     const int32_t *positions[VLMP_POSITION_AXES];
 } vlmp_batch;
 
+/* Rows that are added to pictures' rows behind the first layers of the text model. */
+typedef struct {
+    vlmp_activations rows; /* [taps·count][text hidden], tap by tap */
+    int32_t *places;       /* [count] rows of the set, rising */
+    size_t count;
+    int taps; /* 0: nothing is added */
+} vlmp_added_rows;
+
+/* Those in [first, end): *from: of the first. Returns how many. */
+size_t vlmp_added_rows_in(const vlmp_added_rows *added, size_t first, size_t end, size_t *from);
+void vlmp_added_rows_free(vlmp_added_rows *added);
+
 typedef struct {
     int count;
     vlmp_batch *batches;
@@ -30,6 +42,7 @@ typedef struct {
     vlmp_segment *segments, *windows;
     int32_t *pages, *window_pages;
     int32_t *positions; /* [VLMP_POSITION_AXES][total_rows], or NULL */
+    vlmp_added_rows added;
 } vlmp_batches;
 
 /* lengths[count] > 0: rows of each sequence. Sequence break_at starts a new batch, so that no batch

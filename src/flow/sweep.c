@@ -199,12 +199,18 @@ static int own_features(void *arg, int done, vlmp_error *err)
     return vlmp_sweep_take_features(w->sweep, w->x, w->batches, done, w->features, err);
 }
 
+static int own_taps(void *arg, int done, vlmp_error *err)
+{
+    const struct own_walk *w = arg;
+    return vlmp_sweep_add_taps(w->sweep, w->x, w->batches, done, err);
+}
+
 int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err)
 {
     const vlmp_stack *stack = &sweep->model->text;
     struct own_walk w = {sweep, stack, x, batches, tap, tap_arg, NULL};
-    return vlmp_sweep_stack(stack, 0, &(vlmp_stack_walk){.arg = &w, .block = own_block}, err);
+    return vlmp_sweep_stack(stack, 0, &(vlmp_stack_walk){&w, own_block, own_taps}, err);
 }
 
 int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,

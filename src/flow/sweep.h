@@ -70,7 +70,8 @@ int vlmp_sweep_stack(const vlmp_stack *stack, int first, const vlmp_stack_walk *
 int vlmp_sweep_vision_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                             vlmp_activations *x, vlmp_batches *batches, vlmp_error *err);
 
-/* The tower over x. features[rows that the projector sees][vlmp_feature_width] is created. */
+/* The tower over x. features[rows that the projector sees][vlmp_feature_width] is created; as many
+ * rows of each tap come behind. */
 int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                       vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *features,
                       vlmp_error *err);
@@ -88,6 +89,13 @@ int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batc
 int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                           vlmp_activations *features, vlmp_activations *x, vlmp_batches *batches,
                           vlmp_error *err);
+
+/* Room for what is added to x behind text layers, of the batches' places. */
+int vlmp_sweep_create_added(const vlmp_sweep *sweep, vlmp_batches *batches, vlmp_error *err);
+
+/* Behind `done` text layers: adds to x, [all rows][text hidden], what the layer's tap gives. */
+int vlmp_sweep_add_taps(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
+                        int done, vlmp_error *err);
 
 /* The text blocks over x, in place. */
 int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,

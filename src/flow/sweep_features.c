@@ -31,7 +31,8 @@ int vlmp_sweep_create_features(const vlmp_sweep *sweep, const vlmp_batches *batc
     int tiles = 0;
     for (int i = 0; i < batches->count; i++)
         tiles += batches->batches[i].segment_count;
-    return vlmp_activations_create(features, rows_of(config, batches->total_rows, tiles),
+    size_t rows = rows_of(config, batches->total_rows, tiles);
+    return vlmp_activations_create(features, (size_t)(1 + config->vision.tap_count) * rows,
                                    vlmp_feature_width(config), sweep->memory_limit,
                                    sweep->work_folder, err);
 }
@@ -162,6 +163,31 @@ static int take_slot(const vlmp_sweep *sweep, const struct taken *taken, vlmp_ac
     return VLMP_OK;
 }
 
+/* Rows of a tap, normed side by side as they are merged: towers that have taps give all their rows
+ * as they stand. */
+static int take_tap(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
+                    const vlmp_batches *batches, int tap, vlmp_activations *features,
+                    vlmp_error *err)
+{
+    const vlmp_config *config = &sweep->model->config;
+    vlmp_ctx *ctx = sweep->ctx;
+    size_t behind = (size_t)(1 + tap) * (features->rows / (size_t)(1 + config->vision.tap_count));
+    assert(config->projector.shuffle == config->vision.merge && skipped(config) == 0);
+    for (int i = 0; i < batches->count; i++) {
+        const vlmp_batch *batch = &batches->batches[i];
+        size_t first = rows_of(config, batch->first_row, batch->first);
+        size_t count = rows_of(config, (size_t)batch->rows, batch->segment_count);
+        VLMP_TRY(
+            vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
+        ctx->ops->layer_norm(ctx, taken->features, taken->x, (int)count, features->dim,
+                             taken->norm.tap_weight[tap].own, taken->norm.tap_bias[tap].own,
+                             config->vision.norm_eps);
+        VLMP_TRY(vlmp_activations_download_act(features, behind + first, count, ctx,
+                                               taken->features, err));
+    }
+    return VLMP_OK;
+}
+
 int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
                              const vlmp_batches *batches, int done, vlmp_activations *features,
                              vlmp_error *err)
@@ -171,11 +197,16 @@ int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
     bool any = false;
     for (int slot = 0; slot < vision->feature_count; slot++)
         any = any || vision->feature_layers[slot] == done;
+    for (int tap = 0; tap < vision->tap_count; tap++)
+        any = any || vision->taps[tap] == done;
     if (!any) return VLMP_OK;
     int status = create_taken(sweep, &taken, batches, x->dim, features->dim, err);
     for (int slot = 0; slot < vision->feature_count && status == VLMP_OK; slot++)
         if (vision->feature_layers[slot] == done)
             status = take_slot(sweep, &taken, x, batches, slot, features, err);
+    for (int tap = 0; tap < vision->tap_count && status == VLMP_OK; tap++)
+        if (vision->taps[tap] == done)
+            status = take_tap(sweep, &taken, x, batches, tap, features, err);
     free_taken(sweep->ctx, &taken);
     return status;
 }

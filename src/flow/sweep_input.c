@@ -47,23 +47,35 @@ static int create_pictures(vlmp_ctx *ctx, struct pictures *p, size_t rows, size_
     return vlmp_ctx_reserve(ctx, (int)rows, widest, err);
 }
 
+static size_t picture_tokens(const vlmp_sequence *sequence)
+{
+    size_t tokens = 0;
+    for (int i = 0; i < sequence->image_count; i++)
+        tokens += (size_t)sequence->plans[i].tokens;
+    return tokens;
+}
+
+/* from[picture tokens]: the projected row that each is. */
+static void list_packed(const vlmp_config *config, const vlmp_sequence *sequence, int32_t *from)
+{
+    int32_t newline = (int32_t)vlmp_sequence_picture_rows(sequence, config), row = 0;
+    for (int i = 0; i < sequence->image_count; i++) {
+        const vlmp_image_plan *plan = &sequence->plans[i];
+        config->family->pack(config, plan, row, newline, from);
+        row += plan->tiles * vlmp_grid_tokens(config, vlmp_tile_grid(&config->vision, plan));
+        from += plan->tokens;
+    }
+}
+
 /* Which projected row goes to which row of the batch; first: the sequence's. */
 static int list_places(const vlmp_config *config, const vlmp_sequence *sequence, int first,
                        vlmp_ctx *ctx, const struct pictures *p, size_t tokens, vlmp_error *err)
 {
-    int32_t newline = (int32_t)vlmp_sequence_picture_rows(sequence, config), row = 0;
     int32_t *from = vlmp_alloc(tokens, sizeof *from), *to = vlmp_alloc(tokens, sizeof *to);
     int status = from != NULL && to != NULL ? VLMP_OK : vlmp_fail_memory(err, "projected pictures");
     if (status == VLMP_OK) {
-        int32_t *next = from;
-        for (int i = 0; i < sequence->image_count; i++) {
-            const vlmp_image_plan *plan = &sequence->plans[i];
-            vlmp_patch_grid grid = vlmp_tile_grid(&config->vision, plan);
-            config->family->pack(config, plan, row, newline, next);
-            row += plan->tiles * vlmp_grid_tokens(config, grid);
-            next += plan->tokens;
-        }
-        next = to;
+        int32_t *next = to;
+        list_packed(config, sequence, from);
         for (int r = 0; r < sequence->length; r++)
             if (sequence->ids[r] == config->image_token) *next++ = first + r;
         vlmp_ctx_write(ctx, p->from.at, from, tokens * sizeof *from);
@@ -74,21 +86,69 @@ static int list_places(const vlmp_config *config, const vlmp_sequence *sequence,
     return status;
 }
 
-/* Projects the pictures of one sequence into its rows of x, which begin at `first`. */
-static int place_pictures(const vlmp_sweep *sweep, const vlmp_sequence *sequence,
-                          const vlmp_projector *projector, vlmp_activations *features,
-                          size_t feature_row, vlmp_f32 x, int first, vlmp_error *err)
+/* A batch's sequences, opened one after the other. */
+struct text_input {
+    const vlmp_sweep *sweep;
+    const vlmp_sequence *sequences;
+    const vlmp_projector *projector, *taps; /* [tap_count] */
+    const vlmp_linear *embed;
+    vlmp_activations *features;
+    size_t feature_row; /* of the next sequence */
+    vlmp_added_rows *added;
+    size_t added_row; /* likewise */
+};
+
+/* What the taps give for the pictures of one sequence, token by token. */
+static int place_taps(struct text_input *in, const vlmp_sequence *sequence,
+                      const struct pictures *p, vlmp_error *err)
 {
-    const vlmp_model *model = sweep->model;
-    vlmp_ctx *ctx = sweep->ctx;
+    const vlmp_model *model = in->sweep->model;
+    vlmp_ctx *ctx = in->sweep->ctx;
+    size_t hidden = (size_t)model->config.text.hidden, tokens = picture_tokens(sequence);
+    size_t rows = vlmp_sequence_picture_rows(sequence, &model->config);
+    size_t every = in->features->rows / (size_t)(1 + in->added->taps);
+    float *projected = vlmp_alloc(rows * hidden, sizeof *projected);
+    float *placed = vlmp_alloc(tokens * hidden, sizeof *placed);
+    int32_t *from = vlmp_alloc(tokens, sizeof *from);
+    int status = projected != NULL && placed != NULL && from != NULL
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, "projected pictures");
+    if (status == VLMP_OK) list_packed(&model->config, sequence, from);
+    for (int t = 0; t < in->added->taps && status == VLMP_OK; t++) {
+        status = vlmp_activations_upload_act(
+            in->features, (size_t)(1 + t) * every + in->feature_row, rows, ctx, p->features, err);
+        if (status != VLMP_OK) break;
+        vlmp_project(ctx, model, &in->taps[t], p->features, (int)rows, p->hidden, p->projected);
+        status = ctx->ops->read_act(ctx, projected, p->projected, rows * hidden, err);
+        if (status != VLMP_OK) break;
+        for (size_t i = 0; i < tokens; i++)
+            memcpy(placed + i * hidden, projected + (size_t)from[i] * hidden,
+                   hidden * sizeof *placed);
+        status = vlmp_activations_put(
+            &in->added->rows, (size_t)t * in->added->count + in->added_row, tokens, placed, err);
+    }
+    in->added_row += tokens;
+    free(projected);
+    free(placed);
+    free(from);
+    return status;
+}
+
+/* Projects the pictures of one sequence into its rows of x, which begin at `first`. */
+static int place_pictures(struct text_input *in, const vlmp_sequence *sequence, vlmp_f32 x,
+                          int first, vlmp_error *err)
+{
+    const vlmp_model *model = in->sweep->model;
+    const vlmp_projector *projector = in->projector;
+    vlmp_activations *features = in->features;
+    vlmp_ctx *ctx = in->sweep->ctx;
     int hidden = model->config.text.hidden;
-    size_t rows = vlmp_sequence_picture_rows(sequence, &model->config), tokens = 0;
-    for (int i = 0; i < sequence->image_count; i++)
-        tokens += (size_t)sequence->plans[i].tokens;
+    size_t rows = vlmp_sequence_picture_rows(sequence, &model->config);
+    size_t tokens = picture_tokens(sequence);
     struct pictures p = {0};
     int status = create_pictures(ctx, &p, rows, tokens, features->dim, &model->config, err);
     if (status == VLMP_OK)
-        status = vlmp_activations_upload_act(features, feature_row, rows, ctx, p.features, err);
+        status = vlmp_activations_upload_act(features, in->feature_row, rows, ctx, p.features, err);
     if (status == VLMP_OK)
         status = list_places(&model->config, sequence, first, ctx, &p, tokens, err);
     if (status == VLMP_OK) {
@@ -97,6 +157,7 @@ static int place_pictures(const vlmp_sweep *sweep, const vlmp_sequence *sequence
             ctx->ops->write_act(ctx, vlmp_act_at(ctx, p.projected, rows * (size_t)hidden),
                                 projector->newline, (size_t)hidden);
         ctx->ops->scatter(ctx, x, p.to, p.projected, p.from, (int)tokens, hidden, false);
+        if (in->added->taps > 0) status = place_taps(in, sequence, &p, err);
     }
     free_pictures(ctx, &p);
     return status;
@@ -131,16 +192,6 @@ static int create_embedding(vlmp_ctx *ctx, struct embedding *e, const vlmp_batch
     return ctx->ops->step_create(ctx, &e->step, &size, err);
 }
 
-/* A batch's sequences, opened one after the other. */
-struct text_input {
-    const vlmp_sweep *sweep;
-    const vlmp_sequence *sequences;
-    const vlmp_projector *projector;
-    const vlmp_linear *embed;
-    vlmp_activations *features;
-    size_t feature_row; /* of the next sequence */
-};
-
 static int embed_ids(const struct text_input *in, struct embedding *e, const vlmp_batch *batch,
                      vlmp_error *err)
 {
@@ -172,8 +223,7 @@ static int embed_pictures(struct text_input *in, const struct embedding *e, cons
         if (in->sequences[batch->first + s].tiles == 0) continue;
         VLMP_TRY(vlmp_sweep_sequence(in->sweep, in->sequences, batch->first + s, false, &held,
                                      &sequence, err));
-        int status = place_pictures(in->sweep, sequence, in->projector, in->features,
-                                    in->feature_row, e->x, batch->segments[s].first_row, err);
+        int status = place_pictures(in, sequence, e->x, batch->segments[s].first_row, err);
         in->feature_row += vlmp_sequence_picture_rows(sequence, &in->sweep->model->config);
         vlmp_sequence_free(&held);
         VLMP_TRY(status);
@@ -206,14 +256,24 @@ static int embed_sequences(struct text_input *in, const vlmp_batches *batches, v
 static int place_tokens(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_batches *batches, vlmp_error *err)
 {
-    int32_t *positions;
+    const vlmp_config *config = &sweep->model->config;
+    vlmp_added_rows *added = &batches->added;
+    int32_t *positions, row = 0;
+    size_t pictures = 0;
     VLMP_TRY(vlmp_batches_place(batches, &positions, err));
+    for (int i = 0; i < count && config->vision.tap_count > 0; i++)
+        pictures += picture_tokens(&sequences[i]);
+    added->places = vlmp_alloc(pictures, sizeof *added->places);
+    if (added->places == NULL) return vlmp_fail_memory(err, "rows of pictures");
     for (int i = 0; i < count; i++) {
         const vlmp_sequence *sequence;
         vlmp_sequence held;
         VLMP_TRY(vlmp_sweep_sequence(sweep, sequences, i, false, &held, &sequence, err));
         vlmp_sequence_positions(sequence, &sweep->model->config, positions, batches->total_rows);
         positions += sequence->length;
+        for (int r = 0; r < sequence->length; r++, row++)
+            if (added->count < pictures && sequence->ids[r] == config->image_token)
+                added->places[added->count++] = row;
         vlmp_sequence_free(&held);
     }
     return VLMP_OK;
@@ -245,20 +305,26 @@ int vlmp_sweep_text_input(const vlmp_sweep *sweep, const vlmp_sequence *sequence
     if (status == VLMP_OK)
         status = vlmp_activations_create(x, batches->total_rows, model->config.text.hidden,
                                          sweep->memory_limit, sweep->work_folder, err);
+    if (status == VLMP_OK) status = vlmp_sweep_create_added(sweep, batches, err);
     vlmp_loaded loaded = {.ctx = sweep->ctx};
-    vlmp_projector projector;
+    vlmp_projector projector, taps[VLMP_MAX_TAPS];
     vlmp_linear embed;
     if (sweep->resident != NULL) {
         projector = sweep->resident->projector;
         embed = sweep->resident->embed;
+        memcpy(taps, sweep->resident->taps, sizeof taps);
     } else {
         if (status == VLMP_OK) status = vlmp_load_projector(&loaded, model, &projector, err);
+        for (int t = 0; t < batches->added.taps && status == VLMP_OK; t++)
+            status = vlmp_load_tap(&loaded, model, t, &taps[t], err);
         if (status == VLMP_OK) status = vlmp_load_text_embed(&loaded, model, &embed, err);
     }
     if (status == VLMP_OK)
         status = embed_sequences(&(struct text_input){.sweep = sweep,
                                                       .sequences = sequences,
                                                       .projector = &projector,
+                                                      .taps = taps,
+                                                      .added = &batches->added,
                                                       .embed = &embed,
                                                       .features = features},
                                  batches, x, err);

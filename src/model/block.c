@@ -10,15 +10,15 @@ int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_
     return VLMP_OK;
 }
 
-enum { LINEARS = 8, VECTORS = 4 };
+enum { LINEARS = 8, VECTORS = 6 };
 
 static void list_parts(vlmp_block *block, vlmp_linear *linears[LINEARS],
                        vlmp_vector *vectors[VECTORS])
 {
     vlmp_linear *const all[LINEARS] = {&block->qkv, &block->q,    &block->k,  &block->v,
                                        &block->o,   &block->gate, &block->up, &block->down};
-    vlmp_vector *const norms[VECTORS] = {&block->norm1, &block->norm1_bias, &block->norm2,
-                                         &block->norm2_bias};
+    vlmp_vector *const norms[VECTORS] = {&block->norm1,      &block->norm1_bias, &block->norm2,
+                                         &block->norm2_bias, &block->q_norm,     &block->k_norm};
     memcpy(linears, all, sizeof all);
     memcpy(vectors, norms, sizeof norms);
 }
@@ -82,6 +82,8 @@ int vlmp_block_work_create(vlmp_block_work *work, vlmp_ctx *ctx, const vlmp_bloc
     vlmp_vector frequencies = {.values = shape->inv_freq, .count = half};
     VLMP_TRY(vlmp_vector_copy(&frequencies, ctx, "RoPE frequencies", err));
     work->inv_freq = frequencies.own;
+    if (shape->qk_norm)
+        VLMP_TRY(vlmp_ctx_alloc(ctx, &work->heads, count, q * sizeof(float), "heads", err));
     if (shape->axes == NULL) return VLMP_OK;
     VLMP_TRY(vlmp_ctx_alloc(ctx, &work->axes, half, sizeof(int32_t), "RoPE axes", err));
     vlmp_ctx_write(ctx, work->axes.at, shape->axes, half * sizeof(int32_t));
@@ -94,6 +96,7 @@ void vlmp_block_work_free(vlmp_block_work *work)
     vlmp_ctx_free_memory(work->ctx, work->memory.at);
     vlmp_ctx_free_memory(work->ctx, work->inv_freq.at);
     vlmp_ctx_free_memory(work->ctx, work->axes.at);
+    vlmp_ctx_free_memory(work->ctx, work->heads.at);
     *work = (vlmp_block_work){0};
 }
 
@@ -114,12 +117,29 @@ void vlmp_block_attn_in(const vlmp_block_run *run, const vlmp_block *block, vlmp
     norm(run, h, x, &block->norm1, &block->norm1_bias);
 }
 
+/* out [rows][heads·head_dim], each head normed. */
+static void normed_heads(const vlmp_block_run *run, vlmp_act out, vlmp_act h,
+                         const vlmp_linear *weights, const vlmp_vector *norm, int heads)
+{
+    const vlmp_block_shape *shape = run->shape;
+    const vlmp_ops *ops = run->ctx->ops;
+    ops->linear_f32(run->ctx, run->work->heads, h, run->rows, weights, false);
+    ops->rms_norm(run->ctx, out, run->work->heads, run->rows.count * heads, shape->head_dim,
+                  norm->own, shape->norm_eps);
+}
+
 /* Into the work's q, k and v. */
 static void queries_keys_values(const vlmp_block_run *run, const vlmp_block *block, vlmp_act h)
 {
     const vlmp_block_work *work = run->work;
     const vlmp_ops *ops = run->ctx->ops;
     const vlmp_act outputs[] = {work->q, work->k, work->v};
+    if (run->shape->qk_norm) {
+        normed_heads(run, work->q, h, &block->q, &block->q_norm, run->shape->heads);
+        normed_heads(run, work->k, h, &block->k, &block->k_norm, run->shape->kv_heads);
+        ops->linear(run->ctx, work->v, h, run->rows, &block->v);
+        return;
+    }
     if (block->qkv.n == 0) {
         const vlmp_linear *const weights[] = {&block->q, &block->k, &block->v};
         ops->linear_shared(run->ctx, outputs, h, run->rows, weights, 3);

@@ -31,6 +31,7 @@ typedef struct {
     int intermediate;
     bool gated;
     bool fused_qkv;
+    bool qk_norm; /* RMSNorm of each head's query and key */
     bool qkv_bias, o_bias, mlp_bias;
     vlmp_activation act;
     bool causal;
@@ -52,7 +53,8 @@ int vlmp_vector_copy(vlmp_vector *vector, vlmp_ctx *ctx, const char *name, vlmp_
 typedef struct {
     vlmp_vector norm1, norm1_bias; /* [dim]; no bias for RMSNorm */
     vlmp_vector norm2, norm2_bias;
-    vlmp_linear qkv; /* fused; then q, k and v have n 0, else it has */
+    vlmp_vector q_norm, k_norm; /* [head_dim]; none: no norm */
+    vlmp_linear qkv;            /* fused; then q, k and v have n 0, else it has */
     vlmp_linear q, k, v, o;
     vlmp_linear gate; /* n 0 when the MLP is not gated */
     vlmp_linear up, down;
@@ -75,6 +77,7 @@ typedef struct {
     vlmp_act m;        /* [rows][intermediate], or a fused product */
     vlmp_act up;       /* [rows][intermediate]; when gated */
     vlmp_f32 inv_freq; /* [head_dim/2]; at NULL: no rotary positions */
+    vlmp_f32 heads;    /* [rows][heads·head_dim] in front of their norm; at NULL: there is none */
     vlmp_i32 axes;     /* [head_dim/2]; at NULL: all the first */
     vlmp_act memory;
 } vlmp_block_work;

@@ -56,7 +56,8 @@ static int check_tensor(const vlmp_config *config, const vlmp_tensor *tensor, vl
     } else if (starts(tensor->name, "projector.", &rest)) {
         if (bias && !config->projector.bias)
             return contradicts(tensor, "that the projector has no bias", err);
-        if (strtol(rest, NULL, 10) >= config->projector.linears)
+        if (starts(rest, "taps.", &rest) ? strtol(rest, NULL, 10) >= config->vision.tap_count
+                                         : strtol(rest, NULL, 10) >= config->projector.linears)
             return contradicts(tensor, "that the projector has fewer linears", err);
     } else if (strcmp(tensor->name, "newline") == 0 && !config->has_newline) {
         return contradicts(tensor, "that the model is of a family that has none", err);

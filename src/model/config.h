@@ -10,6 +10,7 @@
 #include "src/picture/anyres.h"
 
 #define VLMP_MAX_FEATURE_LAYERS 8
+#define VLMP_MAX_TAPS           8
 #define VLMP_MAX_LAYERS         1024 /* no plausible model has more */
 
 typedef enum { VLMP_ROPE_DEFAULT, VLMP_ROPE_LINEAR, VLMP_ROPE_LLAMA3 } vlmp_rope_kind;
@@ -26,8 +27,9 @@ typedef struct {
 /* Which row of the position table a patch gets. */
 typedef enum {
     VLMP_POSITIONS_IN_ORDER,
-    VLMP_POSITIONS_BUCKETS, /* vlmp_position_bucket of its row and of its column */
-    VLMP_POSITIONS_NONE,    /* there is no table */
+    VLMP_POSITIONS_BUCKETS,   /* vlmp_position_bucket of its row and of its column */
+    VLMP_POSITIONS_NONE,      /* there is no table */
+    VLMP_POSITIONS_STRETCHED, /* between those of a square table, stretched over the tile's grid */
 } vlmp_vision_positions;
 
 /* A pre-norm ViT with biases in all linears of its blocks. */
@@ -48,6 +50,7 @@ typedef struct {
     bool fused_qkv; /* one linear for queries, keys and values */
     bool patch_bias;
     vlmp_vision_positions positions;
+    int table_side;              /* STRETCHED */
     double rope_theta;           /* of rotary pairs by row and column; 0: none */
     bool has_class;              /* a class row comes first */
     bool has_pre_norm;           /* a norm before the first block */
@@ -58,6 +61,10 @@ typedef struct {
     int feature_layers[VLMP_MAX_FEATURE_LAYERS]; /* outputs after this many layers, concatenated */
     int feature_count;
     bool drop_first; /* the projector does not see row 0 */
+    /* Outputs after this many layers, each with a projector of its own, that are added to pictures'
+     * rows behind the first layers of the text model, one each. */
+    int taps[VLMP_MAX_TAPS];
+    int tap_count;
 } vlmp_vision_config;
 
 /* A pre-norm decoder (Llama, Mistral, Qwen2): RMSNorm, RoPE, gated MLP, grouped-query attention. */
@@ -77,6 +84,8 @@ typedef struct {
     /* Rotary pairs that turn by time, row and column of a picture's place; 0: all by place in the
      * sequence. */
     int sections[VLMP_POSITION_AXES];
+    bool interleaved; /* axes take turns, as far as their sections go; the first has the rest */
+    bool qk_norm;     /* RMSNorm of each head's query and key */
     bool qkv_bias;
     bool o_bias;
     bool mlp_bias;

@@ -17,35 +17,56 @@ struct text_sizes {
     int kv_heads; /* 0: as many as query heads */
     int max_positions;
     int window_layers; /* in front of those that slide */
+    int head_dim;      /* 0: hidden / heads */
     double norm_eps, theta;
 };
 
-static const struct text_sizes llama_sizes = {4096, 32, 32, 32000, 11008, 0, 2048, 0, 1e-6, 1e4};
-static const struct text_sizes mistral_sizes = {4096, 32,     32, 32000, 14336,
-                                                8,    131072, 0,  1e-6,  1e4};
-static const struct text_sizes qwen2_sizes = {4096, 32,    32, 151936, 22016,
-                                              32,   32768, 28, 1e-6,   1e4};
-static const struct text_sizes qwen2_vl_sizes = {8192, 80,    64, 152064, 29568,
-                                                 8,    32768, 80, 1e-5,   1e6};
+static const struct text_sizes llama_sizes = {4096, 32, 32, 32000, 11008, 0, 2048, 0, 0, 1e-6, 1e4};
+static const struct text_sizes mistral_sizes = {4096,   32, 32, 32000, 14336, 8,
+                                                131072, 0,  0,  1e-6,  1e4};
+static const struct text_sizes qwen2_sizes = {4096,  32, 32, 151936, 22016, 32,
+                                              32768, 28, 0,  1e-6,   1e4};
+static const struct text_sizes qwen2_vl_sizes = {8192,  80, 64, 152064, 29568, 8,
+                                                 32768, 80, 0,  1e-5,   1e6};
+
+static const struct text_sizes qwen3_vl_sizes = {4096,   32, 32,  151936, 22016, 32,
+                                                 128000, 0,  128, 1e-6,   5e5};
+
+/* What sets a class apart. */
+enum {
+    QKV_BIAS = 1 << 0,
+    BIAS_SWITCHES = 1 << 1, /* 'attention_bias' (of all four linears), Llama's 'mlp_bias' too */
+    WHOLE_HEADS = 1 << 2,   /* hidden must be a multiple of heads even where head_dim is given */
+    NULL_KV_HEADS = 1 << 3, /* null means as many as query heads */
+    NULL_HEAD_DIM = 1 << 4, /* null means hidden / heads */
+    MAY_SLIDE = 1 << 5,     /* by use_sliding_window and max_window_layers; layer_types decide */
+    SECTIONS = 1 << 6,      /* rotary pairs turn by three axes, 'mrope_section' */
+    INTERLEAVED = 1 << 7,   /* … which take turns */
+    QK_NORM = 1 << 8,
+};
+
+#define QWEN2_VL (QKV_BIAS | WHOLE_HEADS | NULL_KV_HEADS | MAY_SLIDE | SECTIONS)
+#define QWEN3_VL (BIAS_SWITCHES | NULL_KV_HEADS | SECTIONS | INTERLEAVED | QK_NORM)
 
 static const struct text_class {
     const char *model_type;
     const struct text_sizes *sizes;
-    bool qkv_bias;
-    bool whole_heads;   /* hidden must be a multiple of heads even where head_dim is given */
-    bool null_kv_heads; /* null means as many as query heads */
-    bool null_head_dim; /* null means hidden / heads */
-    bool may_slide;     /* by use_sliding_window and max_window_layers; layer_types decide */
-    bool sections;      /* rotary pairs turn by three axes, 'mrope_section' */
+    unsigned has;
 } text_classes[] = {
-    {"llama", &llama_sizes, false, true, true, true, false, false},
-    {"mistral", &mistral_sizes, false, false, false, true, false, false},
-    {"qwen2", &qwen2_sizes, true, false, true, false, true, false},
-    {"qwen2_vl", &qwen2_vl_sizes, true, true, true, false, true, true},
-    {"qwen2_vl_text", &qwen2_vl_sizes, true, true, true, false, true, true},
-    {"qwen2_5_vl", &qwen2_vl_sizes, true, true, true, false, true, true},
-    {"qwen2_5_vl_text", &qwen2_vl_sizes, true, true, true, false, true, true},
+    {"llama", &llama_sizes, BIAS_SWITCHES | WHOLE_HEADS | NULL_KV_HEADS | NULL_HEAD_DIM},
+    {"mistral", &mistral_sizes, NULL_HEAD_DIM},
+    {"qwen2", &qwen2_sizes, QKV_BIAS | NULL_KV_HEADS | MAY_SLIDE},
+    {"qwen2_vl", &qwen2_vl_sizes, QWEN2_VL},
+    {"qwen2_vl_text", &qwen2_vl_sizes, QWEN2_VL},
+    {"qwen2_5_vl", &qwen2_vl_sizes, QWEN2_VL},
+    {"qwen2_5_vl_text", &qwen2_vl_sizes, QWEN2_VL},
+    {"qwen3_vl_text", &qwen3_vl_sizes, QWEN3_VL},
 };
+
+static bool has(const struct text_class *class, unsigned what)
+{
+    return (class->has & what) != 0;
+}
 
 static int read_llama3(vlmp_rope_config *rope, const cJSON *scaling, const cJSON *object,
                        int max_positions, const char *where, vlmp_error *err)
@@ -98,7 +119,7 @@ static int read_sections(vlmp_text_config *text, const cJSON *scaling, const cha
     const cJSON *list = vlmp_json_get(scaling, "mrope_section"), *item;
     int count = 0, pairs = 0;
     bool good = cJSON_IsArray(list);
-    if (list == NULL && text->head_dim == 2 * (16 + 24 + 24)) {
+    if (list == NULL && !text->interleaved && text->head_dim == 2 * (16 + 24 + 24)) {
         memcpy(text->sections, published, sizeof published);
         return VLMP_OK;
     }
@@ -111,7 +132,8 @@ static int read_sections(vlmp_text_config *text, const cJSON *scaling, const cha
         text->sections[count++] = (int)value;
         pairs += (int)value;
     }
-    if (good && count == VLMP_POSITION_AXES && pairs == text->head_dim / 2) return VLMP_OK;
+    if (good && count == VLMP_POSITION_AXES && (text->interleaved || pairs == text->head_dim / 2))
+        return VLMP_OK;
     return vlmp_fail(
         err, VLMP_ERR_INPUT,
         "%s: 'mrope_section' must be three numbers of rotary pairs that add up to half "
@@ -131,7 +153,7 @@ static int read_rope(vlmp_text_config *text, const struct text_class *class, con
     VLMP_TRY(vlmp_config_section(object, "rope_scaling", &scaling, where, err));
     if (scaling == NULL || scaling->child == NULL)
         VLMP_TRY(vlmp_config_section(object, "rope_parameters", &scaling, where, err));
-    VLMP_TRY(refuse_rope(object, scaling, class->sections, where, err));
+    VLMP_TRY(refuse_rope(object, scaling, has(class, SECTIONS), where, err));
     const cJSON *holder = cJSON_HasObjectItem(scaling, "rope_theta") ? scaling : object;
     VLMP_TRY(vlmp_config_double(holder, "rope_theta", class->sizes->theta, &theta, where, err));
     if (!(theta > 0 && theta <= MAX_THETA))
@@ -141,8 +163,8 @@ static int read_rope(vlmp_text_config *text, const struct text_class *class, con
     *rope = (vlmp_rope_config){.kind = VLMP_ROPE_DEFAULT, .theta = theta, .factor = 1};
     VLMP_TRY(vlmp_config_string(scaling, "type", "default", &type, where, err));
     VLMP_TRY(vlmp_config_string(scaling, "rope_type", type, &type, where, err));
-    if (class->sections) VLMP_TRY(read_sections(text, scaling, where, err));
-    if (strcmp(type, "default") == 0 || (class->sections && strcmp(type, "mrope") == 0))
+    if (has(class, SECTIONS)) VLMP_TRY(read_sections(text, scaling, where, err));
+    if (strcmp(type, "default") == 0 || (has(class, SECTIONS) && strcmp(type, "mrope") == 0))
         return VLMP_OK;
     bool linear = strcmp(type, "linear") == 0;
     if (!linear && strcmp(type, "llama3") != 0)
@@ -200,7 +222,7 @@ static int read_window(vlmp_text_config *text, const struct text_class *class, c
     bool mistral = strcmp(text->model_type, "mistral") == 0, used = mistral;
     text->window = 0;
     memset(text->sliding, 0, sizeof text->sliding);
-    if (class->may_slide) {
+    if (has(class, MAY_SLIDE)) {
         VLMP_TRY(vlmp_config_bool(object, "use_sliding_window", false, &used, where, err));
         VLMP_TRY(vlmp_config_int(object, "max_window_layers", class->sizes->window_layers, 0,
                                  longest, &first, where, err));
@@ -213,7 +235,8 @@ static int read_window(vlmp_text_config *text, const struct text_class *class, c
             text->sliding[i] = true;
     }
     const cJSON *types = vlmp_json_get(object, "layer_types");
-    return types == NULL ? VLMP_OK : read_layer_types(text, class->may_slide, types, where, err);
+    return types == NULL ? VLMP_OK
+                         : read_layer_types(text, has(class, MAY_SLIDE), types, where, err);
 }
 
 static int read_heads(vlmp_text_config *text, const struct text_class *class, const cJSON *object,
@@ -221,18 +244,19 @@ static int read_heads(vlmp_text_config *text, const struct text_class *class, co
 {
     VLMP_TRY(vlmp_config_int(object, "num_attention_heads", class->sizes->heads, 1, MAX_HEADS,
                              &text->heads, where, err));
-    if (text->heads > text->hidden || (class->whole_heads && text->hidden % text->heads != 0))
+    if (text->heads > text->hidden || (has(class, WHOLE_HEADS) && text->hidden % text->heads != 0))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: hidden_size %d does not hold %d attention heads",
                          where, text->hidden, text->heads);
     const cJSON *kv_heads = cJSON_GetObjectItemCaseSensitive(object, "num_key_value_heads");
     const cJSON *head_dim = cJSON_GetObjectItemCaseSensitive(object, "head_dim");
     text->kv_heads = text->heads;
-    text->head_dim = text->hidden / text->heads;
-    if (!(cJSON_IsNull(kv_heads) && class->null_kv_heads))
+    text->head_dim =
+        class->sizes->head_dim > 0 ? class->sizes->head_dim : text->hidden / text->heads;
+    if (!(cJSON_IsNull(kv_heads) && has(class, NULL_KV_HEADS)))
         VLMP_TRY(vlmp_config_int(object, "num_key_value_heads",
                                  class->sizes->kv_heads > 0 ? class->sizes->kv_heads : text->heads,
                                  1, MAX_HEADS, &text->kv_heads, where, err));
-    if (!(cJSON_IsNull(head_dim) && class->null_head_dim))
+    if (!(cJSON_IsNull(head_dim) && has(class, NULL_HEAD_DIM)))
         VLMP_TRY(vlmp_config_int(object, "head_dim", text->head_dim, 1, MAX_HEAD_DIM,
                                  &text->head_dim, where, err));
     if (text->heads % text->kv_heads != 0)
@@ -245,16 +269,16 @@ static int read_heads(vlmp_text_config *text, const struct text_class *class, co
     return VLMP_OK;
 }
 
-/* Only Llama's class has switches for its biases. */
-static int read_biases(vlmp_text_config *text, const cJSON *object, bool class_qkv,
+/* Some classes have switches for their biases. */
+static int read_biases(vlmp_text_config *text, const struct text_class *class, const cJSON *object,
                        const char *where, vlmp_error *err)
 {
     bool attention = false;
-    if (strcmp(text->model_type, "llama") == 0) {
+    if (has(class, BIAS_SWITCHES))
         VLMP_TRY(vlmp_config_bool(object, "attention_bias", false, &attention, where, err));
+    if (strcmp(text->model_type, "llama") == 0)
         VLMP_TRY(vlmp_config_bool(object, "mlp_bias", false, &text->mlp_bias, where, err));
-    }
-    text->qkv_bias = class_qkv || attention;
+    text->qkv_bias = has(class, QKV_BIAS) || attention;
     text->o_bias = attention;
     return VLMP_OK;
 }
@@ -268,10 +292,10 @@ static int read_class(vlmp_text_config *text, const struct text_class **class, c
     for (size_t i = 0; i < sizeof text_classes / sizeof *text_classes; i++)
         if (strcmp(text_classes[i].model_type, type) == 0) *class = &text_classes[i];
     if (*class == NULL)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: text model '%.64s' is not supported; llama, mistral, qwen2 and qwen2_vl are",
-            where, type);
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: text model '%.64s' is not supported; llama, mistral, qwen2, qwen2_vl "
+                         "and qwen3_vl are",
+                         where, type);
     memcpy(text->model_type, (*class)->model_type, strlen((*class)->model_type) + 1);
     return vlmp_config_refuse(object, "per_layer_config", where, err);
 }
@@ -282,6 +306,8 @@ int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJS
     const struct text_class *class;
     VLMP_TRY(read_class(text, &class, object, where, err));
     const struct text_sizes *fallback = class->sizes;
+    text->interleaved = has(class, INTERLEAVED);
+    text->qk_norm = has(class, QK_NORM);
     const struct {
         const char *key;
         int otherwise, high;
@@ -301,7 +327,7 @@ int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJS
                                  err));
     VLMP_TRY(vlmp_config_read_activation(object, "hidden_act", "silu", &text->act, where, err));
     VLMP_TRY(read_rope(text, class, object, where, err));
-    VLMP_TRY(read_biases(text, object, class->qkv_bias, where, err));
+    VLMP_TRY(read_biases(text, class, object, where, err));
     bool outer, inner;
     VLMP_TRY(vlmp_config_bool(root, "tie_word_embeddings", false, &outer, where, err));
     VLMP_TRY(vlmp_config_bool(object, "tie_word_embeddings", false, &inner, where, err));

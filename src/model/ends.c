@@ -14,6 +14,8 @@ void vlmp_tile_input_free(vlmp_tile_input *input)
     free(input->order);
     free(input->sources);
     free(input->places);
+    free(input->grids);
+    free(input->row);
     *input = (vlmp_tile_input){0};
 }
 
@@ -28,8 +30,11 @@ int vlmp_tile_input_create(vlmp_tile_input *input, vlmp_ctx *ctx, const vlmp_mod
                                .model = model,
                                .order = vlmp_alloc(rows, sizeof *input->order),
                                .sources = vlmp_alloc(rows, sizeof *input->sources),
-                               .places = vlmp_alloc(rows, sizeof *input->places)};
-    if (input->order == NULL || input->sources == NULL || input->places == NULL)
+                               .places = vlmp_alloc(rows, sizeof *input->places),
+                               .grids = vlmp_alloc(rows, sizeof *input->grids),
+                               .row = vlmp_alloc((size_t)vision->hidden, sizeof *input->row)};
+    if (input->grids == NULL || input->row == NULL || input->order == NULL ||
+        input->sources == NULL || input->places == NULL)
         return vlmp_fail_memory(err, what);
     VLMP_TRY(vlmp_ctx_alloc(ctx, &input->levels, (size_t)3 * 256, sizeof(float), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &input->pixels, bytes, 1, what, err));
@@ -58,6 +63,56 @@ void vlmp_tile_input_add(vlmp_tile_input *input, vlmp_patch_grid grid, const uin
     }
     input->count += count;
     input->rows += rows;
+    input->grids[input->tiles++] = grid;
+}
+
+/* Entry i of `size` along an axis, between two of a table of `side`, both ends on its ends: F32 as
+ * in the reference. Returns the first and how much of the next. */
+static int stretch(int i, int size, int side, float *next)
+{
+    float at = (float)i * (float)(side - 1) / (float)(size > 1 ? size - 1 : 1);
+    int first = (int)at;
+    *next = at - (float)first;
+    return first;
+}
+
+/* out[hidden]: of a patch of the grid, between four rows of the table [side²][hidden]. */
+static void stretch_row(const vlmp_vision_config *vision, const float *table, vlmp_patch_grid grid,
+                        int patch, float *out)
+{
+    size_t hidden = (size_t)vision->hidden;
+    int side = vision->table_side;
+    float down, across;
+    int row = stretch(patch / grid.cols, grid.rows, side, &down);
+    int col = stretch(patch % grid.cols, grid.cols, side, &across);
+    int below = row + 1 < side ? row + 1 : row, right = col + 1 < side ? col + 1 : col;
+    const float *corners[] = {table + (size_t)(row * side + col) * hidden,
+                              table + (size_t)(row * side + right) * hidden,
+                              table + (size_t)(below * side + col) * hidden,
+                              table + (size_t)(below * side + right) * hidden};
+    const float parts[] = {(1 - down) * (1 - across), (1 - down) * across, down * (1 - across),
+                           down * across};
+    for (size_t j = 0; j < hidden; j++) {
+        double sum = 0;
+        for (int c = 0; c < 4; c++)
+            sum += (double)parts[c] * (double)corners[c][j];
+        out[j] = (float)sum;
+    }
+}
+
+/* The positions of all tiles added, as their rows stand. */
+static void write_stretched(vlmp_tile_input *input, const float *table, vlmp_f32 x)
+{
+    const vlmp_vision_config *vision = &input->model->config.vision;
+    size_t hidden = (size_t)vision->hidden, row = 0;
+    for (int t = 0; t < input->tiles; t++) {
+        int count = vlmp_grid_patches(input->grids[t]);
+        vlmp_grid_order(vision, input->grids[t], input->order);
+        for (int i = 0; i < count; i++, row++) {
+            stretch_row(vision, table, input->grids[t], input->order[i], input->row);
+            vlmp_ctx_write(input->ctx, x.at + row * hidden, input->row, hidden * sizeof(float));
+        }
+    }
 }
 
 void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weights, vlmp_f32 x)
@@ -71,7 +126,9 @@ void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weig
     ops->linear(ctx, input->projected, input->patches, (vlmp_rows){input->count, false},
                 &weights->patch);
     bool table = vision->positions != VLMP_POSITIONS_NONE;
-    if (table)
+    if (vision->positions == VLMP_POSITIONS_STRETCHED)
+        write_stretched(input, weights->rows.values, x);
+    else if (table)
         ops->repeat(ctx, x, weights->rows.own, input->rows,
                     (int)(weights->rows.count / (size_t)vision->hidden), vision->hidden);
     ops->scatter(ctx, x, input->to, input->projected, input->from, input->count, vision->hidden,
@@ -79,7 +136,7 @@ void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weig
     if (vision->has_pre_norm)
         ops->layer_norm_f32(ctx, x, input->rows, vision->hidden, weights->pre_norm.own,
                             weights->pre_norm_bias.own, vision->norm_eps);
-    input->count = input->rows = 0;
+    input->count = input->rows = input->tiles = 0;
 }
 
 void vlmp_project(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_projector *projector,

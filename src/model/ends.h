@@ -17,6 +17,9 @@ typedef struct {
     int32_t *order;            /* [patches] of one tile */
     int32_t *sources, *places; /* [patches] what from and to become */
     int count, rows;           /* patches, and rows in the tower, of the tiles added */
+    vlmp_patch_grid *grids;    /* [tiles] of the tiles added, as many as patches at most */
+    int tiles;
+    float *row; /* [hidden] of the host */
 } vlmp_tile_input;
 
 /* levels[3][256]: of vlmp_preprocess_levels. patches: of the tiles between two embeds, at most;

@@ -72,6 +72,7 @@ extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;
 extern const vlmp_family vlmp_family_qwen2_vl;
 extern const vlmp_family vlmp_family_qwen2_5_vl;
+extern const vlmp_family vlmp_family_qwen3_vl;
 extern const vlmp_family vlmp_family_idefics3;
 extern const vlmp_family vlmp_family_smolvlm;
 extern const vlmp_family vlmp_family_other;

@@ -1,5 +1,6 @@
-/* Qwen2-VL and Qwen2.5-VL: a tower for pictures of any size, with rotary rows and columns, in which
- * squares of patches become rows of the text model, which turns by time, row and column. */
+/* Qwen2-VL, Qwen2.5-VL and Qwen3-VL: a tower for pictures of any size, with rotary rows and
+ * columns, in which squares of patches become rows of the text model, which turns by time, row and
+ * column. */
 #include <string.h>
 
 #include "src/model/config_fields.h"
@@ -12,12 +13,17 @@
 struct tower {
     const char *width_key, *act;
     int width, layers, intermediate; /* intermediate 0: mlp_ratio times the width */
+    int patch;
     vlmp_norm_kind norm;
     bool gated;
 };
 
-static const struct tower qwen2 = {"embed_dim", "quick_gelu", 1280, 32, 0, VLMP_NORM_LAYER, false};
-static const struct tower qwen2_5 = {"hidden_size", "silu", 3584, 32, 3420, VLMP_NORM_RMS, true};
+static const struct tower qwen2 = {"embed_dim", "quick_gelu",    1280, 32, 0,
+                                   14,          VLMP_NORM_LAYER, false};
+static const struct tower qwen2_5 = {"hidden_size", "silu", 3584,          32,
+                                     3420,          14,     VLMP_NORM_RMS, true};
+static const struct tower qwen3 = {
+    "hidden_size", "gelu_pytorch_tanh", 1152, 27, 4304, 16, VLMP_NORM_LAYER, false};
 
 static int read_intermediate(vlmp_vision_config *vision, const struct tower *tower,
                              const cJSON *object, const char *where, vlmp_error *err)
@@ -46,7 +52,7 @@ static int read_sizes(vlmp_config *config, const struct tower *tower, const cJSO
         {tower->width_key, tower->width, MAX_DIM, &vision->hidden},
         {"depth", tower->layers, VLMP_MAX_LAYERS, &vision->layers},
         {"num_heads", 16, 4096, &vision->heads},
-        {"patch_size", 14, 1024, &vision->patch_size},
+        {"patch_size", tower->patch, 1024, &vision->patch_size},
         {"spatial_merge_size", 2, 64, &vision->merge},
         {"temporal_patch_size", 2, 64, &vision->frames},
         {"in_channels", 3, 1024, &channels},
@@ -168,6 +174,60 @@ static int read_qwen2_5(vlmp_config *config, const cJSON *root, const char *wher
     return read_rest(config, root, where, err);
 }
 
+/* A square table of learned positions, which is stretched over each tile. */
+static int read_table(vlmp_vision_config *vision, const cJSON *object, const char *where,
+                      vlmp_error *err)
+{
+    int rows, side = 1;
+    VLMP_TRY(
+        vlmp_config_int(object, "num_position_embeddings", 2304, 1, 1 << 24, &rows, where, err));
+    while (side * side < rows)
+        side++;
+    vision->positions = VLMP_POSITIONS_STRETCHED;
+    vision->table_side = side;
+    if (side * side == rows) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'num_position_embeddings' %d is no square", where,
+                     rows);
+}
+
+/* Layers whose outputs are added behind the first layers of the text model, in their order. */
+static int read_taps(vlmp_config *config, const cJSON *object, const char *where, vlmp_error *err)
+{
+    static const char key[] = "deepstack_visual_indexes";
+    static const int published[] = {8, 16, 24};
+    vlmp_vision_config *vision = &config->vision;
+    const cJSON *list = vlmp_json_get(object, key), *item;
+    bool good = list == NULL || cJSON_IsArray(list);
+    for (int i = 0; list == NULL && i < 3; i++)
+        vision->taps[vision->tap_count++] = published[i] + 1;
+    cJSON_ArrayForEach(item, list)
+    {
+        double layer = cJSON_IsNumber(item) ? item->valuedouble : -1;
+        good = good && layer >= 0 && layer < VLMP_MAX_LAYERS && layer == (int)layer &&
+               vision->tap_count < VLMP_MAX_TAPS;
+        if (good) vision->taps[vision->tap_count++] = (int)layer + 1;
+    }
+    for (int t = 0; t < vision->tap_count; t++)
+        good = good && vision->taps[t] <= vision->layers &&
+               (t == 0 || vision->taps[t] > vision->taps[t - 1]);
+    if (good && vision->tap_count <= config->text.layers) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: '%s' must be rising numbers of the tower's %d layers, at most %d and no "
+                     "more than the text model has",
+                     where, key, vision->layers, VLMP_MAX_TAPS);
+}
+
+static int read_qwen3(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
+{
+    const cJSON *object;
+    VLMP_TRY(vlmp_config_section(root, "vision_config", &object, where, err));
+    VLMP_TRY(read_tower(config, &qwen3, object, where, err));
+    VLMP_TRY(read_table(&config->vision, object, where, err));
+    config->vision.patch_bias = true;
+    VLMP_TRY(read_rest(config, root, where, err));
+    return read_taps(config, object, where, err);
+}
+
 static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
                       vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err)
 {
@@ -222,6 +282,18 @@ const vlmp_family vlmp_family_qwen2_5_vl = {
     .processors = 1u << VLMP_PROCESSOR_QWEN2_VL,
     .flat_text = true,
     .read_config = read_qwen2_5,
+    .canonical_name = vlmp_qwen_vl_name,
+    .plan_image = plan_image,
+    .plan_is_valid = plan_is_valid,
+    .pack = pack,
+};
+
+const vlmp_family vlmp_family_qwen3_vl = {
+    .name = "Qwen3-VL",
+    .model_type = "qwen3_vl",
+    .architectures = {"Qwen3VLForConditionalGeneration", "Qwen3VLModel"},
+    .processors = 1u << VLMP_PROCESSOR_QWEN2_VL,
+    .read_config = read_qwen3,
     .canonical_name = vlmp_qwen_vl_name,
     .plan_image = plan_image,
     .plan_is_valid = plan_is_valid,

@@ -72,6 +72,7 @@ int vlmp_model_linears(const vlmp_model *model, vlmp_linear_info **out, int *cou
     const vlmp_config *config = &model->config;
     int text = config->text.hidden;
     size_t capacity = 7 * (size_t)(model->vision.layers + model->text.layers) + 4;
+    capacity += 2 * (size_t)config->vision.tap_count;
     struct linear_list list = {.items = vlmp_calloc(capacity, sizeof *list.items)};
     if (list.items == NULL) return vlmp_fail_memory(err, "list of linears");
     for (int i = 0; i < model->vision.layers; i++)
@@ -80,6 +81,13 @@ int vlmp_model_linears(const vlmp_model *model, vlmp_linear_info **out, int *cou
     list_linear(&list, VLMP_COMPONENT_PROJECTOR, inner, vlmp_feature_width(config), "projector.0");
     if (config->projector.linears > 1)
         list_linear(&list, VLMP_COMPONENT_PROJECTOR, text, inner, "projector.1");
+    for (int t = 0; t < config->vision.tap_count; t++) {
+        char name[VLMP_NAME_MAX];
+        snprintf(name, sizeof name, "projector.taps.%d.0", t);
+        list_linear(&list, VLMP_COMPONENT_PROJECTOR, inner, vlmp_feature_width(config), name);
+        snprintf(name, sizeof name, "projector.taps.%d.1", t);
+        list_linear(&list, VLMP_COMPONENT_PROJECTOR, text, inner, name);
+    }
     list_linear(&list, VLMP_COMPONENT_EMBED, config->text.vocab, text, "text.embed");
     for (int i = 0; i < model->text.layers; i++)
         list_block(&list, &model->text, VLMP_COMPONENT_TEXT, i);

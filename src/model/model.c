@@ -19,7 +19,12 @@ static int make_text_rope(vlmp_model *model, vlmp_error *err)
     if (text->sections[0] == 0) return VLMP_OK;
     model->axes = vlmp_alloc(half, sizeof *model->axes);
     if (model->axes == NULL) return vlmp_fail_memory(err, "RoPE axes");
-    for (int32_t axis = 0; axis < VLMP_POSITION_AXES; axis++)
+    for (; text->interleaved && pair < half; pair++) {
+        int axis = (int)(pair % VLMP_POSITION_AXES);
+        bool reached = pair < VLMP_POSITION_AXES * (size_t)text->sections[axis];
+        model->axes[pair] = reached ? axis : 0;
+    }
+    for (int32_t axis = 0; !text->interleaved && axis < VLMP_POSITION_AXES; axis++)
         for (int i = 0; i < text->sections[axis]; i++)
             model->axes[pair++] = axis;
     return VLMP_OK;
@@ -95,6 +100,7 @@ static int open_known(vlmp_model *model, vlmp_error *err)
                   .head_dim = text->head_dim,
                   .intermediate = text->intermediate,
                   .gated = true,
+                  .qk_norm = text->qk_norm,
                   .qkv_bias = text->qkv_bias,
                   .o_bias = text->o_bias,
                   .mlp_bias = text->mlp_bias,

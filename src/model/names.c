@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, QWEN_VISION, QWEN_MERGER } region;
+typedef enum { VISION, PROJECTOR, NEWLINE, TEXT, HEAD, QWEN_VISION, QWEN_MERGER, QWEN_TEXT } region;
 
 /* What may stand in front of a region's own names, longest first within a region. The layouts:
  *   A  transformers 4 (nearly all files on the hub)   language_model.model.layers…
@@ -54,9 +54,9 @@ static const struct prefix qwen_prefixes[] = {
     {"model.visual.", QWEN_VISION},
     {"visual.", QWEN_VISION},
     {"lm_head.", HEAD},
-    {"model.language_model.", TEXT},
-    {"language_model.", TEXT},
-    {"model.", TEXT},
+    {"model.language_model.", QWEN_TEXT},
+    {"language_model.", QWEN_TEXT},
+    {"model.", QWEN_TEXT},
 };
 
 /* One row a place in the model, in order of computation. '#' is a layer number. Rows of one group
@@ -73,6 +73,7 @@ static const struct {
     {"vision.embed", QWEN_VISION, "patch_embed.proj", 0, false},
     {"vision.class", VISION, "embeddings.class_embedding", 0, true},
     {"vision.position", VISION, "embeddings.position_embedding", 0, false},
+    {"vision.position", QWEN_VISION, "pos_embed", 0, false},
     {"vision.pre_norm", VISION, "pre_layrnorm", 0, false}, /* the spelling of the source */
     {"vision.layers.#.norm1", VISION, "encoder.layers.#.layer_norm1", 1, false},
     {"vision.layers.#.norm1", QWEN_VISION, "blocks.#.norm1", 1, false},
@@ -86,25 +87,35 @@ static const struct {
     {"vision.layers.#.norm2", QWEN_VISION, "blocks.#.norm2", 1, false},
     {"vision.layers.#.mlp.fc1", VISION, "encoder.layers.#.mlp.fc1", 1, false},
     {"vision.layers.#.mlp.fc1", QWEN_VISION, "blocks.#.mlp.fc1", 1, false},
+    {"vision.layers.#.mlp.fc1", QWEN_VISION, "blocks.#.mlp.linear_fc1", 1, false},
     {"vision.layers.#.mlp.fc2", VISION, "encoder.layers.#.mlp.fc2", 1, false},
     {"vision.layers.#.mlp.fc2", QWEN_VISION, "blocks.#.mlp.fc2", 1, false},
+    {"vision.layers.#.mlp.fc2", QWEN_VISION, "blocks.#.mlp.linear_fc2", 1, false},
     {"vision.layers.#.mlp.gate", QWEN_VISION, "blocks.#.mlp.gate_proj", 1, false},
     {"vision.layers.#.mlp.up", QWEN_VISION, "blocks.#.mlp.up_proj", 1, false},
     {"vision.layers.#.mlp.down", QWEN_VISION, "blocks.#.mlp.down_proj", 1, false},
     {"vision.post_norm", VISION, "post_layernorm", 2, false},
     {"vision.post_norm", QWEN_MERGER, "ln_q", 2, false},
+    {"vision.post_norm", QWEN_MERGER, "norm", 2, false},
     {"projector.0", PROJECTOR, "linear_1", 3, false},
     {"projector.0", PROJECTOR, "0", 3, false},
     {"projector.0", PROJECTOR, "proj", 3, false},
     {"projector.0", QWEN_MERGER, "mlp.0", 3, false},
+    {"projector.0", QWEN_MERGER, "linear_fc1", 3, false},
     {"projector.1", PROJECTOR, "linear_2", 3, false},
     {"projector.1", PROJECTOR, "2", 3, false},
     {"projector.1", QWEN_MERGER, "mlp.2", 3, false},
+    {"projector.1", QWEN_MERGER, "linear_fc2", 3, false},
     {"newline", NEWLINE, "", 3, true},
+    {"projector.taps.#.norm", QWEN_VISION, "deepstack_merger_list.#.norm", 3, false},
+    {"projector.taps.#.0", QWEN_VISION, "deepstack_merger_list.#.linear_fc1", 3, false},
+    {"projector.taps.#.1", QWEN_VISION, "deepstack_merger_list.#.linear_fc2", 3, false},
     {"text.embed", TEXT, "embed_tokens", 4, false},
     {"text.layers.#.attn_norm", TEXT, "layers.#.input_layernorm", 5, false},
     {"text.layers.#.attn.q", TEXT, "layers.#.self_attn.q_proj", 5, false},
+    {"text.layers.#.attn.q_norm", QWEN_TEXT, "layers.#.self_attn.q_norm", 5, false},
     {"text.layers.#.attn.k", TEXT, "layers.#.self_attn.k_proj", 5, false},
+    {"text.layers.#.attn.k_norm", QWEN_TEXT, "layers.#.self_attn.k_norm", 5, false},
     {"text.layers.#.attn.v", TEXT, "layers.#.self_attn.v_proj", 5, false},
     {"text.layers.#.attn.o", TEXT, "layers.#.self_attn.o_proj", 5, false},
     {"text.layers.#.mlp_norm", TEXT, "layers.#.post_attention_layernorm", 5, false},
@@ -179,7 +190,8 @@ static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const 
     if (*leaf != '\0' && stem > 0) stem = tail[stem - 1] == '.' ? stem - 1 : strlen(tail);
     for (int i = 0; i < PLACES; i++) {
         int layer;
-        if (places[i].region != where || places[i].bare != (*leaf == '\0')) continue;
+        bool own = places[i].region == where || (where == QWEN_TEXT && places[i].region == TEXT);
+        if (!own || places[i].bare != (*leaf == '\0')) continue;
         if (!match(places[i].source, tail, stem, &layer)) continue;
         char suffix[8];
         snprintf(suffix, sizeof suffix, "%s%s", *leaf == '\0' ? "" : ".", leaf);

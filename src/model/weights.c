@@ -194,6 +194,12 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
     snprintf(name, sizeof name, "%s.layers.%d.%s", stack->prefix, layer, stack->norm_names[1]);
     VLMP_TRY(load_norm(loaded, model->source, name, shape->dim, &out->norm2,
                        layer_norm ? &out->norm2_bias : NULL, err));
+    if (shape->qk_norm) {
+        snprintf(name, sizeof name, "%s.layers.%d.attn.q_norm", stack->prefix, layer);
+        VLMP_TRY(load_norm(loaded, model->source, name, shape->head_dim, &out->q_norm, NULL, err));
+        snprintf(name, sizeof name, "%s.layers.%d.attn.k_norm", stack->prefix, layer);
+        VLMP_TRY(load_norm(loaded, model->source, name, shape->head_dim, &out->k_norm, NULL, err));
+    }
     int q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
     bool fused = shape->fused_qkv, gated = shape->gated, mlp_bias = shape->mlp_bias;
     const struct {
@@ -244,7 +250,9 @@ static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vec
 {
     const vlmp_vision_config *vision = &model->config.vision;
     size_t count, hidden = (size_t)vision->hidden;
-    int tile_rows = vlmp_grid_tower_rows(vision, vlmp_tile_grid(vision, NULL));
+    bool stretched = vision->positions == VLMP_POSITIONS_STRETCHED;
+    int tile_rows = stretched ? vision->table_side * vision->table_side
+                              : vlmp_grid_tower_rows(vision, vlmp_tile_grid(vision, NULL));
     float *rows, *class_row = NULL;
     VLMP_TRY(load_f32(loaded, model->source, "vision.position.weight", 2,
                       (int64_t[]){tile_rows, vision->hidden}, &rows, &out->count, err));
@@ -256,6 +264,7 @@ static int load_tile_rows(vlmp_loaded *loaded, const vlmp_model *model, vlmp_vec
     if (vision->positions == VLMP_POSITIONS_BUCKETS && !loaded->shapes_only)
         VLMP_TRY(choose_positions(loaded, model, &rows, err));
     out->values = rows;
+    if (stretched) return VLMP_OK; /* the host stretches it */
     return copy(loaded, "vision.position.weight", out, err);
 }
 
@@ -326,6 +335,12 @@ int vlmp_load_vision_output(vlmp_loaded *loaded, const vlmp_model *model, vlmp_v
 {
     const vlmp_vision_config *vision = &model->config.vision;
     *out = (vlmp_vision_output){0};
+    for (int t = 0; t < vision->tap_count; t++) {
+        char name[VLMP_NAME_MAX];
+        snprintf(name, sizeof name, "projector.taps.%d.norm", t);
+        VLMP_TRY(load_norm(loaded, model->source, name, vlmp_feature_width(&model->config),
+                           &out->tap_weight[t], &out->tap_bias[t], err));
+    }
     if (!vision->has_post_norm) return VLMP_OK;
     return load_norm(loaded, model->source, "vision.post_norm", vision->hidden, &out->weight,
                      vision->norm == VLMP_NORM_LAYER ? &out->bias : NULL, err);
@@ -352,6 +367,21 @@ int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_proje
         load_f32(loaded, model->source, "newline", 1, (int64_t[]){text}, &newline, &count, err));
     out->newline = newline;
     return VLMP_OK;
+}
+
+int vlmp_load_tap(vlmp_loaded *loaded, const vlmp_model *model, int tap, vlmp_projector *out,
+                  vlmp_error *err)
+{
+    const vlmp_config *config = &model->config;
+    int inner = config->projector.inner;
+    char name[VLMP_NAME_MAX];
+    *out = (vlmp_projector){0};
+    snprintf(name, sizeof name, "projector.taps.%d.0", tap);
+    VLMP_TRY(vlmp_load_linear(loaded, model->source, name, inner, vlmp_feature_width(config),
+                              config->projector.bias, &out->first, err));
+    snprintf(name, sizeof name, "projector.taps.%d.1", tap);
+    return vlmp_load_linear(loaded, model->source, name, config->text.hidden, inner,
+                            config->projector.bias, &out->second, err);
 }
 
 int vlmp_load_text_embed(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
@@ -389,6 +419,8 @@ static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err
         VLMP_TRY(vlmp_load_block(loaded, model, &model->vision, i, &out->vision[i], err));
     VLMP_TRY(vlmp_load_vision_output(loaded, model, &out->vision_output, err));
     VLMP_TRY(vlmp_load_projector(loaded, model, &out->projector, err));
+    for (int t = 0; t < model->config.vision.tap_count; t++)
+        VLMP_TRY(vlmp_load_tap(loaded, model, t, &out->taps[t], err));
     VLMP_TRY(vlmp_load_text_embed(loaded, model, &out->embed, err));
     for (int i = 0; i < model->text.layers; i++)
         VLMP_TRY(vlmp_load_block(loaded, model, &model->text, i, &out->text[i], err));

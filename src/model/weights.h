@@ -37,13 +37,17 @@ int vlmp_load_block(vlmp_loaded *loaded, const vlmp_model *model, const vlmp_sta
 /* Before the tower: patches, class row, positions, norm; none of what the tower does not have. */
 typedef struct {
     vlmp_linear patch; /* hidden × 3·patch² */
-    vlmp_vector rows;  /* [rows of a tile][hidden] positions, the class row added to the first */
+    /* [rows of a tile][hidden] positions, the class row added to the first; or the table that is
+     * stretched over a tile, for the host alone. */
+    vlmp_vector rows;
     vlmp_vector pre_norm, pre_norm_bias;
 } vlmp_vision_input;
 
 /* The norm that features go through. */
 typedef struct {
     vlmp_vector weight, bias; /* [hidden]; empty without one, no bias for RMSNorm */
+    /* Of taps, over merged rows: [feature width]. */
+    vlmp_vector tap_weight[VLMP_MAX_TAPS], tap_bias[VLMP_MAX_TAPS];
 } vlmp_vision_output;
 
 /* After it. */
@@ -59,6 +63,10 @@ int vlmp_load_vision_output(vlmp_loaded *loaded, const vlmp_model *model, vlmp_v
 int vlmp_load_projector(vlmp_loaded *loaded, const vlmp_model *model, vlmp_projector *out,
                         vlmp_error *err);
 
+/* That of a tap. */
+int vlmp_load_tap(vlmp_loaded *loaded, const vlmp_model *model, int tap, vlmp_projector *out,
+                  vlmp_error *err);
+
 /* The text model's ends; the head is the table where it is tied. */
 int vlmp_load_text_embed(vlmp_loaded *loaded, const vlmp_model *model, vlmp_linear *out,
                          vlmp_error *err);
@@ -72,7 +80,7 @@ typedef struct vlmp_resident {
     vlmp_vision_input vision_input;
     vlmp_block *vision; /* [vision.layers] */
     vlmp_vision_output vision_output;
-    vlmp_projector projector;
+    vlmp_projector projector, taps[VLMP_MAX_TAPS];
     vlmp_linear embed; /* vocab × hidden */
     vlmp_block *text;  /* [text.layers] */
     vlmp_vector norm;  /* [hidden] */

@@ -8,7 +8,8 @@ void vlmp_runtime_free(vlmp_runtime *r)
 {
     if (r == NULL) return;
     vlmp_ctx *ctx = r->ctx;
-    void *const memory[] = {r->x.at, r->last.at, r->logits.at, r->best.at, r->found.at};
+    void *const memory[] = {r->x.at,     r->last.at,  r->logits.at, r->best.at,
+                            r->found.at, r->added.at, r->from.at,   r->to.at};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
         vlmp_ctx_free_memory(ctx, memory[i]);
     ctx->ops->kv_free(ctx, r->kv);
@@ -47,6 +48,14 @@ static int allocate(vlmp_runtime *r, vlmp_error *err)
     VLMP_TRY(vlmp_ctx_alloc(ctx, &r->logits, streams, vocab * sizeof(float), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &r->best, streams, sizeof(int32_t), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &r->found, 1, sizeof(int32_t), what, err));
+    if (r->model->config.vision.tap_count > 0) {
+        VLMP_TRY(
+            vlmp_ctx_alloc(ctx, &r->added, (size_t)rows, hidden * ctx->ops->act_bytes, what, err));
+        VLMP_TRY(vlmp_ctx_alloc(ctx, &r->from, (size_t)rows, sizeof(int32_t), what, err));
+        VLMP_TRY(vlmp_ctx_alloc(ctx, &r->to, (size_t)rows, sizeof(int32_t), what, err));
+        for (int32_t i = 0; i < rows; i++)
+            vlmp_ctx_write(ctx, r->from.at + i, &i, sizeof i);
+    }
     return vlmp_load_all(&r->resident, ctx, r->model, err);
 }
 
@@ -93,6 +102,29 @@ struct pass {
     vlmp_rows rows;
 };
 
+/* Behind a layer: what its tap gives for the pass's rows of prompts. */
+static int add_tap(const struct pass *p, int layer, vlmp_error *err)
+{
+    vlmp_runtime *r = p->r;
+    vlmp_ctx *ctx = r->ctx;
+    int dim = r->model->text.shape.dim;
+    for (int s = 0; s < p->count; s++) {
+        vlmp_added_rows *added = &r->items[s]->stream->added;
+        const vlmp_segment *segment = &r->segments[s];
+        size_t first = (size_t)segment->position, from;
+        size_t count = vlmp_added_rows_in(added, first, first + (size_t)segment->rows, &from);
+        if (count == 0) continue;
+        VLMP_TRY(vlmp_activations_upload_act(&added->rows, (size_t)layer * added->count + from,
+                                             count, ctx, r->added, err));
+        for (size_t i = 0; i < count; i++) {
+            int32_t row = segment->first_row + added->places[from + i] - segment->position;
+            vlmp_ctx_write(ctx, r->to.at + i, &row, sizeof row);
+        }
+        ctx->ops->scatter(ctx, r->x, r->to, r->added, r->from, (int)count, dim, true);
+    }
+    return VLMP_OK;
+}
+
 /* Layers over what x holds; each: a layer whose output is not finite is named. */
 static int run_layers(const struct pass *p, bool each, vlmp_error *err)
 {
@@ -108,6 +140,8 @@ static int run_layers(const struct pass *p, bool each, vlmp_error *err)
                           .kv = r->kv};
     for (run.layer = 0; run.layer < text->layers && at == count; run.layer++) {
         vlmp_block_forward(&run, &r->resident.text[run.layer], r->x, NULL, NULL);
+        if (run.layer < r->model->config.vision.tap_count && !p->rows.decode)
+            VLMP_TRY(add_tap(p, run.layer, err));
         if (each) VLMP_TRY(vlmp_first_bad(r->ctx, r->found, r->x, count, &at, &value, err));
     }
     if (!each || at == count) return VLMP_OK;
@@ -240,7 +274,9 @@ static int finish(struct pass *p, vlmp_error *err)
     for (int i = 0; i < p->count; i++) {
         vlmp_stream *stream = p->r->items[i]->stream;
         stream->position += p->r->segments[i].rows;
-        if (vlmp_stream_left(stream) == 0) vlmp_activations_free(&stream->prompt);
+        if (vlmp_stream_left(stream) > 0) continue;
+        vlmp_activations_free(&stream->prompt);
+        vlmp_added_rows_free(&stream->added);
     }
     VLMP_TRY(predict(p, err));
     p->count = p->rows.count = 0;

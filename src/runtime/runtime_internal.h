@@ -23,6 +23,8 @@ struct vlmp_runtime {
     vlmp_f32 logits;        /* [streams][vocabulary] */
     vlmp_i32 best;          /* [streams] */
     vlmp_i32 found;         /* one number */
+    vlmp_act added;         /* [rows of a pass][hidden] */
+    vlmp_i32 from, to;      /* [rows of a pass] */
     int32_t *ids;           /* [streams] of the host */
     vlmp_segment *segments; /* [streams] */
     int32_t *positions;     /* [VLMP_POSITION_AXES][rows of a pass], where the model has axes */
@@ -37,8 +39,9 @@ struct vlmp_stream {
     int length;         /* of the prompt */
     int position;       /* rows stored */
     int32_t *positions; /* [VLMP_POSITION_AXES][length] of the prompt, where the model has axes */
-    int behind;         /* what is added to the number of a row behind it */
-    int line;           /* of the sample in its data file, for messages */
+    vlmp_added_rows added; /* behind the first layers, until the prompt is computed */
+    int behind;            /* what is added to the number of a row behind it */
+    int line;              /* of the sample in its data file, for messages */
 };
 
 /* Rows of a pass. */

@@ -15,6 +15,7 @@ void vlmp_stream_close(vlmp_stream *stream)
     vlmp_activations_free(&stream->prompt);
     free(stream->pages);
     free(stream->positions);
+    vlmp_added_rows_free(&stream->added);
     stream->runtime->open--;
     free(stream);
 }
@@ -98,6 +99,8 @@ static int embed_prompt(vlmp_stream *s, const vlmp_sequence *sequence, int lengt
     vlmp_activations_free(&pixels);
     vlmp_activations_free(&features);
     vlmp_batches_free(&tiles);
+    s->added = rows.added;
+    rows.added = (vlmp_added_rows){0};
     vlmp_batches_free(&rows);
     return status;
 }

@@ -347,8 +347,10 @@ static void run_text(struct fixture *f, vlmp_activations *features)
     good(vlmp_sweep_text_input(&f->sweep, f->sequences, f->count, features, &x, &batches, &err),
          &err);
     compare_all(f, "text.input", x.memory, (size_t)x.dim, false);
-    for (int i = 0; i < f->model.text.layers; i++)
+    for (int i = 0; i < f->model.text.layers; i++) {
         run_layer(f, &f->model.text, i, &x, &batches);
+        good(vlmp_sweep_add_taps(&f->sweep, &x, &batches, i + 1, &err), &err);
+    }
     run_head(f, &x);
     vlmp_activations_free(&x);
     vlmp_batches_free(&batches);
@@ -420,9 +422,10 @@ static void check_model(const char *folder, const char *model, enum backend back
     close_fixture(&f);
 }
 
-static const char *const models[] = {
-    "llava-llama", "llava-mistral", "llava-qwen2", "next-llama",      "next-mistral", "next-llama3",
-    "next-qwen2",  "qwen2.5-vl",    "qwen2-vl",    "idefics3-llama3", "smolvlm-llama"};
+static const char *const models[] = {"llava-llama", "llava-mistral",   "llava-qwen2",
+                                     "next-llama",  "next-mistral",    "next-llama3",
+                                     "next-qwen2",  "qwen2.5-vl",      "qwen3-vl",
+                                     "qwen2-vl",    "idefics3-llama3", "smolvlm-llama"};
 
 static void reference_kernels(void **state)
 {

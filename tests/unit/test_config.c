@@ -463,6 +463,48 @@ static void qwen_flat(void **state)
                      VLMP_ERR_INPUT);
 }
 
+static int read_qwen3(vlmp_config *config, vlmp_error *err, const char *tower, const char *text)
+{
+    char json[1024];
+    snprintf(json, sizeof json,
+             "{\"model_type\":\"qwen3_vl\",\"vision_config\":{%s},\"text_config\":{"
+             "\"model_type\":\"qwen3_vl_text\"%s}}",
+             tower, text);
+    return vlmp_config_read(config, json, strlen(json), "config.json", err);
+}
+
+static void qwen3(void **state)
+{
+    (void)state;
+    vlmp_config c;
+    vlmp_error err = {0};
+    if (read_qwen3(&c, &err, "",
+                   ",\"rope_scaling\":{\"mrope_interleaved\":true,\"mrope_section\":[24,20,20],"
+                   "\"rope_type\":\"default\"}") != VLMP_OK)
+        fail_msg("%s", err.message);
+    assert_true(c.text.qk_norm && !c.text.qkv_bias && c.text.interleaved);
+    assert_true(c.text.head_dim == 128 && c.text.rope.theta == 5e5);
+    assert_true(c.vision.patch_bias && c.vision.table_side == 48 && c.vision.patch_size == 16);
+    assert_true(c.vision.tap_count == 3 && c.vision.taps[0] == 9 && c.vision.taps[2] == 25);
+    assert_int_equal(vlmp_feature_width(&c), 4608);
+    static const struct {
+        const char *tower, *message;
+    } bad[] = {
+        {"\"num_position_embeddings\":2303", "no square"},
+        {"\"deepstack_visual_indexes\":[8,27]", "deepstack_visual_indexes"},
+        {"\"deepstack_visual_indexes\":[8,8]", "deepstack_visual_indexes"},
+        {"\"deepstack_visual_indexes\":3", "deepstack_visual_indexes"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        vlmp_error why = {0};
+        assert_int_equal(
+            read_qwen3(&c, &why, bad[i].tower, ",\"rope_scaling\":{\"mrope_section\":[24,20,20]}"),
+            VLMP_ERR_INPUT);
+        if (strstr(why.message, bad[i].message) == NULL)
+            fail_msg("no '%s' in: %s", bad[i].message, why.message);
+    }
+}
+
 static void qwen_refused(void **state)
 {
     (void)state;
@@ -499,6 +541,7 @@ int main(void)
         cmocka_unit_test(next_packs),
         cmocka_unit_test(others_do_not_run),
         cmocka_unit_test(qwen_flat),
+        cmocka_unit_test(qwen3),
         cmocka_unit_test(qwen_refused),
         cmocka_unit_test(damaged_plans),
         cmocka_unit_test(nulls),

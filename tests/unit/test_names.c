@@ -229,6 +229,14 @@ static void qwen_names(void **state)
         {"model.layers.3.self_attn.q_proj.bias", "text.layers.3.attn.q.bias"},
         {"language_model.norm.weight", "text.norm.weight"},
         {"lm_head.weight", "text.head.weight"},
+        {"model.visual.pos_embed.weight", "vision.position.weight"},
+        {"model.visual.blocks.1.mlp.linear_fc2.bias", "vision.layers.1.mlp.fc2.bias"},
+        {"model.visual.merger.norm.bias", "vision.post_norm.bias"},
+        {"model.visual.merger.linear_fc1.weight", "projector.0.weight"},
+        {"model.visual.deepstack_merger_list.2.norm.weight", "projector.taps.2.norm.weight"},
+        {"model.visual.deepstack_merger_list.0.linear_fc2.bias", "projector.taps.0.1.bias"},
+        {"model.language_model.layers.1.self_attn.q_norm.weight",
+         "text.layers.1.attn.q_norm.weight"},
     };
     char name[VLMP_NAME_BYTES];
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {

@@ -14,7 +14,7 @@
 /* Activations on their way through a stack, in the model as it is quantized and, where a method
  * aims at its outputs, in the original one. Empty when the plan needs no statistics. */
 struct flow {
-    vlmp_batches batches;
+    vlmp_batches batches, original_batches; /* the latter of text, which differ in added rows */
     vlmp_activations x, original;
 };
 
@@ -28,6 +28,7 @@ static void free_flow(struct flow *flow)
     vlmp_activations_free(&flow->x);
     vlmp_activations_free(&flow->original);
     vlmp_batches_free(&flow->batches);
+    vlmp_batches_free(&flow->original_batches);
 }
 
 static bool is_aimed(const vlmp_plan_entry *entry)
@@ -105,7 +106,7 @@ static bool is_continued(const struct run *r, bool vision)
     return r->boundary.found && r->boundary.border.vision == vision;
 }
 
-#define STORES 4
+#define STORES 6
 
 /* What a border of a stack consists of. */
 static int list_stores(struct run *r, bool vision, struct flow *flow,
@@ -117,6 +118,8 @@ static int list_stores(struct run *r, bool vision, struct flow *flow,
     if (two) stores[count++] = &flow->original;
     if (vision) stores[count++] = &r->features;
     if (vision && two) stores[count++] = &r->original_features;
+    if (flow->batches.added.taps > 0) stores[count++] = &flow->batches.added.rows;
+    if (flow->original_batches.added.taps > 0) stores[count++] = &flow->original_batches.added.rows;
     return count;
 }
 
@@ -147,12 +150,23 @@ static int take_features(struct run *r, struct flow *flow, int done, vlmp_error 
                                     &r->original_features, err);
 }
 
+static int add_taps(struct run *r, struct flow *flow, int done, vlmp_error *err)
+{
+    const vlmp_sweep *sweep = &r->job->sweep;
+    VLMP_TRY(vlmp_sweep_add_taps(sweep, &flow->x, &flow->batches, done, err));
+    if (!wants_original(r->job, false)) return VLMP_OK;
+    return vlmp_sweep_add_taps(sweep, &flow->original, &flow->original_batches, done, err);
+}
+
 /* The tower's features, and what a resumed run goes on from. */
 static int keep_border(void *arg, int done, vlmp_error *err)
 {
     struct stack_run *s = arg;
     const vlmp_border border = {.vision = s->vision, .done = done};
-    if (s->vision) VLMP_TRY(take_features(s->r, s->flow, done, err));
+    if (s->vision)
+        VLMP_TRY(take_features(s->r, s->flow, done, err));
+    else
+        VLMP_TRY(add_taps(s->r, s->flow, done, err));
     if (done == 0) return VLMP_OK;
     return vlmp_boundary_save(&s->r->boundary, border, s->stores, s->store_count, err);
 }
@@ -223,6 +237,12 @@ static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
     const vlmp_sweep *sweep = &r->job->sweep;
     if (is_continued(r, false)) {
         VLMP_TRY(vlmp_sweep_text_batches(sweep, r->sequences, r->count, &flow->batches, err));
+        VLMP_TRY(vlmp_sweep_create_added(sweep, &flow->batches, err));
+        if (wants_original(r->job, false)) {
+            VLMP_TRY(vlmp_sweep_text_batches(sweep, r->sequences, r->count, &flow->original_batches,
+                                             err));
+            VLMP_TRY(vlmp_sweep_create_added(sweep, &flow->original_batches, err));
+        }
         return load_flow(r, false, flow, err);
     }
     vlmp_ends ends;
@@ -235,13 +255,10 @@ static int start_text(struct run *r, struct flow *flow, vlmp_error *err)
     vlmp_ends_free(&ends);
     VLMP_TRY(status);
     if (!wants_original(r->job, false)) return VLMP_OK;
-    vlmp_batches same;
     vlmp_activations *features =
         wants_original(r->job, true) ? &r->original_features : &r->features;
-    status =
-        vlmp_sweep_text_input(sweep, r->sequences, r->count, features, &flow->original, &same, err);
-    vlmp_batches_free(&same);
-    return status;
+    return vlmp_sweep_text_input(sweep, r->sequences, r->count, features, &flow->original,
+                                 &flow->original_batches, err);
 }
 
 static int run_text(struct run *r, vlmp_error *err)
@@ -350,8 +367,10 @@ uint64_t vlmp_quantize_work_bytes(const vlmp_quantize_job *job)
         const vlmp_calib_sample *sample = &job->calibration->samples[job->selection->order[i]];
         vision +=
             vlmp_sequence_tower_rows(&sample->sequence, config) * (size_t)config->vision.hidden;
-        vision += vlmp_sequence_picture_rows(&sample->sequence, config) *
-                  (size_t)vlmp_feature_width(config);
+        size_t pictures = vlmp_sequence_picture_rows(&sample->sequence, config);
+        vision +=
+            pictures * (size_t)(1 + config->vision.tap_count) * (size_t)vlmp_feature_width(config);
+        tokens += pictures * (size_t)config->vision.tap_count;
         tokens += (uint64_t)sample->sequence.length;
     }
     uint64_t text = tokens * (uint64_t)config->text.hidden;

@@ -83,19 +83,20 @@ int vlmp_ends_load(vlmp_ends *ends, const vlmp_quantize_job *job, vlmp_error *er
     const vlmp_model *model = job->sweep.model;
     VLMP_TRY(vlmp_load_projector(&weights->loaded, model, &weights->projector, err));
     VLMP_TRY(vlmp_load_text_embed(&weights->loaded, model, &weights->embed, err));
-    const struct {
-        vlmp_component component;
-        int nth;
-        vlmp_linear *linear;
-    } all[VLMP_ENDS] = {{VLMP_COMPONENT_PROJECTOR, 0, &weights->projector.first},
-                        {VLMP_COMPONENT_PROJECTOR, 1, &weights->projector.second},
-                        {VLMP_COMPONENT_EMBED, 0, &weights->embed}};
+    vlmp_linear *all[VLMP_ENDS] = {&weights->embed, &weights->projector.first,
+                                   &weights->projector.second};
+    for (int t = 0; t < model->config.vision.tap_count; t++) {
+        VLMP_TRY(vlmp_load_tap(&weights->loaded, model, t, &weights->taps[t], err));
+        all[3 + 2 * t] = &weights->taps[t].first;
+        all[4 + 2 * t] = &weights->taps[t].second;
+    }
     for (int i = 0; i < VLMP_ENDS; i++) {
-        if (all[i].linear->n == 0) continue; /* a projector of one linear */
-        VLMP_TRY(use_finished(job, find_component(job, all[i].component, all[i].nth), all[i].linear,
-                              &ends->packed[i], err));
-        VLMP_TRY(ctx->ops->prepare(ctx, all[i].linear, err));
-        ends->prepared[i] = all[i].linear->own;
+        if (all[i] == NULL || all[i]->n == 0) continue; /* no such tap; a projector of one linear */
+        int index = i == 0 ? find_component(job, VLMP_COMPONENT_EMBED, 0)
+                           : find_component(job, VLMP_COMPONENT_PROJECTOR, i - 1);
+        VLMP_TRY(use_finished(job, index, all[i], &ends->packed[i], err));
+        VLMP_TRY(ctx->ops->prepare(ctx, all[i], err));
+        ends->prepared[i] = all[i]->own;
     }
     return VLMP_OK;
 }
@@ -118,11 +119,13 @@ static int needs_moments(const vlmp_quantize_job *job, int index, bool *needed, 
     return VLMP_OK;
 }
 
-/* Moments of the projector's inputs, or, with first, of what lies behind its first linear. */
-static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *features,
+/* Moments of a projector's inputs, or, with first, of what lies behind its first linear. tap:
+ * whose, from 1; 0: the projector of the tower's last rows. */
+static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *features, int tap,
                              size_t seen_rows, const vlmp_linear *first, vlmp_moments *moments,
                              vlmp_error *err)
 {
+    size_t every = features->rows / (size_t)(1 + job->sweep.model->config.vision.tap_count);
     static const char what[] = "projector inputs";
     vlmp_ctx *ctx = job->sweep.ctx;
     size_t act = ctx->ops->act_bytes;
@@ -132,10 +135,11 @@ static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *fea
     if (status == VLMP_OK && first != NULL)
         status = vlmp_ctx_alloc(ctx, &hidden, ROWS, (size_t)first->n * act, what, err);
     if (status == VLMP_OK) status = vlmp_ctx_reserve(ctx, ROWS, widest, err);
-    for (size_t at = 0, rows; at < features->rows && status == VLMP_OK; at += rows) {
-        size_t end = at < seen_rows ? seen_rows : features->rows;
+    for (size_t at = 0, rows; at < every && status == VLMP_OK; at += rows) {
+        size_t end = at < seen_rows ? seen_rows : every;
         rows = end - at < ROWS ? end - at : ROWS;
-        status = vlmp_activations_upload_act(features, at, rows, ctx, input, err);
+        status =
+            vlmp_activations_upload_act(features, (size_t)tap * every + at, rows, ctx, input, err);
         if (status != VLMP_OK) break;
         if (first != NULL) {
             ctx->ops->linear(ctx, hidden, input, (vlmp_rows){(int)rows, false}, first);
@@ -155,7 +159,10 @@ static int projector_moments(const vlmp_quantize_job *job, vlmp_activations *fea
 int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *features,
                             size_t seen_rows, vlmp_error *err)
 {
-    for (int part = 0; part < job->sweep.model->config.projector.linears; part++) {
+    const vlmp_config *config = &job->sweep.model->config;
+    int linears = config->projector.linears;
+    for (int part = 0; part < linears * (1 + config->vision.tap_count); part++) {
+        int tap = part / linears;
         int index = find_component(job, VLMP_COMPONENT_PROJECTOR, part);
         vlmp_moments moments = {0};
         vlmp_ends ends = {0};
@@ -164,11 +171,15 @@ int vlmp_quantize_projector(const vlmp_quantize_job *job, vlmp_activations *feat
         int status = VLMP_OK;
         if (needed) {
             status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k,
-                                         seen_rows < features->rows, false, NULL, err);
+                                         seen_rows < features->rows /
+                                                         (size_t)(1 + config->vision.tap_count),
+                                         false, NULL, err);
             if (status == VLMP_OK) status = vlmp_ends_load(&ends, job, err);
             if (status == VLMP_OK)
-                status = projector_moments(job, features, seen_rows,
-                                           part == 0 ? NULL : &ends.weights.projector.first,
+                status = projector_moments(job, features, tap, seen_rows,
+                                           part % linears == 0 ? NULL
+                                           : tap == 0          ? &ends.weights.projector.first
+                                                               : &ends.weights.taps[tap - 1].first,
                                            &moments, err);
             vlmp_ends_free(&ends);
         }

@@ -4,7 +4,7 @@
 #include "src/quant/run/driver.h"
 #include "src/quant/scheme/packed_arrays.h"
 
-#define VLMP_ENDS 3
+#define VLMP_ENDS (3 + 2 * VLMP_MAX_TAPS)
 
 /* What makes the input of the text blocks, in the model as it is quantized: of a sequential run the
  * finished linears as the packed file has them, else the source's. */
