@@ -19,11 +19,11 @@ typedef struct vlmp_cpu_kernels {
     /* Weights k0 … k1-1 of output n to F32. k0 is even. */
     void (*weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
 
-    /* Dense y[row][n] for n0 ≤ n < n1 without bias; y has stride w->n. Any number of rows, meant
-     * for few. */
+    /* y[row][n] for n0 ≤ n < n1 without bias, of dense weights and of codes that stand for floats
+     * (with float activations); y has stride w->n. Any number of rows, meant for few. */
     void (*dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0, int n1);
 
-    /* The same with packed weights, from rows that prepare_row has turned into prepared_bytes (a
+    /* The same with integer codes, from rows that prepare_row has turned into prepared_bytes (a
      * multiple of 64) each, for all w of one k, code type and kind of activations. Where
      * packed_supports is false (a code type without a kernel, a group that does not fit the
      * vectors) the portable kernels serve. */

@@ -83,6 +83,10 @@ void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0,
         packed_to_f32(out, w, n, k0, k1, 8);
         return;
     }
+    if (vlmp_linear_quantized(w)) {
+        LEVEL_NAME(float_codes_to_f32)(out, w, n, k0, k1);
+        return;
+    }
     size_t first = (size_t)n * (size_t)w->k + (size_t)k0;
     const unsigned char *weight = w->weight;
     int count = k1 - k0;
@@ -195,7 +199,9 @@ INLINE void run(float *y, const float *x, int rows, const vlmp_linear *w, int n0
 void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
                             int n1)
 {
-    if (w->dtype == VLMP_F32)
+    if (vlmp_linear_quantized(w))
+        LEVEL_NAME(float_code_rows)(y, x, rows, w, n0, n1);
+    else if (w->dtype == VLMP_F32)
         run(y, x, rows, w, n0, n1, VLMP_F32);
     else if (w->dtype == VLMP_F16)
         run(y, x, rows, w, n0, n1, VLMP_F16);

@@ -4,8 +4,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
-/* Bits of the codes that vector kernels read; 0: w's are read by the portable ones. Kernels are
- * built for each number of bits. */
+/* Bits of the codes that the kernels of packed.c read; 0: w's are not among them. Kernels are built
+ * for each number of bits. */
 INLINE int code_bits(const vlmp_linear *w)
 {
     return w->scheme.codes == VLMP_CODES_U4 ? 4 : w->scheme.codes == VLMP_CODES_U8 ? 8 : 0;
@@ -26,6 +26,10 @@ void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int ro
 void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
 void LEVEL_NAME(dense_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
                             int n1);
+/* What the two do with codes that stand for floats (float_codes.c). */
+void LEVEL_NAME(float_codes_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
+void LEVEL_NAME(float_code_rows)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
+                                 int n1);
 void LEVEL_NAME(float_tile)(float *y, const float *x, int rows, const vlmp_linear *w, int n0,
                             int n1, void *scratch);
 

@@ -231,17 +231,24 @@ static void run_batch(struct products *p)
     }
 }
 
+/* Codes that stand for floats become F32 where they are read. */
+static bool reads_as_dense(const vlmp_linear *w)
+{
+    return !vlmp_linear_quantized(w) ||
+           (vlmp_codes_are_floats(w->scheme.codes) && !vlmp_linear_int8(w));
+}
+
 static enum way way_of(const vlmp_cpu_kernels *kernels, bool decode, const vlmp_linear *w)
 {
     if (!decode && !vlmp_linear_int8(w)) return FLOAT_TILES;
-    if (!vlmp_linear_quantized(w)) return DENSE_ROWS;
+    if (reads_as_dense(w)) return DENSE_ROWS;
     if (!decode && kernels->tile_supports != NULL && kernels->tile_supports(w)) return INT8_TILES;
     return PACKED_ROWS;
 }
 
 static const vlmp_cpu_kernels *kernels_of(const vlmp_cpu_ctx *cpu, const vlmp_linear *w)
 {
-    if (!vlmp_linear_quantized(w) || cpu->kernels->packed_supports(w)) return cpu->kernels;
+    if (reads_as_dense(w) || cpu->kernels->packed_supports(w)) return cpu->kernels;
     return &vlmp_cpu_portable;
 }
 
