@@ -28,6 +28,15 @@ const vlmp_export_layout *vlmp_export_layout_find(const char *name)
     return NULL;
 }
 
+int vlmp_export_check_family(const vlmp_config *config, const char *where, vlmp_error *err)
+{
+    if (!vlmp_family_runs(config->family) || config->family->exported) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: what other engines call the parts of a %s model is not known here; "
+                     "models of the LLaVA line can be exported",
+                     where, config->family->name);
+}
+
 int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
                      const vlmp_export_layout *layout, vlmp_serve engine, bool requantize,
                      vlmp_error *err)
@@ -37,11 +46,7 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .layout = layout,
                             .engine = engine,
                             .shard_bytes = SHARD_BYTES};
-    if (vlmp_family_runs(config->family) && !config->family->exported)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: what other engines call the parts of a %s model is not known here; "
-                         "models of the LLaVA line can be exported",
-                         source->path, config->family->name);
+    VLMP_TRY(vlmp_export_check_family(config, source->path, err));
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,
                                requantize, source->path, err));
@@ -50,6 +55,7 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
 
 void vlmp_export_free(vlmp_export *export)
 {
+    if (export->own != NULL) export->layout->release(export);
     free(export->tensors);
     vlmp_arena_free(&export->arena);
     *export = (vlmp_export){0};
@@ -106,16 +112,6 @@ int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const
     return vlmp_export_append(export, &added, err);
 }
 
-static const vlmp_packed_linear *linear_of(const vlmp_export *export, const char *name)
-{
-    size_t stem = vlmp_name_stem(name);
-    for (size_t i = 0; i < export->linear_count; i++) {
-        const char *linear = export->linears[i].name;
-        if (strlen(linear) == stem && strncmp(linear, name, stem) == 0) return &export->linears[i];
-    }
-    return NULL;
-}
-
 int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_linear,
                              vlmp_error *err)
 {
@@ -124,7 +120,9 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
         const vlmp_tensor *tensor = source->at(source, i);
         vlmp_packed_part part = vlmp_packed_part_of(tensor->name + vlmp_name_stem(tensor->name));
         if (part == VLMP_PACKED_CODES) {
-            VLMP_TRY(add_linear(export, linear_of(export, tensor->name), err));
+            const char *name = tensor->name;
+            VLMP_TRY(add_linear(export, vlmp_packed_linear_find(source, name, vlmp_name_stem(name)),
+                                err));
             continue;
         }
         if (part != VLMP_PACKED_PARTS) continue;

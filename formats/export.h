@@ -45,6 +45,7 @@ typedef struct vlmp_export {
     vlmp_export_tensor *tensors; /* in order of computation */
     size_t count, capacity;
     uint64_t shard_bytes; /* a file of weights takes at most so many, or one tensor */
+    void *own;            /* what plan keeps for write; NULL: nothing */
     vlmp_arena arena;     /* names */
 } vlmp_export;
 
@@ -59,10 +60,14 @@ typedef struct vlmp_export_layout {
     /* Writes all files that hold weights, and the configuration that describes them. */
     int (*write)(const vlmp_export *export, vlmp_outfolder *folder, vlmp_export_progress *progress,
                  void *arg, vlmp_error *err);
+    void (*release)(vlmp_export *export); /* frees export->own; NULL: there is none */
 } vlmp_export_layout;
 
 /* NULL when no such layout is written. */
 const vlmp_export_layout *vlmp_export_layout_find(const char *name);
+
+/* VLMP_ERR_INPUT, naming `where`: a family whose modules' names in other engines are not known. */
+int vlmp_export_check_family(const vlmp_config *config, const char *where, vlmp_error *err);
 
 /* Checks the rules and plans. requantize: what the format cannot hold is rounded to what it can.
  * Free after a failure, too. */

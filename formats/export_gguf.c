@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/gguf_blocks.h"
+#include "src/base/code_values.h"
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
@@ -53,46 +54,21 @@ static const struct {
 
 #define PLACES (sizeof places / sizeof *places)
 
-/* Whether stem is the pattern; *layer: the number at '#', or −1. */
-static bool match(const char *pattern, const char *stem, size_t length, int *layer)
-{
-    size_t at = 0;
-    *layer = -1;
-    for (; *pattern != '\0'; pattern++) {
-        if (*pattern == '#') {
-            for (*layer = 0; at < length && stem[at] >= '0' && stem[at] <= '9'; at++)
-                *layer = *layer * 10 + (stem[at] - '0'); /* names are checked: four digits */
-            continue;
-        }
-        if (at == length || stem[at++] != *pattern) return false;
-    }
-    return at == length;
-}
-
 /* The place of a canonical name; −1: none. */
 static int find_place(const char *name, int *layer)
 {
     size_t length = vlmp_name_stem(name);
     for (size_t i = 0; i < PLACES; i++)
-        if (match(places[i].canonical, name, length, layer)) return (int)i;
+        if (vlmp_name_match(places[i].canonical, name, length, layer)) return (int)i;
     return -1;
-}
-
-static void name_item(char out[VLMP_GGUF_MAX_NAME + 1], int place, int layer, const char *leaf)
-{
-    const char *pattern = places[place].name, *hash = strchr(pattern, '#');
-    size_t capacity = VLMP_GGUF_MAX_NAME + 1;
-    if (hash == NULL)
-        snprintf(out, capacity, "%s%s", pattern, leaf);
-    else
-        snprintf(out, capacity, "%.*s%d%s%s", (int)(hash - pattern), pattern, layer, hash + 1,
-                 leaf);
 }
 
 bool vlmp_gguf_name(char out[VLMP_GGUF_MAX_NAME + 1], const char *canonical)
 {
     int layer, place = find_place(canonical, &layer);
-    if (place >= 0) name_item(out, place, layer, canonical + vlmp_name_stem(canonical));
+    if (place >= 0)
+        vlmp_name_fill(out, VLMP_GGUF_MAX_NAME + 1, places[place].name, layer,
+                       canonical + vlmp_name_stem(canonical));
     return place >= 0;
 }
 
@@ -117,7 +93,7 @@ static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
 {
     size_t n = (size_t)item->out.shape[0], r = (size_t)row;
     return (vlmp_packed_row){
-        .scheme = item->scheme,
+        .scheme = &item->linear->scheme,
         .k = (int)item->out.shape[1],
         .codes = item->codes->data + r * (item->codes->bytes / n),
         .scales = item->scales->data + r * (item->scales->bytes / n),
@@ -125,16 +101,17 @@ static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
     };
 }
 
-static void unpack_row(float *out, const vlmp_packed_row *row)
+/* codes: scratch of one byte an input. */
+static void unpack_row(float *out, uint8_t *codes, const vlmp_packed_row *row)
 {
     const vlmp_scheme *scheme = row->scheme;
     vlmp_code_grid grid = vlmp_code_grid_of(scheme);
     int bits = vlmp_code_types[scheme->codes].bits, group = vlmp_scheme_group(scheme, row->k);
-    for (int i = 0; i < row->k; i++) {
-        int g = i / group;
+    vlmp_codes_unpack(codes, row->codes, row->k, bits);
+    for (int g = 0; g < row->k / group; g++) {
         int zero = row->zeros == NULL ? grid.middle : vlmp_code_at(row->zeros, g, bits);
         float scale = vlmp_scale_at(row->scales, (size_t)g, scheme->scales) * scheme->global_scale;
-        out[i] = vlmp_code_level(&grid, vlmp_code_at(row->codes, i, bits), zero) * scale;
+        vlmp_code_values(out + g * group, &grid, codes + g * group, group, zero, scale);
     }
 }
 
@@ -169,7 +146,8 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
     *item = (vlmp_gguf_item){.from = tensor->name,
                              .heads = moved_heads(&model->config->text, places[place].canonical)};
     char name[VLMP_GGUF_MAX_NAME + 1];
-    name_item(name, place, layer, packed == VLMP_PACKED_PARTS ? leaf : ".weight");
+    vlmp_name_fill(name, sizeof name, places[place].name, layer,
+                   packed == VLMP_PACKED_PARTS ? leaf : ".weight");
     item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
     if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
     item->out.rank = tensor->rank;
@@ -183,14 +161,13 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
         item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
         return VLMP_OK;
     }
-    char linear[VLMP_NAME_BYTES];
-    snprintf(linear, sizeof linear, "%.*s", (int)stem, tensor->name);
-    item->scheme = plan->source->scheme(plan->source, linear);
+    const vlmp_packed_linear *linear = vlmp_packed_linear_find(plan->source, tensor->name, stem);
+    item->linear = linear;
     item->codes = tensor;
-    item->scales = part_of(plan->source, linear, VLMP_PACKED_SCALES);
-    item->zeros = part_of(plan->source, linear, VLMP_PACKED_ZEROS);
-    item->out.shape[1] = tensor->shape[1] * 8 / vlmp_code_types[item->scheme->codes].bits;
-    item->fit = vlmp_gguf_fit_of(item->scheme, (int)item->out.shape[1], &item->out.type);
+    item->scales = part_of(plan->source, linear->name, VLMP_PACKED_SCALES);
+    item->zeros = part_of(plan->source, linear->name, VLMP_PACKED_ZEROS);
+    item->out.shape[1] = linear->k;
+    item->fit = vlmp_gguf_fit_of(&linear->scheme, (int)linear->k, &item->out.type);
     return VLMP_OK;
 }
 
@@ -275,7 +252,8 @@ uint32_t vlmp_gguf_file_type(const vlmp_gguf_plan *plan)
 /* Scratch of a writer. */
 typedef struct {
     const vlmp_gguf_plan *plan;
-    float *row; /* as wide as the widest */
+    float *row;     /* as wide as the widest */
+    uint8_t *codes; /* likewise */
     vlmp_gguf_progress *progress;
 } writer;
 
@@ -317,7 +295,7 @@ static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *o
         vlmp_gguf_from_codes(out, &row);
         return VLMP_OK;
     }
-    unpack_row(w->row, &row);
+    unpack_row(w->row, w->codes, &row);
     VLMP_TRY(check_finite(item, w->row, (size_t)row.k, err));
     vlmp_gguf_from_floats(out, item->out.type, w->row, row.k);
     return VLMP_OK;
@@ -357,10 +335,12 @@ int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file,
         int64_t k = tensors[i].shape[tensors[i].rank - 1];
         widest = k > widest ? k : widest;
     }
-    writer w = {plan, vlmp_alloc((size_t)widest, sizeof(float)), progress};
-    int status = tensors == NULL || w.row == NULL
+    writer w = {plan, vlmp_alloc((size_t)widest, sizeof(float)), vlmp_alloc((size_t)widest, 1),
+                progress};
+    int status = tensors == NULL || w.row == NULL || w.codes == NULL
                      ? vlmp_fail_memory(err, file->path)
                      : vlmp_gguf_write(file, &plan->keys, tensors, plan->count, read_rows, &w, err);
+    free(w.codes);
     free(w.row);
     free(tensors);
     return status;

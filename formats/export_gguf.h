@@ -3,6 +3,7 @@
 #pragma once
 
 #include "formats/gguf_blocks.h"
+#include "formats/packed.h"
 #include "src/model/config.h"
 #include "src/store/source.h"
 #include "src/text/vocabulary.h"
@@ -29,7 +30,7 @@ typedef struct {
     vlmp_gguf_tensor out;
     const char *from; /* canonical name; NULL: values */
     const vlmp_tensor *dense;
-    const vlmp_scheme *scheme; /* of a linear whose parts are these; dense is NULL */
+    const vlmp_packed_linear *linear; /* whose parts are these; dense is NULL */
     const vlmp_tensor *codes, *scales, *zeros;
     const float *values;
     int heads;         /* rows change places within each of so many heads; 0: they stay */

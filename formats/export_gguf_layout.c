@@ -11,19 +11,25 @@
 static const char *const file_names[] = {
     [VLMP_GGUF_TEXT] = VLMP_GGUF_TEXT_FILE, [VLMP_GGUF_TOWER] = VLMP_GGUF_TOWER_FILE};
 
-/* What the plans borrow. */
+/* The plans of both files, and what they borrow. */
 typedef struct {
+    vlmp_gguf_plan plans[2]; /* by vlmp_gguf_part */
     vlmp_gguf_model model;
     vlmp_tokenizer *tokenizer;
     vlmp_vocabulary vocabulary;
     vlmp_buffer chat_template; /* with NUL */
 } parts;
 
-static void parts_free(parts *p)
+static void release(vlmp_export *export)
 {
+    parts *p = export->own;
+    vlmp_gguf_plan_free(&p->plans[VLMP_GGUF_TEXT]);
+    vlmp_gguf_plan_free(&p->plans[VLMP_GGUF_TOWER]);
     vlmp_vocabulary_free(&p->vocabulary);
     vlmp_tokenizer_free(p->tokenizer);
     vlmp_buffer_free(&p->chat_template);
+    free(p);
+    export->own = NULL;
 }
 
 static int parts_load(parts *p, const vlmp_export *export, vlmp_error *err)
@@ -52,16 +58,6 @@ static int parts_load(parts *p, const vlmp_export *export, vlmp_error *err)
     return VLMP_OK;
 }
 
-static const vlmp_packed_linear *linear_of(const vlmp_export *export, const vlmp_gguf_item *item)
-{
-    for (size_t i = 0; i < export->linear_count && item->codes != NULL; i++) {
-        size_t length = strlen(export->linears[i].name);
-        if (strncmp(export->linears[i].name, item->from, length) == 0 && item->from[length] == '.')
-            return &export->linears[i];
-    }
-    return NULL;
-}
-
 static vlmp_export_fate fate_of(const vlmp_gguf_item *item)
 {
     if (item->codes != NULL)
@@ -79,7 +75,7 @@ static int list_item(vlmp_export *export, const vlmp_gguf_item *item, vlmp_error
     vlmp_export_tensor t = {.tensor = {.name = name, .dtype = VLMP_U8, .rank = item->out.rank},
                             .fate = fate_of(item),
                             .source = item->dense != NULL ? item->dense : item->codes,
-                            .linear = linear_of(export, item),
+                            .linear = item->linear,
                             .type = vlmp_gguf_type_name(item->out.type)};
     size_t row = 0;
     VLMP_TRY(vlmp_gguf_row_bytes(&item->out, &row, err));
@@ -91,55 +87,45 @@ static int list_item(vlmp_export *export, const vlmp_gguf_item *item, vlmp_error
     return vlmp_export_append(export, &t, err);
 }
 
-static int list_part(vlmp_export *export, vlmp_gguf_part part, const vlmp_gguf_model *model,
-                     vlmp_error *err)
+static int plan_part(vlmp_export *export, vlmp_gguf_part part, vlmp_error *err)
 {
-    vlmp_gguf_plan plan;
-    int status = vlmp_gguf_plan_make(&plan, part, model, err);
-    for (size_t i = 0; i < plan.count && status == VLMP_OK; i++)
-        status = list_item(export, &plan.items[i], err);
-    vlmp_gguf_plan_free(&plan);
-    return status;
+    parts *p = export->own;
+    vlmp_gguf_plan *plan = &p->plans[part];
+    VLMP_TRY(vlmp_gguf_plan_make(plan, part, &p->model, err));
+    for (size_t i = 0; i < plan->count; i++)
+        VLMP_TRY(list_item(export, &plan->items[i], err));
+    return VLMP_OK;
 }
 
 static int plan_both(vlmp_export *export, vlmp_error *err)
 {
-    parts p = {0};
-    int status = parts_load(&p, export, err);
-    if (status == VLMP_OK) status = list_part(export, VLMP_GGUF_TEXT, &p.model, err);
-    if (status == VLMP_OK) status = list_part(export, VLMP_GGUF_TOWER, &p.model, err);
-    parts_free(&p);
-    return status;
+    export->own = vlmp_calloc(1, sizeof(parts));
+    if (export->own == NULL) return vlmp_fail_memory(err, export->source->path);
+    VLMP_TRY(parts_load(export->own, export, err));
+    VLMP_TRY(plan_part(export, VLMP_GGUF_TEXT, err));
+    return plan_part(export, VLMP_GGUF_TOWER, err);
 }
 
-static int write_part(vlmp_outfolder *folder, vlmp_gguf_part part, const vlmp_gguf_model *model,
+static int write_part(const vlmp_export *export, vlmp_outfolder *folder, vlmp_gguf_part part,
                       vlmp_gguf_progress *progress, vlmp_error *err)
 {
+    const parts *p = export->own;
     char path[4096];
-    vlmp_gguf_plan plan;
     vlmp_outfile file;
     VLMP_TRY(vlmp_outfolder_path(path, folder, file_names[part], err));
-    int status = vlmp_gguf_plan_make(&plan, part, model, err);
-    if (status == VLMP_OK) status = vlmp_outfile_open(&file, path, false, err);
-    if (status == VLMP_OK) {
-        status = vlmp_gguf_plan_write(&plan, &file, progress, err);
-        if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
-        vlmp_outfile_abort(&file);
-    }
-    vlmp_gguf_plan_free(&plan);
+    VLMP_TRY(vlmp_outfile_open(&file, path, false, err));
+    int status = vlmp_gguf_plan_write(&p->plans[part], &file, progress, err);
+    if (status == VLMP_OK) status = vlmp_outfile_commit(&file, err);
+    vlmp_outfile_abort(&file);
     return status;
 }
 
 static int write_both(const vlmp_export *export, vlmp_outfolder *folder,
                       vlmp_export_progress *progress, void *arg, vlmp_error *err)
 {
-    parts p = {0};
     vlmp_gguf_progress all = {progress, arg, 0, vlmp_export_bytes(export)};
-    int status = parts_load(&p, export, err);
-    if (status == VLMP_OK) status = write_part(folder, VLMP_GGUF_TEXT, &p.model, &all, err);
-    if (status == VLMP_OK) status = write_part(folder, VLMP_GGUF_TOWER, &p.model, &all, err);
-    parts_free(&p);
-    return status;
+    VLMP_TRY(write_part(export, folder, VLMP_GGUF_TEXT, &all, err));
+    return write_part(export, folder, VLMP_GGUF_TOWER, &all, err);
 }
 
-const vlmp_export_layout vlmp_export_gguf = {VLMP_LAYOUT_GGUF, plan_both, write_both};
+const vlmp_export_layout vlmp_export_gguf = {VLMP_LAYOUT_GGUF, plan_both, write_both, release};

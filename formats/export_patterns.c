@@ -11,7 +11,7 @@
 
 /* A linear's place in a layer. fused: the module that an engine makes of the whole set. */
 typedef struct {
-    const char *canonical; /* behind "COMPONENT.layers.N." */
+    const char *canonical; /* '#' is the layer's number */
     const char *module;    /* "self_attn" */
     const char *leaf;
     const char *fused; /* at the last member of its set */
@@ -19,35 +19,32 @@ typedef struct {
 } place;
 
 typedef struct {
-    const char *component; /* of canonical names */
-    const char *prefix;    /* of modules, before the layer's number */
-    const char *whole[2];  /* names of the component's module */
-    const char *heads[2];  /* of a layer's module, before its number, behind what may differ */
+    const char *prefix;   /* of modules, before the layer's number */
+    const char *whole[2]; /* names of the component's module */
+    const char *heads[2]; /* of a layer's module, before its number, behind what may differ */
     place places[8];
 } stack;
 
 static const stack stacks[] = {
-    {"vision.layers.",
-     ".*vision_tower\\.(vision_model\\.)?encoder\\.layers\\.",
+    {".*vision_tower\\.(vision_model\\.)?encoder\\.layers\\.",
      {"vision_tower", "model.vision_tower"},
      {"vision_tower.vision_model.encoder.layers.", "vision_tower.encoder.layers."},
-     {{"attn.q", "self_attn", "q_proj", NULL, 0},
-      {"attn.k", "self_attn", "k_proj", NULL, 0},
-      {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
-      {"attn.o", "self_attn", "out_proj", NULL, 0},
-      {"mlp.fc1", "mlp", "fc1", NULL, 0},
-      {"mlp.fc2", "mlp", "fc2", NULL, 0}}},
-    {"text.layers.",
-     ".*language_model\\.(model\\.)?layers\\.",
+     {{"vision.layers.#.attn.q", "self_attn", "q_proj", NULL, 0},
+      {"vision.layers.#.attn.k", "self_attn", "k_proj", NULL, 0},
+      {"vision.layers.#.attn.v", "self_attn", "v_proj", "qkv_proj", 7},
+      {"vision.layers.#.attn.o", "self_attn", "out_proj", NULL, 0},
+      {"vision.layers.#.mlp.fc1", "mlp", "fc1", NULL, 0},
+      {"vision.layers.#.mlp.fc2", "mlp", "fc2", NULL, 0}}},
+    {".*language_model\\.(model\\.)?layers\\.",
      {"language_model", "model.language_model"},
      {"language_model.model.layers.", "language_model.layers."},
-     {{"attn.q", "self_attn", "q_proj", NULL, 0},
-      {"attn.k", "self_attn", "k_proj", NULL, 0},
-      {"attn.v", "self_attn", "v_proj", "qkv_proj", 7},
-      {"attn.o", "self_attn", "o_proj", NULL, 0},
-      {"mlp.gate", "mlp", "gate_proj", NULL, 0},
-      {"mlp.up", "mlp", "up_proj", "gate_up_proj", 48},
-      {"mlp.down", "mlp", "down_proj", NULL, 0}}},
+     {{"text.layers.#.attn.q", "self_attn", "q_proj", NULL, 0},
+      {"text.layers.#.attn.k", "self_attn", "k_proj", NULL, 0},
+      {"text.layers.#.attn.v", "self_attn", "v_proj", "qkv_proj", 7},
+      {"text.layers.#.attn.o", "self_attn", "o_proj", NULL, 0},
+      {"text.layers.#.mlp.gate", "mlp", "gate_proj", NULL, 0},
+      {"text.layers.#.mlp.up", "mlp", "up_proj", "gate_up_proj", 48},
+      {"text.layers.#.mlp.down", "mlp", "down_proj", NULL, 0}}},
 };
 
 #define STACKS (sizeof stacks / sizeof *stacks)
@@ -72,22 +69,15 @@ typedef struct {
 
 static const vlmp_packed_linear *quantized(const vlmp_export *export, const char *stem)
 {
-    for (size_t i = 0; i < export->linear_count; i++)
-        if (strcmp(export->linears[i].name, stem) == 0) return &export->linears[i];
-    return NULL;
+    return vlmp_packed_linear_find(export->source, stem, strlen(stem));
 }
 
-/* The place of canonical name `stem`, and its layer; NULL when it is no linear of the stack. */
-static const place *place_of(const stack *from, const char *stem, int *layer)
+/* The place of a linear's name, and its layer; NULL when it is none of the stack. */
+static const place *place_of(const stack *from, const char *name, size_t length, int *layer)
 {
-    size_t head = strlen(from->component);
-    if (strncmp(stem, from->component, head) != 0) return NULL;
-    const char *at = stem + head;
-    for (*layer = 0; *at >= '0' && *at <= '9' && *layer < VLMP_MAX_LAYERS; at++)
-        *layer = *layer * 10 + (*at - '0');
-    if (*at != '.' || *layer >= VLMP_MAX_LAYERS) return NULL;
     for (const place *p = from->places; p->canonical != NULL; p++)
-        if (strcmp(p->canonical, at + 1) == 0) return p;
+        if (vlmp_name_match(p->canonical, name, length, layer) && *layer < VLMP_MAX_LAYERS)
+            return p;
     return NULL;
 }
 
@@ -98,19 +88,15 @@ static void gather(layer_sets *sets, const vlmp_export *export, const stack *fro
     *sets = (layer_sets){0};
     for (size_t i = 0; i < source->count(source); i++) {
         const char *name = source->at(source, i)->name;
-        size_t stem_length = vlmp_name_stem(name);
-        const char *leaf = name + stem_length;
-        if (strcmp(leaf, ".weight") != 0 && strcmp(leaf, ".codes") != 0) continue;
-        char stem[VLMP_NAME_BYTES];
-        if (stem_length >= sizeof stem) continue;
-        memcpy(stem, name, stem_length);
-        stem[stem_length] = '\0';
+        size_t stem = vlmp_name_stem(name);
+        if (strcmp(name + stem, ".weight") != 0 && strcmp(name + stem, ".codes") != 0) continue;
         int layer;
-        const place *p = place_of(from, stem, &layer);
+        const place *p = place_of(from, name, stem, &layer);
         if (p == NULL) continue;
         unsigned bit = 1u << (p - from->places);
         sets->present[layer] |= (unsigned char)bit;
-        if (member(arg, quantized(export, stem))) sets->members[layer] |= (unsigned char)bit;
+        if (member(arg, vlmp_packed_linear_find(source, name, stem)))
+            sets->members[layer] |= (unsigned char)bit;
         if (layer >= sets->layers) sets->layers = layer + 1;
     }
 }

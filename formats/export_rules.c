@@ -447,6 +447,20 @@ int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_l
     return VLMP_OK;
 }
 
+int vlmp_serve_check(vlmp_layout *layout, vlmp_serve engine, const vlmp_packed_linear *linears,
+                     size_t count, const char *where, vlmp_error *err)
+{
+    for (int i = vlmp_serve_layout(engine); i < VLMP_LAYOUTS; i++) {
+        vlmp_error fault = {0};
+        *layout = (vlmp_layout)i;
+        if (!vlmp_serve_reads(engine, *layout)) continue;
+        if (vlmp_export_check(*layout, engine, linears, count, false, where, &fault) == VLMP_OK)
+            return VLMP_OK;
+        if (err->code == VLMP_OK) *err = fault;
+    }
+    return err->code;
+}
+
 const char *vlmp_export_caveat(vlmp_layout layout, vlmp_serve engine,
                                const vlmp_packed_linear *linears, size_t count, int index)
 {

@@ -1,5 +1,6 @@
-/* What other engines' formats can express: one table of rules, asked by vlm-export before any
- * work. */
+/* What other engines' formats can express: one table of rules, asked by vlm-export, and
+ * vlm-quantize
+ * --for, before any work. */
 #pragma once
 
 #include "formats/packed.h"
@@ -41,6 +42,11 @@ vlmp_serve vlmp_layout_serve(vlmp_layout layout);
  * where names the file or recipe. */
 int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_linear *linears,
                       size_t count, bool requantize, const char *where, vlmp_error *err);
+
+/* The layout, the best read first, in which the engine takes the linears. None: VLMP_ERR_INPUT, as
+ * above for the best. */
+int vlmp_serve_check(vlmp_layout *layout, vlmp_serve engine, const vlmp_packed_linear *linears,
+                     size_t count, const char *where, vlmp_error *err);
 
 /* What is expressed, but does not work everywhere: caveat number `index`, a sentence; NULL behind
  * the last. */

@@ -42,6 +42,11 @@ typedef struct {
 
 const vlmp_packed_linear *vlmp_packed_linears(const vlmp_source *source, size_t *count);
 
+/* The one whose name is the first `length` bytes of name; NULL: it is not quantized. source is from
+ * vlmp_packed_open. */
+const vlmp_packed_linear *vlmp_packed_linear_find(const vlmp_source *source, const char *name,
+                                                  size_t length);
+
 /* Writing. A plan lists what the file will hold; its exact size is known before any weight is
  * quantized. */
 typedef struct {

@@ -20,12 +20,18 @@ static const vlmp_tensor *packed_find(const vlmp_source *self, const char *name)
     return vlmp_tensor_table_find(&vlmp_as_packed(self)->table, name);
 }
 
-static const vlmp_packed_linear *find_linear(const vlmp_packed *p, const char *name)
+const vlmp_packed_linear *vlmp_packed_linear_find(const vlmp_source *source, const char *name,
+                                                  size_t length)
 {
+    const vlmp_packed *p = vlmp_as_packed(source);
+    char linear[VLMP_NAME_BYTES];
+    if (length >= sizeof linear) return NULL;
+    memcpy(linear, name, length);
+    linear[length] = '\0';
     size_t low = 0, high = p->linear_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = vlmp_name_compare(name, p->linears[middle].name);
+        int order = vlmp_name_compare(linear, p->linears[middle].name);
         if (order == 0) return &p->linears[middle];
         if (order < 0)
             high = middle;
@@ -37,7 +43,7 @@ static const vlmp_packed_linear *find_linear(const vlmp_packed *p, const char *n
 
 static const vlmp_scheme *packed_scheme(const vlmp_source *self, const char *name)
 {
-    const vlmp_packed_linear *linear = find_linear(vlmp_as_packed(self), name);
+    const vlmp_packed_linear *linear = vlmp_packed_linear_find(self, name, strlen(name));
     return linear != NULL ? &linear->scheme : NULL;
 }
 

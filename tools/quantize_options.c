@@ -77,6 +77,13 @@ void vlmp_quantize_options_init(vlmp_quantize_options *o,
              "weights alone, by rtn or int8: of architectures too that are not run here, by the "
              "names of their tensors",
          .flag = &o->data_free},
+        {.name = "for",
+         .value = "ENGINE",
+         .help =
+             "refuse, before any work, what this engine cannot load: vllm, sglang, transformers "
+             "or llamacpp",
+         .string = &o->engine,
+         .choices = "vllm|sglang|transformers|llamacpp"},
         {.name = "dry-run",
          .help = "print plan and exact size, write nothing",
          .flag = &o->dry_run},

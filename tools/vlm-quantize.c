@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "formats/export.h"
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
 #include "src/base/clock.h"
@@ -130,6 +131,21 @@ static int list_tensors(struct command *c, vlmp_error *err)
         fprintf(dry ? stdout : stderr, "%s\n", table.data);
     vlmp_buffer_free(&table);
     return failed ? vlmp_fail_memory(err, "list of tensors") : VLMP_OK;
+}
+
+/* --for: whether the engine can load what this will be, in whatever format. */
+static int check_engine(const struct command *c, vlmp_error *err)
+{
+    if (c->opt.engine == NULL) return VLMP_OK;
+    vlmp_serve engine = vlmp_serve_from_name(c->opt.engine);
+    vlmp_layout layout;
+    VLMP_TRY(vlmp_export_check_family(&c->engine.model.config, c->args->positionals[0], err));
+    VLMP_TRY(vlmp_serve_check(&layout, engine, c->packed.linears, c->packed.linear_count,
+                              c->opt.recipe != NULL ? c->opt.recipe : "options", err));
+    if (layout != vlmp_serve_layout(engine))
+        vlmp_cli_warn(c->cli, c->args, "%s takes this as vlm-export --format %s alone",
+                      vlmp_serve_name(engine), vlmp_layout_name(layout));
+    return VLMP_OK;
 }
 
 /* The part of a run that says what is computed. */
@@ -348,6 +364,7 @@ static int run(struct command *c, vlmp_error *err)
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
     VLMP_TRY(make_plan(c, err));
+    VLMP_TRY(check_engine(c, err));
     VLMP_TRY(list_tensors(c, err));
     uint64_t work = 0;
     if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));

@@ -132,9 +132,7 @@ static const char *const leaves[] = {".weight", ".codes", ".scales", ".zeros", "
 
 #define LEAVES ((int)(sizeof leaves / sizeof *leaves))
 
-/* Whether text is pattern, '#' standing for a number without leading zeros below 10000, which goes
- * to *layer (−1 without '#'). */
-static bool match(const char *pattern, const char *text, size_t length, int *layer)
+bool vlmp_name_match(const char *pattern, const char *text, size_t length, int *layer)
 {
     const char *end = text + length;
     *layer = -1;
@@ -172,15 +170,14 @@ size_t vlmp_name_stem(const char *name)
     return strlen(name) - (leaf < 0 ? 0 : strlen(leaves[leaf]));
 }
 
-static void put_canonical(char out[VLMP_NAME_BYTES], const char *pattern, int layer,
-                          const char *leaf)
+void vlmp_name_fill(char *out, size_t capacity, const char *pattern, int layer, const char *leaf)
 {
     const char *hole = strchr(pattern, '#');
     if (hole == NULL)
-        snprintf(out, VLMP_NAME_BYTES, "%s%s", pattern, leaf);
+        snprintf(out, capacity, "%s%s", pattern, leaf);
     else
-        snprintf(out, VLMP_NAME_BYTES, "%.*s%d%s%s", (int)(hole - pattern), pattern, layer,
-                 hole + 1, leaf);
+        snprintf(out, capacity, "%.*s%d%s%s", (int)(hole - pattern), pattern, layer, hole + 1,
+                 leaf);
 }
 
 static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const char *tail)
@@ -192,10 +189,10 @@ static vlmp_name_kind place_name(char out[VLMP_NAME_BYTES], region where, const 
         int layer;
         bool own = places[i].region == where || (where == QWEN_TEXT && places[i].region == TEXT);
         if (!own || places[i].bare != (*leaf == '\0')) continue;
-        if (!match(places[i].source, tail, stem, &layer)) continue;
+        if (!vlmp_name_match(places[i].source, tail, stem, &layer)) continue;
         char suffix[8];
         snprintf(suffix, sizeof suffix, "%s%s", *leaf == '\0' ? "" : ".", leaf);
-        put_canonical(out, places[i].canonical, layer, suffix);
+        vlmp_name_fill(out, VLMP_NAME_BYTES, places[i].canonical, layer, suffix);
         return VLMP_NAME_KNOWN;
     }
     return VLMP_NAME_UNKNOWN;
@@ -241,7 +238,7 @@ static rank rank_of(const char *name)
     rank r = {.group = 255, .leaf = leaf_of(name)};
     size_t stem = vlmp_name_stem(name);
     for (int i = 0; i < PLACES; i++) {
-        if (!match(places[i].canonical, name, stem, &r.layer)) continue;
+        if (!vlmp_name_match(places[i].canonical, name, stem, &r.layer)) continue;
         r.group = places[i].group;
         r.place = i;
         return r;

@@ -29,3 +29,10 @@ int vlmp_name_compare(const char *a, const char *b);
 /* The tensor's linear or norm: the name up to the last of ".weight", ".bias", ".codes", ".scales",
  * ".zeros"; the whole name when it has none of these. Returns the length. */
 size_t vlmp_name_stem(const char *name);
+
+/* Whether text[0 … length) is pattern, '#' in it standing for a number without leading zeros below
+ * 10000, which goes to *layer (−1 without '#'). */
+bool vlmp_name_match(const char *pattern, const char *text, size_t length, int *layer);
+
+/* The pattern with the layer's number in its place and leaf behind it. */
+void vlmp_name_fill(char *out, size_t capacity, const char *pattern, int layer, const char *leaf);

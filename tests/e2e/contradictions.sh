@@ -27,6 +27,7 @@ refuses 2 'no zero point' vlm-quantize "$model" --method rtn --codes fp8 --asymm
 refuses 2 'float activations' vlm-quantize "$model" --method rtn --codes mxfp4 --activations int8 -o x.vlmp
 refuses 2 'is 32' vlm-quantize "$model" --method rtn --codes mxfp4 --group 64 -o x.vlmp
 refuses 2 'fp8|mxfp4|nvfp4' vlm-quantize "$model" --method rtn --codes fp6 -o x.vlmp
+refuses 2 'vllm|sglang|transformers|llamacpp' vlm-quantize "$model" --method rtn --for tgi -o x.vlmp
 refuses 2 'methd' vlm-quantize "$model" --methd rtn -o x.vlmp
 refuses 2 'MODEL' vlm-quantize --method rtn -o x.vlmp
 refuses 2 'threads' vlm-quantize "$model" --method rtn --threads 0 -o x.vlmp

@@ -43,6 +43,12 @@ END
     done
 done
 
+cat >apart.json <<'END'
+{"version": 1, "rules": [
+ {"match": "text.layers.*.attn.v", "scheme": {"method": "int8"}},
+ {"match": "text.layers.*", "scheme": {"method": "rtn", "bits": 4}},
+ {"match": "default", "scheme": null}]}
+END
 # Two schemes, the tower among them, for vLLM; shards.
 cat >mixed.json <<'END'
 {"version": 1, "rules": [
@@ -67,6 +73,33 @@ holds four.vlmp four
 sed '0,/"group": 64/s//"group": 32/' four.json >groups.json
 exits 0 vlm-quantize "$model" --recipe groups.json -o groups.vlmp -q
 refused 'one group size for all its linears' groups.vlmp --format awq
+
+# vlm-quantize --for: what no format of the engine expresses is refused before any work.
+unfit() { # PATTERN OPTIONS…
+    local pattern=$1
+    shift
+    refuses 4 "$pattern" vlm-quantize "$model" "$@" -o unfit.vlmp
+    check "nothing is left" test -z "$(find . -maxdepth 1 -name 'unfit*')"
+}
+unfit 'options: compressed-tensors for sglang cannot express text.layers.0.attn.q \(mxfp4 g32\): .*; use fp8' \
+    --method rtn --codes mxfp4 --for sglang
+unfit 'options: gguf for llamacpp cannot express .*W4 g64 asymmetric.*; use symmetric' \
+    --method rtn --group 64 --asymmetric --for llamacpp
+unfit '8-bit kernels know no zero points' --method rtn --bits 8 --group 64 --asymmetric --for vllm
+unfit '@seed: .*text.embed .*embedding tables' --recipe @seed --for transformers
+unfit 'one product' --recipe apart.json --for vllm
+unfit '8-bit kernels' --method rtn --bits 8 --asymmetric --for vllm --dry-run
+exits 0 vlm-quantize "$model" --recipe apart.json --for transformers --dry-run
+for engine in vllm sglang transformers llamacpp; do
+    exits 0 vlm-quantize "$model" --method rtn --group 64 --for $engine -o fits.vlmp --force
+    check "no warning for $engine" test -z "$(grep warning stderr)"
+    if [ $engine != llamacpp ]; then format=compressed-tensors; else format=gguf; fi
+    exits 0 vlm-export fits.vlmp --format $format --for $engine --dry-run
+done
+exits 0 vlm-quantize "$model" --method rtn --group 64 --asymmetric --for sglang -o other.vlmp
+check "another format is named" grep -q 'warning: sglang takes this as vlm-export --format awq alone' stderr
+exits 0 vlm-export other.vlmp --format awq --for sglang -o other
+holds other.vlmp other
 
 exits 0 vlm-quantize "$model" --recipe @seed -o seed.vlmp -q
 refused 'text.embed .*keep it' seed.vlmp --format gptq

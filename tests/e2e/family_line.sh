@@ -57,6 +57,7 @@ for name in smolvlm-llama qwen2.5-vl; do
     for format in compressed-tensors gguf; do
         refuses 4 'what other engines call the parts' vlm-export other.vlmp --format $format -o folder
     done
+    refuses 4 'what other engines call the parts' vlm-quantize "$models/$name" --method int8 --for vllm -o none.vlmp
 done
 rm other.vlmp*
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/code_values.h"
 #include "src/base/memory.h"
 
 void vlmp_quantized_shape(vlmp_quantized *q, int n, int k, const vlmp_scheme *scheme)
@@ -74,10 +75,8 @@ void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out)
         const uint8_t *zeros = q->zeros + (size_t)(first + r) * (size_t)q->groups;
         float *row = out + (size_t)r * (size_t)q->k;
         for (int g = 0; g < q->groups; g++) {
-            int begin = g * q->group, zero = zeros[g];
-            float scale = scales[g];
-            for (int i = begin; i < begin + q->group; i++)
-                row[i] = vlmp_code_level(&q->grid, codes[i], zero) * scale;
+            int begin = g * q->group;
+            vlmp_code_values(row + begin, &q->grid, codes + begin, q->group, zeros[g], scales[g]);
         }
     }
 }
