@@ -66,22 +66,25 @@ int vlmp_sequence_positions(const vlmp_sequence *sequence, const vlmp_config *co
 {
     const vlmp_vision_config *vision = &config->vision;
     int32_t *time = positions, *rows = positions + stride, *cols = positions + 2 * stride;
-    int32_t next = 0;
-    int picture = 0;
-    for (int r = 0; r < sequence->length;) {
+    int32_t next = 0, start = 0;
+    int picture = 0, done = 0, size = 0,
+        wide = 0; /* of the picture at hand: rows that have theirs */
+    for (int r = 0; r < sequence->length; r++) {
         if (sequence->ids[r] != config->image_token) {
             time[r] = rows[r] = cols[r] = next++;
-            r++;
             continue;
         }
-        vlmp_patch_grid grid = vlmp_tile_grid(vision, &sequence->plans[picture++]);
-        int high = grid.rows / vision->merge, wide = grid.cols / vision->merge;
-        for (int i = 0; i < high * wide && r < sequence->length; i++, r++) {
-            time[r] = next;
-            rows[r] = next + i / wide;
-            cols[r] = next + i % wide;
+        if (done == size) {
+            vlmp_patch_grid grid = vlmp_tile_grid(vision, &sequence->plans[picture++]);
+            wide = grid.cols / vision->merge;
+            size = grid.rows / vision->merge * wide;
+            start = next;
+            done = 0;
         }
-        next += high > wide ? high : wide;
+        time[r] = start;
+        rows[r] = start + done / wide;
+        cols[r] = start + done % wide;
+        if (++done == size) next = start + (size / wide > wide ? size / wide : wide);
     }
     return next - sequence->length;
 }

@@ -105,6 +105,10 @@ static void positions(void **state)
     int behind = vlmp_sequence_positions(&sequence, &config, got[0], LENGTH);
     assert_memory_equal(got, expected, sizeof expected);
     assert_int_equal(behind, 9 - LENGTH);
+    /* Whatever a damaged file has between a picture's rows, no picture more is looked for. */
+    ids[4] = 7, ids[8] = P;
+    behind = vlmp_sequence_positions(&sequence, &config, got[0], LENGTH);
+    assert_int_equal(got[0][LENGTH - 1], behind + LENGTH - 1);
 }
 
 int main(void)
