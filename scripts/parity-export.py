@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Exported folders in the real consumer: transformers with compressed-tensors, on the CPU, in F32.
+"""Exported folders in the real consumer: transformers with compressed-tensors and GPTQModel, on the CPU, in F32.
 
-    scripts/parity-export.py TOOLS MODEL DATA.jsonl [CALIB]
+    [FORMATS=WORDS] scripts/parity-export.py TOOLS MODEL DATA.jsonl [CALIB]
 
 For every method and format: the weights that the consumer computes with are the packed file's, bit for bit; its
 final states at the answers of DATA (first 4 samples) are the runtime's, within the bound of
 tests/golden/test_stages.c (12 √K u (d + 1) of the largest row, for d blocks and K the widest sum); its greedy
 answers are the runtime's. int8 activations are rounded by both sides, at a scale computed apart, so that a value
 at a rounding border may fall to either side: there the states are compared as they are. Prints one line each;
-exit 1 when one differs. Needs torch, transformers, compressed-tensors, safetensors, Pillow (not used by the tests).
+exit 1 when one differs. Floats are loaded with dequantize=True, since the reader would round activations too. GPTQ and
+AWQ folders are loaded by GPTQModel's linears, whose own unpacking, with the scales in F32, gives the weights that
+take their place: its kernels multiply in F16. WORDS in FORMATS leaves the others out. Needs torch, transformers,
+compressed-tensors, gptqmodel, optimum, safetensors, Pillow (not used by the tests).
 """
 import importlib.util
 import json
@@ -18,16 +21,17 @@ import subprocess
 import sys
 import tempfile
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.update(HF_HUB_OFFLINE="1", TORCHDYNAMO_DISABLE="1")
 import torch
 from PIL import Image
 from safetensors import safe_open
-from transformers import AutoModelForImageTextToText, AutoProcessor, CompressedTensorsConfig
+from transformers import AutoModelForImageTextToText, AutoProcessor, AwqConfig, CompressedTensorsConfig, GPTQConfig
 from transformers.utils import logging
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SAMPLES, NEW_TOKENS = 4, 24
-RECIPES = [
+CT, GPTQ, AWQ = "compressed-tensors", "gptq", "awq"
+RECIPES = [(CT, title, options) for title, options in [
     ("rtn W4 g128", ["--method", "rtn"]), ("rtn W4 g32", ["--method", "rtn", "--group", "32"]),
     ("rtn W4 channel", ["--method", "rtn", "--group", "channel"]),
     ("rtn W4 g32 asymmetric", ["--method", "rtn", "--group", "32", "--asymmetric"]),
@@ -36,7 +40,18 @@ RECIPES = [
     ("awq W4 g128", ["--method", "awq"]), ("awq+gptq W4 g64", ["--method", "awq+gptq", "--group", "64"]),
     ("int8 W8A16", ["--method", "int8"]), ("int8 W8A8", ["--method", "int8", "--activations", "int8"]),
     ("mixed", ["--recipe", os.path.join(HERE, "../demo/mixed.json")]),
-]
+    ("rtn fp8", ["--method", "rtn", "--codes", "fp8"]), ("gptq fp8", ["--method", "gptq", "--codes", "fp8"]),
+    ("rtn fp8 blocks", ["--method", "rtn", "--codes", "fp8", "--group", "block"]),
+    ("rtn mxfp4", ["--method", "rtn", "--codes", "mxfp4"]), ("gptq mxfp4", ["--method", "gptq", "--codes", "mxfp4"]),
+    ("rtn nvfp4", ["--method", "rtn", "--codes", "nvfp4"]), ("gptq nvfp4", ["--method", "gptq", "--codes", "nvfp4"]),
+]] + [(layout, title, options) for title, options, layouts in [
+    ("rtn W4 g32", ["--method", "rtn", "--group", "32"], (GPTQ, AWQ)),
+    ("gptq W4 g64", ["--method", "gptq", "--group", "64"], (GPTQ, AWQ)),
+    ("awq W4 g64 asymmetric", ["--method", "awq", "--group", "64", "--asymmetric"], (GPTQ, AWQ)),
+    ("rtn W4 g32 asymmetric", ["--method", "rtn", "--group", "32", "--asymmetric"], (GPTQ, AWQ)),
+    ("rtn W8 g32", ["--method", "rtn", "--group", "32", "--bits", "8"], (GPTQ,)),
+    ("rtn W8 g32 asymmetric", ["--method", "rtn", "--group", "32", "--bits", "8", "--asymmetric"], (GPTQ,)),
+] for layout in layouts]
 
 
 def golden():
@@ -46,8 +61,27 @@ def golden():
     return module
 
 
+def values_of_floats(tensors, name, linear):
+    """v·(s·g) in F32."""
+    rows, inputs = linear["shape"]
+    codes, scales = tensors[name + ".codes"], tensors[name + ".scales"]
+    if linear["bits"] == 8:
+        values = codes.view(torch.float8_e4m3fn).float()
+    else:
+        levels = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+        values = torch.where(codes < 8, 1.0, -1.0) * levels[(codes & 7).long()]
+    if linear["codes"] == "mxfp4":
+        scales = torch.exp2(scales.view(torch.uint8).float() - 127)
+    scales = scales.float() * tensors.get(name + ".global", torch.ones(1, 1))
+    if linear["group"] == 128:
+        scales = scales.repeat_interleave(128, 0)[:rows]
+    return values * scales.repeat_interleave(linear["group"] or inputs, 1)
+
+
 def dequantized(tensors, name, linear):
     """(u − z)·s in F32."""
+    if "codes" in linear:
+        return values_of_floats(tensors, name, linear)
     rows, inputs = linear["shape"]
     group = linear["group"] or inputs
     zeros = tensors.get(name + ".zeros")
@@ -91,15 +125,44 @@ def states_of(model, processor, data, targets, first):
     return torch.cat(states), answers, samples
 
 
-def compare(tools, packed, folder, data, reference):
-    tensors, sources, linears = golden().read_packed(packed)
-    asymmetric = not all(entry["symmetric"] for entry in linears.values())
-    int8 = any(entry["activations"] == "int8" for entry in linears.values())
-    more = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if asymmetric else {}
+def unpack(model):
+    """Linears of GPTQModel give way to dense ones of their own weights."""
+    from gptqmodel.nn_modules.qlinear.torch_awq import dequantize_gemm
+    for name, module in list(model.named_modules()):
+        if not hasattr(module, "qweight"):
+            continue
+        module.scales = module.scales.float()
+        weight = module.dequantize_weight() if hasattr(module, "dequantize_weight") else dequantize_gemm(
+            qweight=module.qweight, qzeros=module.qzeros, scales=module.scales, bits=module.bits,
+            group_size=module.group_size)
+        dense = torch.nn.Linear(weight.shape[0], weight.shape[1], bias=module.bias is not None)
+        dense.weight.data = weight.T.contiguous()
+        assert weight.dtype == torch.float32, "the weights of %s are %s" % (name, weight.dtype)
+        if module.bias is not None:
+            dense.bias.data = module.bias.float()
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, dense)
+
+
+def load(folder, layout, dequantize):
+    config = {GPTQ: lambda: GPTQConfig(bits=4, backend="gptq_torch"), AWQ: lambda: AwqConfig(backend="torch_awq"),
+              CT: lambda: CompressedTensorsConfig(dequantize=True) if dequantize else None}[layout]()
+    more = {} if config is None else {"quantization_config": config}
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, **more).eval()
+    if layout != CT:
+        unpack(model)
+    return model
+
+
+def compare(tools, packed, folder, data, reference, layout):
+    tensors, sources, linears = golden().read_packed(packed)
+    asymmetric = layout == CT and not all(entry["symmetric"] for entry in linears.values())
+    int8 = any(entry["activations"] == "int8" for entry in linears.values())
+    floats = any("codes" in entry for entry in linears.values())
+    model = load(folder, layout, asymmetric or floats)
     with safe_open(reference, "pt") as file:
         want, targets, first = (file.get_tensor(n) for n in ("states", "targets", "first"))
-    got, answers, samples = states_of(model, AutoProcessor.from_pretrained(folder), data, targets, first)
+    got, answers, samples = states_of(model, AutoProcessor.from_pretrained(folder, backend="pil"), data, targets, first)
     modules = dict(model.named_modules())
     worst = 0.0
     for name, linear in linears.items():
@@ -137,15 +200,17 @@ def main():
         if len(sys.argv) <= 4:
             run("vlm-calibrate", model, "--data", os.path.join(HERE, "../demo/calib/data.jsonl"), "--samples", "16",
                 "-o", calib)
-        for title, options in RECIPES:
+        for layout, title, options in RECIPES:
+            if layout not in os.environ.get("FORMATS", layout).split():
+                continue
             packed, folder, reference = work + "/m.vlmp", work + "/folder", work + "/m.ref"
             run("vlm-quantize", model, *options, "--calib", calib, "-o", packed, "--force")
-            run("vlm-export", packed, "--format", "compressed-tensors", "-o", folder, "--force")
+            run("vlm-export", packed, "--format", layout, "--for", "transformers", "-o", folder, "--force")
             run("vlm-eval", packed, "--reference", packed, "--data", data, "--samples", str(SAMPLES), "--metrics", "kl",
                 "--save-reference", reference, "--force")
-            good, line = compare(tools, packed, folder, data, reference)
+            good, line = compare(tools, packed, folder, data, reference, layout)
             failures += not good
-            print("%s  %s: %s" % ("ok  " if good else "FAIL", title, line), flush=True)
+            print("%s  %s %s: %s" % ("ok  " if good else "FAIL", layout, title, line), flush=True)
     return 1 if failures else 0
 
 
