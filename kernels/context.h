@@ -47,9 +47,9 @@ typedef enum {
     VLMP_BACKEND_CPU, /* the best this processor has */
 } vlmp_backend;
 
-/* level: NULL for the best, or "portable", "avx2", "avx512", "avx512vnni" to pin one
- * (VLMP_ERR_USAGE when the processor lacks it). Opens BLAS for the CPU backend. The pool is not
- * owned. */
+/* level: NULL for the best that computes in F32, or "portable", "avx2", "avx512", "avx512vnni" to
+ * pin one (VLMP_ERR_USAGE when the processor lacks it); "avx512bf16" rounds what products of many
+ * rows, gram and cross multiply to BF16. Opens BLAS for the CPU backend. The pool is not owned. */
 int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlmp_pool *pool,
                     vlmp_error *err);
 void vlmp_ctx_free(vlmp_ctx *ctx);

@@ -10,11 +10,12 @@
 #include "src/store/finite.h"
 #include "tools/interrupt.h"
 
-int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
+int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
+                      vlmp_error *err)
 {
     *engine = (vlmp_engine){0};
     VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
-    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, NULL, engine->pool, err);
+    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err);
 }
 
 static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)

@@ -26,8 +26,10 @@ typedef struct {
     vlmp_engine_check check;
 } vlmp_engine;
 
-/* Threads and kernels alone; the model is opened by the second call. Free after failures too. */
-int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err);
+/* Threads and kernels alone, of the level that vlmp_ctx_create takes; the model is opened by the
+ * second call. Free after failures too. */
+int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
+                      vlmp_error *err);
 
 /* path: a folder, a packed file or a hub name. A packed file's hashes are checked first, and those
  * of what was read from another tool's folder. */

@@ -33,12 +33,11 @@ static int compare_note(const vlmp_source *file, const char *key, const char *te
     int status = read_note(&have, file, key, err);
     if (status == VLMP_OK) status = vlmp_json_parse(&want, text, strlen(text), key, err);
     if (status == VLMP_OK && !cJSON_Compare(have, want, true)) {
-        const cJSON *item = want->child;
-        while (what == NULL && item != NULL &&
-               cJSON_Compare(vlmp_json_get(have, item->string), item, true))
+        const cJSON *item = have->child, *other = want->child;
+        while (item != NULL && vlmp_json_get(want, item->string) != NULL)
             item = item->next;
-        for (const cJSON *other = have->child; item == NULL && other != NULL; other = other->next)
-            if (vlmp_json_get(want, other->string) == NULL) item = other;
+        for (; item == NULL && other != NULL; other = other->next)
+            if (!cJSON_Compare(vlmp_json_get(have, other->string), other, true)) item = other;
         status = other_run(file, what != NULL ? what : item != NULL ? item->string : key, err);
     }
     cJSON_Delete(have);

@@ -57,7 +57,8 @@ void vlmp_quantize_identity(const vlmp_quantize_origin *origin, vlmp_buffer *out
                            (unsigned long long)selection->seed);
     else
         vlmp_buffer_text(out, "tokens: all\nseed: none\n");
-    vlmp_buffer_printf(out, "kernels: %s\n", origin->kernels);
+    vlmp_buffer_printf(out, "precision: %s\nkernels: %s\n", origin->bf16 ? "bf16" : "f32",
+                       origin->kernels);
 }
 
 static void write_ids(const vlmp_calibration *calibration, bool loose, vlmp_json_writer *w)
@@ -89,6 +90,7 @@ void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writ
     }
     vlmp_json_key(w, "sequential");
     vlmp_json_put_bool(w, origin->sequential);
+    if (computed && origin->bf16) vlmp_json_pair_string(w, "precision", "bf16");
     vlmp_json_pair_string(w, "kernels", computed ? origin->kernels : NULL);
     vlmp_json_close(w, '}');
 }

@@ -11,7 +11,7 @@ typedef struct {
     const char *calibration_digest;      /* "" then */
     const vlmp_selection *selection;     /* what is taken of it; NULL then */
     const char *recipe;                  /* its rules as JSON */
-    bool sequential;
+    bool sequential, bf16;               /* bf16: of what products multiply; else F32 */
     const char *kernels;
     const char *program; /* its digest */
 } vlmp_quantize_origin;

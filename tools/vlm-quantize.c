@@ -185,6 +185,11 @@ static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
     return VLMP_OK;
 }
 
+static bool rounds_to_bf16(const struct command *c)
+{
+    return strcmp(c->opt.precision, "bf16") == 0;
+}
+
 static vlmp_quantize_origin origin_of(const struct command *c, const char *recipe)
 {
     return (vlmp_quantize_origin){.model = &c->identity,
@@ -193,6 +198,7 @@ static vlmp_quantize_origin origin_of(const struct command *c, const char *recip
                                   .selection = c->plan.needs_calibration ? &c->selection : NULL,
                                   .recipe = recipe,
                                   .sequential = c->opt.sequential,
+                                  .bf16 = rounds_to_bf16(c),
                                   .kernels = vlmp_ctx_describe(c->engine.ctx)};
 }
 
@@ -352,11 +358,24 @@ static int finish_again(struct command *c, vlmp_error *err)
                               vlmp_seconds() - c->started, err);
 }
 
+static int start_engine(struct command *c, vlmp_error *err)
+{
+    if (!rounds_to_bf16(c)) return vlmp_engine_start(&c->engine, NULL, c->args, err);
+    vlmp_error fault = {0};
+    int status = vlmp_engine_start(&c->engine, "avx512bf16", c->args, &fault);
+    if (status == VLMP_ERR_USAGE)
+        return vlmp_fail(err, status,
+                         "--precision bf16: this processor lacks AVX512-BF16 or AVX512-VNNI; leave "
+                         "the option out to compute in F32");
+    if (status != VLMP_OK) *err = fault;
+    return status;
+}
+
 static int run(struct command *c, vlmp_error *err)
 {
     c->started = vlmp_seconds();
     VLMP_TRY(vlmp_quantize_choose_recipe(&c->recipe, c->cli, c->args, &c->opt, err));
-    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
+    VLMP_TRY(start_engine(c, err));
     VLMP_TRY((c->opt.data_free ? vlmp_engine_open_weights
                                : vlmp_engine_open)(&c->engine, c->args->positionals[0], err));
     if (strcmp(c->engine.source->kind, "folder") != 0)

@@ -14,8 +14,6 @@
 #define VLMP_INT16_UNIT 16
 
 typedef struct vlmp_cpu_kernels {
-    const char *name;
-
     /* Weights k0 … k1-1 of output n to F32. k0 is even. */
     void (*weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
 
@@ -81,12 +79,22 @@ typedef struct vlmp_cpu_kernels {
 } vlmp_cpu_kernels;
 
 struct vlmp_blas;
+struct vlmp_bf16_kernels;
+
+/* What a processor may have, by name. */
+typedef struct {
+    const char *name;
+    const vlmp_cpu_kernels *kernels;
+    const struct vlmp_bf16_kernels *bf16; /* kernels/cpu/bf16.h; NULL: all products in F32 */
+    bool (*supported)(void);
+} vlmp_cpu_level;
 
 /* The context: scratch is shared by the threads of one operation. */
 typedef struct {
     vlmp_ctx ctx; /* the first member, so that a vlmp_ctx pointer is one of these */
     struct vlmp_blas *blas;
     const vlmp_cpu_kernels *kernels; /* of the level */
+    const struct vlmp_bf16_kernels *bf16;
     unsigned char *scratch;
     size_t scratch_bytes;
     unsigned char *thread_scratch; /* threads × (VLMP_THREAD_SCRATCH + VLMP_THREAD_TILE) bytes */
@@ -140,8 +148,9 @@ extern const vlmp_cpu_kernels vlmp_cpu_portable;
 
 int vlmp_cpu_ctx_create(vlmp_ctx **ctx, const char *level, vlmp_pool *pool, vlmp_error *err);
 
-/* The kernels of a level, NULL: the best. NULL when the level is unknown or not supported here. */
-const vlmp_cpu_kernels *vlmp_cpu_find_kernels(const char *level);
+/* A level by name, NULL: the best that computes in F32. NULL when there is none of the name, or it
+ * is not supported here. */
+const vlmp_cpu_level *vlmp_cpu_find_level(const char *name);
 
 /* Shared scratch that products of rows × k inputs use. */
 size_t vlmp_cpu_scratch_bytes(int rows, int k);

@@ -10,20 +10,6 @@
  * tile's weights of one panel L2. */
 enum { PAIR = 2 * LANES, STRIP = 6, PANEL = 1024, CHUNK = 128 };
 
-/* 4 outputs × 4 inputs, to inputs × outputs. */
-INLINE void transpose4(float *out, const float *from)
-{
-    __m128 a = _mm_loadu_ps(from);
-    __m128 b = _mm_loadu_ps(from + CHUNK);
-    __m128 c = _mm_loadu_ps(from + 2 * CHUNK);
-    __m128 d = _mm_loadu_ps(from + 3 * CHUNK);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(out, a);
-    _mm_storeu_ps(out + PAIR, b);
-    _mm_storeu_ps(out + 2 * PAIR, c);
-    _mm_storeu_ps(out + 3 * PAIR, d);
-}
-
 /* Inputs k0 … k1-1 of outputs n0 … n1-1 (at most PAIR; zeros beyond) to out[k][PAIR]. */
 static void pack_pair(float *out, const vlmp_linear *w, int n0, int n1, int k0, int k1)
 {
@@ -39,7 +25,7 @@ static void pack_pair(float *out, const vlmp_linear *w, int n0, int n1, int k0, 
         }
         for (int i = 0; i < count; i += 4)
             for (int o = 0; o < PAIR; o += 4)
-                transpose4(out + (size_t)(k - k0 + i) * PAIR + o, &rows[o][i]);
+                vi_transpose4(out + (size_t)(k - k0 + i) * PAIR + o, PAIR, &rows[o][i], CHUNK);
     }
 }
 

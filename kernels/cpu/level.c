@@ -2,14 +2,10 @@
 #include "kernels/cpu/level.h"
 #include "kernels/cpu/quant_tile.h"
 
-#define TEXT_OF(name) #name
-#define TEXT(name)    TEXT_OF(name)
-
 extern const vlmp_cpu_kernels LEVEL_NAME(cpu);
 extern const vlmp_tile_kernels LEVEL_NAME(quant_tile);
 
 const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
-    .name = TEXT(VLMP_LEVEL),
     .weights_to_f32 = LEVEL_NAME(weights_to_f32),
     .dense_rows = LEVEL_NAME(dense_rows),
     .packed_supports = LEVEL_NAME(packed_supports),

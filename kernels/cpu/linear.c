@@ -1,7 +1,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 #include "src/base/half.h"
 
 enum {
@@ -18,6 +18,7 @@ enum way {
     PACKED_ROWS, /* few rows; also int8 activations where tiles do not support the group */
     INT8_TILES,  /* many rows, int8 activations */
     FLOAT_TILES, /* many rows, F32 */
+    BF16_TILES,  /* the same, rounded to BF16 */
 };
 
 struct products {
@@ -76,6 +77,18 @@ static void float_tile(const struct products *p, float *y, const vlmp_linear *w,
     add_bias(y, rows, w, n0, n1);
 }
 
+static void bf16_tile(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
+                      int thread)
+{
+    int rows = vlmp_smaller(VLMP_TILE_ROWS, p->rows - row0);
+    int n1 = vlmp_smaller(n0 + VLMP_TILE_COLUMNS, w->n);
+    const void *pairs = p->prepared + (size_t)row0 * p->stride;
+    y += (size_t)row0 * (size_t)w->n;
+    p->cpu->bf16->linear_tile(y, pairs, p->stride / sizeof(uint32_t), rows, w, n0, n1, p->kernels,
+                              vlmp_cpu_scratch_of(p->cpu, thread));
+    add_bias(y, rows, w, n0, n1);
+}
+
 /* Of dense or prepared rows; few on each call, but the kernels take any number. */
 static void few_rows(const struct products *p, float *y, const vlmp_linear *w, int row0, int n0,
                      int n1)
@@ -122,6 +135,9 @@ static void run_tile(const struct products *p, int i, int row0, int n0, int n1, 
     switch (p->way) {
     case FLOAT_TILES:
         float_tile(p, p->y[i], w, row0, n0, thread);
+        break;
+    case BF16_TILES:
+        bf16_tile(p, p->y[i], w, row0, n0, thread);
         break;
     case INT8_TILES:
         int8_tile(p, p->y[i], w, row0, n0, thread);
@@ -184,14 +200,15 @@ static void prepare_task(void *arg, int task, int thread)
     const float *x = p->x + (size_t)task * (size_t)w->k;
     if (p->way == INT8_TILES)
         p->kernels->tile_prepare_row(prepared, x, w);
+    else if (p->way == BF16_TILES)
+        p->cpu->bf16->pair_row((uint32_t *)(void *)prepared, x, w->k);
     else
         p->kernels->prepare_row(prepared, x, w);
 }
 
 static void run_products(struct products *p)
 {
-    if (p->way == PACKED_ROWS || p->way == INT8_TILES)
-        vlmp_parallel_for(p->cpu->ctx.pool, p->rows, prepare_task, p);
+    if (p->stride > 0) vlmp_parallel_for(p->cpu->ctx.pool, p->rows, prepare_task, p);
     int row_tiles = few(p) ? 1 : vlmp_ceil_div(p->rows, VLMP_TILE_ROWS);
     int columns = few(p) ? SHARE_UNIT : VLMP_TILE_COLUMNS;
     p->first_task[0] = 0;
@@ -212,6 +229,8 @@ static void run_batch(struct products *p)
         p->stride = p->kernels->tile_prepared_bytes(w);
     else if (p->way == PACKED_ROWS)
         p->stride = p->kernels->prepared_bytes(w);
+    else if (p->way == BF16_TILES)
+        p->stride = ((size_t)w->k * 2 + 63) / 64 * 64;
     if (p->stride == 0) {
         run_products(p);
         return;
@@ -238,9 +257,10 @@ static bool reads_as_dense(const vlmp_linear *w)
            (vlmp_codes_are_floats(w->scheme.codes) && !vlmp_linear_int8(w));
 }
 
-static enum way way_of(const vlmp_cpu_kernels *kernels, bool decode, const vlmp_linear *w)
+static enum way way_of(const vlmp_cpu_ctx *cpu, const vlmp_cpu_kernels *kernels, bool decode,
+                       const vlmp_linear *w)
 {
-    if (!decode && !vlmp_linear_int8(w)) return FLOAT_TILES;
+    if (!decode && !vlmp_linear_int8(w)) return cpu->bf16 != NULL ? BF16_TILES : FLOAT_TILES;
     if (reads_as_dense(w)) return DENSE_ROWS;
     if (!decode && kernels->tile_supports != NULL && kernels->tile_supports(w)) return INT8_TILES;
     return PACKED_ROWS;
@@ -257,7 +277,7 @@ static bool joins(const struct products *p, bool decode, const vlmp_linear *w)
 {
     const vlmp_linear *first = p->w[0];
     if (p->count == MAX_SHARED || kernels_of(p->cpu, w) != p->kernels ||
-        way_of(p->kernels, decode, w) != p->way)
+        way_of(p->cpu, p->kernels, decode, w) != p->way)
         return false;
     if (p->way != PACKED_ROWS && p->way != INT8_TILES) return true;
     return w->scheme.codes == first->scheme.codes &&
@@ -275,7 +295,7 @@ static void run_shared(const vlmp_cpu_ctx *cpu, float *const *y, const float *x,
                              .x = x,
                              .rows = rows.count,
                              .add = add};
-        p.way = way_of(p.kernels, rows.decode, w[next]);
+        p.way = way_of(cpu, p.kernels, rows.decode, w[next]);
         do {
             assert(w[next]->k == w[0]->k);
             p.y[p.count] = y[next];

@@ -1,6 +1,6 @@
 /* Gram matrices and general products on a fixed grid of BLAS calls. */
 #include "kernels/blas.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 
 enum { GRAM_TILE = 256, GRAM_ROWS = 512, GEMM_TILE = 256 };
 
@@ -39,6 +39,10 @@ static void gram_task(void *arg, int task, int thread)
 
 void vlmp_cpu_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k)
 {
+    if (vlmp_cpu_of(ctx)->bf16 != NULL) {
+        vlmp_bf16_moments(vlmp_cpu_of(ctx), gram.at, x.at, x.at, rows, k, true);
+        return;
+    }
     struct gram g = {vlmp_cpu_of(ctx), gram.at, x.at, rows, k};
     int tiles = vlmp_ceil_div(k, GRAM_TILE);
     vlmp_parallel_for(ctx->pool, tiles * (tiles + 1) / 2, gram_task, &g);
@@ -83,5 +87,8 @@ void vlmp_cpu_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int 
 
 void vlmp_cpu_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k)
 {
-    vlmp_cpu_gemm(ctx, true, false, k, k, rows, 1, a.at, k, b.at, k, 1, c.at, k);
+    if (vlmp_cpu_of(ctx)->bf16 != NULL)
+        vlmp_bf16_moments(vlmp_cpu_of(ctx), c.at, a.at, b.at, rows, k, false);
+    else
+        vlmp_cpu_gemm(ctx, true, false, k, k, rows, 1, a.at, k, b.at, k, 1, c.at, k);
 }

@@ -6,7 +6,7 @@
 #endif
 
 #include "kernels/blas.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/ref/ref.h"
 #include "src/base/memory.h"
 
@@ -14,6 +14,7 @@
 extern const vlmp_cpu_kernels vlmp_cpu_avx2;
 extern const vlmp_cpu_kernels vlmp_cpu_avx512;
 extern const vlmp_cpu_kernels vlmp_cpu_avx512vnni;
+extern const vlmp_bf16_kernels vlmp_bf16_avx512bf16;
 
 static bool has_avx2(void)
 {
@@ -32,10 +33,16 @@ static bool has_avx512vnni(void)
 {
     return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
+
+static bool has_avx512bf16(void)
+{
+    return has_avx512vnni() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 #if defined(VLMP_EMULATED)
 extern const vlmp_cpu_kernels vlmp_cpu_emulated512;
+extern const vlmp_bf16_kernels vlmp_bf16_emulated512;
 #endif
 
 static bool has_portable(void)
@@ -43,30 +50,30 @@ static bool has_portable(void)
     return true;
 }
 
-/* The best first. */
-static const struct {
-    const vlmp_cpu_kernels *kernels;
-    bool (*supported)(void);
-} levels[] = {
+/* The best first. Those that round to BF16 are for who asks. */
+static const vlmp_cpu_level levels[] = {
 #if defined(VLMP_X86_LEVELS)
-    {&vlmp_cpu_avx512vnni, has_avx512vnni},
-    {&vlmp_cpu_avx512, has_avx512},
-    {&vlmp_cpu_avx2, has_avx2},
+    {"avx512bf16", &vlmp_cpu_avx512vnni, &vlmp_bf16_avx512bf16, has_avx512bf16},
+    {"avx512vnni", &vlmp_cpu_avx512vnni, NULL, has_avx512vnni},
+    {"avx512", &vlmp_cpu_avx512, NULL, has_avx512},
+    {"avx2", &vlmp_cpu_avx2, NULL, has_avx2},
 #endif
 #if defined(VLMP_EMULATED)
-    {&vlmp_cpu_emulated512, has_avx2},
+    {"emulated512bf16", &vlmp_cpu_emulated512, &vlmp_bf16_emulated512, has_avx2},
+    {"emulated512", &vlmp_cpu_emulated512, NULL, has_avx2},
 #endif
-    {&vlmp_cpu_portable, has_portable},
+    {"portable", &vlmp_cpu_portable, NULL, has_portable},
 };
 
-const vlmp_cpu_kernels *vlmp_cpu_find_kernels(const char *level)
+const vlmp_cpu_level *vlmp_cpu_find_level(const char *name)
 {
 #if defined(VLMP_X86_LEVELS)
     __builtin_cpu_init();
 #endif
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-        if ((level == NULL || strcmp(level, levels[i].kernels->name) == 0) && levels[i].supported())
-            return levels[i].kernels;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        bool wanted = name == NULL ? levels[i].bf16 == NULL : strcmp(name, levels[i].name) == 0;
+        if (wanted && levels[i].supported()) return &levels[i];
+    }
     return NULL;
 }
 
@@ -135,13 +142,15 @@ const vlmp_ops vlmp_ops_cpu = {
 static int open_level(vlmp_cpu_ctx *cpu, const char *level, vlmp_error *err)
 {
     int threads = vlmp_pool_threads(cpu->ctx.pool);
-    cpu->kernels = vlmp_cpu_find_kernels(level);
-    if (cpu->kernels == NULL)
+    const vlmp_cpu_level *found = vlmp_cpu_find_level(level);
+    if (found == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "this processor has no kernels of level '%s'; the best it has is '%s'",
-                         level, vlmp_cpu_find_kernels(NULL)->name);
+                         level, vlmp_cpu_find_level(NULL)->name);
+    cpu->kernels = found->kernels;
+    cpu->bf16 = found->bf16;
     VLMP_TRY(vlmp_blas_open(&cpu->blas, threads, err));
-    snprintf(cpu->describe, sizeof cpu->describe, "%s, %s", cpu->kernels->name,
+    snprintf(cpu->describe, sizeof cpu->describe, "%s, %s", found->name,
              vlmp_blas_describe(cpu->blas));
     cpu->thread_scratch = vlmp_alloc((size_t)threads, VLMP_THREAD_SCRATCH + VLMP_THREAD_TILE);
     if (cpu->thread_scratch == NULL) return vlmp_fail_memory(err, "kernel scratch");

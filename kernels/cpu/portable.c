@@ -261,7 +261,6 @@ static void add(float *y, const float *x, int count)
 extern const vlmp_tile_kernels vlmp_quant_tile_portable;
 
 const vlmp_cpu_kernels vlmp_cpu_portable = {
-    .name = "portable",
     .weights_to_f32 = weights_to_f32,
     .dense_rows = dense_rows,
     .packed_supports = packed_supports,

@@ -159,6 +159,23 @@ INLINE void vf_store_part(float *p, vfloat x, int lanes) { _mm256_maskstore_ps(p
 
 #endif
 
+/* out[column][row] = from[row][column] of 4 rows and columns of 32 bits each, rows so many apart.
+ */
+INLINE void vi_transpose4(void *out, size_t out_stride, const void *from, size_t from_stride)
+{
+    float *to = out;
+    const float *rows = from;
+    __m128 a = _mm_loadu_ps(rows);
+    __m128 b = _mm_loadu_ps(rows + from_stride);
+    __m128 c = _mm_loadu_ps(rows + 2 * from_stride);
+    __m128 d = _mm_loadu_ps(rows + 3 * from_stride);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + out_stride, b);
+    _mm_storeu_ps(to + 2 * out_stride, c);
+    _mm_storeu_ps(to + 3 * out_stride, d);
+}
+
 /* Eight lanes: those of 256 bits, or both halves of 512 added. */
 INLINE __m256 vf_fold(vfloat a)
 {

@@ -36,6 +36,27 @@ static void bench_linear(const kc *k, const char *what, vlmp_linear w, const flo
     }
 }
 
+/* Of as many rows as calibration has at once. */
+static void bench_moments(const kc *k, const char *what, int width, const float *x, float *sums)
+{
+    enum { ROWS = 2048 };
+    vlmp_ctx *ctx = k->contexts[1];
+    bool lower = strcmp(what, "gram") == 0;
+    double times[RUNS], products = (double)ROWS * width * (lower ? width + 1.0 : 2.0 * width);
+    for (int run = -1; run < RUNS; run++) {
+        double start = vlmp_seconds();
+        if (lower)
+            ctx->ops->gram(ctx, kc_f32(sums), kc_act(x), ROWS, width);
+        else
+            ctx->ops->cross(ctx, kc_f32(sums), kc_act(x), kc_act(x + width), ROWS, width);
+        times[run < 0 ? 0 : run] = vlmp_seconds() - start;
+    }
+    qsort(times, RUNS, sizeof *times, by_value);
+    double time = times[RUNS / 2];
+    printf("bench %-10s %-12s k %6d  %9.1f us  %7.1f GOP/s\n", k->level, what, width, time * 1e6,
+           products / time / 1e9);
+}
+
 void kc_bench(kc *k)
 {
     kc_begin(k, "bench");
@@ -74,5 +95,12 @@ void kc_bench(kc *k)
                 vlmp_scheme_make(cases[i].codes, cases[i].group, VLMP_ZEROS_NONE, cases[i].int8);
         w.dtype = cases[i].dtype;
         bench_linear(k, cases[i].name, w, x, y);
+    }
+    float *sums = kc_input(k, (size_t)1536 * 1536 * sizeof *sums);
+    float *inputs = kc_floats(k, (size_t)2049 * 1536, KC_NORMAL);
+    memset(sums, 0, (size_t)1536 * 1536 * sizeof *sums);
+    for (int width = 576; width <= 1536; width += 960) {
+        bench_moments(k, "gram", width, inputs, sums);
+        bench_moments(k, "cross", width, inputs, sums);
     }
 }

@@ -12,6 +12,12 @@
 
 #define KC_UNIT 0x1p-24 /* half an ulp of 1: the largest relative error of one F32 rounding */
 
+/* Of a product of two numbers rounded to the 8 significant bits of BF16, half an ulp of 1 being
+ * 2⁻⁸: (1 + 2⁻⁸)² − 1. Where one of the two, the product or a sum is below 2⁻¹²⁶ it may become 0.
+ */
+#define KC_BF16      (0x1p-7 + 0x1p-16)
+#define KC_BF16_TINY 0x1p-126
+
 enum { KC_THREAD_COUNTS = 3, KC_MAX_INPUTS = 64 };
 
 typedef enum {
@@ -38,6 +44,7 @@ typedef struct kc {
     vlmp_ctx *reference;
     vlmp_ctx *contexts[KC_THREAD_COUNTS]; /* of the level under test, 1, 2 and 3 threads */
     const char *level;
+    bool bf16;                       /* products of many rows, gram and cross round to BF16 */
     kc_buffer inputs[KC_MAX_INPUTS]; /* of the case at hand */
     int input_count;
     vlmp_rng rng;

@@ -84,20 +84,24 @@ static double lane_largest(const float *x, int k, int i, int bits)
 
 /* Any order of k multiply-adds, and the scale and bias around them, errs by at most
  * (k + 4)·2⁻²⁴·Σ|terms| to first order. Few rows of packed weights may also turn inputs into three
- * 8-bit digits: 1.004·2⁻²³ of the largest |x| of a lane each, or 2⁻¹²² for tiny ones. */
-static double float_bound(const struct product *p, const float *x, int n)
+ * 8-bit digits: 1.004·2⁻²³ of the largest |x| of a lane each, or 2⁻¹²² for tiny ones. Many rows may
+ * be rounded to BF16, as the weights. */
+static double float_bound(const kc *k, const struct product *p, const float *x, int n)
 {
-    double terms = p->w.bias != NULL ? fabs((double)p->w.bias[n]) : 0;
-    double digits = 0;
+    double terms = 0, digits = 0, rounded = 0;
     for (int i = 0; i < p->w.k; i++) {
         double weight = fabs(vlmp_ref_weight(&p->w, n, i));
         terms += weight * fabs((double)x[i]);
-        if (vlmp_linear_quantized(&p->w))
+        if (k->bf16 && !p->decode)
+            rounded += KC_BF16 * weight * fabs((double)x[i]) +
+                       KC_BF16_TINY * (weight + fabs((double)x[i]) + 2);
+        else if (vlmp_linear_quantized(&p->w))
             digits +=
                 weight *
                 (1.004 * 0x1p-23 * lane_largest(x, p->w.k, i, vlmp_linear_bits(&p->w)) + 0x1p-122);
     }
-    return (p->w.k + 4) * KC_UNIT * terms + digits + 0x1p-149;
+    if (p->w.bias != NULL) terms += fabs((double)p->w.bias[n]);
+    return (p->w.k + 4) * KC_UNIT * (terms + rounded) + rounded + digits + 0x1p-149;
 }
 
 /* Integer sums are exact; what remains is one conversion, product and addition a group, and the
@@ -120,16 +124,15 @@ static void check_product(kc *k, const char *name, struct product *p)
     double *expected = kc_need(count + 1, sizeof *expected);
     double *bound = kc_need(count + 1, sizeof *bound);
     run_linear(k->reference, out, p);
-    for (int row = 0; row < p->rows; row++) {
-        const float *x = p->x + (size_t)row * (size_t)p->w.k;
-        for (int n = 0; n < p->w.n; n++) {
-            size_t i = (size_t)row * (size_t)p->w.n + (size_t)n;
-            expected[i] = out[i];
-            bound[i] = vlmp_linear_int8(&p->w) ? int8_bound(p, x, n) : float_bound(p, x, n);
-        }
-    }
+    for (size_t i = 0; i < count; i++)
+        expected[i] = out[i];
     for (int decode = 0; decode < 2; decode++) {
         p->decode = decode != 0;
+        for (size_t i = 0; i < count; i++) {
+            const float *x = p->x + i / (size_t)p->w.n * (size_t)p->w.k;
+            int n = (int)(i % (size_t)p->w.n);
+            bound[i] = vlmp_linear_int8(&p->w) ? int8_bound(p, x, n) : float_bound(k, p, x, n);
+        }
         kc_check(k, &(kc_case){name, run_linear, p, count, NULL, expected, bound});
     }
     free(out);

@@ -34,7 +34,7 @@ static const test tests[] = {
     {"quant", kc_check_quant},
 };
 
-static const char *const levels[] = {"portable", "avx2", "avx512", "avx512vnni"};
+static const char *const levels[] = {"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"};
 
 enum { TESTS = sizeof tests / sizeof *tests, LEVELS = sizeof levels / sizeof *levels };
 
@@ -88,6 +88,7 @@ static int run_level(kc *k, const char *level, vlmp_pool **pools, bool asked, st
 {
     vlmp_error err = {0};
     k->level = level;
+    k->bf16 = strstr(level, "bf16") != NULL;
     for (int i = 0; i < KC_THREAD_COUNTS; i++) {
         int status = vlmp_ctx_create(&k->contexts[i], VLMP_BACKEND_CPU, level, pools[i], &err);
         if (status == VLMP_ERR_USAGE && !asked) {
