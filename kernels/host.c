@@ -234,14 +234,15 @@ void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32
                (size_t)x_dim * sizeof *out);
 }
 
-void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
-                       int dim, bool add)
+void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from,
+                       vlmp_f32 w, int rows, int dim, bool add)
 {
     (void)ctx;
     for (int i = 0; i < rows; i++) {
         const float *in = (const float *)x.at + (size_t)from.at[i] * (size_t)dim;
         float *out = y.at + (size_t)to.at[i] * (size_t)dim;
+        float weight = w.at != NULL ? w.at[i] : 1.0f;
         for (int j = 0; j < dim; j++)
-            out[j] = add ? out[j] + in[j] : in[j];
+            out[j] = add ? out[j] + weight * in[j] : weight * in[j];
     }
 }

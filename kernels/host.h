@@ -81,8 +81,8 @@ void vlmp_host_columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_di
 void vlmp_host_repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim);
 void vlmp_host_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
                       vlmp_i32 from, int rows);
-void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
-                       int dim, bool add);
+void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from,
+                       vlmp_f32 w, int rows, int dim, bool add);
 
 /* The entries above but for those of the store, for a table. */
 #define VLMP_HOST_OPS                                                                             \

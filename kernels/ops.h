@@ -152,10 +152,10 @@ typedef struct vlmp_ops {
      * x_dim at column are written. */
     void (*gather)(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
                    vlmp_i32 from, int rows);
-    /* y[to[i]] = x[from[i]], or with add y[to[i]] += x[from[i]], for i < rows of dim values. No row
-     * of y occurs twice. */
-    void (*scatter)(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
-                    int dim, bool add);
+    /* y[to[i]] = w[i]·x[from[i]], or with add y[to[i]] += w[i]·x[from[i]], for i < rows of dim
+     * values; w.at NULL: 1. No row of y occurs twice. */
+    void (*scatter)(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, vlmp_f32 w,
+                    int rows, int dim, bool add);
 
     /* *at = the first of count values that is NaN or infinite; count when none is. */
     void (*first_not_finite)(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count);

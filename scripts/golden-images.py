@@ -34,6 +34,7 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import (Idefics3
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
@@ -359,6 +360,9 @@ def make_processors():
                                                   do_image_splitting=False),
         "idefics3-sides": Idefics3ImageProcessorPil(size={"height": e + 1, "width": 2 * e}, resample=3,
                                                     max_image_size={"longest_edge": e}),
+        "onevision": LlavaOnevisionImageProcessorPil(image_grid_pinpoints=pinpoints, size={"height": e, "width": e}),
+        "onevision-several": LlavaOnevisionImageProcessorPil(image_grid_pinpoints=pinpoints, image_mean=[0.5, 0.4, 0.3],
+                                                             size={"height": e, "width": e}),
     }
     sizes = [(100, 40), (40, 100), (50, 50), (48, 48), (1000, 90), (9, 31), (1, 1), (2, 77)]
     rows, seed = [], 5000
@@ -372,7 +376,10 @@ def make_processors():
                 continue
             seed += 1
             a = pattern(width, height, seed % 3, seed)
-            v = processor(images=Image.fromarray(a), return_tensors="np")["pixel_values"]
+            images = Image.fromarray(a)
+            if name == "onevision-several":
+                images = [[images, images]]
+            v = processor(images=images, return_tensors="np")["pixel_values"]
             v = v[0] if v.ndim == 5 else v
             assert v.dtype == np.float32
             rows.append((name + ".json", width, height, seed % 3, seed, v.shape[0], v.shape[2], v.shape[3], sha(v)))

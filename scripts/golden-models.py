@@ -24,12 +24,16 @@ from tokenizers import decoders, normalizers, pre_tokenizers, processors
 import transformers
 from transformers import (CLIPVisionConfig, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor,
                           LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig,
-                          LlavaNextForConditionalGeneration, LlavaNextProcessor, LlavaProcessor, MistralConfig,
+                          LlavaNextForConditionalGeneration, LlavaNextProcessor, LlavaOnevisionConfig,
+                          LlavaOnevisionForConditionalGeneration, LlavaOnevisionProcessor,
+                          LlavaOnevisionVideoProcessor, LlavaProcessor, MistralConfig, SiglipVisionConfig,
                           PreTrainedTokenizerFast, Qwen2Config, SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMProcessor,
                           SmolVLMVideoProcessor)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -63,6 +67,12 @@ def qwen2():
     tok = text.byte_level(text.split(text.QWEN2), 340)
     tok.normalizer = normalizers.NFC()
     tok.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tok
+
+
+def onevision():
+    tok = qwen2()
+    tok.add_special_tokens(["<video>"])
     return tok
 
 
@@ -119,6 +129,10 @@ MODELS = {
     "next-llama3": (LlamaConfig, shared(rope_parameters=LLAMA3_ROPE), (16, 3), llama3, templates.LLAMA3, torch.bfloat16, {}),
     "next-qwen2": (Qwen2Config, shared(hidden_size=48, num_attention_heads=6, rms_norm_eps=1e-6),
                    (12, 2), qwen2, templates.CHATML, torch.bfloat16, dict(vision_feature_layer=[1, -2])),
+    "siglip-llama": (LlamaConfig, shared(), (20, 4), metaspace, templates.VICUNA, torch.bfloat16,
+                     dict(vision_feature_layer=-1, vision_feature_select_strategy="full")),
+    "onevision-qwen2": (Qwen2Config, shared(hidden_size=48, num_attention_heads=6, tie_word_embeddings=False), (12, 3),
+                        onevision, templates.CHATML, torch.bfloat16, dict(vision_aspect_ratio="anyres_max_2")),
     "idefics3-llama3": (LlamaConfig, shared(rope_parameters=LLAMA3_ROPE, num_hidden_layers=3), (12, 3), idefics3,
                         "<s>" + templates.SMOLVLM.removeprefix("<|im_start|>"), torch.bfloat16, dict(scale_factor=2)),
     "smolvlm-llama": (LlamaConfig, shared(rope_parameters=theta(273768.0), tie_word_embeddings=True), (24, 4), smollm2,
@@ -126,7 +140,8 @@ MODELS = {
 }
 NAMES = {"smolvlm": {"bos_token": "<|im_start|>", "eos_token": "<end_of_utterance>"},
          "idefics3": {"bos_token": "<s>", "eos_token": "<end_of_utterance>"}}
-CLASSES = {"llava": LlavaForConditionalGeneration, "next": LlavaNextForConditionalGeneration,
+CLASSES = {"llava": LlavaForConditionalGeneration, "siglip": LlavaForConditionalGeneration,
+           "onevision": LlavaOnevisionForConditionalGeneration, "next": LlavaNextForConditionalGeneration,
            "idefics3": Idefics3ForConditionalGeneration, "smolvlm": SmolVLMForConditionalGeneration}
 
 
@@ -176,6 +191,32 @@ def build_llava(name, tok, text_config):
             LlavaNextProcessor(LlavaNextImageProcessorPil(image_grid_pinpoints=grid, **size), **counts))
 
 
+def siglip(image, patch):
+    return SiglipVisionConfig(hidden_size=32, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4,
+                              image_size=image, patch_size=patch, vision_use_head=False)
+
+
+def build_siglip(name, tok, text_config):
+    _, _, (image, patch), _, template, _, rest = MODELS[name]
+    pictures = SiglipImageProcessorPil(size={"height": image, "width": image})
+    counts = dict(tokenizer=tok, patch_size=patch, num_additional_image_tokens=0, chat_template=template,
+                  vision_feature_select_strategy=rest["vision_feature_select_strategy"])
+    return (LlavaConfig(vision_config=siglip(image, patch), text_config=text_config, image_token_index=IMAGE,
+                        image_seq_length=(image // patch) ** 2, **rest), LlavaProcessor(pictures, **counts))
+
+
+def build_onevision(name, tok, text_config):
+    _, _, (image, patch), _, template, _, rest = MODELS[name]
+    grid = [[h * image, w * image] for h in range(1, 4) for w in range(1, 4)]
+    pictures = dict(image_grid_pinpoints=grid, size={"height": image, "width": image}, image_mean=[0.5] * 3,
+                    image_std=[0.5] * 3)
+    processor = LlavaOnevisionProcessor(
+        LlavaOnevisionImageProcessorPil(**pictures), tok, LlavaOnevisionVideoProcessor(), chat_template=template,
+        num_image_tokens=(image // patch) ** 2, vision_feature_select_strategy="full", **rest)
+    return (LlavaOnevisionConfig(vision_config=siglip(image, patch), text_config=text_config, image_token_index=IMAGE,
+                                 video_token_index=tok.convert_tokens_to_ids("<video>"), image_grid_pinpoints=grid, **rest), processor)
+
+
 def build_idefics3(name, tok, text_config):
     _, _, (image, patch), _, template, _, rest = MODELS[name]
     vision = dict(hidden_size=32, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4, image_size=image,
@@ -189,12 +230,16 @@ def build_idefics3(name, tok, text_config):
     return SmolVLMConfig(**both), SmolVLMProcessor(SmolVLMImageProcessorPil(**size), video_processor=video, **counts)
 
 
+BUILDERS = {"siglip": build_siglip, "onevision": build_onevision, "idefics3": build_idefics3,
+            "smolvlm": build_idefics3}
+
+
 def build(name, folder):
     cls, options, _, tokenizer, template, dtype, _ = MODELS[name]
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer(), unk_token="<unk>", pad_token="<unk>",
                                    extra_special_tokens={"image_token": "<image>"}, **special_names(name))
     assert fast.convert_tokens_to_ids("<image>") == IMAGE
-    make = build_llava if family(name) in ("llava", "next") else build_idefics3
+    make = BUILDERS.get(family(name), build_llava)
     options = {**options, "bos_token_id": fast.bos_token_id, "eos_token_id": fast.eos_token_id}
     config, processor = make(name, fast, cls(vocab_size=len(fast), **options))
     model = CLASSES[family(name)](config)
@@ -318,6 +363,7 @@ QUESTIONS = [
     (["transparent.png", "rotated.jpg", "palette.png"], "Compare these.", "Über 1,024 e\u0301l\u00e9ments\nin two lines"),
     (["thin.png", "flat.png"], "무엇이 보입니까?", "   선  "),
 ]
+ALONE = (["square.png"], "How many?", "Two, I think.")  # a grid of as many rows as columns, for OneVision alone
 
 
 def open_picture(name):
@@ -351,7 +397,8 @@ def watch(model, stages):
         tower, language = getattr(inner.vision_tower, "vision_model", inner.vision_tower), inner.language_model
         layers = config.vision_feature_layer
         used = max(i % (used + 1) for i in (layers if isinstance(layers, list) else [layers]))
-        tower.pre_layrnorm.register_forward_hook(hook("vision.input", True), with_kwargs=True)
+        first = tower.pre_layrnorm if hasattr(tower, "pre_layrnorm") else tower.embeddings
+        first.register_forward_hook(hook("vision.input", True), with_kwargs=True)
     for i in range(used):
         tower.encoder.layers[i].register_forward_hook(hook(f"vision.{i}", True), with_kwargs=True)
     language.register_forward_pre_hook(hook("text.input", False), with_kwargs=True)
@@ -362,6 +409,8 @@ def watch(model, stages):
 
 def ids_of(processor, string, images):
     special = not string.startswith(processor.tokenizer.bos_token)
+    if images and isinstance(processor, LlavaOnevisionProcessor):
+        images = [images]  # those of one prompt, which is not cut up when they are several
     return processor(text=string, images=images or None, add_special_tokens=special, return_tensors="pt")
 
 
@@ -402,6 +451,8 @@ def answer(model, processor, template, question, stages):
             config = model.config
             counts = [image_size_to_num_patches(s, config.image_grid_pinpoints, config.vision_config.image_size)
                       for s in inputs["image_sizes"]]
+            if "batch_num_images" in inputs and len(images) > 1:
+                counts = [1] * len(images)
             pixels = torch.cat([p[:n] for p, n in zip(pixels, counts)])
         pictures = processor.image_processor
         mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (pictures.image_mean, pictures.image_std))
@@ -422,13 +473,13 @@ def main():
         model = CLASSES[family(name)].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         stages, golden = {}, {}
         watch(model, stages)
-        for i, question in enumerate(QUESTIONS):
+        for i, question in enumerate(QUESTIONS + ([ALONE] if family(name) == "onevision" else [])):
             found = answer(model, processor, template, question, stages)
             golden.update({f"{i}.{k}": v for k, v in found.items()})
             nll = found["nll"]
             print(f"{name} {i}: {len(found['input_ids'])} ids, nll {nll.mean():.3f} ± {nll.std():.3f}")
         save_file(golden, os.path.join(OUT, name + ".safetensors"))
-    write(OUT, "questions.json", [dict(zip(("images", "prompt", "answer"), q)) for q in QUESTIONS])
+    write(OUT, "questions.json", [dict(zip(("images", "prompt", "answer"), q)) for q in QUESTIONS + [ALONE]])
     for model, layout, shards in (("next-llama", "A", 3), ("next-llama3", "B", 2), ("llava-qwen2", "D", 1),
                                   ("next-mistral", "E", 1)):
         variant(model, layout, shards)

@@ -13,7 +13,7 @@ static int check_processor(const vlmp_reader *reader, const vlmp_processor_setti
     const vlmp_config *config = &reader->model->config;
     const vlmp_preprocess *pre = &reader->preprocess;
     const char *what = NULL;
-    bool tiled = pre->kind == VLMP_PROCESSOR_LLAVA_NEXT;
+    bool tiled = vlmp_preprocess_has_grid(pre);
     bool split = pre->kind == VLMP_PROCESSOR_IDEFICS3, sized = pre->kind == VLMP_PROCESSOR_QWEN2_VL;
     vlmp_feature_select select = config->vision.drop_first ? VLMP_SELECT_DEFAULT : VLMP_SELECT_FULL;
     if ((config->family->processors >> pre->kind & 1) == 0)
@@ -99,7 +99,8 @@ static int add_picture(const vlmp_reader *reader, const vlmp_image *image, const
     vlmp_tiles tiles;
     int height, width;
     vlmp_shown_picture shown = {image->width, image->height, out->image_count};
-    VLMP_TRY(vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, name, err));
+    VLMP_TRY(
+        vlmp_preprocess_tiles(&tiles, &reader->preprocess, image, out->image_count, name, err));
     int status = config->family->plan_image(config, &reader->preprocess, shown, plan, err);
     if (status != VLMP_OK) {
         free(tiles.pixels);

@@ -23,12 +23,16 @@ struct pictures {
     vlmp_act features;  /* [rows][features' dim] */
     vlmp_act hidden;    /* [rows][projector's inner width] */
     vlmp_act projected; /* [rows + 1][hidden]: the newline's row is the last */
-    vlmp_i32 from, to;  /* [tokens] rows of projected, and of the sequence */
+    int parts;          /* rows of projected that one of the sequence is made of */
+    vlmp_i32 from;      /* [parts][tokens] rows of projected */
+    vlmp_f32 weights;   /* [parts][tokens]; at NULL: 1 */
+    vlmp_i32 to;        /* [tokens] rows of the sequence */
 };
 
 static void free_pictures(vlmp_ctx *ctx, struct pictures *p)
 {
-    void *const all[] = {p->features.at, p->hidden.at, p->projected.at, p->from.at, p->to.at};
+    void *const all[] = {p->features.at, p->hidden.at,  p->projected.at,
+                         p->from.at,     p->weights.at, p->to.at};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         vlmp_ctx_free_memory(ctx, all[i]);
 }
@@ -42,7 +46,11 @@ static int create_pictures(vlmp_ctx *ctx, struct pictures *p, size_t rows, size_
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->features, rows, (size_t)feature_dim * act, what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->hidden, rows, (size_t)inner * act, what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->projected, rows + 1, width, what, err));
-    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->from, tokens, sizeof(int32_t), what, err));
+    bool mixed = config->family->mix != NULL;
+    p->parts = mixed ? VLMP_MIXED_ROWS : 1;
+    size_t parts = (size_t)p->parts;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &p->from, tokens, parts * sizeof(int32_t), what, err));
+    if (mixed) VLMP_TRY(vlmp_ctx_alloc(ctx, &p->weights, tokens, parts * sizeof(float), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &p->to, tokens, sizeof(int32_t), what, err));
     return vlmp_ctx_reserve(ctx, (int)rows, widest, err);
 }
@@ -55,34 +63,49 @@ static size_t picture_tokens(const vlmp_sequence *sequence)
     return tokens;
 }
 
-/* from[picture tokens]: the projected row that each is. */
-static void list_packed(const vlmp_config *config, const vlmp_sequence *sequence, int32_t *from)
+/* from[picture tokens]: the projected row that each is. weights: NULL, or where rows are mixed,
+ * those of the rows, both [parts][picture tokens]. */
+static void list_sources(const vlmp_config *config, const vlmp_sequence *sequence, int32_t *from,
+                         float *weights)
 {
+    size_t tokens = picture_tokens(sequence);
     int32_t newline = (int32_t)vlmp_sequence_picture_rows(sequence, config), row = 0;
     for (int i = 0; i < sequence->image_count; i++) {
         const vlmp_image_plan *plan = &sequence->plans[i];
-        config->family->pack(config, plan, row, newline, from);
+        if (weights != NULL) {
+            config->family->mix(config, plan, row, newline, tokens, from, weights);
+            weights += plan->tokens;
+        } else {
+            config->family->pack(config, plan, row, newline, from);
+        }
         row += plan->tiles * vlmp_grid_tokens(config, vlmp_tile_grid(&config->vision, plan));
         from += plan->tokens;
     }
 }
 
-/* Which projected row goes to which row of the batch; first: the sequence's. */
+/* Which projected rows go to which row of the batch; first: the sequence's. */
 static int list_places(const vlmp_config *config, const vlmp_sequence *sequence, int first,
                        vlmp_ctx *ctx, const struct pictures *p, size_t tokens, vlmp_error *err)
 {
-    int32_t *from = vlmp_alloc(tokens, sizeof *from), *to = vlmp_alloc(tokens, sizeof *to);
-    int status = from != NULL && to != NULL ? VLMP_OK : vlmp_fail_memory(err, "projected pictures");
+    size_t count = tokens * (size_t)p->parts;
+    bool mixed = p->weights.at != NULL;
+    int32_t *from = vlmp_alloc(count, sizeof *from), *to = vlmp_alloc(tokens, sizeof *to);
+    float *weights = mixed ? vlmp_alloc(count, sizeof *weights) : NULL;
+    int status = from != NULL && to != NULL && (weights != NULL || !mixed)
+                     ? VLMP_OK
+                     : vlmp_fail_memory(err, "projected pictures");
     if (status == VLMP_OK) {
         int32_t *next = to;
-        list_packed(config, sequence, from);
+        list_sources(config, sequence, from, weights);
         for (int r = 0; r < sequence->length; r++)
             if (sequence->ids[r] == config->image_token) *next++ = first + r;
-        vlmp_ctx_write(ctx, p->from.at, from, tokens * sizeof *from);
+        vlmp_ctx_write(ctx, p->from.at, from, count * sizeof *from);
         vlmp_ctx_write(ctx, p->to.at, to, tokens * sizeof *to);
+        if (mixed) vlmp_ctx_write(ctx, p->weights.at, weights, count * sizeof *weights);
     }
     free(from);
     free(to);
+    free(weights);
     return status;
 }
 
@@ -113,7 +136,7 @@ static int place_taps(struct text_input *in, const vlmp_sequence *sequence,
     int status = projected != NULL && placed != NULL && from != NULL
                      ? VLMP_OK
                      : vlmp_fail_memory(err, "projected pictures");
-    if (status == VLMP_OK) list_packed(&model->config, sequence, from);
+    if (status == VLMP_OK) list_sources(&model->config, sequence, from, NULL);
     for (int t = 0; t < in->added->taps && status == VLMP_OK; t++) {
         status = vlmp_activations_upload_act(
             in->features, (size_t)(1 + t) * every + in->feature_row, rows, ctx, p->features, err);
@@ -156,7 +179,12 @@ static int place_pictures(struct text_input *in, const vlmp_sequence *sequence, 
         if (projector->newline != NULL)
             ctx->ops->write_act(ctx, vlmp_act_at(ctx, p.projected, rows * (size_t)hidden),
                                 projector->newline, (size_t)hidden);
-        ctx->ops->scatter(ctx, x, p.to, p.projected, p.from, (int)tokens, hidden, false);
+        for (int part = 0; part < p.parts; part++) {
+            size_t at = (size_t)part * tokens;
+            vlmp_f32 weights = p.weights.at != NULL ? vlmp_f32_at(p.weights, at) : p.weights;
+            ctx->ops->scatter(ctx, x, p.to, p.projected, (vlmp_i32){p.from.at + at}, weights,
+                              (int)tokens, hidden, part > 0);
+        }
         if (in->added->taps > 0) status = place_taps(in, sequence, &p, err);
     }
     free_pictures(ctx, &p);

@@ -51,7 +51,8 @@ static int add_to_batch(struct adding *a, vlmp_ctx *ctx, vlmp_activations *x,
     for (size_t i = 0; i < count; i++)
         a->list[i] = added->places[from + i] - (int32_t)first;
     vlmp_ctx_write(ctx, a->to.at, a->list, count * sizeof *a->list);
-    ctx->ops->scatter(ctx, a->x, a->to, a->rows, a->from, (int)count, x->dim, true);
+    ctx->ops->scatter(ctx, a->x, a->to, a->rows, a->from, (vlmp_f32){NULL}, (int)count, x->dim,
+                      true);
     return vlmp_activations_download(x, first, rows, ctx, a->x, err);
 }
 

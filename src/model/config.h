@@ -117,6 +117,7 @@ typedef struct vlmp_config {
     /* Height, width of the resolutions that a picture may be tiled to; none in LLaVA-1.5. */
     int pinpoints[VLMP_MAX_PINPOINTS][2];
     int pinpoint_count;
+    int most_tiles; /* whose features a map is shrunk to (LLaVA-OneVision); 0: any */
 } vlmp_config;
 
 /* Picks the family by "model_type" and reads the whole configuration; of a family that does not
@@ -129,9 +130,10 @@ int vlmp_config_read(vlmp_config *config, const char *json, size_t length, const
  * A tower of a class: "clip_vision_model", … */
 int vlmp_config_read_tower(vlmp_vision_config *vision, const char *class_name, const cJSON *object,
                            const char *where, vlmp_error *err);
-/* One whose class the section's "model_type" names; CLIP's where nothing does. */
-int vlmp_config_read_named_tower(vlmp_vision_config *vision, const cJSON *object, const char *where,
-                                 vlmp_error *err);
+/* One whose class the section's "model_type" names, or where nothing does, fallback; a missing
+ * section means the sizes of the tower that its LLaVA was published with. */
+int vlmp_config_read_named_tower(vlmp_vision_config *vision, const char *fallback,
+                                 const cJSON *object, const char *where, vlmp_error *err);
 int vlmp_config_read_text(vlmp_text_config *text, const cJSON *object, const cJSON *root,
                           const char *where, vlmp_error *err);
 int vlmp_config_read_activation(const cJSON *object, const char *key, const char *fallback,

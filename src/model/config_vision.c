@@ -14,6 +14,7 @@ struct tower_sizes {
 static const struct tower_class {
     const char *model_type;
     struct tower_sizes sizes;
+    struct tower_sizes absent; /* of LLaVA's own towers, where there is no section */
     double norm_eps;
     const char *act;
     bool patch_bias, has_class, has_pre_norm;
@@ -21,6 +22,7 @@ static const struct tower_class {
 } classes[] = {
     {"clip_vision_model",
      {768, 3072, 12, 12, 224, 32},
+     {1024, 4096, 24, 16, 336, 14},
      1e-5,
      "quick_gelu",
      false,
@@ -29,6 +31,7 @@ static const struct tower_class {
      VLMP_POSITIONS_IN_ORDER},
     {"siglip_vision_model",
      {768, 3072, 12, 12, 224, 16},
+     {1152, 4304, 26, 16, 384, 14},
      1e-6,
      "gelu_pytorch_tanh",
      true,
@@ -37,6 +40,7 @@ static const struct tower_class {
      VLMP_POSITIONS_IN_ORDER},
     {"idefics3_vision",
      {1152, 3072, 12, 16, 224, 32},
+     {1152, 3072, 12, 16, 224, 32},
      1e-6,
      "gelu_pytorch_tanh",
      true,
@@ -44,9 +48,6 @@ static const struct tower_class {
      false,
      VLMP_POSITIONS_BUCKETS},
 };
-
-/* A LLaVA without vision_config means CLIP L/14-336; one with it means CLIP's class defaults. */
-static const struct tower_sizes clip_large = {1024, 4096, 24, 16, 336, 14};
 
 static const struct tower_class *find_class(const char *name)
 {
@@ -114,18 +115,18 @@ int vlmp_config_read_tower(vlmp_vision_config *vision, const char *class_name, c
     return read_class(vision, class, &class->sizes, object, where, err);
 }
 
-int vlmp_config_read_named_tower(vlmp_vision_config *vision, const cJSON *object, const char *where,
-                                 vlmp_error *err)
+int vlmp_config_read_named_tower(vlmp_vision_config *vision, const char *fallback,
+                                 const cJSON *object, const char *where, vlmp_error *err)
 {
     const char *type;
-    VLMP_TRY(vlmp_config_string(object, "model_type", "clip_vision_model", &type, where, err));
+    VLMP_TRY(vlmp_config_string(object, "model_type", fallback, &type, where, err));
     const struct tower_class *class = find_class(type);
     if (class == NULL || class->positions == VLMP_POSITIONS_BUCKETS)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: vision tower '%.64s' is not supported; clip_vision_model and "
                          "siglip_vision_model are",
                          where, type);
-    return read_class(vision, class, object == NULL ? &clip_large : &class->sizes, object, where,
+    return read_class(vision, class, object == NULL ? &class->absent : &class->sizes, object, where,
                       err);
 }
 

@@ -131,8 +131,8 @@ void vlmp_tile_input_embed(vlmp_tile_input *input, const vlmp_vision_input *weig
     else if (table)
         ops->repeat(ctx, x, weights->rows.own, input->rows,
                     (int)(weights->rows.count / (size_t)vision->hidden), vision->hidden);
-    ops->scatter(ctx, x, input->to, input->projected, input->from, input->count, vision->hidden,
-                 table);
+    ops->scatter(ctx, x, input->to, input->projected, input->from, (vlmp_f32){NULL}, input->count,
+                 vision->hidden, table);
     if (vision->has_pre_norm)
         ops->layer_norm_f32(ctx, x, input->rows, vision->hidden, weights->pre_norm.own,
                             weights->pre_norm_bias.own, vision->norm_eps);

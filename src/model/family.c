@@ -4,9 +4,10 @@
 
 #include "src/model/tiles.h"
 
-static const vlmp_family *const families[] = {
-    &vlmp_family_llava,    &vlmp_family_llava_next, &vlmp_family_qwen2_vl, &vlmp_family_qwen2_5_vl,
-    &vlmp_family_qwen3_vl, &vlmp_family_idefics3,   &vlmp_family_smolvlm};
+static const vlmp_family *const families[] = {&vlmp_family_llava,           &vlmp_family_llava_next,
+                                              &vlmp_family_llava_onevision, &vlmp_family_qwen2_vl,
+                                              &vlmp_family_qwen2_5_vl,      &vlmp_family_qwen3_vl,
+                                              &vlmp_family_idefics3,        &vlmp_family_smolvlm};
 
 const vlmp_family *vlmp_family_find(const char *model_type)
 {

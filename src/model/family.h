@@ -26,6 +26,8 @@ typedef struct {
     int first_col, cols;
 } vlmp_image_plan;
 
+#define VLMP_MIXED_ROWS 4
+
 typedef struct vlmp_family {
     const char *name;
     const char *model_type; /* in config.json */
@@ -40,7 +42,7 @@ typedef struct vlmp_family {
      * VLMP_ERR_INPUT where it decides. */
     int (*plan_image)(const vlmp_config *config, const vlmp_preprocess *pre,
                       vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err);
-    /* Whether the plan is one that plan_image could have made: what pack and spell rely on. */
+    /* Whether the plan is one that plan_image could have made: what pack, mix and spell rely on. */
     bool (*plan_is_valid)(const vlmp_config *config, const vlmp_image_plan *plan);
     /* Appends the text that stands in the prompt for the picture: plan->tokens times `row`, the
      * placeholder's, with what marks tiles between. NULL: the rows alone. */
@@ -50,6 +52,11 @@ typedef struct vlmp_family {
      * from `first`; `newline` stands for the row that ends a row of the map. */
     void (*pack)(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
                  int32_t newline, int32_t *out);
+    /* Where rows are resampled, in place of pack: of each of the plan->tokens rows the projected
+     * rows that it is the weighted sum of, part by part: from and weights [VLMP_MIXED_ROWS], stride
+     * apart. */
+    void (*mix)(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
+                int32_t newline, size_t stride, int32_t *from, float *weights);
 } vlmp_family;
 
 /* vlmp_family_other when no family reads this model_type. */
@@ -70,6 +77,7 @@ static inline bool vlmp_family_runs(const vlmp_family *family)
 
 extern const vlmp_family vlmp_family_llava;
 extern const vlmp_family vlmp_family_llava_next;
+extern const vlmp_family vlmp_family_llava_onevision;
 extern const vlmp_family vlmp_family_qwen2_vl;
 extern const vlmp_family vlmp_family_qwen2_5_vl;
 extern const vlmp_family vlmp_family_qwen3_vl;

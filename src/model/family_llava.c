@@ -28,11 +28,11 @@ static int add_feature_layer(vlmp_vision_config *vision, const cJSON *item, cons
 }
 
 /* One layer, or a list of them that are concatenated on the feature axis. */
-static int read_feature_layers(vlmp_vision_config *vision, const cJSON *root, const char *where,
-                               vlmp_error *err)
+static int read_feature_layers(vlmp_vision_config *vision, const cJSON *root, int layer,
+                               const char *where, vlmp_error *err)
 {
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer"), *item;
-    const cJSON fallback = {.type = cJSON_Number, .valuedouble = -2};
+    const cJSON fallback = {.type = cJSON_Number, .valuedouble = layer};
     vision->feature_count = 0;
     vision->run_layers = 0;
     if (!cJSON_IsArray(value))
@@ -45,8 +45,8 @@ static int read_feature_layers(vlmp_vision_config *vision, const cJSON *root, co
                      where);
 }
 
-int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *where,
-                           vlmp_error *err)
+int vlmp_llava_read_parts(vlmp_config *config, const cJSON *root,
+                          const vlmp_llava_defaults *defaults, const char *where, vlmp_error *err)
 {
     const int largest = 1 << 24;
     const cJSON *vision, *text;
@@ -54,11 +54,11 @@ int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *w
     int ignored; /* of the checkpoint's processor, which says how many rows a picture has */
     VLMP_TRY(vlmp_config_section(root, "vision_config", &vision, where, err));
     VLMP_TRY(vlmp_config_section(root, "text_config", &text, where, err));
-    VLMP_TRY(vlmp_config_read_named_tower(&config->vision, vision, where, err));
+    VLMP_TRY(vlmp_config_read_named_tower(&config->vision, defaults->tower, vision, where, err));
     VLMP_TRY(vlmp_config_read_text(&config->text, text, root, where, err));
-    VLMP_TRY(read_feature_layers(&config->vision, root, where, err));
-    VLMP_TRY(vlmp_config_string(root, "vision_feature_select_strategy", "default", &strategy, where,
-                                err));
+    VLMP_TRY(read_feature_layers(&config->vision, root, defaults->feature_layer, where, err));
+    VLMP_TRY(vlmp_config_string(root, "vision_feature_select_strategy", defaults->select_strategy,
+                                &strategy, where, err));
     if (strcmp(strategy, "default") != 0 && strcmp(strategy, "full") != 0)
         return vlmp_fail(
             err, VLMP_ERR_INPUT,
@@ -73,10 +73,17 @@ int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *w
                               where, err));
     VLMP_TRY(vlmp_config_int(root, "image_seq_length", 1, 0, largest, &ignored, where, err));
     /* Two names of one number; where both are given the second counts, as in the reference. */
-    VLMP_TRY(vlmp_config_int(root, "image_token_index", 32000, 0, largest, &config->image_token,
-                             where, err));
+    VLMP_TRY(vlmp_config_int(root, "image_token_index", defaults->image_token, 0, largest,
+                             &config->image_token, where, err));
     return vlmp_config_int(root, "image_token_id", config->image_token, 0, largest,
                            &config->image_token, where, err);
+}
+
+int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *where,
+                           vlmp_error *err)
+{
+    static const vlmp_llava_defaults defaults = {"clip_vision_model", -2, "default", 32000};
+    return vlmp_llava_read_parts(config, root, &defaults, where, err);
 }
 
 static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,

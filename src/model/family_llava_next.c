@@ -7,18 +7,19 @@
 #include "src/model/family_llava.h"
 #include "src/picture/anyres.h"
 
-static int read_config(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
+int vlmp_llava_read_grid(vlmp_config *config, vlmp_processor_kind kind, const cJSON *root,
+                         const char *where, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_llava_read_config(config, root, where, err));
-    VLMP_TRY(vlmp_pinpoints_read(config->pinpoints, &config->pinpoint_count, root, where, err));
+    VLMP_TRY(
+        vlmp_pinpoints_read(config->pinpoints, &config->pinpoint_count, kind, root, where, err));
     config->has_newline = true;
     /* The map is made of square tiles of patches: a class row has no place in it. */
     if (config->vision.drop_first != config->vision.has_class)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'vision_feature_select_strategy' must be %s in a llava_next model "
+                         "%s: 'vision_feature_select_strategy' must be %s in a %s model "
                          "with a %s tower",
                          where, config->vision.has_class ? "default" : "full",
-                         config->vision.has_class ? "CLIP" : "SigLIP");
+                         config->family->model_type, config->vision.has_class ? "CLIP" : "SigLIP");
     int side = config->vision.image_size;
     for (int i = 0; i < config->pinpoint_count; i++)
         if (config->pinpoints[i][0] % side != 0 || config->pinpoints[i][1] % side != 0)
@@ -30,15 +31,20 @@ static int read_config(vlmp_config *config, const cJSON *root, const char *where
     return vlmp_anyres_check(done->pinpoints, done->pinpoint_count, side, where, err);
 }
 
+static int read_config(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_llava_read_config(config, root, where, err));
+    return vlmp_llava_read_grid(config, VLMP_PROCESSOR_LLAVA_NEXT, root, where, err);
+}
+
 static int map_side(const vlmp_config *config)
 {
     return config->vision.image_size / config->vision.patch_size;
 }
 
-static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
-                      vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err)
+int vlmp_llava_plan_map(const vlmp_config *config, vlmp_shown_picture picture,
+                        vlmp_image_plan *plan, vlmp_error *err)
 {
-    (void)pre;
     vlmp_anyres_plan grid;
     VLMP_TRY(vlmp_anyres_choose(&grid, picture.height, picture.width, config->pinpoints,
                                 config->pinpoint_count, config->vision.image_size, err));
@@ -55,7 +61,14 @@ static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
     return VLMP_OK;
 }
 
-static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan)
+static int plan_image(const vlmp_config *config, const vlmp_preprocess *pre,
+                      vlmp_shown_picture picture, vlmp_image_plan *plan, vlmp_error *err)
+{
+    (void)pre;
+    return vlmp_llava_plan_map(config, picture, plan, err);
+}
+
+bool vlmp_llava_map_is_valid(const vlmp_config *config, const vlmp_image_plan *plan)
 {
     const int limit = 1 << 14; /* tiles a side; keeps the products below in range */
     if (plan->grid_rows < 1 || plan->grid_rows > limit || plan->grid_cols < 1 ||
@@ -65,8 +78,22 @@ static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan
     int64_t side = map_side(config), rows = plan->rows, cols = plan->cols;
     return plan->tiles == 1 + (int64_t)plan->grid_rows * plan->grid_cols &&
            plan->first_row + rows <= side * plan->grid_rows &&
-           plan->first_col + cols <= side * plan->grid_cols &&
-           plan->tokens == vlmp_tile_tokens(config) + rows * (cols + 1);
+           plan->first_col + cols <= side * plan->grid_cols;
+}
+
+static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan)
+{
+    return vlmp_llava_map_is_valid(config, plan) &&
+           plan->tokens == vlmp_tile_tokens(config) + (int64_t)plan->rows * (plan->cols + 1);
+}
+
+int vlmp_llava_map_row(const vlmp_config *config, const vlmp_image_plan *plan, int row, int col)
+{
+    int tile, feature, side = map_side(config);
+    vlmp_anyres_layout map = {
+        .side = side, .map_rows = side * plan->grid_rows, .map_cols = side * plan->grid_cols};
+    vlmp_anyres_locate(&map, row, col, &tile, &feature);
+    return (1 + tile) * vlmp_tile_tokens(config) + feature;
 }
 
 /* The base's rows, then row by row what is kept of the map, each row followed by the newline. A
@@ -74,18 +101,11 @@ static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan
 static void pack(const vlmp_config *config, const vlmp_image_plan *plan, int32_t first,
                  int32_t newline, int32_t *out)
 {
-    int32_t base = vlmp_tile_tokens(config);
-    vlmp_anyres_layout map = {.side = map_side(config),
-                              .map_rows = map_side(config) * plan->grid_rows,
-                              .map_cols = map_side(config) * plan->grid_cols};
-    for (int32_t i = 0; i < base; i++)
+    for (int32_t i = 0; i < vlmp_tile_tokens(config); i++)
         *out++ = first + i;
     for (int row = plan->first_row; row < plan->first_row + plan->rows; row++) {
-        for (int col = plan->first_col; col < plan->first_col + plan->cols; col++) {
-            int tile, feature;
-            vlmp_anyres_locate(&map, row, col, &tile, &feature);
-            *out++ = first + base + tile * base + feature;
-        }
+        for (int col = plan->first_col; col < plan->first_col + plan->cols; col++)
+            *out++ = first + vlmp_llava_map_row(config, plan, row, col);
         *out++ = newline;
     }
 }

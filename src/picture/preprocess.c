@@ -333,17 +333,19 @@ static int whole_tile(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_im
 }
 
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
-                          const char *name, vlmp_error *err)
+                          int among, const char *name, vlmp_error *err)
 {
     *out = (vlmp_tiles){0};
+    bool alone = pre->kind == VLMP_PROCESSOR_LLAVA_ONEVISION && among > 1;
+    bool padded = alone || (pre->kind == VLMP_PROCESSOR_LLAVA && pre->do_pad);
     int status;
-    if (pre->kind == VLMP_PROCESSOR_LLAVA_NEXT)
+    if (vlmp_preprocess_has_grid(pre) && !alone)
         status = anyres_tiles(out, pre, image, name, err);
     else if (pre->kind == VLMP_PROCESSOR_IDEFICS3)
         status = split_tiles(out, pre, image, name, err);
     else if (pre->kind == VLMP_PROCESSOR_QWEN2_VL)
         status = whole_tile(out, pre, image, name, err);
-    else if (pre->kind == VLMP_PROCESSOR_LLAVA && pre->do_pad && image->width != image->height)
+    else if (padded && image->width != image->height)
         status = square_tile(out, pre, image, name, err);
     else
         status = single_tile(out, pre, image, name, err);

@@ -23,6 +23,8 @@ typedef enum {
     VLMP_PROCESSOR_IDEFICS3, /* Idefics3- and SmolVLMImageProcessor: a grid of tiles, then the whole
                               * picture */
     VLMP_PROCESSOR_QWEN2_VL, /* Qwen2VLImageProcessor: one tile of about the picture's own size */
+    VLMP_PROCESSOR_LLAVA_ONEVISION, /* LlavaOnevisionImageProcessor: LLAVA_NEXT's of a picture
+                                     * alone; each of several is padded to a square */
 } vlmp_processor_kind;
 
 /* Pixels. Either height and width, or shortest_edge with or without longest_edge, or (IDEFICS3)
@@ -47,7 +49,7 @@ typedef struct vlmp_preprocess {
     bool do_normalize;
     double mean[3], std[3];
     bool do_pad; /* LLAVA: to a square of the mean colour, before resizing */
-    int pinpoints[VLMP_MAX_PINPOINTS][2]; /* LLAVA_NEXT: height, width */
+    int pinpoints[VLMP_MAX_PINPOINTS][2]; /* LLAVA_NEXT, LLAVA_ONEVISION: height, width */
     int pinpoint_count;
     bool do_image_splitting; /* IDEFICS3 */
     int tile_side;           /* IDEFICS3: max_image_size */
@@ -55,6 +57,12 @@ typedef struct vlmp_preprocess {
     int64_t least_pixels, most_pixels;
     int patch_size, merge_size, frames;
 } vlmp_preprocess;
+
+/* Whether pictures become a base tile and a grid: LLAVA_NEXT, LLAVA_ONEVISION. */
+static inline bool vlmp_preprocess_has_grid(const vlmp_preprocess *pre)
+{
+    return pre->kind == VLMP_PROCESSOR_LLAVA_NEXT || pre->kind == VLMP_PROCESSOR_LLAVA_ONEVISION;
+}
 
 /* LLAVA_NEXT: the size of the base picture and the side of the tiles that the grid is cut into,
  * before both are resized and cropped to what the tower reads. */
@@ -66,10 +74,10 @@ void vlmp_preprocess_base(const vlmp_preprocess *pre, int *height, int *width, i
 int vlmp_preprocess_parse(vlmp_preprocess *out, const char *json, size_t length, const char *where,
                           vlmp_error *err);
 
-/* "image_grid_pinpoints" of a configuration object: height, width. Absent: LLaVA-NeXT's own five.
- */
-int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, const cJSON *object,
-                        const char *where, vlmp_error *err);
+/* "image_grid_pinpoints" of a configuration object: height, width. Absent: those of the class,
+ * LLAVA_NEXT's five or LLAVA_ONEVISION's 36. */
+int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, vlmp_processor_kind kind,
+                        const cJSON *object, const char *where, vlmp_error *err);
 
 typedef enum {
     VLMP_SELECT_ABSENT,
@@ -103,10 +111,11 @@ typedef struct {
     int image_height, image_width; /* of the picture */
 } vlmp_tiles;
 
-/* On failure out->pixels is NULL. A picture whose shape would take more memory than the reference
- * can handle is VLMP_ERR_INPUT. name (a path) is for messages. */
+/* among: pictures in the prompt, this one included. On failure out->pixels is NULL. A picture whose
+ * shape would take more memory than the reference can handle is VLMP_ERR_INPUT. name (a path) is
+ * for messages. */
 int vlmp_preprocess_tiles(vlmp_tiles *out, const vlmp_preprocess *pre, const vlmp_image *image,
-                          const char *name, vlmp_error *err);
+                          int among, const char *name, vlmp_error *err);
 
 /* IDEFICS3: how a picture is cut up. One whose grid is empty or too large is VLMP_ERR_INPUT. */
 int vlmp_preprocess_split(vlmp_split_plan *plan, const vlmp_preprocess *pre, int height, int width,

@@ -15,22 +15,22 @@ static const double half[3] = {0.5, 0.5, 0.5};
 static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
 {
     bool siglip = kind == VLMP_PROCESSOR_SIGLIP, idefics3 = kind == VLMP_PROCESSOR_IDEFICS3;
-    bool qwen = kind == VLMP_PROCESSOR_QWEN2_VL;
+    bool qwen = kind == VLMP_PROCESSOR_QWEN2_VL, onevision = kind == VLMP_PROCESSOR_LLAVA_ONEVISION;
     *out = (vlmp_preprocess){.kind = kind,
                              .do_convert_rgb = true,
                              .do_resize = true,
                              .size = {.shortest_edge = 224},
                              .resample = idefics3 ? VLMP_RESAMPLE_LANCZOS : VLMP_RESAMPLE_BICUBIC,
-                             .do_center_crop = !siglip && !idefics3 && !qwen,
+                             .do_center_crop = !siglip && !idefics3 && !qwen && !onevision,
                              .crop_height = 224,
                              .crop_width = 224,
                              .do_rescale = true,
                              .rescale_factor = 1.0 / 255.0,
                              .do_normalize = true,
-                             .do_pad = kind == VLMP_PROCESSOR_LLAVA_NEXT};
+                             .do_pad = kind == VLMP_PROCESSOR_LLAVA_NEXT || onevision};
     memcpy(out->mean, siglip || idefics3 ? half : clip_mean, sizeof out->mean);
     memcpy(out->std, siglip || idefics3 ? half : clip_std, sizeof out->std);
-    if (siglip || idefics3) out->crop_height = out->crop_width = 0;
+    if (siglip || idefics3 || onevision) out->crop_height = out->crop_width = 0;
     if (qwen) {
         out->crop_height = out->crop_width = 0;
         out->least_pixels = 56 * 56;
@@ -39,6 +39,7 @@ static void class_defaults(vlmp_preprocess *out, vlmp_processor_kind kind)
         out->merge_size = out->frames = 2;
     }
     if (siglip) out->size = (vlmp_resize_size){.height = 224, .width = 224};
+    if (onevision) out->size = (vlmp_resize_size){.height = 384, .width = 384};
     if (idefics3) {
         out->size = (vlmp_resize_size){.longest_edge = 4 * 364};
         out->do_image_splitting = true;
@@ -68,6 +69,7 @@ static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *wher
         {"CLIP", VLMP_PROCESSOR_CLIP},
         {"Llava", VLMP_PROCESSOR_LLAVA},
         {"LlavaNext", VLMP_PROCESSOR_LLAVA_NEXT},
+        {"LlavaOnevision", VLMP_PROCESSOR_LLAVA_ONEVISION},
         {"Siglip", VLMP_PROCESSOR_SIGLIP},
         {"Idefics3", VLMP_PROCESSOR_IDEFICS3},
         {"SmolVLM", VLMP_PROCESSOR_IDEFICS3},
@@ -88,10 +90,11 @@ static int read_kind(const cJSON *o, vlmp_processor_kind *kind, const char *wher
         *kind = classes[i].kind;
         return VLMP_OK;
     }
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: image processor '%.64s' is not supported; known are CLIP-, Llava-, "
-                     "LlavaNext-, Siglip-, Idefics3-, SmolVLM- and Qwen2VLImageProcessor",
-                     where, type);
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s: image processor '%.64s' is not supported; known are CLIP-, Llava-, "
+        "LlavaNext-, LlavaOnevision-, Siglip-, Idefics3-, SmolVLM- and Qwen2VLImageProcessor",
+        where, type);
 }
 
 static int fail_size(const char *key, const char *where, vlmp_error *err)
@@ -171,12 +174,25 @@ static int read_triple(const cJSON *o, const char *key, double out[3], const cha
     return VLMP_OK;
 }
 
-int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, const cJSON *object,
-                        const char *where, vlmp_error *err)
+/* Multiples of 384 from 1 to 6, all pairs. */
+static void onevision_pinpoints(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count)
+{
+    for (*count = 0; *count < 36; ++*count) {
+        pinpoints[*count][0] = 384 * (*count / 6 + 1);
+        pinpoints[*count][1] = 384 * (*count % 6 + 1);
+    }
+}
+
+int vlmp_pinpoints_read(int pinpoints[VLMP_MAX_PINPOINTS][2], int *count, vlmp_processor_kind kind,
+                        const cJSON *object, const char *where, vlmp_error *err)
 {
     static const int published[5][2] = {
         {336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
     const cJSON *list = vlmp_json_get(object, "image_grid_pinpoints");
+    if (list == NULL && kind == VLMP_PROCESSOR_LLAVA_ONEVISION) {
+        onevision_pinpoints(pinpoints, count);
+        return VLMP_OK;
+    }
     if (list == NULL) {
         memcpy(pinpoints, published, sizeof published);
         *count = 5;
@@ -263,7 +279,7 @@ static int refuse_unknown(const cJSON *o, const vlmp_preprocess *out, const char
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: 'image_mean' or 'image_std' of channel %d is out of range", where,
                              i);
-    if (out->kind != VLMP_PROCESSOR_LLAVA_NEXT) return VLMP_OK;
+    if (!vlmp_preprocess_has_grid(out)) return VLMP_OK;
     int height, width, side;
     vlmp_preprocess_base(out, &height, &width, &side);
     return vlmp_anyres_check(out->pinpoints, out->pinpoint_count, side, where, err);
@@ -330,8 +346,8 @@ static int read_processor(vlmp_preprocess *out, const cJSON *o, const char *wher
                               err));
     VLMP_TRY(read_triple(o, "image_mean", out->mean, where, err));
     VLMP_TRY(read_triple(o, "image_std", out->std, where, err));
-    if (kind == VLMP_PROCESSOR_LLAVA_NEXT)
-        VLMP_TRY(vlmp_pinpoints_read(out->pinpoints, &out->pinpoint_count, o, where, err));
+    if (vlmp_preprocess_has_grid(out))
+        VLMP_TRY(vlmp_pinpoints_read(out->pinpoints, &out->pinpoint_count, kind, o, where, err));
     return refuse_unknown(o, out, where, err);
 }
 

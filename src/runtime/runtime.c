@@ -120,7 +120,8 @@ static int add_tap(const struct pass *p, int layer, vlmp_error *err)
             int32_t row = segment->first_row + added->places[from + i] - segment->position;
             vlmp_ctx_write(ctx, r->to.at + i, &row, sizeof row);
         }
-        ctx->ops->scatter(ctx, r->x, r->to, r->added, r->from, (int)count, dim, true);
+        ctx->ops->scatter(ctx, r->x, r->to, r->added, r->from, (vlmp_f32){NULL}, (int)count, dim,
+                          true);
     }
     return VLMP_OK;
 }

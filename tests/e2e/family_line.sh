@@ -26,6 +26,7 @@ cat > tower.json <<'END'
 END
 
 for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-llama3 next-qwen2 \
+    siglip-llama onevision-qwen2 \
     idefics3-llama3 smolvlm-llama qwen2.5-vl qwen2-vl qwen3-vl; do
     model=$models/$name
     exits 0 vlm-calibrate "$model" --data "$models/calib.jsonl" $pictures --samples 16 -o calib --force

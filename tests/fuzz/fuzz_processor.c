@@ -18,7 +18,8 @@ static void make_tiles(const vlmp_preprocess *pre)
     const vlmp_image image = {.width = WIDTH, .height = HEIGHT, .pixels = pixels};
     vlmp_tiles tiles;
     vlmp_error err = {0};
-    if (!fuzz_was_read(vlmp_preprocess_tiles(&tiles, pre, &image, "picture", &err), &err)) return;
+    if (!fuzz_was_read(vlmp_preprocess_tiles(&tiles, pre, &image, 1, "picture", &err), &err))
+        return;
     float levels[3 * 256];
     if (tiles.count < 1) abort();
     vlmp_preprocess_levels(pre, levels);

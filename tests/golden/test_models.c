@@ -211,7 +211,11 @@ static void open_fixture(struct fixture *f, const char *folder, const char *mode
     snprintf(path, sizeof path, FOLDER "%s.safetensors", model);
     good(vlmp_safetensors_open(&f->golden, path, &err), &err);
     good(vlmp_json_load(&f->questions, FOLDER "questions.json", 1 << 20, &err), &err);
-    f->count = cJSON_GetArraySize(f->questions);
+    char first[32];
+    do /* a model may have been asked some of the questions only */
+        snprintf(first, sizeof first, "%d.input_ids", ++f->count);
+    while (vlmp_safetensors_find(&f->golden, first) != NULL);
+    assert_in_range(f->count, 5, cJSON_GetArraySize(f->questions));
     f->sequences = vlmp_calloc((size_t)f->count, sizeof *f->sequences);
     good(vlmp_pool_create(&f->pool, 2, &err), &err);
     good(create_ctx(&f->ctx, backend, f->pool, &err), &err);
@@ -422,10 +426,10 @@ static void check_model(const char *folder, const char *model, enum backend back
     close_fixture(&f);
 }
 
-static const char *const models[] = {"llava-llama", "llava-mistral",   "llava-qwen2",
-                                     "next-llama",  "next-mistral",    "next-llama3",
-                                     "next-qwen2",  "qwen2.5-vl",      "qwen3-vl",
-                                     "qwen2-vl",    "idefics3-llama3", "smolvlm-llama"};
+static const char *const models[] = {
+    "llava-llama",  "llava-mistral",   "llava-qwen2",     "next-llama",   "next-mistral",
+    "next-llama3",  "next-qwen2",      "qwen2.5-vl",      "qwen2-vl",     "qwen3-vl",
+    "siglip-llama", "onevision-qwen2", "idefics3-llama3", "smolvlm-llama"};
 
 static void reference_kernels(void **state)
 {

@@ -222,7 +222,7 @@ static vlmp_f32 embed_text(vlmp_ctx *ctx, const vlmp_model *model, const vlmp_re
         vlmp_ctx_write(ctx, from.at + count, &count, sizeof count);
         count++;
     }
-    ctx->ops->scatter(ctx, x, to, pictures, from, count, (int)dim, false);
+    ctx->ops->scatter(ctx, x, to, pictures, from, (vlmp_f32){NULL}, count, (int)dim, false);
     ctx->ops->step_free(ctx, step);
     vlmp_ctx_free_memory(ctx, from.at);
     vlmp_ctx_free_memory(ctx, to.at);

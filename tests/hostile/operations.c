@@ -373,24 +373,24 @@ static void gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x,
 }
 
 struct scatter {
-    vlmp_f32 y;
-    vlmp_i32 to;
+    vlmp_f32 y, w;
+    vlmp_i32 to, from;
     vlmp_act x;
-    vlmp_i32 from;
     int rows, dim;
     bool add;
 };
 
-RUN(scatter, vlmp_host_scatter, a->y, a->to, a->x, a->from, a->rows, a->dim, a->add)
+RUN(scatter, vlmp_host_scatter, a->y, a->to, a->x, a->from, a->w, a->rows, a->dim, a->add)
 
-static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, int rows,
-                    int dim, bool add)
+static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, vlmp_f32 w,
+                    int rows, int dim, bool add)
 {
-    QUEUE(scatter, y, to, x, from, rows, dim, add);
+    QUEUE(scatter, y, w, to, from, x, rows, dim, add);
     vlmp_hostile_use(call, "y", y.at, rows > 0 ? VLMP_HOSTILE_REST : 0);
     PLAIN(to, (size_t)rows);
     ACT(x, rows > 0 ? VLMP_HOSTILE_REST : 0);
     PLAIN(from, (size_t)rows);
+    if (w.at != NULL) PLAIN(w, (size_t)rows);
 }
 
 struct first_not_finite {

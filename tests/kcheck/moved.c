@@ -10,6 +10,7 @@
 struct moved {
     const float *x, *table;
     const int32_t *from, *to;
+    const float *weights; /* NULL: 1 */
     int rows, dim, period, y_dim, column;
     bool add;
 };
@@ -35,11 +36,12 @@ static void run_gather(vlmp_ctx *ctx, float *out, const void *arg)
 static void run_scatter(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct moved *m = arg;
-    ctx->ops->scatter(ctx, kc_f32(out), indices(m->to), kc_act(m->x), indices(m->from), m->rows,
-                      m->dim, m->add);
+    ctx->ops->scatter(ctx, kc_f32(out), indices(m->to), kc_act(m->x), indices(m->from),
+                      kc_f32(m->weights), m->rows, m->dim, m->add);
 }
 
-/* All of them copy or add once: exact. What is not written stays. */
+/* All of them copy, multiply or add once: exact, and what does both is rounded as F32 twice. What
+ * is not written stays. */
 static void check_rows(kc *k, int rows, int dim)
 {
     enum { PERIOD = 3, SOURCES = 5, COLUMN = 2, WIDER = 7 };
@@ -73,10 +75,14 @@ static void check_rows(kc *k, int rows, int dim)
         expected[i] = written ? m.x[(size_t)from[i / wide] * width + column - COLUMN] : initial[i];
     }
     kc_check(k, &(kc_case){"gather", run_gather, &m, count, initial, expected, NULL});
-    for (int add = 0; add < 2; add++) {
-        m.add = add != 0;
+    const float *weights = kc_floats(k, (size_t)rows, KC_NORMAL);
+    for (int kind = 0; kind < 4; kind++) {
+        m.add = kind % 2 != 0;
+        m.weights = kind < 2 ? NULL : weights;
         for (size_t i = 0; i < (size_t)rows * width; i++) {
-            float value = m.x[(size_t)from[rows - 1 - (int)(i / width)] * width + i % width];
+            int row = rows - 1 - (int)(i / width);
+            float value = m.x[(size_t)from[row] * width + i % width];
+            if (m.weights != NULL) value *= weights[row];
             expected[i] = m.add ? initial[i] + value : value;
         }
         kc_check(k, &(kc_case){"scatter", run_scatter, &m, (size_t)rows * width, initial, expected,

@@ -19,8 +19,10 @@ static void check_line(const char *line)
     vlmp_tiles tiles;
     assert_int_equal(vlmp_file_read(&json, &length, path, 1 << 20, &err), VLMP_OK);
     assert_int_equal(vlmp_preprocess_parse(&pre, json, length, name, &err), VLMP_OK);
+    /* Two files of one processor: a picture alone, and among others. */
+    int among = strcmp(name, "onevision-several.json") == 0 ? 2 : 1;
     vlmp_image image = pattern(w, h, kind, seed);
-    assert_int_equal(vlmp_preprocess_tiles(&tiles, &pre, &image, "pattern", &err), VLMP_OK);
+    assert_int_equal(vlmp_preprocess_tiles(&tiles, &pre, &image, among, "pattern", &err), VLMP_OK);
     if (tiles.count != count || tiles.height != tile_h || tiles.width != tile_w)
         fail_msg("%s: got %d tiles of %d x %d", line, tiles.count, tiles.height, tiles.width);
     assert_int_equal(tiles.image_height, h);
@@ -235,18 +237,18 @@ static void extreme_shapes(void **state)
     vlmp_error err;
     vlmp_image line = pattern(1000000, 1, 0, 1);
     assert_int_equal(parse(&p, "{\"image_processor_type\": \"CLIPImageProcessor\"}", &err), 0);
-    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, "line.png", &err), VLMP_OK);
+    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, 1, "line.png", &err), VLMP_OK);
     assert_int_equal(t.width, 224);
     free(t.pixels);
     const char *uncropped = "{\"image_processor_type\": \"CLIPImageProcessor\", "
                             "\"do_center_crop\": false, \"size\": 3000}";
     assert_int_equal(parse(&p, uncropped, &err), 0);
-    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, "line.png", &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, 1, "line.png", &err), VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "line.png"));
     assert_null(t.pixels);
     const char *padded = "{\"image_processor_type\": \"LlavaImageProcessor\", \"do_pad\": true}";
     assert_int_equal(parse(&p, padded, &err), 0);
-    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, "line.png", &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_preprocess_tiles(&t, &p, &line, 1, "line.png", &err), VLMP_ERR_INPUT);
     free(line.pixels);
 }
 
@@ -274,7 +276,7 @@ static void refuses_large_grids(void **state)
                  bad[i].size, bad[i].crop, bad[i].pinpoints);
         if (parse(&pre, json, &err) != VLMP_OK) fail_msg("%s: %s", json, err.message);
         vlmp_image image = pattern(3, 2, 0, 1);
-        assert_int_equal(vlmp_preprocess_tiles(&tiles, &pre, &image, "pattern", &err),
+        assert_int_equal(vlmp_preprocess_tiles(&tiles, &pre, &image, 1, "pattern", &err),
                          VLMP_ERR_INPUT);
         assert_null(tiles.pixels);
         if (strstr(err.message, bad[i].named) == NULL) fail_msg("%s: %s", json, err.message);
