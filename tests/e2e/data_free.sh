@@ -115,8 +115,8 @@ refuses 4 'is too long for a packed file' vlm-quantize long --method rtn --data-
 python3 "$VLMP_ROOT/tests/e2e/make_other.py" twice language_model.model.layers.0.self_attn.o_proj.weight
 refuses 4 'self_attn.o_proj' vlm-quantize twice --method rtn --data-free -o l.vlmp
 cp -r other done
-echo '{"model_type": "phi3_v", "quantization_config": {"quant_method": "gptq"}}' >done/config.json
-refuses 4 "quantized already, by the method .gptq" vlm-quantize done --method rtn --data-free -o l.vlmp
+echo '{"model_type": "phi3_v", "quantization_config": {"quant_method": "bitsandbytes"}}' >done/config.json
+refuses 4 "quantized already, by the method .bitsandbytes" vlm-quantize done --method rtn --data-free -o l.vlmp
 echo '{}' >done/config.json
 refuses 4 "no 'model_type'" vlm-quantize done --method rtn --data-free -o l.vlmp
 check 'nothing was written' test ! -e l.vlmp -a ! -e g.vlmp -a ! -e gg
