@@ -1,5 +1,6 @@
 #include "src/model/family.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/model/tiles.h"
@@ -14,6 +15,14 @@ const vlmp_family *vlmp_family_find(const char *model_type)
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i]->model_type, model_type) == 0) return families[i];
     return &vlmp_family_other;
+}
+
+void vlmp_family_types(char *out, size_t capacity)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%s", i > 0 ? ", " : "",
+                                 families[i]->model_type);
 }
 
 int vlmp_tile_tokens(const vlmp_config *config)

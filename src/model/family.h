@@ -62,6 +62,9 @@ typedef struct vlmp_family {
 /* vlmp_family_other when no family reads this model_type. */
 const vlmp_family *vlmp_family_find(const char *model_type);
 
+/* "llava, llava_next, …": all that run. */
+void vlmp_family_types(char *out, size_t capacity);
+
 /* Rows that the projector makes of one tile, where all have one size. */
 int vlmp_tile_tokens(const vlmp_config *config);
 

@@ -135,11 +135,14 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
 {
     VLMP_TRY(read_config(model, source, err));
     if (vlmp_family_runs(model->config.family)) return open_known(model, err);
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s/config.json: models of type '%s' are not run here; README.md says which "
-                     "are. The weights alone can be quantized, with vlm-quantize --data-free "
-                     "--method rtn or int8",
-                     source->path, model->config.model_type);
+    char types[512];
+    vlmp_family_types(types, sizeof types);
+    return vlmp_fail(
+        err, VLMP_ERR_INPUT,
+        "%s/config.json: models of type '%s' are not run here (these are: %s); their "
+        "weights alone can be quantized, with vlm-quantize --data-free --method rtn or "
+        "int8",
+        source->path, model->config.model_type, types);
 }
 
 int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,
