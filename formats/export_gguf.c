@@ -10,83 +10,10 @@
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
-/* How a tensor is written. */
-typedef enum {
-    AS_IT_IS, /* a matrix: the source's float type, or blocks of its codes */
-    AS_F32,   /* vectors, and what llama.cpp computes with in F32 */
-} form;
-
-/* '#' is the number of a layer. Rows of q and k change places where the architecture turns
- * neighbouring values instead of halves. */
-static const struct {
-    const char *canonical, *name;
-    vlmp_gguf_part part;
-    form form;
-} places[] = {
-    {"text.embed", "token_embd", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.attn_norm", "blk.#.attn_norm", VLMP_GGUF_TEXT, AS_F32},
-    {"text.layers.#.attn.q", "blk.#.attn_q", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.attn.k", "blk.#.attn_k", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.attn.v", "blk.#.attn_v", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.attn.o", "blk.#.attn_output", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.mlp_norm", "blk.#.ffn_norm", VLMP_GGUF_TEXT, AS_F32},
-    {"text.layers.#.mlp.gate", "blk.#.ffn_gate", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.mlp.up", "blk.#.ffn_up", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.layers.#.mlp.down", "blk.#.ffn_down", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"text.norm", "output_norm", VLMP_GGUF_TEXT, AS_F32},
-    {"text.head", "output", VLMP_GGUF_TEXT, AS_IT_IS},
-    {"vision.embed", "v.patch_embd", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.position", "v.position_embd", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.pre_norm", "v.pre_ln", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.layers.#.norm1", "v.blk.#.ln1", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.layers.#.attn.q", "v.blk.#.attn_q", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"vision.layers.#.attn.k", "v.blk.#.attn_k", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"vision.layers.#.attn.v", "v.blk.#.attn_v", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"vision.layers.#.attn.o", "v.blk.#.attn_out", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"vision.layers.#.norm2", "v.blk.#.ln2", VLMP_GGUF_TOWER, AS_F32},
-    {"vision.layers.#.mlp.fc1", "v.blk.#.ffn_up", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"vision.layers.#.mlp.fc2", "v.blk.#.ffn_down", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"projector.0", "mm.0", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"projector.1", "mm.2", VLMP_GGUF_TOWER, AS_IT_IS},
-    {"newline", "model.image_newline", VLMP_GGUF_TOWER, AS_F32},
-};
-
-#define PLACES (sizeof places / sizeof *places)
-
-/* The place of a canonical name; −1: none. */
-static int find_place(const char *name, int *layer)
+static int64_t model_row(const vlmp_gguf_item *item, int64_t r)
 {
-    size_t length = vlmp_name_stem(name);
-    for (size_t i = 0; i < PLACES; i++)
-        if (vlmp_name_match(places[i].canonical, name, length, layer)) return (int)i;
-    return -1;
-}
-
-bool vlmp_gguf_name(char out[VLMP_GGUF_MAX_NAME + 1], const char *canonical)
-{
-    int layer, place = find_place(canonical, &layer);
-    if (place >= 0)
-        vlmp_name_fill(out, VLMP_GGUF_MAX_NAME + 1, places[place].name, layer,
-                       canonical + vlmp_name_stem(canonical));
-    return place >= 0;
-}
-
-/* llama's graph turns neighbours: the two halves of each head alternate. */
-static int moved_heads(const vlmp_text_config *text, const char *canonical)
-{
-    if (strcmp(text->model_type, "qwen2") == 0) return 0;
-    if (strcmp(canonical, "text.layers.#.attn.q") == 0) return text->heads;
-    return strcmp(canonical, "text.layers.#.attn.k") == 0 ? text->kv_heads : 0;
-}
-
-/* The source's row of row r: h·D + i·2 + half comes from h·D + half·D/2 + i. */
-static int64_t source_row(const vlmp_gguf_item *item, int64_t r)
-{
-    if (item->heads == 0) return r;
     int64_t rows = item->dense != NULL ? item->dense->shape[0] : item->out.shape[0];
-    int64_t dim = rows / item->heads, at = r % dim;
-    return r - at + at % 2 * (dim / 2) + at / 2;
+    return vlmp_gguf_model_row(rows, item->heads, r);
 }
 
 static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
@@ -133,21 +60,19 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
                      const vlmp_tensor *tensor, vlmp_gguf_part part, const vlmp_gguf_model *model,
                      vlmp_error *err)
 {
-    int layer, place = find_place(tensor->name, &layer);
-    if (place < 0)
+    char name[VLMP_GGUF_MAX_NAME + 1], weight[VLMP_NAME_BYTES + 16];
+    size_t stem = vlmp_name_stem(tensor->name);
+    vlmp_packed_part packed = vlmp_packed_part_of(tensor->name + stem);
+    snprintf(weight, sizeof weight, "%.*s%s", (int)stem, tensor->name,
+             packed == VLMP_PACKED_PARTS ? tensor->name + stem : ".weight");
+    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, weight);
+    if (place == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has no place in a GGUF file",
                          tensor->file, tensor->name);
-    size_t stem = vlmp_name_stem(tensor->name);
-    const char *leaf = tensor->name + stem;
-    vlmp_packed_part packed = vlmp_packed_part_of(leaf);
-    *skip =
-        places[place].part != part || packed == VLMP_PACKED_SCALES || packed == VLMP_PACKED_ZEROS;
+    *skip = place->part != part || packed == VLMP_PACKED_SCALES || packed == VLMP_PACKED_ZEROS;
     if (*skip) return VLMP_OK;
     *item = (vlmp_gguf_item){.from = tensor->name,
-                             .heads = moved_heads(&model->config->text, places[place].canonical)};
-    char name[VLMP_GGUF_MAX_NAME + 1];
-    vlmp_name_fill(name, sizeof name, places[place].name, layer,
-                   packed == VLMP_PACKED_PARTS ? leaf : ".weight");
+                             .heads = vlmp_gguf_moved_heads(place, &model->config->text)};
     item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
     if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
     item->out.rank = tensor->rank;
@@ -157,7 +82,7 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
     memcpy(item->out.shape, tensor->shape, (size_t)tensor->rank * sizeof *tensor->shape);
     if (packed == VLMP_PACKED_PARTS) {
         item->dense = tensor;
-        bool matrix = tensor->rank == 2 && places[place].form == AS_IT_IS;
+        bool matrix = tensor->rank == 2 && !place->f32;
         item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
         return VLMP_OK;
     }
@@ -277,10 +202,10 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
     const unsigned char *data = item->dense->data;
     if (item->out.rank == 1 && item->heads > 0) {
         for (size_t i = 0; i < k; i++)
-            vlmp_to_f32(w->row + i, data + (size_t)source_row(item, (int64_t)i) * element,
+            vlmp_to_f32(w->row + i, data + (size_t)model_row(item, (int64_t)i) * element,
                         item->dense->dtype, 1);
     } else {
-        data += (size_t)source_row(item, row) * k * element;
+        data += (size_t)model_row(item, row) * k * element;
         vlmp_to_f32(w->row, data, item->dense->dtype, k);
     }
     VLMP_TRY(check_finite(item, w->row, k, err));
@@ -290,7 +215,7 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
 
 static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *out, vlmp_error *err)
 {
-    vlmp_packed_row row = packed_row(item, source_row(item, r));
+    vlmp_packed_row row = packed_row(item, model_row(item, r));
     if (item->fit != VLMP_GGUF_ANEW) {
         vlmp_gguf_from_codes(out, &row);
         return VLMP_OK;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_names.h"
 #include "formats/packed.h"
 #include "src/model/config.h"
 #include "src/store/source.h"
@@ -10,8 +11,6 @@
 
 #define VLMP_GGUF_TEXT_FILE  "model.gguf"
 #define VLMP_GGUF_TOWER_FILE "mmproj-model.gguf"
-
-typedef enum { VLMP_GGUF_TEXT, VLMP_GGUF_TOWER } vlmp_gguf_part;
 
 /* Everything is borrowed. */
 typedef struct {
@@ -62,10 +61,6 @@ typedef struct {
 /* Writes the plan's file; memory stays small. */
 int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file,
                          vlmp_gguf_progress *progress, vlmp_error *err);
-
-/* The name of a canonical tensor in GGUF ("blk.0.attn_q.weight"), which is copied to out; false: it
- * has none. */
-bool vlmp_gguf_name(char out[VLMP_GGUF_MAX_NAME + 1], const char *canonical);
 
 /* For the two files that share the work: the keys of each part. */
 int vlmp_gguf_text_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err);

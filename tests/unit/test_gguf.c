@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_names.h"
 #include "formats/imatrix.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -248,12 +249,47 @@ static void rows_of_blocks_only(void **state)
     vlmp_gguf_keys_free(&keys);
 }
 
+/* Names and rows lead there and back; llama.cpp's are those of its converter. */
+static void names_and_rows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *canonical, *name;
+        vlmp_gguf_part part;
+        int heads;
+    } cases[] = {
+        {"text.layers.31.attn.q.weight", "blk.31.attn_q.weight", VLMP_GGUF_TEXT, 4},
+        {"text.layers.0.attn.k.bias", "blk.0.attn_k.bias", VLMP_GGUF_TEXT, 2},
+        {"text.layers.0.attn.v.weight", "blk.0.attn_v.weight", VLMP_GGUF_TEXT, 0},
+        {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, 0},
+        {"vision.layers.7.attn.q.weight", "v.blk.7.attn_q.weight", VLMP_GGUF_TOWER, 0},
+        {"projector.1.bias", "mm.2.bias", VLMP_GGUF_TOWER, 0},
+    };
+    char name[VLMP_GGUF_MAX_NAME + 1], canonical[VLMP_NAME_BYTES];
+    vlmp_text_config text = {.model_type = "llama", .heads = 4, .kv_heads = 2};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const vlmp_gguf_place *place = vlmp_gguf_place_of(name, cases[i].canonical);
+        assert_string_equal(name, cases[i].name);
+        assert_int_equal(vlmp_gguf_moved_heads(place, &text), cases[i].heads);
+        assert_ptr_equal(vlmp_gguf_place_named(canonical, cases[i].part, name), place);
+        assert_string_equal(canonical, cases[i].canonical);
+        assert_null(vlmp_gguf_place_named(canonical, 1 - cases[i].part, name));
+    }
+    static const int64_t model[12] = {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11};
+    for (int64_t r = 0; r < 12; r++) {
+        assert_int_equal(vlmp_gguf_model_row(12, 2, r), model[r]);
+        assert_int_equal(vlmp_gguf_file_row(12, 2, model[r]), r);
+        assert_int_equal(vlmp_gguf_file_row(12, 0, r), r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_of_codes),   cmocka_unit_test(blocks_of_floats),
         cmocka_unit_test(what_does_not_fit), cmocka_unit_test(whole_file),
         cmocka_unit_test(importance_matrix), cmocka_unit_test(rows_of_blocks_only),
+        cmocka_unit_test(names_and_rows),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
