@@ -28,13 +28,14 @@ const vlmp_export_layout *vlmp_export_layout_find(const char *name)
     return NULL;
 }
 
-int vlmp_export_check_family(const vlmp_config *config, const char *where, vlmp_error *err)
+int vlmp_export_check_family(const vlmp_config *config, vlmp_layout layout, const char *where,
+                             vlmp_error *err)
 {
-    if (!vlmp_family_runs(config->family) || config->family->exported) return VLMP_OK;
+    if (layout != VLMP_LAYOUT_GGUF || config->family->gguf != NULL) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: what other engines call the parts of a %s model is not known here; "
-                     "models of the LLaVA line can be exported",
-                     where, config->family->name);
+                     "%s: llama.cpp has no graph for '%s' that is known here; take --format "
+                     "compressed-tensors",
+                     where, config->model_type);
 }
 
 int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_config *config,
@@ -46,7 +47,7 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .layout = layout,
                             .engine = engine,
                             .shard_bytes = SHARD_BYTES};
-    VLMP_TRY(vlmp_export_check_family(config, source->path, err));
+    VLMP_TRY(vlmp_export_check_family(config, layout->layout, source->path, err));
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,
                                requantize, source->path, err));

@@ -66,8 +66,9 @@ typedef struct vlmp_export_layout {
 /* NULL when no such layout is written. */
 const vlmp_export_layout *vlmp_export_layout_find(const char *name);
 
-/* VLMP_ERR_INPUT, naming `where`: a family whose modules' names in other engines are not known. */
-int vlmp_export_check_family(const vlmp_config *config, const char *where, vlmp_error *err);
+/* VLMP_ERR_INPUT, naming `where`: a family that the layout's readers have no graph of. */
+int vlmp_export_check_family(const vlmp_config *config, vlmp_layout layout, const char *where,
+                             vlmp_error *err);
 
 /* Checks the rules and plans. requantize: what the format cannot hold is rounded to what it can.
  * Free after a failure, too. */

@@ -23,7 +23,6 @@ static void put_name(void *arg, const char *name)
 
 static int put_config(const vlmp_export *export, vlmp_json_writer *w, vlmp_error *err)
 {
-    (void)err;
     const vlmp_scheme *scheme = &export->linears[0].scheme;
     vlmp_json_open(w, '{');
     vlmp_json_pair_string(w, "quant_method", "awq");
@@ -33,7 +32,7 @@ static int put_config(const vlmp_export *export, vlmp_json_writer *w, vlmp_error
     vlmp_json_pair_bool(w, "zero_point", true);
     vlmp_json_key(w, "modules_to_not_convert");
     vlmp_json_open(w, '[');
-    vlmp_export_names(export, vlmp_export_is_kept, NULL, put_name, w);
+    VLMP_TRY(vlmp_export_names(export, vlmp_export_is_kept, NULL, put_name, w, err));
     vlmp_json_close(w, ']');
     vlmp_json_close(w, '}');
     return VLMP_OK;

@@ -37,12 +37,6 @@ static int parts_load(parts *p, const vlmp_export *export, vlmp_error *err)
     const vlmp_source *source = export->source;
     const char *name;
     vlmp_preprocess pictures;
-    if (!vlmp_family_runs(export->config->family))
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: GGUF files need the model's architecture, and '%s' is not known here; "
-            "take --format compressed-tensors",
-            source->path, export->config->model_type);
     VLMP_TRY(vlmp_preprocess_from_source(&pictures, NULL, source, err));
     VLMP_TRY(vlmp_tokenizer_load(&p->tokenizer, source, err));
     VLMP_TRY(vlmp_vocabulary_of(&p->vocabulary, p->tokenizer, err));

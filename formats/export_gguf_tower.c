@@ -75,7 +75,7 @@ int vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlm
     vlmp_gguf_put_u32(keys, "general.file_type", vlmp_gguf_file_type(plan));
     vlmp_gguf_put_u32(keys, "general.quantization_version", 2);
     vlmp_gguf_put_bool(keys, "clip.has_vision_encoder", true);
-    vlmp_gguf_put_string(keys, "clip.projector_type", "mlp");
+    vlmp_gguf_put_string(keys, "clip.projector_type", model->config->family->gguf);
     vlmp_gguf_put_bool(keys, "clip.use_gelu", act == VLMP_GELU || act == VLMP_GELU_TANH);
     vlmp_gguf_put_bool(keys, "clip.use_silu", act == VLMP_SILU);
     put_sizes(keys, model->config);

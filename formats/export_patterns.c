@@ -1,69 +1,51 @@
-/* Names of modules as regular expressions. transformers and the engines put other prefixes before
- * the same leaves, and engines fuse q, k, v and gate, up; a pattern names both spellings, so that
- * it matches wherever the module is looked for. */
+/* Names of modules, as lists and as regular expressions. transformers and the engines put other
+ * prefixes before the same layers, and engines fuse q, k, v and gate, up; a pattern names all
+ * spellings, so that it matches wherever the module is looked for. */
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "formats/export_plan.h"
 #include "src/model/family.h"
 #include "src/model/names.h"
 
-/* A linear's place in a layer. fused: the module that an engine makes of the whole set. */
+/* Layers that are named alike. */
 typedef struct {
-    const char *canonical; /* '#' is the layer's number */
-    const char *module;    /* "self_attn" */
-    const char *leaf;
-    const char *fused; /* at the last member of its set */
-    unsigned set;      /* bits of all members */
-} place;
-
-typedef struct {
-    const char *prefix;   /* of modules, before the layer's number */
-    const char *whole[2]; /* names of the component's module */
-    const char *heads[2]; /* of a layer's module, before its number, behind what may differ */
-    place places[8];
+    const char *canonical;    /* "text.layers." */
+    const char *const *heads; /* [VLMP_SPELLINGS] of vlmp_module_names */
+    bool whole;               /* all of the module that a head begins with is the component's */
 } stack;
 
-static const stack stacks[] = {
-    {".*vision_tower\\.(vision_model\\.)?encoder\\.layers\\.",
-     {"vision_tower", "model.vision_tower"},
-     {"vision_tower.vision_model.encoder.layers.", "vision_tower.encoder.layers."},
-     {{"vision.layers.#.attn.q", "self_attn", "q_proj", NULL, 0},
-      {"vision.layers.#.attn.k", "self_attn", "k_proj", NULL, 0},
-      {"vision.layers.#.attn.v", "self_attn", "v_proj", "qkv_proj", 7},
-      {"vision.layers.#.attn.o", "self_attn", "out_proj", NULL, 0},
-      {"vision.layers.#.mlp.fc1", "mlp", "fc1", NULL, 0},
-      {"vision.layers.#.mlp.fc2", "mlp", "fc2", NULL, 0}}},
-    {".*language_model\\.(model\\.)?layers\\.",
-     {"language_model", "model.language_model"},
-     {"language_model.model.layers.", "language_model.layers."},
-     {{"text.layers.#.attn.q", "self_attn", "q_proj", NULL, 0},
-      {"text.layers.#.attn.k", "self_attn", "k_proj", NULL, 0},
-      {"text.layers.#.attn.v", "self_attn", "v_proj", "qkv_proj", 7},
-      {"text.layers.#.attn.o", "self_attn", "o_proj", NULL, 0},
-      {"text.layers.#.mlp.gate", "mlp", "gate_proj", NULL, 0},
-      {"text.layers.#.mlp.up", "mlp", "up_proj", "gate_up_proj", 48},
-      {"text.layers.#.mlp.down", "mlp", "down_proj", NULL, 0}}},
-};
+#define STACKS     3
+#define MAX_LEAVES 16 /* linears of a layer; no family has more */
 
-#define STACKS (sizeof stacks / sizeof *stacks)
+static void find_stacks(stack out[STACKS], const vlmp_module_names *modules)
+{
+    out[0] = (stack){"vision.layers.", modules->tower, true};
+    out[1] = (stack){"projector.taps.", modules->taps, false};
+    out[2] = (stack){"text.layers.", modules->text, true};
+}
 
-/* Modules outside the layers. */
+/* What engines compute as one product. */
 static const struct {
-    const char *canonical, *pattern;
-    const char *name; /* NULL: no module that readers would replace */
-} singles[] = {
-    {"projector.0", ".*multi_modal_projector\\.linear_1$", "multi_modal_projector.linear_1"},
-    {"projector.1", ".*multi_modal_projector\\.linear_2$", "multi_modal_projector.linear_2"},
-    {"text.embed", ".*embed_tokens$", NULL},
-    {"text.head", ".*lm_head$", "lm_head"},
-};
+    const char *name, *members[3];
+} products[] = {{"qkv_proj", {"q_proj", "k_proj", "v_proj"}},
+                {"gate_up_proj", {"gate_proj", "up_proj"}}};
 
-/* The members of a set, layer by layer: a bit for each place. */
+#define PRODUCTS ((int)(sizeof products / sizeof *products))
+
 typedef struct {
-    unsigned char members[VLMP_MAX_LAYERS];
-    unsigned char present[VLMP_MAX_LAYERS]; /* linears that the model has */
+    const char *text; /* of the source's name, behind the layer's number: "self_attn.q_proj" */
+    int length;
+} leaf;
+
+/* The members of a set, layer by layer: a bit for each leaf. */
+typedef struct {
+    leaf leaves[MAX_LEAVES];
+    int count;
+    uint16_t members[VLMP_MAX_LAYERS];
+    uint16_t present[VLMP_MAX_LAYERS]; /* linears that the model has */
     int layers;
 } layer_sets;
 
@@ -72,53 +54,126 @@ static const vlmp_packed_linear *quantized(const vlmp_export *export, const char
     return vlmp_packed_linear_find(export->source, stem, strlen(stem));
 }
 
-/* The place of a linear's name, and its layer; NULL when it is none of the stack. */
-static const place *place_of(const stack *from, const char *name, size_t length, int *layer)
+/* Codes, or a matrix that is kept. */
+static bool is_linear(const vlmp_tensor *tensor)
 {
-    for (const place *p = from->places; p->canonical != NULL; p++)
-        if (vlmp_name_match(p->canonical, name, length, layer) && *layer < VLMP_MAX_LAYERS)
-            return p;
-    return NULL;
+    const char *part = tensor->name + vlmp_name_stem(tensor->name);
+    return strcmp(part, ".codes") == 0 || (strcmp(part, ".weight") == 0 && tensor->rank == 2);
 }
 
-static void gather(layer_sets *sets, const vlmp_export *export, const stack *from,
-                   vlmp_export_member *member, void *arg)
+/* sets->count: there is none. */
+static int find_leaf(const layer_sets *sets, const char *text, int length)
+{
+    int i = 0;
+    while (i < sets->count && (sets->leaves[i].length != length ||
+                               memcmp(sets->leaves[i].text, text, (size_t)length) != 0))
+        i++;
+    return i;
+}
+
+/* Names of files that vlmpack has written are within bounds. */
+static int refuse_name(const vlmp_tensor *tensor, vlmp_error *err)
+{
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: the source name of '%.100s', '%.200s', is no linear's; make the file "
+                     "again",
+                     tensor->file, tensor->name, tensor->source_name);
+}
+
+/* *at: the leaf of a linear, which may be a new one; *layer: its number. */
+static int find_place(layer_sets *sets, const stack *from, const vlmp_tensor *tensor, int *at,
+                      int *layer, vlmp_error *err)
+{
+    char number[16];
+    long value = strtol(tensor->name + strlen(from->canonical), NULL, 10);
+    if (value < 0 || value >= VLMP_MAX_LAYERS) return refuse_name(tensor, err);
+    *layer = (int)value;
+    snprintf(number, sizeof number, ".%d.", *layer);
+    const char *text = strstr(tensor->source_name, number);
+    const char *end = tensor->source_name + vlmp_name_stem(tensor->source_name);
+    if (text != NULL) text += strlen(number);
+    if (text != NULL && text < end && end - text < VLMP_NAME_BYTES) {
+        *at = find_leaf(sets, text, (int)(end - text));
+        if (*at == sets->count && sets->count < MAX_LEAVES)
+            sets->leaves[sets->count++] = (leaf){text, (int)(end - text)};
+        if (*at < sets->count) return VLMP_OK;
+    }
+    return refuse_name(tensor, err);
+}
+
+static int gather(layer_sets *sets, const vlmp_export *export, const stack *from,
+                  vlmp_export_member *member, void *arg, vlmp_error *err)
 {
     const vlmp_source *source = export->source;
     *sets = (layer_sets){0};
     for (size_t i = 0; i < source->count(source); i++) {
-        const char *name = source->at(source, i)->name;
-        size_t stem = vlmp_name_stem(name);
-        if (strcmp(name + stem, ".weight") != 0 && strcmp(name + stem, ".codes") != 0) continue;
-        int layer;
-        const place *p = place_of(from, name, stem, &layer);
-        if (p == NULL) continue;
-        unsigned bit = 1u << (p - from->places);
-        sets->present[layer] |= (unsigned char)bit;
-        if (member(arg, vlmp_packed_linear_find(source, name, stem)))
-            sets->members[layer] |= (unsigned char)bit;
+        const vlmp_tensor *tensor = source->at(source, i);
+        int layer = 0, at = 0;
+        if (!is_linear(tensor) ||
+            strncmp(tensor->name, from->canonical, strlen(from->canonical)) != 0)
+            continue;
+        VLMP_TRY(find_place(sets, from, tensor, &at, &layer, err));
+        uint16_t bit = (uint16_t)(1u << at);
+        size_t stem = vlmp_name_stem(tensor->name);
+        sets->present[layer] |= bit;
+        if (member(arg, vlmp_packed_linear_find(source, tensor->name, stem)))
+            sets->members[layer] |= bit;
         if (layer >= sets->layers) sets->layers = layer + 1;
+    }
+    return VLMP_OK;
+}
+
+/* The product that leaf number i is the first member of, where all its members are in the set. */
+static bool find_product(char out[2 * VLMP_NAME_BYTES], const layer_sets *sets, unsigned set, int i)
+{
+    const size_t room = 2 * VLMP_NAME_BYTES;
+    const leaf *first = &sets->leaves[i];
+    for (int p = 0; p < PRODUCTS; p++) {
+        int head = first->length - (int)strlen(products[p].members[0]);
+        bool all = head >= 0 && strncmp(first->text + head, products[p].members[0],
+                                        strlen(products[p].members[0])) == 0;
+        for (int m = 0; all && m < 3 && products[p].members[m] != NULL; m++) {
+            int length = snprintf(out, room, "%.*s%s", head, first->text, products[p].members[m]);
+            all = (set & 1u << find_leaf(sets, out, length)) != 0;
+        }
+        if (!all) continue;
+        snprintf(out, room, "%.*s%s", head, first->text, products[p].name);
+        return true;
+    }
+    return false;
+}
+
+/* Calls each for the leaves of the set, and for products whose members are all in it. */
+static void each_leaf(const layer_sets *sets, unsigned set, vlmp_export_each *each, void *arg)
+{
+    for (int i = 0; i < sets->count; i++) {
+        char name[2 * VLMP_NAME_BYTES];
+        if ((set & 1u << i) == 0) continue;
+        snprintf(name, sizeof name, "%.*s", sets->leaves[i].length, sets->leaves[i].text);
+        each(arg, name);
+        if (find_product(name, sets, set, i)) each(arg, name);
     }
 }
 
-/* The leaves of one module that are in the set: "self_attn\.(q_proj|k_proj)". */
-static bool put_module(vlmp_buffer *out, const stack *from, unsigned set, const char *module,
-                       bool first)
+static void put_escaped(vlmp_buffer *out, const char *name)
 {
-    bool any = false;
-    for (int i = 0; from->places[i].canonical != NULL; i++) {
-        const place *p = &from->places[i];
-        if ((set & 1u << i) == 0 || strcmp(p->module, module) != 0) continue;
-        if (any)
-            vlmp_buffer_text(out, "|");
-        else
-            vlmp_buffer_printf(out, "%s%s\\.(", first ? "" : "|", module);
-        any = true;
-        vlmp_buffer_text(out, p->leaf);
-        if (p->fused != NULL && (set & p->set) == p->set) vlmp_buffer_printf(out, "|%s", p->fused);
-    }
-    if (any) vlmp_buffer_text(out, ")");
-    return any;
+    for (; *name != '\0'; name++)
+        vlmp_buffer_printf(out, "%s%c", isalnum((unsigned char)*name) || *name == '_' ? "" : "\\",
+                           *name);
+}
+
+/* The choices of a group: "(a|b". */
+typedef struct {
+    vlmp_buffer *out;
+    bool any;
+} choices;
+
+static void put_choice(void *arg, const char *name)
+{
+    choices *c = arg;
+    vlmp_buffer_text(c->out, c->any ? "|" : "(");
+    put_escaped(c->out, name);
+    c->any = true;
 }
 
 /* The layers whose members are `set`; all there are: "\d+". */
@@ -139,21 +194,31 @@ static void put_layers(vlmp_buffer *out, const layer_sets *sets, unsigned set)
     vlmp_buffer_text(out, ")");
 }
 
+/* ".*(language_model\.model\.layers|language_model\.layers)\.\d+\.(self_attn\.q_proj|…)$" */
+static void put_pattern(vlmp_buffer *out, const layer_sets *sets, const stack *from, unsigned set)
+{
+    choices heads = {.out = out}, leaves = {.out = out};
+    vlmp_buffer_text(out, ".*");
+    for (int i = 0; i < VLMP_SPELLINGS && from->heads[i] != NULL; i++)
+        put_choice(&heads, from->heads[i]);
+    vlmp_buffer_text(out, ")\\.");
+    put_layers(out, sets, set);
+    vlmp_buffer_text(out, "\\.");
+    each_leaf(sets, set, put_choice, &leaves);
+    vlmp_buffer_text(out, ")$");
+}
+
 static int put_stack(const layer_sets *sets, const stack *from, vlmp_export_each *each, void *arg,
                      vlmp_error *err)
 {
-    bool done[256] = {[0] = true};
     for (int i = 0; i < sets->layers; i++) {
         unsigned set = sets->members[i];
-        if (done[set]) continue;
-        done[set] = true;
+        bool done = set == 0;
+        for (int k = 0; k < i; k++)
+            done = done || sets->members[k] == set;
+        if (done) continue;
         vlmp_buffer out = {0};
-        vlmp_buffer_text(&out, from->prefix);
-        put_layers(&out, sets, set);
-        vlmp_buffer_text(&out, "\\.(");
-        bool any = put_module(&out, from, set, "self_attn", true);
-        put_module(&out, from, set, "mlp", !any);
-        vlmp_buffer_text(&out, ")$");
+        put_pattern(&out, sets, from, set);
         bool failed = out.failed;
         if (!failed) each(arg, out.data);
         vlmp_buffer_free(&out);
@@ -162,54 +227,82 @@ static int put_stack(const layer_sets *sets, const stack *from, vlmp_export_each
     return VLMP_OK;
 }
 
-static void escape_pattern(char out[2 * VLMP_NAME_BYTES + 1], const char *name, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (!isalnum((unsigned char)name[i]) && name[i] != '_') *out++ = '\\';
-        *out++ = name[i];
-    }
-    memcpy(out, "$", 2);
-}
-
 /* Of a model that is not run, how engines name its modules is not known: as the checkpoint does. */
-static void put_own_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
-                          bool as_pattern, vlmp_export_each *each, void *each_arg)
+static int each_own_name(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                         vlmp_export_each *each, void *each_arg, vlmp_error *err)
 {
     const vlmp_source *source = export->source;
     for (size_t i = 0; i < source->count(source); i++) {
         const vlmp_tensor *tensor = source->at(source, i);
-        char stem[VLMP_NAME_BYTES], name[2 * VLMP_NAME_BYTES + 1];
-        const char *leaf = tensor->name + vlmp_name_stem(tensor->name);
-        bool codes = strcmp(leaf, ".codes") == 0;
-        if (!codes && (strcmp(leaf, ".weight") != 0 || tensor->rank != 2)) continue;
-        snprintf(stem, sizeof stem, "%.*s", (int)(leaf - tensor->name), tensor->name);
-        if (!member(member_arg, quantized(export, stem))) continue;
-        size_t length = vlmp_name_stem(tensor->source_name);
-        if (length >= VLMP_NAME_BYTES) continue; /* the reader of packed files has refused it */
-        if (as_pattern)
-            escape_pattern(name, tensor->source_name, length);
-        else
-            snprintf(name, sizeof name, "%.*s", (int)length, tensor->source_name);
+        char name[VLMP_NAME_BYTES];
+        size_t length = vlmp_name_stem(tensor->source_name), stem = vlmp_name_stem(tensor->name);
+        if (!is_linear(tensor) ||
+            !member(member_arg, vlmp_packed_linear_find(source, tensor->name, stem)))
+            continue;
+        if (length >= VLMP_NAME_BYTES) return refuse_name(tensor, err);
+        snprintf(name, sizeof name, "%.*s", (int)length, tensor->source_name);
         each(each_arg, name);
     }
+    return VLMP_OK;
+}
+
+/* Modules outside the layers. */
+static void each_single(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                        bool table, vlmp_export_each *each, void *each_arg)
+{
+    const vlmp_module_names *modules = export->config->family->modules;
+    const struct {
+        const char *canonical, *module;
+    } singles[] = {{"projector.0", modules->projector[0]},
+                   {"projector.1", modules->projector[1]},
+                   {"text.embed", table ? "embed_tokens" : NULL},
+                   {"text.head", "lm_head"}};
+    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++) {
+        const vlmp_packed_linear *linear = quantized(export, singles[i].canonical);
+        if (singles[i].module != NULL && member(member_arg, linear))
+            each(each_arg, singles[i].module);
+    }
+}
+
+/* Hands a name on as a pattern. */
+typedef struct {
+    const char *begin;
+    vlmp_export_each *each;
+    void *arg;
+    bool failed;
+} as_pattern;
+
+static void pass_pattern(void *arg, const char *name)
+{
+    as_pattern *to = arg;
+    vlmp_buffer out = {0};
+    vlmp_buffer_text(&out, to->begin);
+    put_escaped(&out, name);
+    vlmp_buffer_text(&out, "$");
+    if (out.failed)
+        to->failed = true;
+    else
+        to->each(to->arg, out.data);
+    vlmp_buffer_free(&out);
 }
 
 int vlmp_export_patterns(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
                          vlmp_export_each *each, void *each_arg, vlmp_error *err)
 {
-    if (!vlmp_family_runs(export->config->family)) {
-        put_own_names(export, member, member_arg, true, each, each_arg);
-        return VLMP_OK;
-    }
-    for (size_t i = 0; i < STACKS; i++) {
+    const vlmp_module_names *modules = export->config->family->modules;
+    as_pattern whole = {"", each, each_arg, false}, single = {".*", each, each_arg, false};
+    stack stacks[STACKS];
+    if (modules == NULL)
+        VLMP_TRY(each_own_name(export, member, member_arg, pass_pattern, &whole, err));
+    else
+        find_stacks(stacks, modules);
+    for (int i = 0; i < STACKS && modules != NULL; i++) {
         layer_sets sets;
-        gather(&sets, export, &stacks[i], member, member_arg);
+        VLMP_TRY(gather(&sets, export, &stacks[i], member, member_arg, err));
         VLMP_TRY(put_stack(&sets, &stacks[i], each, each_arg, err));
     }
-    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)
-        if (member(member_arg, quantized(export, singles[i].canonical)))
-            each(each_arg, singles[i].pattern);
-    return VLMP_OK;
+    if (modules != NULL) each_single(export, member, member_arg, true, pass_pattern, &single);
+    return whole.failed || single.failed ? vlmp_fail_memory(err, "names") : VLMP_OK;
 }
 
 bool vlmp_export_has_scheme(void *arg, const vlmp_packed_linear *linear)
@@ -230,42 +323,55 @@ bool vlmp_export_scheme_is_new(const vlmp_export *export, size_t i)
     return true;
 }
 
-static void name_stack(const layer_sets *sets, const stack *from, vlmp_export_each *each, void *arg)
+/* Hands a leaf on behind a layer. */
+typedef struct {
+    const char *head;
+    int layer;
+    vlmp_export_each *each;
+    void *arg;
+} in_layer;
+
+static void pass_in_layer(void *arg, const char *name)
 {
-    bool whole = true;
-    for (int i = 0; i < sets->layers; i++)
-        whole = whole && sets->members[i] == sets->present[i];
-    for (int spelling = 0; spelling < 2; spelling++) {
-        if (whole) each(arg, from->whole[spelling]);
-        for (int i = 0; i < sets->layers && !whole; i++)
-            for (int p = 0; from->places[p].canonical != NULL; p++) {
-                const place *at = &from->places[p];
-                char name[2 * VLMP_NAME_BYTES];
-                if ((sets->members[i] & 1u << p) == 0) continue;
-                snprintf(name, sizeof name, "%s%d.%s.%s", from->heads[spelling], i, at->module,
-                         at->leaf);
-                each(arg, name);
-                if (at->fused == NULL || (sets->members[i] & at->set) != at->set) continue;
-                snprintf(name, sizeof name, "%s%d.%s.%s", from->heads[spelling], i, at->module,
-                         at->fused);
-                each(arg, name);
-            }
-    }
+    const in_layer *to = arg;
+    char full[4 * VLMP_NAME_BYTES];
+    snprintf(full, sizeof full, "%s.%d.%s", to->head, to->layer, name);
+    to->each(to->arg, full);
 }
 
-void vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
-                       vlmp_export_each *each, void *each_arg)
+static void name_stack(const layer_sets *sets, const stack *from, vlmp_export_each *each, void *arg)
 {
-    if (!vlmp_family_runs(export->config->family)) {
-        put_own_names(export, member, member_arg, false, each, each_arg);
+    bool whole = from->whole;
+    for (int i = 0; i < sets->layers; i++)
+        whole = whole && sets->members[i] == sets->present[i];
+    if (whole) {
+        char name[VLMP_NAME_BYTES];
+        for (int i = 0; i < 2; i++) {
+            snprintf(name, sizeof name, "%s%.*s", i == 0 ? "" : "model.",
+                     (int)strcspn(from->heads[0], "."), from->heads[0]);
+            each(arg, name);
+        }
         return;
     }
-    for (size_t i = 0; i < STACKS; i++) {
+    for (int s = 0; s < VLMP_SPELLINGS && from->heads[s] != NULL; s++)
+        for (int i = 0; i < sets->layers; i++) {
+            in_layer to = {from->heads[s], i, each, arg};
+            each_leaf(sets, sets->members[i], pass_in_layer, &to);
+        }
+}
+
+int vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                      vlmp_export_each *each, void *each_arg, vlmp_error *err)
+{
+    const vlmp_module_names *modules = export->config->family->modules;
+    if (modules == NULL) return each_own_name(export, member, member_arg, each, each_arg, err);
+    stack stacks[STACKS];
+    find_stacks(stacks, modules);
+    for (int i = 0; i < STACKS; i++) {
         layer_sets sets;
-        gather(&sets, export, &stacks[i], member, member_arg);
+        VLMP_TRY(gather(&sets, export, &stacks[i], member, member_arg, err));
         name_stack(&sets, &stacks[i], each, each_arg);
     }
-    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)
-        if (singles[i].name != NULL && member(member_arg, quantized(export, singles[i].canonical)))
-            each(each_arg, singles[i].name);
+    each_single(export, member, member_arg, false, each, each_arg);
+    return VLMP_OK;
 }

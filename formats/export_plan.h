@@ -48,8 +48,8 @@ int vlmp_export_patterns(const vlmp_export *export, vlmp_export_member *member, 
 
 /* The same modules as names for readers that look for them within a module's name, or at its end;
  * a component that is in the set as a whole is one name. Embedding tables are left out. */
-void vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
-                       vlmp_export_each *each, void *each_arg);
+int vlmp_export_names(const vlmp_export *export, vlmp_export_member *member, void *member_arg,
+                      vlmp_export_each *each, void *each_arg, vlmp_error *err);
 
 /* Members: linears of a scheme (arg: const vlmp_scheme), and what is kept. */
 bool vlmp_export_has_scheme(void *arg, const vlmp_packed_linear *linear);

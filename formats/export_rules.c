@@ -97,7 +97,7 @@ typedef struct {
     const vlmp_packed_linear *linears; /* all that are quantized */
     size_t count;
     const vlmp_packed_linear *linear; /* the one in question */
-    char other[160];                  /* set by rules that compare: with what it does not agree */
+    char other[VLMP_NAME_BYTES + 64]; /* set by rules that compare: with what it does not agree */
 } subject;
 
 typedef bool broken_fn(subject *s);
@@ -260,11 +260,14 @@ static bool differs_from(subject *s, const char *name)
     return true;
 }
 
-/* Engines compute q, k and v as one product, gate and up as another. */
-static bool fused_apart(subject *s)
+/* Whether what the engine computes as one product with the linear is apart from it. The second
+ * names are those of models that are not run here. */
+static bool any_of_product(subject *s, bool (*apart)(subject *s, const char *name))
 {
     static const char *const sets[][3] = {{"attn.q", "attn.k", "attn.v"},
-                                          {"mlp.gate", "mlp.up", NULL}};
+                                          {"mlp.gate", "mlp.up", NULL},
+                                          {"attn.q_proj", "attn.k_proj", "attn.v_proj"},
+                                          {"mlp.gate_proj", "mlp.up_proj", NULL}};
     const char *name = s->linear->name;
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
@@ -274,10 +277,28 @@ static bool fused_apart(subject *s)
             for (int j = 0; j < 3 && sets[i][j] != NULL; j++) {
                 char sibling[VLMP_NAME_BYTES];
                 snprintf(sibling, sizeof sibling, "%.*s%s", (int)(length - tail), name, sets[i][j]);
-                if (j != k && differs_from(s, sibling)) return true;
+                if (j != k && apart(s, sibling)) return true;
             }
         }
     return false;
+}
+
+static bool product_of_schemes(subject *s)
+{
+    return any_of_product(s, differs_from);
+}
+
+static bool has_other_global(subject *s, const char *name)
+{
+    const vlmp_packed_linear *other = find(s, name);
+    if (other == NULL || other->scheme.global_scale == s->linear->scheme.global_scale) return false;
+    snprintf(s->other, sizeof s->other, " and %s, whose global scale is another", name);
+    return true;
+}
+
+static bool product_of_globals(subject *s)
+{
+    return vlmp_scheme_has_global(&s->linear->scheme) && any_of_product(s, has_other_global);
 }
 
 static bool differs_from_first(subject *s)
@@ -330,9 +351,12 @@ static const struct {
     {GPTQ, TRANSFORMERS, outside_text_layers,
      "GPTQModel reads quantized linears in the text model's layers alone",
      "keep it, or export as compressed-tensors"},
-    {CT | GPTQ | AWQ, VLLM | SGLANG, fused_apart,
+    {CT | GPTQ | AWQ, VLLM | SGLANG, product_of_schemes,
      "the engine computes them as one product, which has one scheme",
      "give q, k and v one scheme, and gate and up"},
+    {CT, VLLM | SGLANG, product_of_globals,
+     "the engine computes them as one product, under one of the global scales",
+     "use mxfp4 or fp8 where the model is not run and its linears stand alone"},
     {CT, EVERY, int8_activations_of_others,
      "int8 activations go with symmetric 8-bit weights, one scale an output",
      "use 8 bits, group channel, symmetric, or float activations"},

@@ -10,24 +10,35 @@
 
 #define MOST_CONTEXT 8192 /* that a command asks for when the model has more */
 
-int vlmp_serve_picture_tokens(const vlmp_export *export)
+/* Tokens of a picture of this size; 0: it is refused. */
+static int tokens_of(const vlmp_config *config, const vlmp_preprocess *pre, int width, int height)
 {
-    const vlmp_config *config = export->config;
     vlmp_error ignored = {0};
     vlmp_image_plan plan;
+    const vlmp_shown_picture picture = {width, height, 1};
+    int status = config->family->plan_image(config, pre, picture, &plan, &ignored);
+    return status == VLMP_OK ? plan.tokens : 0;
+}
+
+int vlmp_serve_picture_tokens(const vlmp_export *export)
+{
+    /* Pictures larger than any processor leaves them, of shapes that fill what it allows. */
+    const int sides = 8, unit = 2048;
+    const vlmp_config *config = export->config;
+    vlmp_error ignored = {0};
     vlmp_preprocess read;
     const vlmp_preprocess *pre =
         vlmp_preprocess_from_source(&read, NULL, export->source, &ignored) == VLMP_OK ? &read
                                                                                       : NULL;
-    int most = 0, side = config->vision.image_size;
+    int most = 0;
     if (!vlmp_family_runs(config->family)) return 0;
-    for (int i = -1; i < config->pinpoint_count; i++) {
-        int width = i < 0 ? side : config->pinpoints[i][1];
-        int height = i < 0 ? side : config->pinpoints[i][0];
-        if (config->family->plan_image(config, pre, (vlmp_shown_picture){width, height, 1}, &plan,
-                                       &ignored) == VLMP_OK &&
-            plan.tokens > most)
-            most = plan.tokens;
+    for (int i = 0; i < config->pinpoint_count + sides * sides; i++) {
+        int shape = i - config->pinpoint_count;
+        int tokens =
+            shape < 0
+                ? tokens_of(config, pre, config->pinpoints[i][1], config->pinpoints[i][0])
+                : tokens_of(config, pre, unit * (1 + shape % sides), unit * (1 + shape / sides));
+        if (tokens > most) most = tokens;
     }
     return most;
 }

@@ -138,8 +138,9 @@ static int check_engine(const struct command *c, vlmp_error *err)
 {
     if (c->opt.engine == NULL) return VLMP_OK;
     vlmp_serve engine = vlmp_serve_from_name(c->opt.engine);
-    vlmp_layout layout;
-    VLMP_TRY(vlmp_export_check_family(&c->engine.model.config, c->args->positionals[0], err));
+    vlmp_layout layout = vlmp_serve_layout(engine);
+    VLMP_TRY(
+        vlmp_export_check_family(&c->engine.model.config, layout, c->args->positionals[0], err));
     VLMP_TRY(vlmp_serve_check(&layout, engine, c->packed.linears, c->packed.linear_count,
                               c->opt.recipe != NULL ? c->opt.recipe : "options", err));
     if (layout != vlmp_serve_layout(engine))

@@ -28,13 +28,25 @@ typedef struct {
 
 #define VLMP_MIXED_ROWS 4
 
+#define VLMP_SPELLINGS 2
+
+/* What transformers and the engines call modules, for exports; "model." and such may stand in
+ * front. Layers by what stands before their numbers, in one spelling or two. */
+typedef struct {
+    const char *tower[VLMP_SPELLINGS]; /* "vision_tower.vision_model.encoder.layers", … */
+    const char *text[VLMP_SPELLINGS];
+    const char *taps[VLMP_SPELLINGS]; /* the projectors' own list; none: NULL */
+    const char *projector[2];         /* its linears; a second that there is not: NULL */
+} vlmp_module_names;
+
 typedef struct vlmp_family {
     const char *name;
     const char *model_type; /* in config.json */
     const char *architectures[2];
     unsigned processors; /* kinds of picture processors that it can go with: 1 << kind, … */
     bool flat_text;      /* the text model's sizes may stand at the top level of config.json */
-    bool exported;       /* other engines' names for its parts are those of formats/export_*.c */
+    const vlmp_module_names *modules; /* NULL: as the checkpoint calls them */
+    const char *gguf; /* llama.cpp's type of the projector; NULL: no graph of it fits */
     int (*read_config)(vlmp_config *config, const cJSON *root, const char *where, vlmp_error *err);
     /* How checkpoints name tensors. */
     vlmp_name_kind (*canonical_name)(char out[VLMP_NAME_BYTES], const char *source_name);

@@ -79,11 +79,18 @@ static void spell(const vlmp_config *config, const vlmp_image_plan *plan, const 
     vlmp_buffer_text(out, "<fake_token_around_image>");
 }
 
+static const vlmp_module_names modules = {
+    .tower = {"vision_model.encoder.layers"},
+    .text = {"text_model.layers"},
+    .projector = {"connector.modality_projection.proj"},
+};
+
 const vlmp_family vlmp_family_idefics3 = {
     .name = "Idefics3",
     .model_type = "idefics3",
     .architectures = {"Idefics3ForConditionalGeneration", "Idefics3Model"},
     .processors = 1u << VLMP_PROCESSOR_IDEFICS3,
+    .modules = &modules,
     .read_config = read_config,
     .canonical_name = vlmp_checkpoint_name,
     .plan_image = plan_image,
@@ -97,6 +104,7 @@ const vlmp_family vlmp_family_smolvlm = {
     .model_type = "smolvlm",
     .architectures = {"SmolVLMForConditionalGeneration", "SmolVLMModel"},
     .processors = 1u << VLMP_PROCESSOR_IDEFICS3,
+    .modules = &modules,
     .read_config = read_config,
     .canonical_name = vlmp_checkpoint_name,
     .plan_image = plan_image,

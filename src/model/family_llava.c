@@ -99,11 +99,18 @@ static bool plan_is_valid(const vlmp_config *config, const vlmp_image_plan *plan
     return plan->tiles == 1 && plan->tokens == vlmp_tile_tokens(config);
 }
 
+const vlmp_module_names vlmp_llava_modules = {
+    .tower = {"vision_tower.vision_model.encoder.layers", "vision_tower.encoder.layers"},
+    .text = {"language_model.model.layers", "language_model.layers"},
+    .projector = {"multi_modal_projector.linear_1", "multi_modal_projector.linear_2"},
+};
+
 const vlmp_family vlmp_family_llava = {
     .name = "LLaVA-1.5",
     .model_type = "llava",
     .architectures = {"LlavaForConditionalGeneration", "LlavaModel"},
-    .exported = true,
+    .modules = &vlmp_llava_modules,
+    .gguf = "mlp",
     .read_config = vlmp_llava_read_config,
     .canonical_name = vlmp_checkpoint_name,
     .processors =

@@ -11,6 +11,8 @@ typedef struct {
     int image_token;
 } vlmp_llava_defaults;
 
+extern const vlmp_module_names vlmp_llava_modules;
+
 int vlmp_llava_read_parts(vlmp_config *config, const cJSON *root,
                           const vlmp_llava_defaults *defaults, const char *where, vlmp_error *err);
 

@@ -162,6 +162,7 @@ const vlmp_family vlmp_family_llava_onevision = {
     .model_type = "llava_onevision",
     .architectures = {"LlavaOnevisionForConditionalGeneration", "LlavaOnevisionModel"},
     .processors = 1u << VLMP_PROCESSOR_LLAVA_ONEVISION,
+    .modules = &vlmp_llava_modules,
     .read_config = read_config,
     .canonical_name = vlmp_checkpoint_name,
     .plan_image = plan_image,

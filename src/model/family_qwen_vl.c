@@ -262,11 +262,25 @@ static void pack(const vlmp_config *config, const vlmp_image_plan *plan, int32_t
         out[i] += first;
 }
 
+static const vlmp_module_names qwen2_modules = {
+    .tower = {"visual.blocks"},
+    .text = {"language_model.model.layers", "language_model.layers"},
+    .projector = {"visual.merger.mlp.0", "visual.merger.mlp.2"},
+};
+
+static const vlmp_module_names qwen3_modules = {
+    .tower = {"visual.blocks"},
+    .text = {"language_model.model.layers", "language_model.layers"},
+    .taps = {"visual.deepstack_merger_list"},
+    .projector = {"visual.merger.linear_fc1", "visual.merger.linear_fc2"},
+};
+
 const vlmp_family vlmp_family_qwen2_vl = {
     .name = "Qwen2-VL",
     .model_type = "qwen2_vl",
     .architectures = {"Qwen2VLForConditionalGeneration", "Qwen2VLModel"},
     .processors = 1u << VLMP_PROCESSOR_QWEN2_VL,
+    .modules = &qwen2_modules,
     .flat_text = true,
     .read_config = read_qwen2,
     .canonical_name = vlmp_qwen_vl_name,
@@ -280,6 +294,7 @@ const vlmp_family vlmp_family_qwen2_5_vl = {
     .model_type = "qwen2_5_vl",
     .architectures = {"Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLModel"},
     .processors = 1u << VLMP_PROCESSOR_QWEN2_VL,
+    .modules = &qwen2_modules,
     .flat_text = true,
     .read_config = read_qwen2_5,
     .canonical_name = vlmp_qwen_vl_name,
@@ -293,6 +308,7 @@ const vlmp_family vlmp_family_qwen3_vl = {
     .model_type = "qwen3_vl",
     .architectures = {"Qwen3VLForConditionalGeneration", "Qwen3VLModel"},
     .processors = 1u << VLMP_PROCESSOR_QWEN2_VL,
+    .modules = &qwen3_modules,
     .read_config = read_qwen3,
     .canonical_name = vlmp_qwen_vl_name,
     .plan_image = plan_image,

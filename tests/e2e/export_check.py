@@ -206,18 +206,24 @@ def check_awq(linear, take, config):
 
 
 # What transformers, old and new, and engines call the module that a source name stands for.
+HEADS = {"vision_tower": ["vision_tower.vision_model.encoder.", "model.vision_tower.encoder.",
+                          "model.vision_tower.vision_model.encoder."],
+         "vision_model": ["model.vision_model.encoder."], "visual": ["visual.", "model.visual."],
+         "text_model": ["model.text_model."],
+         "": ["language_model.model.", "model.language_model.", "language_model."]}
+
+
 def spellings(base):
-    tail = re.search(r"layers\.\d+\..*$|linear_\d$|lm_head$|embed_tokens$|mm_projector\.\d$", base).group(0)
+    tail = re.search(r"(layers|blocks|deepstack_merger_list)\.\d+\..*$|linear_\d$|lm_head$|embed_tokens$|"
+                     r"mm_projector\.\d$|merger\..*$|connector\..*$", base).group(0)
     if "lm_head" in base:
         return ["lm_head", "language_model.lm_head", "model.language_model.lm_head"]
     if "projector" in base:
         tail = {"mm_projector.0": "linear_1", "mm_projector.2": "linear_2"}.get(tail, tail)
         return ["multi_modal_projector." + tail, "model.multi_modal_projector." + tail]
-    if "vision_tower" in base:
-        heads = ["vision_tower.vision_model.encoder.", "model.vision_tower.encoder.",
-                 "model.vision_tower.vision_model.encoder."]
-    else:
-        heads = ["language_model.model.", "model.language_model.", "language_model."]
+    if "connector" in base:
+        return ["model." + tail]
+    heads = next(heads for part, heads in HEADS.items() if part in base)
     names = [head + tail for head in heads]
     for fused, members in ("qkv_proj", "qkv"), ("gate_up_proj", ("gate", "up")):
         for member in members:
@@ -308,8 +314,9 @@ def main():
             assert json.load(file) == quantization, "quantize_config.json"
     assert config == json.loads(meta["vlmp.config"]), "config.json changed elsewhere"
     base_of = {name: table[name + ".codes"]["source"].removesuffix(".weight") for name in linears}
-    is_linear = re.compile(r"(proj|fc1|fc2|linear_\d|lm_head|embed_tokens|mm_projector\.\d)\.weight$")
-    bases = {e["source"].removesuffix(".weight") for e in table.values() if is_linear.search(e.get("source", ""))}
+    is_linear = re.compile(r"(proj|qkv|fc1|fc2|linear_\d|lm_head|embed_tokens|(mm_projector|merger\.mlp)\.\d)\.weight$")
+    bases = {e["source"].removesuffix(".weight") for n, e in table.items()
+             if is_linear.search(e.get("source", "")) and len(packed[n][1]) == 2}
     scheme_of = {base: {k: linears[n].get(k) for k in ("bits", "group", "symmetric", "activations", "codes")}
                  for n, base in base_of.items()}
     sets = [{re.sub(r"\b[qkv]_proj$", p, b) for p in ("q_proj", "k_proj", "v_proj")} for b in bases]

@@ -52,15 +52,5 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     rm group.vlmp*
 done
 
-# Other engines' names are known of the LLaVA line alone.
-for name in smolvlm-llama qwen2.5-vl; do
-    exits 0 vlm-quantize "$models/$name" --method int8 -o other.vlmp -q --force
-    for format in compressed-tensors gguf; do
-        refuses 4 'what other engines call the parts' vlm-export other.vlmp --format $format -o folder
-    done
-    refuses 4 'what other engines call the parts' vlm-quantize "$models/$name" --method int8 --for vllm -o none.vlmp
-done
-rm other.vlmp*
-
 # What calibrated one model does not fit another.
 refuses 4 'calib' vlm-quantize "$models/next-llama" --method gptq --calib calib -o other.vlmp

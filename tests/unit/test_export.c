@@ -282,6 +282,39 @@ static void rules_know_floats(void **state)
     }
 }
 
+/* Under other global scales than q's, k would be computed wrongly. */
+static void what_is_one_product_has_one_global_scale(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"text.layers.0.attn.q", "text.layers.0.attn.k"},
+        {"text.layers.0.self_attn.v_proj", "text.layers.0.self_attn.q_proj"},
+        {"vision.layers.0.mlp.gate", "vision.layers.0.mlp.up"}};
+    const vlmp_layout layout = VLMP_LAYOUT_COMPRESSED_TENSORS;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        vlmp_packed_linear pair[3];
+        for (int k = 0; k < 2; k++)
+            pair[k] = (vlmp_packed_linear){
+                names[i][k], vlmp_scheme_make(VLMP_CODES_NVFP4, 16, VLMP_ZEROS_NONE, false), 64,
+                64};
+        pair[2] = pair[1];
+        if (i == 0) pair[2].name = "text.layers.0.attn.v";
+        vlmp_error err = {0};
+        assert_int_equal(vlmp_export_check(layout, VLMP_SERVE_VLLM, pair, 3, false, "x", &err),
+                         i == 1 ? VLMP_ERR_INPUT : VLMP_OK); /* k is kept */
+        if (i == 1) pair[2].name = "text.layers.0.self_attn.k_proj";
+        pair[1].scheme.global_scale = 0.5f;
+        err = (vlmp_error){0};
+        assert_int_equal(vlmp_export_check(layout, VLMP_SERVE_VLLM, pair, 3, false, "x", &err),
+                         VLMP_ERR_INPUT);
+        assert_non_null(strstr(err.message, "global scale is another"));
+        assert_non_null(strstr(err.message, names[i][1]));
+        err = (vlmp_error){0};
+        assert_int_equal(
+            vlmp_export_check(layout, VLMP_SERVE_TRANSFORMERS, pair, 3, false, "x", &err), VLMP_OK);
+    }
+}
+
 /* Blocks of weights are no groups. */
 static void schemes_differ_by_blocks(void **state)
 {
@@ -340,6 +373,7 @@ int main(void)
         cmocka_unit_test(rules_say_what_fits),
         cmocka_unit_test(what_is_one_product_has_one_scheme),
         cmocka_unit_test(rules_know_floats),
+        cmocka_unit_test(what_is_one_product_has_one_global_scale),
         cmocka_unit_test(schemes_differ_by_blocks),
         cmocka_unit_test(folders_appear_whole_or_not_at_all),
     };
