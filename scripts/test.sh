@@ -38,7 +38,7 @@ run() { # name, arguments of meson test
 }
 
 build gcc -Dwerror=true && run gcc
-CC=clang build clang -Dwerror=true && run clang --suite unit --suite kcheck --suite golden
+CC=clang CXX=clang++ build clang -Dwerror=true && run clang --suite unit --suite kcheck --suite golden
 # GCC warns about code that its own sanitizers made, so here warnings are no errors.
 export ASAN_OPTIONS=halt_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1

@@ -1,0 +1,8 @@
+/* The runtime's interface and, for C++, what device code is written with. */
+#pragma once
+
+#include "tests/emu/include/cuda_runtime_api.h"
+
+#ifdef __cplusplus
+#    include "tests/emu/device.cuh"
+#endif

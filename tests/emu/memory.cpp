@@ -1,0 +1,189 @@
+/* Memory of the emulated device: one range of addresses that only kernels, copies and stand-ins of
+ * libraries may touch. Between allocations lie red zones, and an address is never used twice. */
+#include "tests/emu/internal.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace emu {
+
+namespace {
+
+/* Address space, not memory: pages that nobody touches do not exist. */
+constexpr size_t RANGE = static_cast<size_t>(256) << 30;
+constexpr size_t GRAIN = 16, ALIGN = 256; /* cudaMalloc promises 256 */
+
+struct piece {
+    size_t bytes;
+    bool freed;
+};
+
+unsigned char *base;
+unsigned char *valid; /* [grain]: how many of its first bytes are allocated */
+size_t next = ALIGN, opened_to, used;
+int opened;
+std::map<const unsigned char *, piece> pieces;
+std::map<unsigned char *, size_t> pinned;
+
+void *reserve(size_t bytes, int protection)
+{
+    void *at = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        perror("emulated GPU: no address space");
+        abort();
+    }
+    return at;
+}
+
+size_t page_up(size_t bytes)
+{
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return (bytes + page - 1) / page * page;
+}
+
+void mark(size_t from, size_t bytes, bool good)
+{
+    for (size_t i = 0; i * GRAIN < bytes; i++) {
+        const size_t left = bytes - i * GRAIN;
+        valid[from / GRAIN + i] =
+            good ? static_cast<unsigned char>(left < GRAIN ? left : GRAIN) : 0;
+    }
+}
+
+} // namespace
+
+void device_open()
+{
+    if (opened++ != 0 || base == nullptr) return;
+    opened_to = page_up(next + RED_ZONE);
+    mprotect(base, opened_to, PROT_READ | PROT_WRITE);
+}
+
+void device_close()
+{
+    if (--opened != 0 || base == nullptr) return;
+    mprotect(base, opened_to, PROT_NONE);
+}
+
+void *device_alloc(size_t bytes)
+{
+    if (base == nullptr) {
+        base = static_cast<unsigned char *>(reserve(RANGE, PROT_NONE));
+        valid = static_cast<unsigned char *>(reserve(RANGE / GRAIN, PROT_READ | PROT_WRITE));
+    }
+    const size_t at = (next + RED_ZONE + ALIGN - 1) / ALIGN * ALIGN;
+    if (bytes > RANGE - at - ALIGN) return nullptr;
+    next = at + bytes;
+    used += bytes;
+    counts.allocations++;
+    mark(at, bytes, true);
+    pieces[base + at] = {bytes, false};
+    if (opened != 0) { /* a stand-in allocates for itself */
+        opened_to = page_up(next + RED_ZONE);
+        mprotect(base, opened_to, PROT_READ | PROT_WRITE);
+    }
+    device_open();
+    memset(base + at, POISON, bytes);
+    device_close();
+    return base + at;
+}
+
+bool device_free(void *at)
+{
+    const auto found = pieces.find(static_cast<unsigned char *>(at));
+    if (found == pieces.end() || found->second.freed) return false;
+    found->second.freed = true;
+    used -= found->second.bytes;
+    const size_t from = static_cast<size_t>(found->first - base);
+    mark(from, found->second.bytes, false);
+    const size_t start = page_up(from),
+                 end = (from + found->second.bytes) / page_up(1) * page_up(1);
+    if (end > start) madvise(base + start, end - start, MADV_DONTNEED);
+    return true;
+}
+
+size_t device_used()
+{
+    return used;
+}
+
+bool in_device(const void *at)
+{
+    return base != nullptr &&
+           static_cast<size_t>(static_cast<const unsigned char *>(at) - base) < RANGE;
+}
+
+bool device_valid(const void *at, size_t bytes)
+{
+    const size_t from = static_cast<size_t>(static_cast<const unsigned char *>(at) - base);
+    const size_t last = from + bytes - 1;
+    if (bytes == 0) return true;
+    if (last % GRAIN >= valid[last / GRAIN]) return false;
+    for (size_t grain = from / GRAIN; grain < last / GRAIN; grain++)
+        if (valid[grain] != GRAIN) return false;
+    return true;
+}
+
+std::string device_why_not(const void *at, size_t bytes)
+{
+    char text[256];
+    if (!in_device(at)) {
+        snprintf(text, sizeof text, "%p is no memory of the device", at);
+        return text;
+    }
+    if (device_valid(at, bytes)) return "";
+    const unsigned char *address = static_cast<const unsigned char *>(at);
+    auto after = pieces.upper_bound(address);
+    if (after == pieces.begin()) {
+        snprintf(text, sizeof text, "%zu bytes at %p lie before all buffers", bytes, at);
+        return text;
+    }
+    const auto &[start, it] = *--after;
+    const size_t offset = static_cast<size_t>(address - start);
+    if (it.freed && offset < it.bytes)
+        snprintf(text, sizeof text,
+                 "%zu bytes at offset %zu of a buffer of %zu bytes that was freed", bytes, offset,
+                 it.bytes);
+    else
+        snprintf(text, sizeof text, "%zu bytes at offset %zu of a buffer of %zu bytes", bytes,
+                 offset, it.bytes);
+    return text;
+}
+
+void *host_alloc(size_t bytes)
+{
+    /* A page that cannot be touched follows; the end lies against it as close as 64 bytes allow. */
+    const size_t whole = page_up(bytes + 64);
+    unsigned char *at =
+        static_cast<unsigned char *>(reserve(whole + page_up(1), PROT_READ | PROT_WRITE));
+    mprotect(at + whole, page_up(1), PROT_NONE);
+    unsigned char *start = at + (whole - bytes) / 64 * 64;
+    memset(start, POISON, bytes);
+    pinned[start] = bytes;
+    return start;
+}
+
+bool host_free(void *at)
+{
+    const auto found = pinned.find(static_cast<unsigned char *>(at));
+    if (found == pinned.end()) return false;
+    const size_t whole = page_up(found->second + 64), page = page_up(1);
+    unsigned char *start = found->first - (whole - found->second) / 64 * 64;
+    munmap(start, whole + page);
+    pinned.erase(found);
+    return true;
+}
+
+bool host_pinned(const void *at)
+{
+    unsigned char *address = const_cast<unsigned char *>(static_cast<const unsigned char *>(at));
+    auto after = pinned.upper_bound(address);
+    if (after == pinned.begin()) return false;
+    --after;
+    return static_cast<size_t>(address - after->first) < after->second + 1;
+}
+
+} // namespace emu

@@ -1,0 +1,402 @@
+/* Streams of the emulated device: queues that run when somebody waits, as late as CUDA allows.
+ * Copies from and to memory of cudaMallocHost are no exception, so that who reads a result too
+ * early, or changes what is still to be copied, sees it. */
+#include "tests/emu/runtime.h"
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <set>
+
+using namespace emu;
+
+typedef std::function<void()> work;
+
+struct CUgraph_st {
+    std::vector<work> steps;
+};
+struct CUgraphExec_st {
+    std::vector<work> steps;
+};
+struct CUstream_st {
+    std::deque<work> waiting;
+    uint64_t asked, done;
+    bool blocking; /* waits for and is waited for by the default stream */
+    CUgraph_st *capture;
+};
+struct CUevent_st {
+    CUstream_st *stream; /* null: recorded in the default stream, or never */
+    uint64_t position;
+    double at; /* ms, when it happened */
+};
+
+namespace {
+
+std::set<CUstream_st *> streams;
+alignas(16) unsigned char argument_area[4096];
+
+void run_until(CUstream_st *stream, uint64_t position)
+{
+    device_open();
+    while (stream->done < position && !stream->waiting.empty()) {
+        const work next = std::move(stream->waiting.front());
+        stream->waiting.pop_front();
+        if (broken == cudaSuccess) next();
+        stream->done++;
+    }
+    device_close();
+}
+
+void run_blocking_streams()
+{
+    for (CUstream_st *stream : streams)
+        if (stream->blocking) run_until(stream, stream->asked);
+}
+
+void submit_work(CUstream_st *stream, work what)
+{
+    if (stream == nullptr) {
+        run_blocking_streams();
+        device_open();
+        if (broken == cudaSuccess) what();
+        device_close();
+    } else if (stream->capture != nullptr) {
+        stream->capture->steps.push_back(std::move(what));
+    } else {
+        stream->waiting.push_back(std::move(what));
+        stream->asked++;
+    }
+}
+
+/* Which side of a copy is the device's. */
+bool to_device(cudaMemcpyKind kind, const void *to)
+{
+    return kind == cudaMemcpyDefault
+               ? in_device(to)
+               : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+}
+
+bool from_device(cudaMemcpyKind kind, const void *from)
+{
+    return kind == cudaMemcpyDefault
+               ? in_device(from)
+               : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+}
+
+void copy_rows(const char *call, void *to, size_t to_pitch, const void *from, size_t from_pitch,
+               size_t width, size_t height, cudaMemcpyKind kind)
+{
+    for (size_t row = 0; row < height; row++) {
+        unsigned char *target = static_cast<unsigned char *>(to) + row * to_pitch;
+        const unsigned char *source = static_cast<const unsigned char *>(from) + row * from_pitch;
+        std::string why;
+        if (to_device(kind, to)) why = device_why_not(target, width);
+        if (why.empty() && from_device(kind, from)) why = device_why_not(source, width);
+        if (why.empty() && !to_device(kind, to) && in_device(target))
+            why = "the target is the device's";
+        if (why.empty() && !from_device(kind, from) && in_device(source))
+            why = "the source is the device's";
+        if (!why.empty()) return wrong_use(call, why);
+        memmove(target, source, width);
+    }
+}
+
+double now_ms()
+{
+    using namespace std::chrono;
+    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
+}
+
+std::string launch_why_not(const launch_config &c, const void *kernel)
+{
+    const size_t threads = static_cast<size_t>(c.block.x) * c.block.y * c.block.z;
+    if (threads == 0 || threads > MAX_THREADS) return "a block has 1 to 1024 threads";
+    if (c.grid.x == 0 || c.grid.y == 0 || c.grid.z == 0) return "the grid is empty";
+    if (c.grid.y > 65535 || c.grid.z > 65535) return "the grid has more than 65535 rows";
+    if (c.dynamic_shared > shared_limit(kernel))
+        return "more dynamic shared memory than cudaFuncSetAttribute allowed";
+    return "";
+}
+
+} // namespace
+
+namespace emu {
+
+void run_all()
+{
+    for (CUstream_st *stream : streams)
+        run_until(stream, stream->asked);
+}
+
+void submit(const launch_config &config, const void *kernel, void (*call)(const void *),
+            const void *arguments, size_t bytes)
+{
+    locked lock;
+    if (start() != cudaSuccess) return;
+    const size_t blocks = static_cast<size_t>(config.grid.x) * config.grid.y * config.grid.z;
+    const size_t threads = static_cast<size_t>(config.block.x) * config.block.y * config.block.z;
+    const std::string why = launch_why_not(config, kernel);
+    if (!why.empty() || bytes > sizeof argument_area) {
+        failed(cudaErrorInvalidConfiguration);
+        return;
+    }
+    if (config.cooperative &&
+        blocks * ((threads + 1023) / 1024) > 2 * static_cast<size_t>(device.multiprocessors)) {
+        failed(cudaErrorCooperativeLaunchTooLarge);
+        return;
+    }
+    const std::string copy(static_cast<const char *>(arguments), bytes);
+    submit_work(config.stream, [=] {
+        memcpy(argument_area, copy.data(), copy.size());
+        if (!run_grid(config, call, argument_area)) broken = cudaErrorLaunchFailure;
+    });
+}
+
+} // namespace emu
+
+extern "C" {
+
+cudaError_t cudaFreeAsync(void *at, cudaStream_t stream)
+{
+    locked lock;
+    submit_work(stream, [=] {
+        if (at != nullptr && !device_free(at))
+            wrong_use("cudaFreeAsync", "no buffer begins there, or it was freed");
+    });
+    return start();
+}
+
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    if (height == 0 || width == 0) return cudaSuccess;
+    if (to_pitch < width || from_pitch < width) return failed(cudaErrorInvalidValue);
+    submit_work(stream, [=] {
+        copy_rows("cudaMemcpyAsync", to, to_pitch, from, from_pitch, width, height, kind);
+    });
+    /* Memory that the driver does not know is copied before the call returns. */
+    const bool pageable = (!to_device(kind, to) && !host_pinned(to)) ||
+                          (!from_device(kind, from) && !host_pinned(from));
+    if (stream != nullptr && pageable) {
+        if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+        run_until(stream, stream->asked);
+    }
+    return failed(broken);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+
+cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    submit_work(stream, [=] {
+        const std::string why = bytes != 0 ? device_why_not(at, bytes) : "";
+        if (!why.empty()) return wrong_use("cudaMemset", why);
+        memset(at, value, bytes);
+    });
+    return failed(broken);
+}
+
+cudaError_t cudaMemset(void *at, int value, size_t bytes)
+{
+    return cudaMemsetAsync(at, value, bytes, nullptr);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    *stream = new CUstream_st{{}, 0, 0, (flags & cudaStreamNonBlocking) == 0, nullptr};
+    streams.insert(*stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreate(cudaStream_t *stream)
+{
+    return cudaStreamCreateWithFlags(stream, 0);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    locked lock;
+    if (streams.count(stream) == 0) return failed(cudaErrorInvalidResourceHandle);
+    run_until(stream, stream->asked);
+    streams.erase(stream);
+    delete stream;
+    return start();
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    if (stream == nullptr) {
+        run_blocking_streams();
+        return failed(broken);
+    }
+    if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+    run_until(stream, stream->asked);
+    return failed(broken);
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    if (stream == nullptr || stream->waiting.empty()) return cudaSuccess;
+    run_until(stream, stream->done + 1); /* time goes on for who asks again */
+    return cudaErrorNotReady;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    *event = new CUevent_st{nullptr, 0, 0};
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *event)
+{
+    return cudaEventCreateWithFlags(event, 0);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    locked lock;
+    run_all();
+    delete event;
+    return start();
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    submit_work(stream, [=] { event->at = now_ms(); });
+    event->stream = stream;
+    event->position = stream != nullptr ? stream->asked : 0;
+    return cudaSuccess;
+}
+
+static void reach(CUstream_st *stream, uint64_t position)
+{
+    if (stream != nullptr && streams.count(stream) != 0) run_until(stream, position);
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    CUstream_st *other = event->stream;
+    const uint64_t position = event->position;
+    if (other != stream) submit_work(stream, [=] { reach(other, position); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    reach(event->stream, event->position);
+    return failed(broken);
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    CUstream_st *stream = event->stream;
+    if (stream == nullptr || streams.count(stream) == 0 || stream->done >= event->position)
+        return cudaSuccess;
+    run_until(stream, stream->done + 1);
+    return cudaErrorNotReady;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    *milliseconds = static_cast<float>(to->at - from->at);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    if (stream == nullptr || stream->capture != nullptr)
+        return failed(cudaErrorStreamCaptureUnsupported);
+    stream->capture = new CUgraph_st;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    locked lock;
+    const cudaError_t error = start();
+    *graph = stream->capture;
+    stream->capture = nullptr;
+    return error != cudaSuccess ? error
+           : *graph != nullptr  ? cudaSuccess
+                                : failed(cudaErrorStreamCaptureInvalidated);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    *exec = new CUgraphExec_st{graph->steps};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    locked lock;
+    const cudaError_t error = start();
+    if (error != cudaSuccess) return error;
+    for (const work &step : exec->steps)
+        submit_work(stream, step);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    locked lock;
+    delete exec;
+    return start();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    locked lock;
+    delete graph;
+    return start();
+}
+}
