@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
 """Checks what CONTRIBUTING.md says about form and a program can see.
 
-    scripts/check-style.py files   [ROOT]        length of files and lines, tabs, white space
+    scripts/check-style.py files   [ROOT]        length of files and lines, tabs, white space, assembly
     scripts/check-style.py headers ROOT CC...    every header compiles alone, with this compiler
     scripts/check-style.py symbols FOLDER        every global symbol of the libraries below starts with vlmp_
 
 Exit 0: nothing found; 1: faults, one a line.
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
 
 FOLDERS = ("src", "kernels", "formats", "tools", "tests", "scripts")
-SOURCES = (".c", ".h", ".cpp", ".cu", ".cuh", ".py", ".sh")
+C_LIKE = (".c", ".h", ".cpp", ".cu", ".cuh")
+SOURCES = C_LIKE + (".py", ".sh")
 FILE_WISH, FILE_LIMIT, LINE_LIMIT = 500, 600, 100
 GENERATED = ("unicode_tables.c",)  # tables: long by nature
 PREFIXES = ("vlmp_",)
+ASSEMBLY = re.compile(r"\b(__asm__|__asm|asm)\s*(volatile|__volatile__|goto|inline)?\s*\(")
+# PTX stands behind one header, which says it twice; a switch of fibers is no C.
+ASSEMBLERS = ("kernels/cuda/ptx.cuh", "tests/emu/fiber.cpp")
 FOREIGN = ("libemu.a", "libcuda_emulated.a")  # the names of CUDA, and C++
 COMPILER_MADE = ("__asan_", "__odr_asan", "__ubsan")
 
@@ -55,8 +60,10 @@ def check_files(root):
         for number, line in enumerate(lines, 1):
             if line.startswith("/* clang-format "):
                 laid_out = line.startswith("/* clang-format off")
-            if len(line) > LINE_LIMIT and path.endswith((".c", ".h", ".cpp", ".cu", ".cuh")) and not laid_out:
+            if len(line) > LINE_LIMIT and path.endswith(C_LIKE) and not laid_out:
                 faults.append("%s:%d: %d columns, the limit is %d" % (name, number, len(line), LINE_LIMIT))
+            if path.endswith(C_LIKE) and ASSEMBLY.search(line) and name not in ASSEMBLERS:
+                faults.append("%s:%d: assembly; what PTX alone can say goes into %s" % (name, number, ASSEMBLERS[0]))
             if "\t" in line:
                 faults.append("%s:%d: a tab" % (name, number))
             if line != line.rstrip():

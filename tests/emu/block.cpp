@@ -16,7 +16,6 @@ vlmp_emu_counts counts;
 namespace {
 
 constexpr size_t GUARD = 4096, SLOT = STACK_BYTES + GUARD;
-constexpr unsigned MAX_RESIDENT = 8192;     /* threads at a time */
 constexpr unsigned long PATIENCE = 4000000; /* turns in which everybody only waits */
 
 uint64_t random_state;
@@ -89,7 +88,7 @@ const char *name_of_thread(const thread &t, char (&text)[96])
     return text;
 }
 
-/* Who waits where, for a message: the first few of each place. */
+/* Who waits where, for a message: the first few. */
 std::string who_waits()
 {
     std::string text;
@@ -97,34 +96,29 @@ std::string who_waits()
     for (const thread &t : threads) {
         if (t.doing == state::DONE || t.doing == state::READY) continue;
         if (++said > 6) return text + ", …";
-        char name[96], line[256];
-        snprintf(line, sizeof line, "%s%s in %s at %s:%d", said == 1 ? "" : ", ",
-                 name_of_thread(t, name), t.wait_for, t.wait_at.file, t.wait_at.line);
-        text += line;
+        char name[96];
+        text += std::string(said == 1 ? "" : ", ") + name_of_thread(t, name) + " in " + t.call +
+                " at " + place_of(t.pc);
     }
     return text;
-}
-
-void leave_warp(thread &t)
-{
-    t.with->exited |= 1u << t.lane;
-    for (const meeting &m : t.with->open)
-        if ((m.mask >> t.lane & 1) != 0)
-            fault("lane %u ends, and others wait for it in %s at %s:%d", t.lane, m.what, m.at.file,
-                  m.at.line);
 }
 
 void thread_main(void *arg)
 {
     thread &t = *static_cast<thread *>(arg);
+    block &b = *t.in;
     thread_call(thread_arguments);
+    t.pc = nullptr;
     if (!t.copies.empty())
         fault("ends with %zu copies of cp.async that it never waited for", t.copies.size());
-    leave_warp(t);
-    block &b = *t.in;
+    t.with->exited |= 1u << t.lane;
+    for (const meeting &m : t.with->open)
+        if ((m.mask >> t.lane & 1) != 0)
+            fault("ends, and lanes %08x wait for it in %s at %s", m.arrived, m.what,
+                  place_of(m.pc).c_str());
     b.exited++;
     if (b.at_barrier != 0)
-        fault("ends, and %u threads wait for it in %s at %s:%d", b.at_barrier, b.barrier_what,
+        fault("ends, and %u threads wait for it in __syncthreads at %s:%d", b.at_barrier,
               b.barrier_at.file, b.barrier_at.line);
     t.doing = state::DONE;
     idle_turns = 0;
@@ -245,23 +239,18 @@ void block_barrier(site at, int *sum, int *all, int *any)
 {
     thread &t = *running;
     block &b = *t.in;
-    if (b.exited != 0)
-        fault("__syncthreads at %s:%d: %u threads of the block have ended", at.file, at.line,
-              b.exited);
+    EMU_ENTER("__syncthreads");
+    if (b.exited != 0) fault("%u threads of the block have ended", b.exited);
     if (b.at_barrier != 0 &&
         (b.barrier_at.line != at.line || strcmp(b.barrier_at.file, at.file) != 0))
-        fault("__syncthreads at %s:%d: others of the block wait in the one at %s:%d", at.file,
-              at.line, b.barrier_at.file, b.barrier_at.line);
+        fault("others of the block wait in the one at %s:%d", b.barrier_at.file, b.barrier_at.line);
     if (b.at_barrier == 0) b.sum = 0, b.all = 1, b.any = 0;
     b.barrier_at = at;
-    b.barrier_what = "__syncthreads";
     b.sum += sum != nullptr ? *sum : 0;
     b.all &= all != nullptr ? *all : 1;
     b.any |= any != nullptr ? *any : 0;
     if (++b.at_barrier < b.count) {
         t.doing = state::BARRIER;
-        t.wait_for = "__syncthreads";
-        t.wait_at = at;
         to_scheduler();
     } else {
         b.at_barrier = 0;
@@ -292,31 +281,25 @@ static void order_lanes(warp &w, unsigned mask)
     }
 }
 
-void meet(const char *what, unsigned mask, site at, const void *in, void *out, rule *compute,
-          bool orders)
+void meet(unsigned mask, const void *in, void *out, rule *compute, bool orders)
 {
     thread &t = *running;
     warp &w = *t.with;
-    if ((mask >> t.lane & 1) == 0)
-        fault("%s at %s:%d: lane %u is not in its own mask %08x", what, at.file, at.line, t.lane,
-              mask);
+    if ((mask >> t.lane & 1) == 0) fault("lane %u is not in its own mask %08x", t.lane, mask);
     if ((mask & ~w.lanes) != 0 && (mask & ~w.lanes) != ~w.lanes)
-        fault("%s at %s:%d: mask %08x names lanes that the warp lacks (it has %08x)", what, at.file,
-              at.line, mask, w.lanes);
+        fault("mask %08x names lanes that the warp lacks (it has %08x)", mask, w.lanes);
     mask &= w.lanes;
-    if ((mask & w.exited) != 0)
-        fault("%s at %s:%d: lanes %08x of the mask have ended", what, at.file, at.line,
-              mask & w.exited);
+    if ((mask & w.exited) != 0) fault("lanes %08x of the mask have ended", mask & w.exited);
     meeting *open = nullptr;
     for (meeting &m : w.open) {
         if ((m.mask & mask) == 0) continue;
-        if (m.mask != mask || strcmp(m.what, what) != 0)
-            fault("%s at %s:%d with mask %08x: lanes %08x wait in %s at %s:%d with mask %08x", what,
-                  at.file, at.line, mask, m.arrived, m.what, m.at.file, m.at.line, m.mask);
+        if (m.mask != mask || strcmp(m.what, t.call) != 0)
+            fault("mask %08x, and lanes %08x wait in %s at %s with mask %08x", mask, m.arrived,
+                  m.what, place_of(m.pc).c_str(), m.mask);
         open = &m;
     }
     if (open == nullptr) {
-        w.open.push_back({what, mask, 0, at, {}, {}});
+        w.open.push_back({t.call, mask, 0, t.pc, {}, {}});
         open = &w.open.back();
     }
     open->arrived |= 1u << t.lane;
@@ -324,8 +307,6 @@ void meet(const char *what, unsigned mask, site at, const void *in, void *out, r
     open->out[t.lane] = out;
     if (open->arrived != mask) {
         t.doing = state::WARP_WAIT;
-        t.wait_for = what;
-        t.wait_at = at;
         to_scheduler();
         return;
     }
@@ -369,10 +350,13 @@ void fault(const char *format, ...)
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     std::string whole = text;
-    if (running != nullptr)
+    if (running != nullptr) {
         whole = std::string(launching->name) + " (" + launching->at.file + ":" +
-                std::to_string(launching->at.line) + "), " + name_of_thread(*running, name) + ": " +
-                text;
+                std::to_string(launching->at.line) + "), " + name_of_thread(*running, name);
+        if (running->pc != nullptr)
+            whole += std::string(", ") + running->call + " at " + place_of(running->pc);
+        whole += std::string(": ") + text;
+    }
     report_fault(whole);
     if (running == nullptr) abort(); /* the host's part of the emulator calls report_fault */
     to_scheduler();

@@ -32,7 +32,7 @@ struct position {
 };
 extern const position *here;
 
-/* A place in a source, for messages. */
+/* A place in a source. */
 struct site {
     const char *file;
     int line;
@@ -40,17 +40,17 @@ struct site {
 
 [[noreturn]] void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The source's line tells barriers apart: a compiler may join the calls or repeat them. */
 void block_barrier(site at, int *sum, int *all, int *any);
-void warp_barrier(unsigned mask, site at);
+void warp_barrier(unsigned mask);
 /* Every lane of mask gives `bytes` of value and takes those of lane source. */
-void shuffle(unsigned mask, unsigned source, const void *value, void *out, size_t bytes, site at);
-unsigned ballot(unsigned mask, bool vote, site at);
-unsigned match_any(unsigned mask, uint64_t value, site at);
+void shuffle(unsigned mask, unsigned source, const void *value, void *out, size_t bytes);
+unsigned ballot(unsigned mask, bool vote);
+unsigned match_any(unsigned mask, uint64_t value);
 unsigned active_lanes();
 unsigned lane();
 
-/* One access that others may make at the same time; `change` computes the new value from the old,
- * which is returned. */
+/* Accesses that others may make at the same time. */
 void atomic_read(const void *at, void *value, size_t bytes);
 void atomic_write(void *at, const void *value, size_t bytes);
 void fence();
@@ -110,107 +110,99 @@ template <typename T, typename F> T atomic_change(T *at, F change)
 #define gridDim   (emu::here->grid_dim)
 static const int warpSize = 32;
 
-#define EMU_HERE                           \
-    emu::site                              \
-    {                                      \
-        __builtin_FILE(), __builtin_LINE() \
-    }
+#define EMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
-inline void __syncthreads(emu::site at = EMU_HERE)
+inline void __syncthreads(EMU_SITE)
 {
-    emu::block_barrier(at, nullptr, nullptr, nullptr);
+    emu::block_barrier({file, line}, nullptr, nullptr, nullptr);
 }
 
-inline int __syncthreads_count(int vote, emu::site at = EMU_HERE)
+inline int __syncthreads_count(int vote, EMU_SITE)
 {
     int sum = vote != 0;
-    emu::block_barrier(at, &sum, nullptr, nullptr);
+    emu::block_barrier({file, line}, &sum, nullptr, nullptr);
     return sum;
 }
 
-inline int __syncthreads_and(int vote, emu::site at = EMU_HERE)
+inline int __syncthreads_and(int vote, EMU_SITE)
 {
     int all = vote != 0;
-    emu::block_barrier(at, nullptr, &all, nullptr);
+    emu::block_barrier({file, line}, nullptr, &all, nullptr);
     return all;
 }
 
-inline int __syncthreads_or(int vote, emu::site at = EMU_HERE)
+inline int __syncthreads_or(int vote, EMU_SITE)
 {
     int any = vote != 0;
-    emu::block_barrier(at, nullptr, nullptr, &any);
+    emu::block_barrier({file, line}, nullptr, nullptr, &any);
     return any;
 }
 
-inline void __syncwarp(unsigned mask = 0xffffffffu, emu::site at = EMU_HERE)
+inline void __syncwarp(unsigned mask = 0xffffffffu)
 {
-    emu::warp_barrier(mask, at);
+    emu::warp_barrier(mask);
 }
 
 namespace emu {
 
-template <typename T> T shuffled(unsigned mask, T value, unsigned source, site at)
+template <typename T> T shuffled(unsigned mask, T value, unsigned source)
 {
     static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
     T out;
-    shuffle(mask, source, &value, &out, sizeof value, at);
+    shuffle(mask, source, &value, &out, sizeof value);
     return out;
 }
 
 } // namespace emu
 
 /* Lanes that would read beyond their segment of `width` keep their own value, as on the device. */
-template <typename T>
-T __shfl_sync(unsigned mask, T value, int from, int width = 32, emu::site at = EMU_HERE)
+template <typename T> T __shfl_sync(unsigned mask, T value, int from, int width = 32)
 {
     const unsigned w = static_cast<unsigned>(width), base = emu::lane() & ~(w - 1);
-    return emu::shuffled(mask, value, base + (static_cast<unsigned>(from) & (w - 1)), at);
+    return emu::shuffled(mask, value, base + (static_cast<unsigned>(from) & (w - 1)));
 }
 
-template <typename T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, emu::site at = EMU_HERE)
+template <typename T> T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32)
 {
     const unsigned w = static_cast<unsigned>(width), mine = emu::lane(), base = mine & ~(w - 1);
-    return emu::shuffled(mask, value, mine < base + by ? mine : mine - by, at);
+    return emu::shuffled(mask, value, mine < base + by ? mine : mine - by);
 }
 
-template <typename T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, emu::site at = EMU_HERE)
+template <typename T> T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32)
 {
     const unsigned w = static_cast<unsigned>(width), mine = emu::lane(),
                    end = (mine & ~(w - 1)) + w;
-    return emu::shuffled(mask, value, mine + by >= end ? mine : mine + by, at);
+    return emu::shuffled(mask, value, mine + by >= end ? mine : mine + by);
 }
 
-template <typename T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, emu::site at = EMU_HERE)
+template <typename T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32)
 {
     const unsigned w = static_cast<unsigned>(width), mine = emu::lane(),
                    end = (mine & ~(w - 1)) + w;
     const unsigned from = mine ^ static_cast<unsigned>(bits);
-    return emu::shuffled(mask, value, from >= end ? mine : from, at);
+    return emu::shuffled(mask, value, from >= end ? mine : from);
 }
 
-inline unsigned __ballot_sync(unsigned mask, int vote, emu::site at = EMU_HERE)
+inline unsigned __ballot_sync(unsigned mask, int vote)
 {
-    return emu::ballot(mask, vote != 0, at);
+    return emu::ballot(mask, vote != 0);
 }
 
-inline int __any_sync(unsigned mask, int vote, emu::site at = EMU_HERE)
+inline int __any_sync(unsigned mask, int vote)
 {
-    return emu::ballot(mask, vote != 0, at) != 0;
+    return emu::ballot(mask, vote != 0) != 0;
 }
 
-inline int __all_sync(unsigned mask, int vote, emu::site at = EMU_HERE)
+inline int __all_sync(unsigned mask, int vote)
 {
-    return emu::ballot(mask, vote == 0, at) == 0;
+    return emu::ballot(mask, vote == 0) == 0;
 }
 
-template <typename T> unsigned __match_any_sync(unsigned mask, T value, emu::site at = EMU_HERE)
+template <typename T> unsigned __match_any_sync(unsigned mask, T value)
 {
     uint64_t bits = 0;
     memcpy(&bits, &value, sizeof value);
-    return emu::match_any(mask, bits, at);
+    return emu::match_any(mask, bits);
 }
 
 inline unsigned __activemask()

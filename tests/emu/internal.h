@@ -13,11 +13,13 @@ namespace emu {
 
 constexpr unsigned WARP = 32;
 constexpr unsigned MAX_THREADS = 1024;
+constexpr unsigned MAX_BLOCKS = 64, MAX_RESIDENT = 8192; /* blocks, threads at a time */
 constexpr size_t STACK_BYTES = 64 << 10;
 constexpr size_t MAX_SHARED = 163 << 10;  /* of a block, as on 8.0 */
 constexpr size_t MAX_STATIC = 48 << 10;   /* without cudaFuncSetAttribute */
 constexpr size_t SHARED_SLOT = 256 << 10; /* room for a block's shared memory and its red zones */
 constexpr size_t RED_ZONE = 256;          /* bytes between what was allocated */
+constexpr size_t ARGUMENT_BYTES = 4096;   /* of a launch */
 constexpr unsigned char POISON = 0xff;    /* a NaN in each float type, −1 in integers */
 
 /* ---- Fibers (fiber.cpp) ---- */
@@ -37,8 +39,9 @@ struct warp;
 struct pending_copy {
     unsigned char *to;
     const unsigned char *from;
-    unsigned bytes, filled; /* filled ≤ bytes come from memory, the rest is zero */
+    unsigned bytes, valid; /* valid ≤ bytes come from memory, the rest is zero */
     unsigned group;
+    const void *pc;
 };
 
 struct thread {
@@ -49,8 +52,8 @@ struct thread {
     unsigned char *stack; /* STACK_BYTES */
     void *stack_pointer;
     state doing;
-    const char *wait_for;
-    site wait_at;
+    const char *call; /* what it last called, from where: for messages */
+    const void *pc;
     unsigned known[WARP]; /* [lane]: its accesses of ticks below happened before now */
     std::vector<pending_copy> copies;
     unsigned copy_group;
@@ -60,7 +63,7 @@ struct thread {
 struct meeting {
     const char *what;
     unsigned mask, arrived;
-    site at;
+    const void *pc;
     const void *in[WARP];
     void *out[WARP];
 };
@@ -76,7 +79,6 @@ struct block {
     uint3 at;
     unsigned count, at_barrier, exited;
     unsigned epoch; /* of the race detector: changes at a barrier */
-    const char *barrier_what;
     site barrier_at;
     int sum, all, any, last_sum, last_all, last_any;
     std::vector<warp> warps;
@@ -90,14 +92,17 @@ struct block {
     std::vector<piece> pieces; /* what is allocated in it */
 };
 
-extern thread *running; /* null outside kernels */
+extern unsigned char argument_area[]; /* of the launch that runs */
+extern thread *running;               /* null outside kernels */
 extern vlmp_emu_counts counts;
+
+/* What functions that device code calls begin with: where they were called from. */
+#    define EMU_ENTER(what) (running->call = (what), running->pc = __builtin_return_address(0))
 
 using rule = void(const meeting &);
 /* Waits until all lanes of mask are here; the last one to come runs the rule, which reads what
  * each lane gave and fills what each wants. orders: what was written before is seen after. */
-void meet(const char *what, unsigned mask, site at, const void *in, void *out, rule *compute,
-          bool orders);
+void meet(unsigned mask, const void *in, void *out, rule *compute, bool orders);
 
 /* Something changed that others may wait for. */
 void progress();
@@ -129,8 +134,8 @@ enum class access { READ, WRITE, ATOMIC_READ, ATOMIC_WRITE, COPY_ISSUE, COPY_FIL
 unsigned char *shared_slot(unsigned index);
 void shared_reset(block &b, size_t dynamic_bytes);
 unsigned next_epoch();
-/* The checks of one access of the running thread; pc for the message. */
-void check_access(const void *at, size_t bytes, access how, const void *pc);
+/* The checks of one access of the running thread. */
+void check_access(const void *at, size_t bytes, access how);
 bool in_shared(const void *at);
 
 /* ---- Faults (block.cpp) ---- */

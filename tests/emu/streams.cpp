@@ -33,7 +33,6 @@ struct CUevent_st {
 namespace {
 
 std::set<CUstream_st *> streams;
-alignas(16) unsigned char argument_area[4096];
 
 void run_until(CUstream_st *stream, uint64_t position)
 {
@@ -107,6 +106,13 @@ double now_ms()
     return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
 
+bool resident_together(size_t blocks, size_t threads)
+{
+    const size_t each = threads > MAX_THREADS / 2 ? 1 : 2,
+                 of = static_cast<size_t>(device.multiprocessors);
+    return blocks <= each * of && blocks <= MAX_BLOCKS && blocks * threads <= MAX_RESIDENT;
+}
+
 std::string launch_why_not(const launch_config &c, const void *kernel)
 {
     const size_t threads = static_cast<size_t>(c.block.x) * c.block.y * c.block.z;
@@ -121,6 +127,8 @@ std::string launch_why_not(const launch_config &c, const void *kernel)
 } // namespace
 
 namespace emu {
+
+alignas(16) unsigned char argument_area[ARGUMENT_BYTES];
 
 void run_all()
 {
@@ -140,8 +148,7 @@ void submit(const launch_config &config, const void *kernel, void (*call)(const 
         failed(cudaErrorInvalidConfiguration);
         return;
     }
-    if (config.cooperative &&
-        blocks * ((threads + 1023) / 1024) > 2 * static_cast<size_t>(device.multiprocessors)) {
+    if (config.cooperative && !resident_together(blocks, threads)) {
         failed(cudaErrorCooperativeLaunchTooLarge);
         return;
     }

@@ -9,7 +9,6 @@ struct shuffle_in {
     unsigned source;
     size_t bytes;
     const void *value;
-    site at;
 };
 
 void shuffle_rule(const meeting &m)
@@ -18,11 +17,10 @@ void shuffle_rule(const meeting &m)
         if ((m.mask >> lane & 1) == 0) continue;
         const shuffle_in &in = *static_cast<const shuffle_in *>(m.in[lane]);
         if ((m.mask >> in.source & 1) == 0)
-            fault("shuffle at %s:%d: lane %u reads lane %u, which takes no part (mask %08x)",
-                  in.at.file, in.at.line, lane, in.source, m.mask);
+            fault("lane %u reads lane %u, which takes no part (mask %08x)", lane, in.source,
+                  m.mask);
         const shuffle_in &from = *static_cast<const shuffle_in *>(m.in[in.source]);
-        if (from.bytes != in.bytes)
-            fault("shuffle at %s:%d: lanes differ in type", in.at.file, in.at.line);
+        if (from.bytes != in.bytes) fault("lanes differ in type");
         memcpy(m.out[lane], from.value, in.bytes);
     }
 }
@@ -59,31 +57,36 @@ unsigned lane()
 
 unsigned active_lanes()
 {
-    fault("__activemask is what the scheduler happened to do: name the lanes");
+    EMU_ENTER("__activemask");
+    fault("it is what the scheduler happened to do: name the lanes");
 }
 
-void warp_barrier(unsigned mask, site at)
+void warp_barrier(unsigned mask)
 {
-    meet("__syncwarp", mask, at, nullptr, nullptr, nullptr, true);
+    EMU_ENTER("__syncwarp");
+    meet(mask, nullptr, nullptr, nullptr, true);
 }
 
-void shuffle(unsigned mask, unsigned source, const void *value, void *out, size_t bytes, site at)
+void shuffle(unsigned mask, unsigned source, const void *value, void *out, size_t bytes)
 {
-    const shuffle_in in = {source, bytes, value, at};
-    meet("shuffle", mask, at, &in, out, shuffle_rule, false);
+    EMU_ENTER("a shuffle");
+    const shuffle_in in = {source, bytes, value};
+    meet(mask, &in, out, shuffle_rule, false);
 }
 
-unsigned ballot(unsigned mask, bool vote, site at)
+unsigned ballot(unsigned mask, bool vote)
 {
+    EMU_ENTER("a vote");
     unsigned votes;
-    meet("vote", mask, at, &vote, &votes, ballot_rule, false);
+    meet(mask, &vote, &votes, ballot_rule, false);
     return votes;
 }
 
-unsigned match_any(unsigned mask, uint64_t value, site at)
+unsigned match_any(unsigned mask, uint64_t value)
 {
+    EMU_ENTER("__match_any_sync");
     unsigned same;
-    meet("match", mask, at, &value, &same, match_rule, false);
+    meet(mask, &value, &same, match_rule, false);
     return same;
 }
 

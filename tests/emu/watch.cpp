@@ -17,13 +17,13 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <link.h>
+#include <map>
 #include <sys/mman.h>
 
 namespace emu {
 
 namespace {
 
-constexpr unsigned SLOTS = 64; /* blocks that are resident at a time */
 constexpr uint16_t MANY = 0xffff;
 
 enum content : unsigned char { OUTSIDE, UNWRITTEN, WRITTEN, UNDER_WAY };
@@ -39,7 +39,7 @@ struct cell {
 unsigned char *shared_base;
 cell *cells;
 unsigned epoch_now;
-size_t used_before[SLOTS];
+size_t used_before[MAX_BLOCKS];
 
 const char *origin()
 {
@@ -71,25 +71,6 @@ bool writes(access how)
            how == access::COPY_FILL;
 }
 
-const char *verb(access how)
-{
-    switch (how) {
-    case access::READ:
-        return "reads";
-    case access::WRITE:
-        return "writes";
-    case access::ATOMIC_READ:
-    case access::ATOMIC_WRITE:
-        return "changes by an atomic";
-    case access::COPY_ISSUE:
-    case access::COPY_FILL:
-        return "fills by cp.async";
-    case access::TILE_READ:
-        return "reads by ldmatrix";
-    }
-    return "";
-}
-
 /* Which declaration of the block an address belongs to, for a message. */
 std::string shared_name(const block &b, size_t offset)
 {
@@ -103,12 +84,10 @@ std::string shared_name(const block &b, size_t offset)
     return text;
 }
 
-[[noreturn]] void race(const block &b, size_t offset, access how, const void *pc, unsigned other,
-                       const char *did, int other_pc)
+[[noreturn]] void race(const block &b, size_t offset, unsigned other, const char *did, int other_pc)
 {
-    fault("%s %s at %s, and thread %u of the block %s it at %s, with no barrier between", verb(how),
-          shared_name(b, offset).c_str(), place_of(pc).c_str(), other, did,
-          place_of(unpack_pc(other_pc)).c_str());
+    fault("%s: thread %u of the block %s it at %s, with no barrier between",
+          shared_name(b, offset).c_str(), other, did, place_of(unpack_pc(other_pc)).c_str());
 }
 
 /* Whether what thread `other` did at a tick of this epoch happened before now. */
@@ -117,17 +96,17 @@ bool seen(const thread &t, unsigned other, unsigned tick)
     return other == t.index || (other / WARP == t.index / WARP && t.known[other % WARP] > tick);
 }
 
-void check_readers(const thread &t, const cell &c, size_t offset, access how, const void *pc)
+void check_readers(const thread &t, const cell &c, size_t offset)
 {
-    if (c.read_warp == MANY) race(*t.in, offset, how, pc, c.read_thread, "reads", c.read_pc);
+    if (c.read_warp == MANY) race(*t.in, offset, c.read_thread, "reads", c.read_pc);
     for (unsigned lane = 0; lane < WARP; lane++) {
         const unsigned reader = c.read_warp * WARP + lane;
         if ((c.read_lanes >> lane & 1) != 0 && !seen(t, reader, c.read_tick))
-            race(*t.in, offset, how, pc, reader, "reads", c.read_pc);
+            race(*t.in, offset, reader, "reads", c.read_pc);
     }
 }
 
-void note_reader(const thread &t, cell &c, const void *pc)
+void note_reader(const thread &t, cell &c)
 {
     const unsigned mine = t.index / WARP, bit = 1u << t.lane;
     if (c.read_epoch != t.in->epoch) {
@@ -146,10 +125,10 @@ void note_reader(const thread &t, cell &c, const void *pc)
     c.read_lanes |= bit;
     c.read_thread = static_cast<uint16_t>(t.index);
     c.read_tick = t.with->tick;
-    c.read_pc = pack_pc(pc);
+    c.read_pc = pack_pc(t.pc);
 }
 
-void check_shared(thread &t, size_t slot_offset, size_t bytes, access how, const void *pc)
+void check_shared(thread &t, size_t slot_offset, size_t bytes, access how)
 {
     block &b = *t.in;
     const bool writing = writes(how),
@@ -157,55 +136,60 @@ void check_shared(thread &t, size_t slot_offset, size_t bytes, access how, const
     for (size_t i = 0; i < bytes; i++) {
         cell &c = cells[slot_offset + i];
         const size_t offset = slot_offset + i - static_cast<size_t>(b.shared - shared_base);
-        if (offset >= SHARED_SLOT) fault("%s shared memory of another block", verb(how));
+        if (offset >= SHARED_SLOT) fault("shared memory of another block");
         if (c.holds == OUTSIDE)
-            fault("%s %zu bytes outside shared memory: %s, at %s", verb(how), bytes,
-                  shared_name(b, offset).c_str(), place_of(pc).c_str());
+            fault("%zu bytes outside shared memory: %s", bytes, shared_name(b, offset).c_str());
         if (c.holds == UNDER_WAY && how != access::COPY_FILL)
-            fault("%s %s at %s, which cp.async fills and nobody has waited for", verb(how),
-                  shared_name(b, offset).c_str(), place_of(pc).c_str());
+            fault("%s: cp.async fills it, and nobody has waited", shared_name(b, offset).c_str());
         if (c.holds == UNWRITTEN && (how == access::READ || how == access::ATOMIC_READ))
-            fault("%s %s at %s, which nobody wrote", verb(how), shared_name(b, offset).c_str(),
-                  place_of(pc).c_str());
+            fault("%s: nobody wrote it", shared_name(b, offset).c_str());
         if (c.write_epoch == b.epoch && !(atomic && c.write_atomic) &&
             !seen(t, c.write_thread, c.write_tick))
-            race(b, offset, how, pc, c.write_thread, "writes", c.write_pc);
-        if (writing && c.read_epoch == b.epoch) check_readers(t, c, offset, how, pc);
+            race(b, offset, c.write_thread, "writes", c.write_pc);
+        if (writing && c.read_epoch == b.epoch) check_readers(t, c, offset);
         if (!writing) {
-            if (!atomic) note_reader(t, c, pc);
+            if (!atomic) note_reader(t, c);
             continue;
         }
         c.write_epoch = b.epoch;
         c.write_tick = t.with->tick;
         c.write_thread = static_cast<uint16_t>(t.index);
-        c.write_pc = pack_pc(pc);
+        c.write_pc = pack_pc(t.pc);
         c.write_atomic = atomic;
         c.holds = how == access::COPY_ISSUE ? UNDER_WAY : WRITTEN;
     }
 }
 
-/* Constants: what the program's files hold. Writing there is a fault, reading is not. */
-bool in_program(const void *at)
+/* Constants: what the program's files hold and nothing can write. Reading there is no fault. */
+bool in_constants(const void *at)
 {
     struct range {
         uintptr_t from, to;
     };
     static std::vector<range> ranges;
-    if (ranges.empty())
-        dl_iterate_phdr(
-            [](dl_phdr_info *info, size_t, void *) {
-                for (int i = 0; i < info->dlpi_phnum; i++)
-                    if (info->dlpi_phdr[i].p_type == PT_LOAD) {
-                        const uintptr_t from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
-                        ranges.push_back({from, from + info->dlpi_phdr[i].p_memsz});
-                    }
-                return 0;
-            },
-            nullptr);
+    const auto note = [](dl_phdr_info *info, size_t, void *) {
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+            const auto &part = info->dlpi_phdr[i];
+            const uintptr_t from = info->dlpi_addr + part.p_vaddr;
+            if ((part.p_type == PT_LOAD && (part.p_flags & PF_W) == 0) ||
+                part.p_type == PT_GNU_RELRO)
+                ranges.push_back({from, from + part.p_memsz});
+        }
+        return 0;
+    };
+    if (ranges.empty()) dl_iterate_phdr(note, nullptr);
     const uintptr_t address = reinterpret_cast<uintptr_t>(at);
     for (const range &r : ranges)
         if (address >= r.from && address < r.to) return true;
     return false;
+}
+
+/* A kernel's arguments, and the pointer to where the thread is. */
+bool in_arguments(const void *at)
+{
+    return static_cast<size_t>(static_cast<const unsigned char *>(at) - argument_area) <
+               ARGUMENT_BYTES ||
+           at == static_cast<const void *>(&here);
 }
 
 void allow(block &b, size_t from, size_t bytes)
@@ -228,25 +212,33 @@ size_t take(block &b, const void *key, const char *name, size_t bytes)
 
 } // namespace
 
-std::string place_of(const void *pc)
+static std::string look_up(const void *pc)
 {
     const char *before = static_cast<const char *>(pc) - 1; /* pc is where the call returns to */
     Dl_info info;
     char text[512];
     if (dladdr(before, &info) == 0 || info.dli_fname == nullptr) return "?";
     const size_t offset = static_cast<size_t>(before - static_cast<const char *>(info.dli_fbase));
-    snprintf(text, sizeof text, "addr2line -e '%s' 0x%zx 2>/dev/null", info.dli_fname, offset);
-    std::string place;
+    snprintf(text, sizeof text, "addr2line -i -e '%s' 0x%zx 2>/dev/null", info.dli_fname, offset);
+    std::string places;
     FILE *out = popen(text, "r");
-    if (out != nullptr) {
-        if (fgets(text, sizeof text, out) != nullptr) place = text;
-        pclose(out);
+    while (out != nullptr && fgets(text, sizeof text, out) != nullptr) {
+        text[strcspn(text, " \n")] = '\0'; /* behind the blank: a discriminator */
+        const char *up = strstr(text, "/../"), *from = up != nullptr ? up + 4 : text;
+        if (text[0] != '?') places += (places.empty() ? "" : " in ") + std::string(from);
     }
-    place.resize(place.find_first_of(" \n") < place.size() ? place.find_first_of(" \n")
-                                                           : place.size());
-    if (!place.empty() && place[0] != '?') return place;
+    if (out != nullptr) pclose(out);
+    if (!places.empty()) return places;
     snprintf(text, sizeof text, "%s+0x%zx", info.dli_fname, offset); /* no debug information */
     return text;
+}
+
+std::string place_of(const void *pc)
+{
+    static std::map<const void *, std::string> known;
+    std::string &place = known[pc];
+    if (place.empty()) place = look_up(pc);
+    return place;
 }
 
 unsigned next_epoch()
@@ -257,17 +249,16 @@ unsigned next_epoch()
 unsigned char *shared_slot(unsigned index)
 {
     if (shared_base == nullptr) {
-        shared_base = static_cast<unsigned char *>(reserve(SLOTS * SHARED_SLOT));
-        cells = static_cast<cell *>(reserve(SLOTS * SHARED_SLOT * sizeof(cell)));
+        shared_base = static_cast<unsigned char *>(reserve(MAX_BLOCKS * SHARED_SLOT));
+        cells = static_cast<cell *>(reserve(MAX_BLOCKS * SHARED_SLOT * sizeof(cell)));
     }
-    if (index >= SLOTS) fault("more than %u blocks resident", SLOTS);
     return shared_base + index * SHARED_SLOT;
 }
 
 bool in_shared(const void *at)
 {
     return static_cast<size_t>(static_cast<const unsigned char *>(at) - shared_base) <
-           SLOTS * SHARED_SLOT;
+           MAX_BLOCKS * SHARED_SLOT;
 }
 
 void shared_reset(block &b, size_t dynamic_bytes)
@@ -302,44 +293,42 @@ void *static_shared(const void *key, size_t bytes, const char *name)
     return b.shared + take(b, key, name, bytes);
 }
 
-void check_access(const void *at, size_t bytes, access how, const void *pc)
+void check_access(const void *at, size_t bytes, access how)
 {
     thread &t = *running;
+    const unsigned char *byte = static_cast<const unsigned char *>(at);
     counts.accesses++;
     if (in_shared(at)) {
-        check_shared(t, static_cast<size_t>(static_cast<const unsigned char *>(at) - shared_base),
-                     bytes, how, pc);
+        check_shared(t, static_cast<size_t>(byte - shared_base), bytes, how);
         return;
     }
-    if (static_cast<size_t>(static_cast<const unsigned char *>(at) - t.stack) < STACK_BYTES) return;
+    if (static_cast<size_t>(byte - t.stack) < STACK_BYTES) return;
     if (in_device(at)) {
         if (!device_valid(at, bytes))
-            fault("%s outside global memory at %s: %s", verb(how), place_of(pc).c_str(),
-                  device_why_not(at, bytes).c_str());
+            fault("outside global memory: %s", device_why_not(at, bytes).c_str());
         return;
     }
-    if (!writes(how) && in_program(at)) return;
-    fault("%s %zu bytes at %p, which is memory of the host or of another thread, at %s", verb(how),
-          bytes, at, place_of(pc).c_str());
+    if (!writes(how) && (in_arguments(at) || in_constants(at))) return;
+    fault("%zu bytes at %p, which is memory of the host or of another thread", bytes, at);
 }
 
-/* Atomics yield now and then, so that the order in which threads come changes with the seed. */
 void atomic_read(const void *at, void *value, size_t bytes)
 {
-    if (running != nullptr)
-        check_access(at, bytes, access::ATOMIC_READ, __builtin_return_address(0));
+    EMU_ENTER("an atomic");
+    check_access(at, bytes, access::ATOMIC_READ);
     memcpy(value, at, bytes);
 }
 
 void atomic_write(void *at, const void *value, size_t bytes)
 {
-    if (running != nullptr)
-        check_access(at, bytes, access::ATOMIC_WRITE, __builtin_return_address(0));
+    EMU_ENTER("an atomic");
+    check_access(at, bytes, access::ATOMIC_WRITE);
     if (memcmp(at, value, bytes) != 0) progress();
     memcpy(at, value, bytes);
 }
 
 void fence() {}
+
 uint64_t clock()
 {
     return counts.accesses;
@@ -353,9 +342,10 @@ using namespace emu;
 
 static inline void compiled(const void *at, size_t bytes, access how, const void *pc)
 {
-    /* Host functions of the same file are instrumented too. */
-    if (running == nullptr) return;
-    check_access(at, bytes, how, pc);
+    if (running == nullptr) return; /* host functions of the same file are instrumented too */
+    running->call = how == access::READ ? "a read" : "a write";
+    running->pc = pc;
+    check_access(at, bytes, how);
 }
 
 #define HOOK(bytes)                                                      \
@@ -445,6 +435,7 @@ void __ubsan_handle_type_mismatch_v1_abort(ubsan_mismatch *what, uintptr_t addre
 
 void __ubsan_handle_type_mismatch_v1(ubsan_mismatch *what, uintptr_t address)
 {
+    if (running != nullptr) running->pc = nullptr; /* the place is known without */
     fault("address %#zx is not a multiple of %u, at %s:%u", static_cast<size_t>(address),
           1u << what->log_alignment, what->at.file, what->at.line);
 }

@@ -86,6 +86,10 @@ style("white space", {"tools/space.c": "int x; \n"}, "tools/space.c:1: white spa
 style("a long file", {"src/base/many.c": "int x;\n" * 601}, "601 lines, the limit is 600")
 style("a file of 600 lines", {"src/base/many.c": "int x;\n" * 600}, None)
 style("no newline", {"src/base/end.c": "int x;"}, "no newline at the end")
+style("assembly in a kernel", {"kernels/cuda/rows.cu": "void f() {\n    asm volatile (\"nop;\");\n}\n"},
+      "kernels/cuda/rows.cu:2: assembly")
+style("assembly in C", {"src/base/fast.c": '__asm__("nop");\n'}, "src/base/fast.c:1: assembly")
+style("assembly where it belongs", {"kernels/cuda/ptx.cuh": 'asm("nop;");\n'}, None)
 headers("clean headers", {}, None)
 headers("a header that leans on others", {"src/base/lean.h": "#pragma once\nsize_t vlmp_n(void);\n"},
         "src/base/lean.h: does not compile alone")

@@ -1,8 +1,9 @@
-/* The runtime's interface and, for C++, what device code is written with. */
+/* The runtime's interface and, for C++, what device code is written with; also what stands for PTX. */
 #pragma once
 
 #include "tests/emu/include/cuda_runtime_api.h"
 
 #ifdef __cplusplus
 #    include "tests/emu/device.cuh"
+#    include "tests/emu/ptx.cuh"
 #endif
