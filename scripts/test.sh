@@ -38,11 +38,11 @@ run() { # name, arguments of meson test
 }
 
 build gcc -Dwerror=true && run gcc
-CC=clang CXX=clang++ build clang -Dwerror=true && run clang --suite unit --suite kcheck --suite golden
+CC=clang CXX=clang++ build clang -Dwerror=true -Dcuda=disabled && run clang --suite unit --suite kcheck --suite golden
 # GCC warns about code that its own sanitizers made, so here warnings are no errors.
 export ASAN_OPTIONS=halt_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
-build sanitized -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_ndebug=false &&
+build sanitized -Dcuda=disabled -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_ndebug=false &&
     run sanitized --suite unit --suite kcheck --suite golden --suite sanitized -t 6
 
 echo "$passed passed, $failed failed, $skipped skipped"

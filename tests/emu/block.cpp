@@ -147,7 +147,9 @@ void start_block(block &b, uint3 at, const launch_config &config, unsigned slot,
         t.with->lanes |= 1u << t.lane;
         t.with->thread_of[t.lane] = &t;
         t.stack = stack_of(static_cast<unsigned>(&t - threads.data()));
-        const size_t usable = STACK_BYTES - 64;
+        /* Stacks begin in different cache lines: at the same distance they would share a few sets.
+         */
+        const size_t usable = STACK_BYTES - 64 * (1 + i % 61);
         static_assert(sizeof(position) <= 64);
         t.where = reinterpret_cast<position *>(t.stack + usable);
         const unsigned xy = config.block.x * config.block.y;

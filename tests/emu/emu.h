@@ -1,5 +1,5 @@
 /* An emulated GPU: kernels of kernels/cuda/ run on the host, a fiber a thread, and what a real
- * device would hide is a fault (the list is in kernels/cuda/README.md). This header is for tests;
+ * device would hide is a fault (the list is in tests/emu/README.md). This header is for tests;
  * kernels and host code see include/cuda_runtime.h. One host thread at a time. */
 #pragma once
 

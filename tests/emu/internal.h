@@ -118,8 +118,30 @@ bool device_free(void *at);
 size_t device_used();
 /* What is wrong with [at, at + bytes) as memory of the device, or empty. */
 std::string device_why_not(const void *at, size_t bytes);
-bool in_device(const void *at);
-bool device_valid(const void *at, size_t bytes); /* as why_not, fast */
+
+/* Addresses, not memory: pages that nobody touches do not exist. */
+constexpr size_t DEVICE_RANGE = static_cast<size_t>(256) << 30, DEVICE_GRAIN = 16;
+extern unsigned char *device_base;
+extern unsigned char *device_grains; /* [grain]: how many of its first bytes are allocated */
+
+inline bool in_device(const void *at)
+{
+    return static_cast<size_t>(static_cast<const unsigned char *>(at) - device_base) <
+               DEVICE_RANGE &&
+           device_base != nullptr;
+}
+
+/* Whether all of it, and there is some, is allocated; at: in_device. */
+inline bool device_valid(const void *at, size_t bytes)
+{
+    const size_t from = static_cast<size_t>(static_cast<const unsigned char *>(at) - device_base);
+    const size_t last = from + bytes - 1;
+    if (last % DEVICE_GRAIN >= device_grains[last / DEVICE_GRAIN]) return false;
+    for (size_t grain = from / DEVICE_GRAIN; grain < last / DEVICE_GRAIN; grain++)
+        if (device_grains[grain] != DEVICE_GRAIN) return false;
+    return true;
+}
+
 /* Between these the host may touch the device's memory; they nest. */
 void device_open();
 void device_close();

@@ -10,19 +10,17 @@
 
 namespace emu {
 
+unsigned char *device_base, *device_grains;
+
 namespace {
 
-/* Address space, not memory: pages that nobody touches do not exist. */
-constexpr size_t RANGE = static_cast<size_t>(256) << 30;
-constexpr size_t GRAIN = 16, ALIGN = 256; /* cudaMalloc promises 256 */
+constexpr size_t ALIGN = 256; /* cudaMalloc promises 256 */
 
 struct piece {
     size_t bytes;
     bool freed;
 };
 
-unsigned char *base;
-unsigned char *valid; /* [grain]: how many of its first bytes are allocated */
 size_t next = ALIGN, opened_to, used;
 int opened;
 std::map<const unsigned char *, piece> pieces;
@@ -46,10 +44,10 @@ size_t page_up(size_t bytes)
 
 void mark(size_t from, size_t bytes, bool good)
 {
-    for (size_t i = 0; i * GRAIN < bytes; i++) {
-        const size_t left = bytes - i * GRAIN;
-        valid[from / GRAIN + i] =
-            good ? static_cast<unsigned char>(left < GRAIN ? left : GRAIN) : 0;
+    for (size_t i = 0; i * DEVICE_GRAIN < bytes; i++) {
+        const size_t left = bytes - i * DEVICE_GRAIN;
+        device_grains[from / DEVICE_GRAIN + i] =
+            good ? static_cast<unsigned char>(left < DEVICE_GRAIN ? left : DEVICE_GRAIN) : 0;
     }
 }
 
@@ -57,38 +55,39 @@ void mark(size_t from, size_t bytes, bool good)
 
 void device_open()
 {
-    if (opened++ != 0 || base == nullptr) return;
+    if (opened++ != 0 || device_base == nullptr) return;
     opened_to = page_up(next + RED_ZONE);
-    mprotect(base, opened_to, PROT_READ | PROT_WRITE);
+    mprotect(device_base, opened_to, PROT_READ | PROT_WRITE);
 }
 
 void device_close()
 {
-    if (--opened != 0 || base == nullptr) return;
-    mprotect(base, opened_to, PROT_NONE);
+    if (--opened != 0 || device_base == nullptr) return;
+    mprotect(device_base, opened_to, PROT_NONE);
 }
 
 void *device_alloc(size_t bytes)
 {
-    if (base == nullptr) {
-        base = static_cast<unsigned char *>(reserve(RANGE, PROT_NONE));
-        valid = static_cast<unsigned char *>(reserve(RANGE / GRAIN, PROT_READ | PROT_WRITE));
+    if (device_base == nullptr) {
+        device_base = static_cast<unsigned char *>(reserve(DEVICE_RANGE, PROT_NONE));
+        device_grains = static_cast<unsigned char *>(
+            reserve(DEVICE_RANGE / DEVICE_GRAIN, PROT_READ | PROT_WRITE));
     }
     const size_t at = (next + RED_ZONE + ALIGN - 1) / ALIGN * ALIGN;
-    if (bytes > RANGE - at - ALIGN) return nullptr;
+    if (bytes > DEVICE_RANGE - at - ALIGN) return nullptr;
     next = at + bytes;
     used += bytes;
     counts.allocations++;
     mark(at, bytes, true);
-    pieces[base + at] = {bytes, false};
+    pieces[device_base + at] = {bytes, false};
     if (opened != 0) { /* a stand-in allocates for itself */
         opened_to = page_up(next + RED_ZONE);
-        mprotect(base, opened_to, PROT_READ | PROT_WRITE);
+        mprotect(device_base, opened_to, PROT_READ | PROT_WRITE);
     }
     device_open();
-    memset(base + at, POISON, bytes);
+    memset(device_base + at, POISON, bytes);
     device_close();
-    return base + at;
+    return device_base + at;
 }
 
 bool device_free(void *at)
@@ -97,34 +96,17 @@ bool device_free(void *at)
     if (found == pieces.end() || found->second.freed) return false;
     found->second.freed = true;
     used -= found->second.bytes;
-    const size_t from = static_cast<size_t>(found->first - base);
+    const size_t from = static_cast<size_t>(found->first - device_base);
     mark(from, found->second.bytes, false);
     const size_t start = page_up(from),
                  end = (from + found->second.bytes) / page_up(1) * page_up(1);
-    if (end > start) madvise(base + start, end - start, MADV_DONTNEED);
+    if (end > start) madvise(device_base + start, end - start, MADV_DONTNEED);
     return true;
 }
 
 size_t device_used()
 {
     return used;
-}
-
-bool in_device(const void *at)
-{
-    return base != nullptr &&
-           static_cast<size_t>(static_cast<const unsigned char *>(at) - base) < RANGE;
-}
-
-bool device_valid(const void *at, size_t bytes)
-{
-    const size_t from = static_cast<size_t>(static_cast<const unsigned char *>(at) - base);
-    const size_t last = from + bytes - 1;
-    if (bytes == 0) return true;
-    if (last % GRAIN >= valid[last / GRAIN]) return false;
-    for (size_t grain = from / GRAIN; grain < last / GRAIN; grain++)
-        if (valid[grain] != GRAIN) return false;
-    return true;
 }
 
 std::string device_why_not(const void *at, size_t bytes)

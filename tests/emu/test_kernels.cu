@@ -106,7 +106,7 @@ __global__ void read_shared(float *y, int at)
     other[me()] = 2;
     __syncthreads();
     const float *from = room;
-    if (me() == 0) y[0] = from[at];
+    if (me() == 0) y[0] = from[at] + other[0];
 }
 
 __global__ void write_dynamic(float *y, int at)
