@@ -31,6 +31,12 @@ const vlmp_export_layout *vlmp_export_layout_find(const char *name)
 int vlmp_export_check_family(const vlmp_config *config, vlmp_layout layout, const char *where,
                              vlmp_error *err)
 {
+    if (vlmp_family_runs(config->family) && config->image_token >= config->text.vocab)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the embedding table has no row for the picture token %d, as in "
+                         "original LLaVA checkpoints, and other engines want one; export from a "
+                         "checkpoint that was converted to the Hugging Face layout",
+                         where, config->image_token);
     if (layout != VLMP_LAYOUT_GGUF || config->family->gguf != NULL) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: llama.cpp has no graph for '%s' that is known here; take --format "

@@ -167,6 +167,21 @@ vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const c
     return NULL;
 }
 
+int vlmp_source_files_put(vlmp_source_files *files, const char *name, const char *data,
+                          size_t length, vlmp_error *err)
+{
+    vlmp_source_file *file = vlmp_source_files_find(files, name);
+    if (file != NULL) {
+        file->data = data;
+        file->length = length;
+        return VLMP_OK;
+    }
+    size_t capacity = files->count; /* of which nothing is known */
+    vlmp_source_file entry = {.name = name, .data = data, .length = length};
+    if (add(files, &capacity, entry) != VLMP_OK) return vlmp_fail_memory(err, name);
+    return vlmp_source_files_sort(files, name, err);
+}
+
 void vlmp_source_files_drop(vlmp_source_files *files, const char *name)
 {
     vlmp_source_file *file = vlmp_source_files_find(files, name);

@@ -41,6 +41,10 @@ void vlmp_source_files_close(vlmp_source_files *files);
 /* NULL when absent. */
 vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const char *name);
 
+/* The file of this name is these bytes from now on, which are not copied, nor is the name. */
+int vlmp_source_files_put(vlmp_source_files *files, const char *name, const char *data,
+                          size_t length, vlmp_error *err);
+
 /* Leaves out a file, if it is there. */
 void vlmp_source_files_drop(vlmp_source_files *files, const char *name);
 

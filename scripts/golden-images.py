@@ -340,6 +340,14 @@ def make_resize():
 # --- image processors ---------------------------------------------------------------------------
 
 
+def squared(image, mean):
+    """On a square of the mean colour, in the middle."""
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), tuple(int(m * 255) for m in mean))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
 def make_processors():
     e = 48
     square = dict(size={"shortest_edge": e}, crop_size={"height": e, "width": e})
@@ -382,6 +390,9 @@ def make_processors():
             v = processor(images=images, return_tensors="np")["pixel_values"]
             v = v[0] if v.ndim == 5 else v
             assert v.dtype == np.float32
+            if name == "llava-pad":  # as LLaVA's own code does it, for whose folders it stands in
+                own = CLIPImageProcessorPil(**square)(images=squared(images, processor.image_mean), return_tensors="np")
+                assert (v == own["pixel_values"]).all()
             rows.append((name + ".json", width, height, seed % 3, seed, v.shape[0], v.shape[2], v.shape[3], sha(v)))
     lines("processors.txt", rows)
 

@@ -57,11 +57,12 @@ static int check_contents(const struct importer *in, const vlmp_model *model,
 {
     int64_t pictures = 0, tokens = 0, tiles = 0;
     for (int i = 0; i < s->length; i++) {
-        if (s->ids[i] < 0 || s->ids[i] >= model->config.text.vocab)
+        bool picture = s->ids[i] == model->config.image_token;
+        if (!picture && (s->ids[i] < 0 || s->ids[i] >= model->config.text.vocab))
             return vlmp_fail(in->err, VLMP_ERR_INPUT,
                              "%s: sample %zu has token id %d outside the vocabulary", in->where,
                              index, s->ids[i]);
-        pictures += s->ids[i] == model->config.image_token;
+        pictures += picture;
     }
     for (int i = 0; i < s->image_count; i++) {
         const vlmp_image_plan *p = &s->plans[i];

@@ -73,7 +73,9 @@ int vlmp_reader_open(vlmp_reader *reader, const vlmp_model *model, vlmp_error *e
     if (status == VLMP_OK) status = check_processor(reader, &settings, err);
     if (status == VLMP_OK) status = vlmp_tokenizer_load(&reader->tokenizer, model->source, err);
     if (status == VLMP_OK) status = vlmp_chat_template_load(&reader->chat, model->source, err);
-    if (status == VLMP_OK && vlmp_tokenizer_size(reader->tokenizer) > model->config.text.vocab)
+    int rows = model->config.text.vocab;
+    if (model->config.image_token == rows) rows++; /* the placeholder needs none */
+    if (status == VLMP_OK && vlmp_tokenizer_size(reader->tokenizer) > rows)
         status = vlmp_fail(err, VLMP_ERR_INPUT,
                            "%s: tokenizer.json has ids up to %d, the embedding table has %d rows",
                            model->source->path, vlmp_tokenizer_size(reader->tokenizer) - 1,

@@ -224,13 +224,16 @@ static int embed_ids(const struct text_input *in, struct embedding *e, const vlm
                      vlmp_error *err)
 {
     vlmp_ctx *ctx = in->sweep->ctx;
+    const vlmp_config *config = &in->sweep->model->config;
     for (int s = 0; s < batch->segment_count; s++) {
         const vlmp_sequence *sequence;
         vlmp_sequence held;
         VLMP_TRY(vlmp_sweep_sequence(in->sweep, in->sequences, batch->first + s, false, &held,
                                      &sequence, err));
-        memcpy(e->ids + batch->segments[s].first_row, sequence->ids,
-               (size_t)sequence->length * sizeof *e->ids);
+        int32_t *ids = e->ids + batch->segments[s].first_row;
+        /* Rows of pictures are written over; the table may have none for their token. */
+        for (int r = 0; r < sequence->length; r++)
+            ids[r] = sequence->ids[r] == config->image_token ? 0 : sequence->ids[r];
         vlmp_sequence_free(&held);
     }
     ctx->ops->step_set(ctx, e->step,

@@ -30,8 +30,8 @@ int vlmp_config_read_activation(const cJSON *object, const char *key, const char
                      "%s: '%s' is '%.64s', an activation that is not supported", where, key, name);
 }
 
-/* The checkpoints of LLaVA's own code: the text model's sizes at the top, the tower named instead
- * of described, and rules of their own for pictures. */
+/* The checkpoints of LLaVA's own code have the text model's sizes at the top and a tower that is
+ * named instead of described; whole ones have been converted (formats/original.h). */
 static int refuse_original(const cJSON *root, const char *where, vlmp_error *err)
 {
     static const char tower[] = "mm_";
@@ -44,9 +44,9 @@ static int refuse_original(const cJSON *root, const char *where, vlmp_error *err
     if (what == NULL) return VLMP_OK;
     return vlmp_fail(
         err, VLMP_ERR_INPUT,
-        "%s: '%.64s' at the top level is of an original LLaVA checkpoint, whose layout "
-        "is not supported; use one in the Hugging Face layout, with 'text_config' and "
-        "'vision_config'",
+        "%s: '%.64s' at the top level is of an original LLaVA checkpoint, but there is no "
+        "'mm_vision_tower', or there are sections of the Hugging Face layout beside it; use the "
+        "config.json that the checkpoint was published with",
         where, what);
 }
 

@@ -69,8 +69,8 @@ exits 0 vlm-calibrate model --data unanswered.jsonl --samples 1 -o stand-in.cali
 
 # --- configurations ---------------------------------------------------------------------------------
 changed 'config = {"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"], "hidden_size": 256,
-    "mm_vision_tower": "openai/clip-vit-large-patch14-336", "num_hidden_layers": 6}'
-all_refuse 'config.json: .*original LLaVA'
+    "mm_vision_tower": "openai/clip-vit-large-patch14-336", "num_hidden_layers": 6, "mm_projector_type": "mlp2x_gelu"}'
+all_refuse 'config.json: the tower .openai/clip-vit-large-patch14-336'
 changed 'config["vision_feature_layer"] = []'
 all_refuse 'config.json: .*vision_feature_layer.*empty'
 changed 'config["tie_word_embeddings"] = True'

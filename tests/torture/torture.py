@@ -43,7 +43,7 @@ class Case:
         self.keep = keep            # may be left after a failure
 
 
-def cases(root):
+def cases(root, work):
     golden = os.path.join(root, "tests/golden/models")
     model, other = golden + "/llava-llama", golden + "/next-qwen2"
     pictures = ["--image-root", golden + "/pictures"]
@@ -80,6 +80,7 @@ def cases(root):
         Case("inspect", ["vlm-inspect", "i.vlmp", "--verify"], inputs=["i.vlmp"]),
         Case("inspect-json", ["vlm-inspect", "i.vlmp", "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),
+        Case("inspect-original", ["vlm-inspect", work + "/original/pad"]),
         Case("inspect-calib", ["vlm-inspect", "i.calib"], inputs=["i.calib"]),
     ]
 
@@ -142,9 +143,12 @@ class Bench:
 
     def prepare(self):
         """Inputs of later cases: what undisturbed runs write."""
+        root = self.options.root
+        subprocess.run([sys.executable, root + "/tests/e2e/make_original.py", root + "/tests/golden/models",
+                        self.work + "/original"], check=True)
         wanted = {"calibrate": ("o.calib", "i.calib"), "quantize-gptq": ("o.vlmp", "i.vlmp"),
                   "eval": ("o.ref", "i.ref")}
-        for case in cases(self.options.root):
+        for case in cases(self.options.root, self.work):
             if case.name not in wanted:
                 continue
             made, name = wanted[case.name]
@@ -251,7 +255,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", base_folder)) as work:
         bench = Bench(options, work)
         bench.prepare()
-        for case in cases(options.root):
+        for case in cases(options.root, work):
             if options.case and options.case != case.name:
                 continue
             base = bench.run(case)

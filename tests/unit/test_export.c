@@ -39,7 +39,7 @@ static void assert_packs(const char *packed, const char *format, const char *ref
     vlmp_outfolder folder;
     const vlmp_export_layout *layout = vlmp_export_layout_find(format);
     assert_non_null(layout);
-    const vlmp_config config = {.family = &vlmp_family_llava};
+    const vlmp_config config = {.family = &vlmp_family_llava, .text.vocab = 1};
     assert_int_equal(vlmp_packed_open(&source, packed, &err), VLMP_OK);
     assert_int_equal(
         vlmp_export_open(&export, source, &config, layout, VLMP_SERVE_TRANSFORMERS, false, &err),

@@ -73,8 +73,9 @@ static void configuration_and_tensors(void **state)
     (void)state;
     good("", "");
     refused("\"vocab_size\":32", "\"vocab_size\":48", "embed_tokens");
-    refused("\"vocab_size\":32", "\"vocab_size\":4", "image_token_index");
-    refused("\"image_token_index\":4", "\"image_token_index\":32", "image_token_index");
+    refused("\"vocab_size\":32", "\"vocab_size\":3", "image_token_index");
+    good("\"image_token_index\":4", "\"image_token_index\":32"); /* original LLaVA's */
+    refused("\"image_token_index\":4", "\"image_token_index\":33", "image_token_index");
     refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
             "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key", "fewer layers");
     refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
