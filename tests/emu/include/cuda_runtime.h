@@ -1,4 +1,4 @@
-/* The runtime's interface; for C++ also what device code is written with, and what stands for PTX. */
+/* The runtime's interface; for C++ also what device code is written with and what stands for PTX. */
 #pragma once
 
 #include "tests/emu/include/cuda_runtime_api.h"
