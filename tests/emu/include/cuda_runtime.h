@@ -1,4 +1,4 @@
-/* The runtime's interface; for C++ also what device code is written with and what stands for PTX. */
+/* The interface of the runtime; for C++ also what device code is written with, PTX included. */
 #pragma once
 
 #include "tests/emu/include/cuda_runtime_api.h"
