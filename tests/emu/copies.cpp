@@ -1,6 +1,5 @@
-/* cp.async: bytes arrive when their thread waits for them, not before; until then their place holds
- * poison, and reading or writing it is a fault. That is as late as the PTX ISA allows, and later
- * than any device. */
+/* cp.async: bytes arrive when their thread waits for them, not before; until then to read or write
+ * their place is a fault. That is as late as the PTX ISA allows, and later than any device. */
 #include "tests/emu/internal.h"
 #include "tests/emu/ptx.cuh"
 
@@ -20,7 +19,6 @@ void copy_async(void *shared, const void *global, unsigned bytes, int valid)
     if (read != 0 && !in_device(global)) fault("%p is not global memory", global);
     if (read != 0) check_access(global, read, access::READ);
     check_access(shared, bytes, access::COPY_ISSUE);
-    memset(shared, POISON, bytes);
     running->copies.push_back({static_cast<unsigned char *>(shared),
                                static_cast<const unsigned char *>(global), bytes, read,
                                running->copy_group, running->pc});

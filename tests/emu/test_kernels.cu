@@ -88,6 +88,17 @@ __global__ void count_shared(float *y, int n, bool barrier)
     y[me()] = static_cast<float>(sum[0]);
 }
 
+/* y[0]: what one thread counted by an atomic, read by one of another warp. */
+__global__ void read_count(float *y, bool barrier)
+{
+    VLMP_SHARED(int, sum, 1);
+    if (me() == 0) sum[0] = 0;
+    __syncthreads();
+    if (me() == 40) atomicAdd(&sum[0], 1);
+    if (barrier) __syncthreads();
+    if (me() == 0) y[0] = static_cast<float>(sum[0]);
+}
+
 /* y[0]: x summed in the order in which threads come. */
 __global__ void sum_in_turn(const float *x, float *y)
 {
@@ -160,6 +171,13 @@ __global__ void read_poison(float *y)
 
 /* ---- Meetings ---- */
 
+/* Long enough for all others to come first. */
+__device__ void linger()
+{
+    for (int i = 0; i < 100; i++)
+        __nanosleep(100);
+}
+
 __global__ void barrier_in_branch(float *y, int limit)
 {
     if (me() < limit) __syncthreads();
@@ -168,7 +186,10 @@ __global__ void barrier_in_branch(float *y, int limit)
 
 __global__ void barrier_after_end(float *y, int limit)
 {
-    if (me() >= limit) return;
+    if (me() >= limit) {
+        linger();
+        return;
+    }
     y[me()] = 1;
     __syncthreads();
 }
@@ -186,7 +207,10 @@ __global__ void two_barriers(float *y, int limit)
 
 __global__ void shuffle_with(float *y, unsigned mask, int from, int limit)
 {
-    if (me() >= limit) return;
+    if (me() >= limit) {
+        linger();
+        return;
+    }
     y[me()] = __shfl_sync(mask, static_cast<float>(me()), from);
 }
 
@@ -369,6 +393,7 @@ const test_case CASES[] = {
     ONE("swap by nothing", swap_lanes, x, y, n, BY_NOTHING),
     ONE("same_place", same_place, y, n != 0),
     ONE("count_shared", count_shared, y, 3, n != 0),
+    ONE("read_count", read_count, y, n != 0),
     ONE("sum_in_turn", sum_in_turn, x, y),
     ONE("read_shared", read_shared, y, n),
     WARP("read_poison", read_poison, y),
