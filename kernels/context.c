@@ -1,17 +1,7 @@
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
 #include "kernels/ops.h"
-#include "kernels/ref/ref.h"
 #include "src/base/memory.h"
-
-int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlmp_pool *pool,
-                    vlmp_error *err)
-{
-    *ctx = NULL;
-    if (backend == VLMP_BACKEND_REF) return vlmp_ref_ctx_create(ctx, pool, err);
-    return vlmp_cpu_ctx_create(ctx, level, pool, err);
-}
 
 void vlmp_ctx_free(vlmp_ctx *ctx)
 {
@@ -32,9 +22,11 @@ int vlmp_ctx_alloc(vlmp_ctx *ctx, void *out, size_t count, size_t size, const ch
                    vlmp_error *err)
 {
     size_t bytes;
-    void *at = vlmp_mul_size(count, size, &bytes) ? ctx->ops->alloc(ctx, bytes) : NULL;
+    void *at = NULL;
+    int status = vlmp_mul_size(count, size, &bytes) ? ctx->ops->alloc(ctx, &at, bytes, what, err)
+                                                    : vlmp_fail_memory(err, what);
     memcpy(out, &at, sizeof at);
-    return at != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
+    return status;
 }
 
 void vlmp_ctx_free_memory(vlmp_ctx *ctx, void *at)

@@ -52,6 +52,13 @@ typedef enum {
  * rows, gram and cross multiply to BF16. Opens BLAS for the CPU backend. The pool is not owned. */
 int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlmp_pool *pool,
                     vlmp_error *err);
+
+/* The same on CUDA device `device`, by libvlmpack-cuda.so; what is on memory of the host is
+ * computed by the CPU's context of the level. VLMP_ERR_SYSTEM, with what to do: the library is
+ * missing or of another version, no device, a driver that is too old, an architecture without code,
+ * too little memory. */
+int vlmp_ctx_create_cuda(vlmp_ctx **ctx, int device, const char *level, vlmp_pool *pool,
+                         vlmp_error *err);
 void vlmp_ctx_free(vlmp_ctx *ctx);
 
 /* Scratch for products of up to rows × k inputs; call before work with larger sizes. */

@@ -7,10 +7,11 @@
 
 #include "src/base/memory.h"
 
-void *vlmp_host_alloc(vlmp_ctx *ctx, size_t bytes)
+int vlmp_host_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err)
 {
     (void)ctx;
-    return vlmp_calloc(bytes, 1);
+    *at = vlmp_calloc(bytes, 1);
+    return *at != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
 }
 
 void vlmp_host_free(vlmp_ctx *ctx, void *at)

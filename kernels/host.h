@@ -50,7 +50,7 @@ static inline size_t vlmp_host_kv_slot(const vlmp_kv_shape *shape, const vlmp_se
 }
 
 /* Entries of vlmp_ops, with the contracts there. */
-void *vlmp_host_alloc(vlmp_ctx *ctx, size_t bytes);
+int vlmp_host_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err);
 void vlmp_host_free(vlmp_ctx *ctx, void *at);
 void vlmp_host_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
 int vlmp_host_read(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);

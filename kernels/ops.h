@@ -1,4 +1,4 @@
-/* The kernel interface: one table of operations, several implementations (ref, cpu, later cuda).
+/* The kernel interface: one table of operations, several implementations (ref, cpu, cuda).
  *
  * Rules for every operation:
  *  - Rows are tokens; there is no batch dimension. Sequences and picture tiles are segments of a
@@ -57,7 +57,8 @@ typedef struct vlmp_ops {
     void (*destroy)(vlmp_ctx *ctx);
     int (*reserve)(vlmp_ctx *ctx, int rows, int k, vlmp_error *err);
     const char *(*describe)(const vlmp_ctx *ctx);
-    void *(*alloc)(vlmp_ctx *ctx, size_t bytes); /* zeroed; NULL: out of memory */
+    /* Zeroed; what: what it is for, which the error says. */
+    int (*alloc)(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err);
     void (*free)(vlmp_ctx *ctx, void *at);
     void (*write)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
     int (*read)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);

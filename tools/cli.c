@@ -269,11 +269,14 @@ static int check_counts(const parser *p)
     return VLMP_OK;
 }
 
+static const char default_device[] = "auto";
+
 static int parse_device(const parser *p)
 {
     vlmp_cli_args *args = p->args;
     const char *text = p->device;
     args->device_index = 0;
+    args->device_given = text != default_device;
     if (strcmp(text, "auto") == 0) {
         args->device = VLMP_DEVICE_AUTO;
     } else if (strcmp(text, "cpu") == 0) {
@@ -301,7 +304,7 @@ int vlmp_cli_parse(const vlmp_cli_command *command, int argc, char **argv, vlmp_
     parser p = {.command = command,
                 .args = args,
                 .option_count = count_options(command->options),
-                .device = "auto",
+                .device = default_device,
                 .argc = argc,
                 .argv = argv,
                 .at = 1,

@@ -71,6 +71,7 @@ typedef struct {
     int64_t seed;    /* by default 0 */
     vlmp_device_kind device;
     int device_index; /* of cuda:N */
+    bool device_given;
 
     const char **positionals; /* point into argv */
     size_t positional_count;
@@ -80,8 +81,8 @@ typedef struct {
     vlmp_arena arena;
 } vlmp_cli_args;
 
-/* Parses, prints --help and --version on stdout and errors on stderr, refuses a device that this
- * build cannot use (exit 1). false: return args->exit_code from main; nothing is left to free. */
+/* Parses, prints --help and --version on stdout and errors on stderr. false: return
+ * args->exit_code from main; nothing is left to free. */
 bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args);
 
 /* Prints "NAME: error: message" if status is not 0, flushes stdout (a failure is an error of its
@@ -103,7 +104,6 @@ vlmp_cli_warn(const vlmp_cli_command *command, const vlmp_cli_args *args, const 
 /* The parts without printing, for tests. After a failed parse, too, vlmp_cli_free is called. */
 int vlmp_cli_parse(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args,
                    vlmp_error *err);
-int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err);
 void vlmp_cli_help(const vlmp_cli_command *command, vlmp_buffer *out);
 void vlmp_cli_free(vlmp_cli_args *args);
 

@@ -120,14 +120,6 @@ static void print_message(const vlmp_cli_command *command, const char *kind, con
     vlmp_show_line(stderr, "%s", message);
 }
 
-int vlmp_cli_check_device(const vlmp_cli_args *args, vlmp_error *err)
-{
-    if (args->device != VLMP_DEVICE_CUDA) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_SYSTEM,
-                     "--device cuda: the CUDA plug-in (libvlmpack-cuda.so) is not installed; use "
-                     "--device cpu");
-}
-
 /* A closed stream would lend its number to the next file that is opened, and results or messages
  * would then be printed into that. */
 static int check_streams(vlmp_error *err)
@@ -156,8 +148,7 @@ bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp
         vlmp_buffer_free(&text);
     } else if (status == VLMP_OK && args->version) {
         printf("%s %s\n", command->name, VLMP_VERSION);
-    } else if (status == VLMP_OK) {
-        status = vlmp_cli_check_device(args, &err);
+    } else {
         done = status != VLMP_OK;
     }
     if (done) args->exit_code = vlmp_cli_finish(command, args, status, &err);

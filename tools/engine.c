@@ -9,13 +9,30 @@
 #include "formats/packed.h"
 #include "src/store/finite.h"
 #include "tools/interrupt.h"
+#include "tools/terminal.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
                       vlmp_error *err)
 {
+    vlmp_error why = {0};
     *engine = (vlmp_engine){0};
     VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
-    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err);
+    if (args->device == VLMP_DEVICE_CUDA) {
+        int status =
+            vlmp_ctx_create_cuda(&engine->ctx, args->device_index, level, engine->pool, err);
+        if (status != VLMP_OK) vlmp_error_at(err, "--device cuda");
+        return status;
+    }
+    bool tell = !args->quiet && (args->device_given || args->verbose > 0);
+    if (args->device == VLMP_DEVICE_AUTO &&
+        vlmp_ctx_create_cuda(&engine->ctx, 0, level, engine->pool, &why) == VLMP_OK) {
+        if (!args->quiet) vlmp_show_line(stderr, "device: %s", vlmp_ctx_describe(engine->ctx));
+        return VLMP_OK;
+    }
+    VLMP_TRY(vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err));
+    if (args->device == VLMP_DEVICE_AUTO && tell)
+        vlmp_show_line(stderr, "device: cpu, since %s", why.message);
+    return VLMP_OK;
 }
 
 static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)

@@ -26,8 +26,9 @@ typedef struct {
     vlmp_engine_check check;
 } vlmp_engine;
 
-/* Threads and kernels alone, of the level that vlmp_ctx_create takes; the model is opened by the
- * second call. Free after failures too. */
+/* Threads and kernels alone, on args->device (auto: CUDA where it can be had, and says what it took
+ * and why), of the level that vlmp_ctx_create takes; the model is opened by the second call. Free
+ * after failures too. */
 int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
                       vlmp_error *err);
 

@@ -228,7 +228,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     result->model = job->path;
     result->reference = job->reference != NULL ? job->reference->name : NULL;
     result->metrics = job->metrics;
-    result->speed.device = "cpu";
+    result->speed.device = engine->ctx->ops->name;
     int status = vlmp_reader_open(&reader, &engine->model, err);
     reader.date = job->data->date;
     if (status == VLMP_OK) status = vlmp_eval_provenance(job, engine->source, result, err);

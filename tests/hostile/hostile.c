@@ -150,9 +150,10 @@ void *vlmp_hostile_add_area(vlmp_ctx *ctx, vlmp_hostile_kind kind, size_t bytes,
     return area->at;
 }
 
-void *vlmp_hostile_alloc(vlmp_ctx *ctx, size_t bytes)
+int vlmp_hostile_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err)
 {
-    return vlmp_hostile_add_area(ctx, VLMP_HOSTILE_MEMORY, bytes, NULL);
+    *at = vlmp_hostile_add_area(ctx, VLMP_HOSTILE_MEMORY, bytes, NULL);
+    return *at != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
 }
 
 struct vlmp_hostile_call *vlmp_hostile_queue(vlmp_ctx *ctx, const char *name, vlmp_hostile_run *run,

@@ -18,6 +18,11 @@
 #define KC_BF16      (0x1p-7 + 0x1p-16)
 #define KC_BF16_TINY 0x1p-126
 
+/* Half an ulp of 1 in F16, and half the least subnormal: what becomes an activation of a device
+ * errs by the larger of the two, the first in proportion. */
+#define KC_HALF      0x1p-11
+#define KC_HALF_TINY 0x1p-25
+
 enum { KC_THREAD_COUNTS = 3, KC_MAX_INPUTS = 64 };
 
 typedef enum {
@@ -40,15 +45,21 @@ typedef struct kc {
     uint64_t seed;
     const char *filter; /* NULL: all */
     bool bench;
+    int every; /* beyond 1: one of so many is compared in long lists, and large ones are left out */
+    int step;  /* that, in the list at hand */
     bool quiet; /* the self-test expects failures */
     vlmp_ctx *reference;
     vlmp_ctx *contexts[KC_THREAD_COUNTS]; /* of the level under test, 1, 2 and 3 threads */
     const char *level;
+    int context_count;               /* of them */
     bool bf16;                       /* products of many rows, gram and cross round to BF16 */
+    bool half;                       /* activations are F16, and so are all inputs */
+    bool act;                        /* outputs at hand are activations */
     kc_buffer inputs[KC_MAX_INPUTS]; /* of the case at hand */
     int input_count;
     vlmp_rng rng;
-    int checks;   /* cases compared */
+    int cases;    /* seen */
+    int checks;   /* compared */
     int failures; /* of them */
 } kc;
 
@@ -71,6 +82,9 @@ void *kc_input(kc *k, size_t bytes);
 float *kc_floats(kc *k, size_t count, kc_kind kind); /* filled; the last is never small */
 uint8_t *kc_bytes(kc *k, size_t bytes);              /* random */
 
+/* What an input of this value is: of F16, the nearest. */
+float kc_value(const kc *k, double value);
+
 void kc_fill(kc *k, float *values, size_t count, kc_kind kind);
 const char *kc_kind_name(kc_kind kind);
 double kc_normal(kc *k);
@@ -79,6 +93,7 @@ void *kc_need(size_t count, size_t size); /* zeroed, free() */
 
 /* Compares; returns whether all was well. */
 bool kc_check(kc *k, const kc_case *c);
+bool kc_check_act(kc *k, const kc_case *c); /* outputs are activations, rounded as such */
 
 /* A buffer of the host as the context's memory, which it is for implementations on the processor.
  */
@@ -97,6 +112,9 @@ vlmp_step *kc_step(vlmp_ctx *ctx, const vlmp_step_rows *rows);
 
 /* A fault that a check finds itself. */
 void kc_fail(kc *k, const char *name, const char *what);
+
+/* A context on which checks can run that is `inner`, whose memory is not the host's: owned. */
+vlmp_ctx *kc_device(vlmp_ctx *inner);
 
 /* The checks; each runs its cases for k->level. */
 void kc_check_dense(kc *k);

@@ -1,0 +1,209 @@
+/* What the files of the CUDA implementation share. Host code (.c) keeps memory, weights, steps and
+ * the table; device code (.cu) has the kernels and, with C linkage, the entries that launch them.
+ *
+ * Activations are F16, the residual stream and all sums F32 or wider. Everything happens on one
+ * stream, in the order of the calls. The first failure is kept; later calls do nothing useful, and
+ * read and sync report it. */
+#pragma once
+
+#include <cuda_runtime.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#include "kernels/ops.h"
+
+enum { VLMP_CUDA_STAGES = 2 };
+
+#define VLMP_CUDA_STAGE_BYTES   ((size_t)4 << 20)
+#define VLMP_CUDA_SCRATCH_BYTES ((size_t)16 << 20) /* without a reserve */
+
+/* Pinned memory that copies to the device pass through. */
+typedef struct {
+    unsigned char *at;
+    cudaEvent_t copied; /* what was last put there has left */
+} vlmp_cuda_stage;
+
+typedef struct {
+    vlmp_ctx ctx;   /* the first member, so that a vlmp_ctx pointer is one of these */
+    vlmp_ctx *host; /* computes what is on memory of the host; owned */
+    int device;
+    char name[256]; /* the device's */
+    char describe[320];
+    cudaStream_t stream;
+    vlmp_cuda_stage stages[VLMP_CUDA_STAGES];
+    int stage;                  /* the one that is being filled */
+    size_t staged;              /* bytes of it */
+    unsigned char *from_device; /* pinned, for reads */
+    unsigned char *scratch;     /* of the device: rows quantized to int8 */
+    size_t scratch_bytes;
+    cudaError_t failure; /* the first */
+    const char *failed;  /* what was being done */
+} vlmp_cuda;
+
+/* A weight as it lies on the device; w->own of the host's vlmp_linear. */
+typedef struct {
+    int n, k;
+    const void *weight; /* dense: [n][k] of dtype */
+    int dtype;          /* a vlmp_dtype */
+
+    /* quantized */
+    const uint8_t *codes; /* rows of code_bytes, a multiple of 16 */
+    const uint8_t *zeros; /* rows of zero_bytes, or NULL */
+    const void *scales;   /* as stored */
+    size_t code_bytes, zero_bytes;
+    int bits; /* 0: dense */
+    int group, groups;
+    int middle;         /* z without zeros */
+    int mantissa, bias; /* of codes that stand for floats; 0: of integers */
+    int scale_type;     /* a vlmp_dtype */
+    int scale_outputs;  /* that share a row of scales */
+    float global_scale;
+    bool int8; /* activations */
+
+    const float *bias_at;  /* [n] or NULL */
+    unsigned char *memory; /* all of the above */
+} vlmp_cuda_weight;
+
+typedef struct {
+    int32_t first_row, rows, position;
+    int32_t first_page; /* in the step's pages; −1: pages 0, 1, 2 … */
+} vlmp_cuda_segment;
+
+/* A step as kernels see it: addresses on the device that stay. */
+typedef struct {
+    const vlmp_cuda_segment *segments;
+    const int32_t *segment_of; /* [rows] */
+    const int32_t *pages;
+    const int32_t *ids; /* [rows] */
+    const int32_t *positions[VLMP_POSITION_AXES];
+} vlmp_cuda_step;
+
+struct vlmp_step {
+    vlmp_step_size size;
+    int rows; /* as set */
+    vlmp_cuda_step device;
+    int32_t *memory; /* of the device: all that it points to */
+    int32_t *image;  /* of the host */
+};
+
+/* Keys and values in F16, which holds activations exactly: a store that may round (int16) gains
+ * nothing. Row r of page p, layer l and head h starts at (((l·pages + p)·kv_heads + h)·page_rows +
+ * r)·head_dim. */
+struct vlmp_kv {
+    vlmp_kv_shape shape;
+    uint16_t *k, *v;
+};
+
+static inline vlmp_cuda *vlmp_cuda_of(vlmp_ctx *ctx)
+{
+    return (vlmp_cuda *)(void *)ctx;
+}
+
+static inline const vlmp_cuda_weight *vlmp_cuda_weight_of(const vlmp_linear *w)
+{
+    return (const vlmp_cuda_weight *)w->own;
+}
+
+extern const vlmp_ops vlmp_cuda_ops;
+
+/* Keeps the first failure; what: the operation. true: all is well. */
+bool vlmp_cuda_ok(vlmp_cuda *cuda, cudaError_t status, const char *what);
+
+/* After a launch. */
+static inline void vlmp_cuda_launched(vlmp_ctx *ctx, const char *what)
+{
+    vlmp_cuda_ok(vlmp_cuda_of(ctx), cudaGetLastError(), what);
+}
+
+/* VLMP_ERR_SYSTEM with what the device says, once something has failed. */
+int vlmp_cuda_status(const vlmp_cuda *cuda, vlmp_error *err);
+
+/* Memory of the device, not initialised, or VLMP_ERR_SYSTEM with what is there and what is needed.
+ */
+int vlmp_cuda_take(vlmp_cuda *cuda, void *out, size_t bytes, const char *what, vlmp_error *err);
+
+/* Rows of width bytes, one after another on the host, to rows pitch apart; through the stages. */
+void vlmp_cuda_put(vlmp_cuda *cuda, void *to, size_t pitch, const void *from, size_t width,
+                   size_t rows);
+
+/* Launches nothing that matters: whether this build has code for the device. */
+cudaError_t vlmp_cuda_probe(cudaStream_t stream);
+
+/* The operations of kernels/quant.h, by the host's context. */
+extern const struct vlmp_quant_ops vlmp_cuda_quant_ops;
+
+/* Entries of vlmp_ops: in the host's code … */
+int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err);
+void vlmp_cuda_release(vlmp_ctx *ctx, void *own);
+int vlmp_cuda_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_size *size,
+                          vlmp_error *err);
+void vlmp_cuda_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
+void vlmp_cuda_step_free(vlmp_ctx *ctx, vlmp_step *step);
+int vlmp_cuda_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
+void vlmp_cuda_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);
+size_t vlmp_cuda_kv_bytes(const vlmp_kv_shape *shape);
+
+/* … products.cu … */
+void vlmp_cuda_embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_linear *table);
+void vlmp_cuda_linear(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, vlmp_rows rows, const vlmp_linear *w);
+void vlmp_cuda_linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_rows rows,
+                             const vlmp_linear *const *w, int count);
+void vlmp_cuda_linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows,
+                          const vlmp_linear *w, bool add);
+
+/* … rows.cu … */
+void vlmp_cuda_rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                        float eps);
+void vlmp_cuda_layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                          vlmp_f32 bias, float eps);
+void vlmp_cuda_layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
+                              vlmp_f32 bias, float eps);
+void vlmp_cuda_activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation act);
+void vlmp_cuda_gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation act);
+void vlmp_cuda_subtract(vlmp_ctx *ctx, vlmp_act y, vlmp_act a, vlmp_act b, int rows, int dim,
+                        vlmp_f32 s);
+void vlmp_cuda_rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
+                    vlmp_f32 inv_freq, vlmp_i32 axes, float scaling);
+
+/* … attention.cu … */
+void vlmp_cuda_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
+                        const vlmp_step *step);
+void vlmp_cuda_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
+                         const vlmp_attention *a, const vlmp_step *step);
+
+/* … moved.cu … */
+void vlmp_cuda_patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
+                        vlmp_f32 levels);
+void vlmp_cuda_columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column,
+                       int dim);
+void vlmp_cuda_repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim);
+void vlmp_cuda_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
+                      vlmp_i32 from, int rows);
+void vlmp_cuda_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from,
+                       vlmp_f32 w, int rows, int dim, bool add);
+
+/* … measure.cu. */
+void vlmp_cuda_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count);
+void vlmp_cuda_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
+void vlmp_cuda_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                            vlmp_act x, int rows, int dim, vlmp_i32 kinds);
+void vlmp_cuda_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
+                       size_t p_stride, int vocab, vlmp_i32 targets, int rows);
+void vlmp_cuda_argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);
+void vlmp_cuda_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k);
+void vlmp_cuda_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k);
+
+/* Room for so many rows of k inputs as int8, with a scale each. */
+static inline size_t vlmp_cuda_scratch_bytes(size_t rows, size_t k)
+{
+    return rows * ((k + 15) / 16 * 16 + sizeof(float));
+}
+
+#ifdef __cplusplus
+}
+#endif

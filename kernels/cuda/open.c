@@ -1,0 +1,113 @@
+/* Opens a device: what can be wrong with it is said here. */
+#include "kernels/cuda/open.h"
+
+#include <stdio.h>
+
+#include "kernels/cuda/cuda.h"
+#include "src/base/memory.h"
+
+#define INSTALL "; or use --device cpu"
+
+static int version_error(vlmp_error *err)
+{
+    int driver = 0, runtime = 0;
+    (void)cudaDriverGetVersion(&driver);
+    (void)cudaRuntimeGetVersion(&runtime);
+    if (driver == 0)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "no NVIDIA driver; install one for CUDA %d.%d" INSTALL, runtime / 1000,
+                         runtime % 1000 / 10);
+    return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                     "the NVIDIA driver is too old: it serves CUDA %d.%d, this build needs %d.%d; "
+                     "install a newer driver" INSTALL,
+                     driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+}
+
+static int find_device(int device, vlmp_error *err)
+{
+    int count = 0;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaErrorInsufficientDriver) return version_error(err);
+    if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "there is no CUDA device that this process may use (nvidia-smi lists "
+                         "them, CUDA_VISIBLE_DEVICES hides them)" INSTALL);
+    if (status != cudaSuccess)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM, "cannot ask for CUDA devices: %s (%s)" INSTALL,
+                         cudaGetErrorString(status), cudaGetErrorName(status));
+    if (device < count) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_SYSTEM, "there is no cuda:%d: the devices are 0 to %d", device,
+                     count - 1);
+}
+
+/* Architectures: VLMP_CUDA_ARCHITECTURES, as "8.0, 9.0". */
+static int describe(vlmp_cuda *cuda, vlmp_error *err)
+{
+    struct cudaDeviceProp properties;
+    int runtime = 0;
+    if (!vlmp_cuda_ok(cuda, cudaSetDevice(cuda->device), "opening the device") ||
+        !vlmp_cuda_ok(cuda, cudaGetDeviceProperties(&properties, cuda->device),
+                      "opening the device"))
+        return vlmp_cuda_status(cuda, err);
+    (void)cudaRuntimeGetVersion(&runtime);
+    snprintf(cuda->name, sizeof cuda->name, "%s", properties.name);
+    snprintf(cuda->describe, sizeof cuda->describe, "cuda %s sm_%d%d, CUDA %d.%d; %s", cuda->name,
+             properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10,
+             vlmp_ctx_describe(cuda->host));
+    cudaError_t status = vlmp_cuda_probe(NULL);
+    if (status == cudaErrorNoKernelImageForDevice)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "cuda:%d (%s) has architecture %d.%d, and this build has code for "
+                         "%s" INSTALL,
+                         cuda->device, cuda->name, properties.major, properties.minor,
+                         VLMP_CUDA_ARCHITECTURES);
+    vlmp_cuda_ok(cuda, status, "a first kernel");
+    return vlmp_cuda_status(cuda, err);
+}
+
+static void *pinned(vlmp_cuda *cuda, size_t bytes)
+{
+    void *at = NULL;
+    vlmp_cuda_ok(cuda, cudaMallocHost(&at, bytes), "pinned memory of the host");
+    return at;
+}
+
+static int fill(vlmp_cuda *cuda, vlmp_error *err)
+{
+    VLMP_TRY(describe(cuda, err));
+    vlmp_cuda_ok(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "a stream");
+    for (int i = 0; i < VLMP_CUDA_STAGES; i++) {
+        vlmp_cuda_ok(cuda,
+                     cudaEventCreateWithFlags(&cuda->stages[i].copied, cudaEventDisableTiming),
+                     "an event");
+        cuda->stages[i].at = pinned(cuda, VLMP_CUDA_STAGE_BYTES);
+    }
+    cuda->from_device = pinned(cuda, VLMP_CUDA_STAGE_BYTES);
+    VLMP_TRY(vlmp_cuda_status(cuda, err));
+    VLMP_TRY(vlmp_cuda_take(cuda, &cuda->scratch, VLMP_CUDA_SCRATCH_BYTES, "kernel scratch", err));
+    cuda->scratch_bytes = VLMP_CUDA_SCRATCH_BYTES;
+    return VLMP_OK;
+}
+
+static int create(vlmp_ctx **ctx, vlmp_ctx *host, int device, vlmp_error *err)
+{
+    *ctx = NULL;
+    VLMP_TRY(find_device(device, err));
+    vlmp_cuda *cuda = vlmp_calloc(1, sizeof *cuda);
+    if (cuda == NULL) return vlmp_fail_memory(err, "kernel context");
+    cuda->ctx.ops = &vlmp_cuda_ops;
+    cuda->ctx.pool = host->pool;
+    cuda->device = device;
+    cuda->host = host;
+    int status = fill(cuda, err);
+    if (status != VLMP_OK) {
+        cuda->host = NULL; /* stays the caller's */
+        vlmp_ctx_free(&cuda->ctx);
+        return status;
+    }
+    *ctx = &cuda->ctx;
+    return VLMP_OK;
+}
+
+__attribute__((visibility("default"))) const vlmp_cuda_plugin_table vlmp_cuda_plugin = {
+    .abi = VLMP_CUDA_ABI, .version = VLMP_VERSION, .create = create};

@@ -1,0 +1,115 @@
+/* Weights on the device: rows of codes begin at 16 bytes, the rest lies as in the file. */
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+#include "src/base/memory.h"
+
+enum { PARTS = 5, PART_ALIGN = 256, ROW_ALIGN = 16 };
+
+/* A part as it lies on the host, and where it goes. */
+struct part {
+    const void *from; /* NULL: there is none */
+    size_t width;     /* bytes of a row */
+    size_t pitch;     /* of a row on the device */
+    size_t rows;
+    size_t at; /* in the weight's memory */
+};
+
+static struct part rows_of(const void *from, size_t rows, size_t width, size_t align)
+{
+    return (struct part){from, width, (width + align - 1) / align * align, rows, 0};
+}
+
+/* false: too large to count. */
+static bool list_parts(const vlmp_linear *w, struct part parts[PARTS], size_t *bytes)
+{
+    size_t n = (size_t)w->n, k = (size_t)w->k;
+    vlmp_packed_shape shape = {0};
+    vlmp_scheme scheme = w->scheme;
+    scheme.global_scale = 1; /* shapes are those of files, which may not store it */
+    memset(parts, 0, PARTS * sizeof *parts);
+    if (vlmp_linear_quantized(w)) {
+        if (!vlmp_packed_shape_of(&shape, w->n, w->k, &scheme)) return false;
+        size_t codes = shape.parts[VLMP_PACKED_CODES].bytes / n;
+        size_t zeros = w->zeros != NULL ? shape.parts[VLMP_PACKED_ZEROS].bytes / n : 0;
+        parts[1] = rows_of(w->codes, n, codes, ROW_ALIGN);
+        parts[2] = rows_of(w->scales, 1, shape.parts[VLMP_PACKED_SCALES].bytes, 1);
+        parts[3] = rows_of(w->zeros, n, zeros, 1);
+    } else {
+        parts[0] = rows_of(w->weight, n, k * vlmp_dtype_size(w->dtype), 1);
+    }
+    parts[4] = rows_of(w->bias, 1, n * sizeof *w->bias, 1);
+    *bytes = 0;
+    for (int i = 0; i < PARTS; i++) {
+        size_t part;
+        if (parts[i].from == NULL) continue;
+        parts[i].at = *bytes;
+        if (!vlmp_mul_size(parts[i].rows, parts[i].pitch, &part) ||
+            !vlmp_add_size(part, PART_ALIGN - 1, &part) ||
+            !vlmp_add_size(*bytes, part / PART_ALIGN * PART_ALIGN, bytes))
+            return false;
+    }
+    return true;
+}
+
+static vlmp_cuda_weight weight_of(const vlmp_linear *w)
+{
+    vlmp_cuda_weight to = {.n = w->n, .k = w->k, .dtype = (int)w->dtype};
+    if (!vlmp_linear_quantized(w)) return to;
+    const vlmp_code_info *info = &vlmp_code_types[w->scheme.codes];
+    to.bits = info->bits;
+    to.group = vlmp_linear_group(w);
+    to.groups = vlmp_linear_groups(w);
+    to.middle = info->middle;
+    to.mantissa = info->floats.mantissa;
+    to.bias = info->floats.bias;
+    to.scale_type = (int)w->scheme.scales;
+    to.scale_outputs = w->scheme.blocks ? VLMP_BLOCK_OUTPUTS : 1;
+    to.global_scale = w->scheme.global_scale;
+    to.int8 = vlmp_linear_int8(w);
+    return to;
+}
+
+int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
+{
+    static const char what[] = "a weight";
+    struct part parts[PARTS];
+    size_t bytes;
+    vlmp_cuda *cuda = vlmp_cuda_of(ctx);
+    vlmp_cuda_weight *to = vlmp_calloc(1, sizeof *to);
+    if (to == NULL || !list_parts(w, parts, &bytes)) {
+        free(to);
+        return vlmp_fail_memory(err, what);
+    }
+    *to = weight_of(w);
+    int status = vlmp_cuda_take(cuda, &to->memory, bytes, what, err);
+    if (status != VLMP_OK) {
+        free(to);
+        return status;
+    }
+    const void *at[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        unsigned char *place = to->memory + parts[i].at;
+        at[i] = parts[i].from != NULL ? place : NULL;
+        if (parts[i].from != NULL)
+            vlmp_cuda_put(cuda, place, parts[i].pitch, parts[i].from, parts[i].width,
+                          parts[i].rows);
+    }
+    to->weight = at[0];
+    to->codes = at[1];
+    to->code_bytes = parts[1].pitch;
+    to->scales = at[2];
+    to->zeros = at[3];
+    to->zero_bytes = parts[3].pitch;
+    to->bias_at = at[4];
+    w->own = to;
+    return VLMP_OK;
+}
+
+void vlmp_cuda_release(vlmp_ctx *ctx, void *own)
+{
+    vlmp_cuda_weight *w = own;
+    if (w == NULL) return;
+    ctx->ops->free(ctx, w->memory);
+    free(w);
+}
