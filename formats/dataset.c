@@ -64,6 +64,7 @@ static int read_answers(vlmp_sample *sample, const cJSON *answers, vlmp_error *e
 static int read_plain(const vlmp_dataset *d, vlmp_sample *sample, const cJSON *record,
                       vlmp_error *err)
 {
+    VLMP_TRY(vlmp_sample_no_video(sample, record, err));
     VLMP_TRY(check_keys(record, sample->where, err));
     VLMP_TRY(vlmp_sample_images(d, sample, vlmp_json_get(record, "image"), err));
     const char *prompt;

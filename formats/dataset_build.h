@@ -69,6 +69,9 @@ int vlmp_record_parse(const vlmp_dataset *dataset, const vlmp_record *record, co
 int vlmp_sample_text(vlmp_sample *sample, char **out, const char *text, const char *what,
                      vlmp_error *err);
 
+/* Refuses a record with a video, which would be asked about without it. */
+int vlmp_sample_no_video(const vlmp_sample *sample, const cJSON *record, vlmp_error *err);
+
 /* value: a name, a list of names, or NULL. */
 int vlmp_sample_images(const vlmp_dataset *dataset, vlmp_sample *sample, const cJSON *value,
                        vlmp_error *err);

@@ -139,6 +139,7 @@ int vlmp_sample_conversation(const vlmp_dataset *d, vlmp_sample *sample, const c
     if (turns == NULL) return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no 'conversations'", where);
     if (!cJSON_IsArray(turns))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: 'conversations' is not a list", where);
+    VLMP_TRY(vlmp_sample_no_video(sample, record, err));
     VLMP_TRY(vlmp_sample_images(d, sample, vlmp_json_get(record, "image"), err));
     int marks;
     VLMP_TRY(check_turns(sample, turns, &marks, err));

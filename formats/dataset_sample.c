@@ -7,6 +7,7 @@
 
 #include "formats/dataset_build.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
 
 #define MAX_PICTURES 64 /* of one sample */
 
@@ -127,6 +128,18 @@ static int resolve_image(const vlmp_dataset *d, vlmp_sample *sample, const char 
     *out = vlmp_arena_copy(&sample->arena, path, strlen(path));
     free(real);
     return *out != NULL ? VLMP_OK : vlmp_fail_memory(err, where);
+}
+
+int vlmp_sample_no_video(const vlmp_sample *sample, const cJSON *record, vlmp_error *err)
+{
+    static const char *const keys[] = {"video", "videos"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (vlmp_json_get(record, keys[i]) != NULL)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: the record has a '%s'; videos are not read, give pictures of it "
+                             "as 'image'",
+                             sample->where, keys[i]);
+    return VLMP_OK;
 }
 
 int vlmp_sample_images(const vlmp_dataset *d, vlmp_sample *sample, const cJSON *value,

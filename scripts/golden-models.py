@@ -414,6 +414,26 @@ def ids_of(processor, string, images):
     return processor(text=string, images=images or None, add_special_tokens=special, return_tensors="pt")
 
 
+def levels_of(model, processor, inputs, count):
+    """The levels 0…255 of all tiles of a prompt's `count` pictures."""
+    pixels = inputs["pixel_values"]
+    if pixels.ndim == 5 and not hasattr(model.config, "image_grid_pinpoints"):
+        pixels = pixels[0]  # all tiles of a prompt side by side
+    elif pixels.ndim == 5:  # padded with empty tiles to the most tiles of a picture
+        from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
+        config = model.config
+        counts = [image_size_to_num_patches(s, config.image_grid_pinpoints, config.vision_config.image_size)
+                  for s in inputs["image_sizes"]]
+        if "batch_num_images" in inputs and count > 1:
+            counts = [1] * count
+        pixels = torch.cat([p[:n] for p, n in zip(pixels, counts)])
+    pictures = processor.image_processor
+    mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (pictures.image_mean, pictures.image_std))
+    levels = (pixels.double() * std + mean) * 255
+    assert (levels - levels.round()).abs().max() < 1e-3
+    return levels.round().to(torch.uint8).contiguous()
+
+
 def answer(model, processor, template, question, stages):
     names, prompt, reply = question
     images = [open_picture(n) for n in names]
@@ -443,22 +463,7 @@ def answer(model, processor, template, question, stages):
     out = {"input_ids": torch.tensor(ids, dtype=torch.int32), "answer_from": torch.tensor([start], dtype=torch.int32),
            "nll": nll, "logits": thinned(logits), **stages}
     if images:
-        pixels = inputs["pixel_values"]
-        if pixels.ndim == 5 and not hasattr(model.config, "image_grid_pinpoints"):
-            pixels = pixels[0]  # all tiles of a prompt side by side
-        elif pixels.ndim == 5:  # padded with empty tiles to the most tiles of a picture
-            from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
-            config = model.config
-            counts = [image_size_to_num_patches(s, config.image_grid_pinpoints, config.vision_config.image_size)
-                      for s in inputs["image_sizes"]]
-            if "batch_num_images" in inputs and len(images) > 1:
-                counts = [1] * len(images)
-            pixels = torch.cat([p[:n] for p, n in zip(pixels, counts)])
-        pictures = processor.image_processor
-        mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (pictures.image_mean, pictures.image_std))
-        levels = (pixels.double() * std + mean) * 255
-        assert (levels - levels.round()).abs().max() < 1e-3
-        out["pixels"] = levels.round().to(torch.uint8).contiguous()
+        out["pixels"] = levels_of(model, processor, inputs, len(images))
     return out
 
 

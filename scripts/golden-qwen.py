@@ -72,6 +72,10 @@ MODELS = {"qwen2.5-vl": (qwen2_5_vl, Qwen2_5_VLProcessor, torch.bfloat16),
           "qwen3-vl": (qwen3_vl, Qwen3VLProcessor, torch.bfloat16)}
 
 
+CLASSES = {"qwen2.5-vl": Qwen2_5_VLForConditionalGeneration, "qwen2-vl": Qwen2VLForConditionalGeneration,
+           "qwen3-vl": Qwen3VLForConditionalGeneration}
+
+
 def randomize(model):
     """As for the others; in fused linears queries and keys are larger, and patches do not drown positions."""
     models.randomize(model)
@@ -205,6 +209,31 @@ def old(name):
     os.remove(os.path.join(folder, "chat_template.jinja"))
 
 
+def old_qwen3(name):
+    """As the folders of transformers 4.57, which the family came with: RoPE in two members, pictures, videos and the template
+    in files of their own, processors that are not read here."""
+    folder = os.path.join(OUT, name + "-old")
+    shutil.copytree(os.path.join(OUT, name), folder)
+    config = models.read(folder, "config.json")
+    inner = config["text_config"]
+    inner["dtype"] = config.pop("dtype")
+    rope = inner.pop("rope_parameters")
+    inner["rope_theta"], inner["rope_scaling"] = rope.pop("rope_theta"), rope
+    config["vision_config"].pop("rope_parameters")
+    models.write(folder, "config.json", config)
+    processor = models.read(folder, "processor_config.json")
+    for part, file in (("image_processor", "preprocessor_config.json"), ("video_processor", "video_preprocessor_config.json")):
+        own = processor.pop(part)
+        for key in [k for k in own if k.endswith("_processor_type")]:
+            own[key] = own[key].removesuffix("Pil") + ("Fast" if part == "image_processor" else "")
+        models.write(folder, file, own)
+    audio = {"feature_extractor_type": "WhisperFeatureExtractor", "patch_size": 1, "image_mean": "none"}
+    models.write(folder, "processor_config.json", {**processor, "audio_processor": audio, "video_processor": {"size": 0}})
+    with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as file:
+        models.write(folder, "chat_template.json", {"chat_template": file.read()})
+    os.remove(os.path.join(folder, "chat_template.jinja"))
+
+
 def main():
     torch.set_num_threads(1)
     print("transformers", transformers.__version__)
@@ -213,7 +242,7 @@ def main():
         for stale in (folder, folder + "-old"):
             shutil.rmtree(stale, ignore_errors=True)
         processor, template = build(name, folder)
-        cls = type(MODELS[name][0](8, {}))
+        cls = CLASSES[name]
         model = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         stages, golden = {}, {}
         watch(model, stages)
@@ -223,8 +252,8 @@ def main():
             nll = found["nll"]
             print(f"{name} {i}: {len(found['input_ids'])} ids, nll {nll.mean():.3f} ± {nll.std():.3f}")
         save_file(golden, os.path.join(OUT, name + ".safetensors"))
-        if name != "qwen3-vl":
-            old(name)
+        (old_qwen3 if name == "qwen3-vl" else old)(name)
 
 
-main()
+if __name__ == "__main__":
+    main()

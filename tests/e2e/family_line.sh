@@ -31,6 +31,7 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     model=$models/$name
     exits 0 vlm-calibrate "$model" --data "$models/calib.jsonl" $pictures --samples 16 -o calib --force
     quantizes "$model" rtn.vlmp --method rtn
+    quantizes "$model" int8.vlmp --method int8 --activations int8
     quantizes "$model" gptq.vlmp --method gptq --asymmetric
     quantizes "$model" awq.vlmp --method awq
     quantizes "$model" both.vlmp --method awq+gptq
@@ -41,7 +42,7 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     exits 0 vlm-eval seed.vlmp tower.vlmp --reference "$model" --data "$models/eval.jsonl" $pictures \
         --gate 'kl.mean<=0.02' --gate 'ppl_ratio<=1.05' --json
     json stdout 'd["results"][0]["tokens"] > 20 and d["results"][0]["kl"]["mean"] > 0'
-    exits 0 vlm-eval rtn.vlmp gptq.vlmp awq.vlmp both.vlmp w4.vlmp --reference "$model" \
+    exits 0 vlm-eval rtn.vlmp int8.vlmp gptq.vlmp awq.vlmp both.vlmp w4.vlmp --reference "$model" \
         --data "$models/eval.jsonl" $pictures --metrics ppl,kl --json
     json stdout 'all(0 < r["kl"]["mean"] < 1 and r["fallbacks"] == 0 for r in d["results"])'
     exits 0 vlm-run w4.vlmp --image "$models/pictures/wide.png" --image "$models/pictures/thin.png" \
@@ -51,6 +52,14 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     exits 0 vlm-quantize "$model" --method rtn --group 32 -o group.vlmp --force --allow-fallbacks 40
     rm group.vlmp*
 done
+
+# Videos: a file of one, a place for one in the prompt, a record with one.
+printf '\0\0\0\x18ftypmp42' > clip.mp4
+refuses 4 'clip.mp4: the file is a video' vlm-run "$models/qwen3-vl" --image clip.mp4 --prompt x
+refuses 4 'a place for a video' vlm-run "$models/qwen2.5-vl" --prompt 'x <|video_pad|>'
+refuses 4 'a place for a video' vlm-run "$models/onevision-qwen2" --prompt 'x <video>'
+echo '{"prompt": "x", "answers": ["y"], "video": "clip.mp4"}' > clip.jsonl
+refuses 4 'clip.jsonl:1: the record has a .video' vlm-eval "$models/smolvlm-llama" --data clip.jsonl --metrics ppl
 
 # What calibrated one model does not fit another.
 refuses 4 'calib' vlm-quantize "$models/next-llama" --method gptq --calib calib -o other.vlmp

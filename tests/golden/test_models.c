@@ -460,7 +460,8 @@ static void layouts(void **state)
     static const char *const variants[][2] = {
         {"next-llama-A", "next-llama"},   {"next-llama3-B", "next-llama3"},
         {"llava-qwen2-D", "llava-qwen2"}, {"next-mistral-E", "next-mistral"},
-        {"qwen2.5-vl-old", "qwen2.5-vl"}, {"qwen2-vl-old", "qwen2-vl"}};
+        {"qwen2.5-vl-old", "qwen2.5-vl"}, {"qwen2-vl-old", "qwen2-vl"},
+        {"qwen3-vl-old", "qwen3-vl"}};
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
         check_model(variants[i][0], variants[i][1], FAST);
 }
