@@ -7,41 +7,61 @@
 
 enum { HALF = VLMP_GGUF_BLOCK / 2 };
 
+/* By ggml's numbers. Types without bytes are known by name alone. */
+static const struct {
+    const char *name;
+    vlmp_gguf_block block;
+} types[] = {
+    [VLMP_GGUF_F32] = {"F32", {1, 4}},
+    [VLMP_GGUF_F16] = {"F16", {1, 2}},
+    [VLMP_GGUF_Q4_0] = {"Q4_0", {32, 18}},
+    [VLMP_GGUF_Q4_1] = {"Q4_1", {32, 20}},
+    [VLMP_GGUF_Q5_0] = {"Q5_0", {32, 22}},
+    [VLMP_GGUF_Q5_1] = {"Q5_1", {32, 24}},
+    [VLMP_GGUF_Q8_0] = {"Q8_0", {32, 34}},
+    [9] = {"Q8_1", {0}},
+    [VLMP_GGUF_Q2_K] = {"Q2_K", {256, 84}},
+    [VLMP_GGUF_Q3_K] = {"Q3_K", {256, 110}},
+    [VLMP_GGUF_Q4_K] = {"Q4_K", {256, 144}},
+    [VLMP_GGUF_Q5_K] = {"Q5_K", {256, 176}},
+    [VLMP_GGUF_Q6_K] = {"Q6_K", {256, 210}},
+    [15] = {"Q8_K", {0}},
+    [16] = {"IQ2_XXS", {0}},
+    [17] = {"IQ2_XS", {0}},
+    [18] = {"IQ3_XXS", {0}},
+    [19] = {"IQ1_S", {0}},
+    [VLMP_GGUF_IQ4_NL] = {"IQ4_NL", {32, 18}},
+    [21] = {"IQ3_S", {0}},
+    [22] = {"IQ2_S", {0}},
+    [VLMP_GGUF_IQ4_XS] = {"IQ4_XS", {256, 136}},
+    [24] = {"I8", {0}},
+    [25] = {"I16", {0}},
+    [26] = {"I32", {0}},
+    [27] = {"I64", {0}},
+    [28] = {"F64", {0}},
+    [29] = {"IQ1_M", {0}},
+    [VLMP_GGUF_BF16] = {"BF16", {1, 2}},
+    [34] = {"TQ1_0", {0}},
+    [35] = {"TQ2_0", {0}},
+    [39] = {"MXFP4", {0}},
+    [40] = {"NVFP4", {0}},
+};
+
+enum { TYPES = sizeof types / sizeof *types };
+
 vlmp_gguf_block vlmp_gguf_block_of(vlmp_gguf_type type)
 {
-    switch (type) {
-    case VLMP_GGUF_F32:
-        return (vlmp_gguf_block){1, 4};
-    case VLMP_GGUF_F16:
-    case VLMP_GGUF_BF16:
-        return (vlmp_gguf_block){1, 2};
-    case VLMP_GGUF_Q4_0:
-        return (vlmp_gguf_block){VLMP_GGUF_BLOCK, 2 + HALF};
-    case VLMP_GGUF_Q4_1:
-        return (vlmp_gguf_block){VLMP_GGUF_BLOCK, 4 + HALF};
-    case VLMP_GGUF_Q8_0:
-        break;
-    }
-    return (vlmp_gguf_block){VLMP_GGUF_BLOCK, 2 + VLMP_GGUF_BLOCK};
+    return types[type].block;
 }
 
-const char *vlmp_gguf_type_name(vlmp_gguf_type type)
+const char *vlmp_gguf_type_name(uint32_t type)
 {
-    switch (type) {
-    case VLMP_GGUF_F32:
-        return "F32";
-    case VLMP_GGUF_F16:
-        return "F16";
-    case VLMP_GGUF_BF16:
-        return "BF16";
-    case VLMP_GGUF_Q4_0:
-        return "Q4_0";
-    case VLMP_GGUF_Q4_1:
-        return "Q4_1";
-    case VLMP_GGUF_Q8_0:
-        break;
-    }
-    return "Q8_0";
+    return type < TYPES ? types[type].name : NULL;
+}
+
+bool vlmp_gguf_type_is_read(uint32_t type)
+{
+    return type < TYPES && types[type].block.bytes > 0;
 }
 
 vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type)

@@ -1,16 +1,17 @@
-/* Rows of GGUF's types (ggml's ggml-common.h): from the codes of a packed linear, where the type
- * holds them exactly, or from floats.
+/* Rows of GGUF's types (ggml's ggml-common.h, ggml-quants.c): from the codes of a packed linear,
+ * where the type holds them exactly, from floats, and to floats.
  *
  *   Q4_0  d F16, 16 bytes: byte j holds input j low, input j + 16 high;  w = d·(q − 8)
  *   Q4_1  d F16, m F16, 16 bytes as Q4_0;                                w = d·q + m
  *   Q8_0  d F16, 32 signed bytes;                                        w = d·q
- */
+ *
+ * The others are read alone, and described where they are (gguf_decode.c). */
 #pragma once
 
 #include "formats/gguf_write.h"
 #include "src/base/scheme.h"
 
-#define VLMP_GGUF_BLOCK 32 /* inputs of a quantized block */
+#define VLMP_GGUF_BLOCK 32 /* inputs of a block of 4 or 8 bits */
 
 typedef struct {
     int inputs;
@@ -19,8 +20,11 @@ typedef struct {
 
 vlmp_gguf_block vlmp_gguf_block_of(vlmp_gguf_type type);
 
-/* "Q4_0" … */
-const char *vlmp_gguf_type_name(vlmp_gguf_type type);
+/* "Q4_0" …; also of types that are not read. NULL: ggml has none of this number. */
+const char *vlmp_gguf_type_name(uint32_t type);
+
+/* Whether it is one of vlmp_gguf_type. */
+bool vlmp_gguf_type_is_read(uint32_t type);
 
 /* One row of a packed linear, where it lies. */
 typedef struct {
@@ -45,3 +49,7 @@ void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row);
 
 /* k floats in a type; Q8_0: the nearest code at scale amax/127. */
 void vlmp_gguf_from_floats(void *out, vlmp_gguf_type type, const float *x, int k);
+
+/* k inputs, whole blocks of any alignment, as F32: ggml's own arithmetic, operation by operation.
+ */
+void vlmp_gguf_to_floats(float *out, vlmp_gguf_type type, const void *blocks, int k);

@@ -9,14 +9,23 @@
 #define VLMP_GGUF_MAX_RANK 4
 #define VLMP_GGUF_MAX_NAME 63 /* bytes of a tensor's name that ggml reads */
 
-/* Types that are written; the values are ggml's. Q: blocks of 32 inputs, layouts in
- * gguf_blocks.h. */
+/* Types that are read, of which F32, F16, BF16, Q4_0, Q4_1 and Q8_0 are written. The values are
+ * ggml's; blocks and layouts in gguf_blocks.h. */
 typedef enum {
     VLMP_GGUF_F32 = 0,
     VLMP_GGUF_F16 = 1,
     VLMP_GGUF_Q4_0 = 2,
     VLMP_GGUF_Q4_1 = 3,
+    VLMP_GGUF_Q5_0 = 6,
+    VLMP_GGUF_Q5_1 = 7,
     VLMP_GGUF_Q8_0 = 8,
+    VLMP_GGUF_Q2_K = 10,
+    VLMP_GGUF_Q3_K = 11,
+    VLMP_GGUF_Q4_K = 12,
+    VLMP_GGUF_Q5_K = 13,
+    VLMP_GGUF_Q6_K = 14,
+    VLMP_GGUF_IQ4_NL = 20,
+    VLMP_GGUF_IQ4_XS = 23,
     VLMP_GGUF_BF16 = 30,
 } vlmp_gguf_type;
 

@@ -4,7 +4,8 @@
     scripts/golden-gguf.py tests/golden/gguf/golden.json
 
 "codes": rows of a packed linear and the block bytes that hold the same values; "floats": rows that gguf
-quantizes itself; "file": a whole small file of gguf's writer; "imatrix": another, with the keys and tensors of
+quantizes itself; "blocks": blocks of every type that is read, their bytes drawn, and the F32 values (as bytes) that
+gguf makes of them; "file": a whole small file of gguf's writer; "imatrix": another, with the keys and tensors of
 llama.cpp's tools/imatrix, sums of squares of activations that are drawn here.
 """
 import json
@@ -105,12 +106,28 @@ def importance():
         return {"sites": sites, "bytes": file.read().hex()}
 
 
+# Where the half-precision numbers of a block lie.
+HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "IQ4_NL": [0], "IQ4_XS": [0],
+          "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+
+
+def blocks_case(kind, halves):
+    inputs, size = gguf.GGML_QUANT_SIZES[getattr(TYPES, kind)]
+    blocks = rng.integers(0, 256, (256 // inputs, size)).astype(np.uint8)
+    for at in halves:
+        numbers = (rng.standard_normal(len(blocks)) / 64).astype(np.float16)
+        blocks[:, at:at + 2] = numbers.view(np.uint8).reshape(-1, 2)
+    values = gguf.quants.dequantize(blocks.reshape(-1), getattr(TYPES, kind)).astype(np.float32)
+    return {"type": kind, "bytes": blocks.tobytes().hex(), "values": values.tobytes().hex()}
+
+
 golden = {
     "codes": [codes_case(kind, k, group) for kind in ("Q4_0", "Q4_1", "Q8_0")
               for k, group in ((32, 32), (128, 64), (256, 128), (96, 96))],
     "floats": [floats_case(kind, 96) for kind in ("Q8_0", "F16", "BF16")],
     "file": whole_file(),
     "imatrix": importance(),
+    "blocks": [blocks_case(kind, halves) for kind, halves in HALVES.items()],
 }
 with open(sys.argv[1], "w") as out:
     json.dump(golden, out, indent=None, separators=(",", ":"))

@@ -56,10 +56,9 @@ static size_t from_hex(unsigned char *out, size_t capacity, const char *hex)
 static vlmp_gguf_type type_of(const cJSON *item)
 {
     const char *name = vlmp_json_get(item, "type")->valuestring;
-    static const vlmp_gguf_type types[] = {VLMP_GGUF_F32,  VLMP_GGUF_F16,  VLMP_GGUF_Q4_0,
-                                           VLMP_GGUF_Q4_1, VLMP_GGUF_Q8_0, VLMP_GGUF_BF16};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(vlmp_gguf_type_name(types[i]), name) == 0) return types[i];
+    for (uint32_t type = 0; type < 64; type++)
+        if (vlmp_gguf_type_is_read(type) && strcmp(vlmp_gguf_type_name(type), name) == 0)
+            return (vlmp_gguf_type)type;
     fail_msg("no type %s", name);
     return VLMP_GGUF_F32;
 }
@@ -117,6 +116,26 @@ static void blocks_of_floats(void **state)
         vlmp_gguf_from_floats(got, type_of(item), x, k);
         assert_memory_equal(got, want, length);
     }
+}
+
+static void floats_of_blocks(void **state)
+{
+    (void)state;
+    const cJSON *item;
+    unsigned read = 0, tested = 0;
+    for (uint32_t type = 0; type < 64; type++)
+        read += vlmp_gguf_type_is_read(type) && vlmp_gguf_block_of(type).inputs > 1;
+    cJSON_ArrayForEach(item, vlmp_json_get(golden, "blocks"))
+    {
+        unsigned char blocks[2 * MAX_K], want[4 * MAX_K];
+        float got[MAX_K];
+        from_hex(blocks, sizeof blocks, vlmp_json_get(item, "bytes")->valuestring);
+        from_hex(want, sizeof want, vlmp_json_get(item, "values")->valuestring);
+        vlmp_gguf_to_floats(got, type_of(item), blocks, MAX_K);
+        assert_memory_equal(got, want, sizeof got);
+        tested++;
+    }
+    assert_int_equal(tested, read);
 }
 
 /* What has no exact place: F32 scales, minima, groups that cut blocks, 8 bits with zeros. */
@@ -286,10 +305,10 @@ static void names_and_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_of_codes),   cmocka_unit_test(blocks_of_floats),
-        cmocka_unit_test(what_does_not_fit), cmocka_unit_test(whole_file),
-        cmocka_unit_test(importance_matrix), cmocka_unit_test(rows_of_blocks_only),
-        cmocka_unit_test(names_and_rows),
+        cmocka_unit_test(blocks_of_codes),     cmocka_unit_test(blocks_of_floats),
+        cmocka_unit_test(floats_of_blocks),    cmocka_unit_test(what_does_not_fit),
+        cmocka_unit_test(whole_file),          cmocka_unit_test(importance_matrix),
+        cmocka_unit_test(rows_of_blocks_only), cmocka_unit_test(names_and_rows),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
