@@ -8,22 +8,17 @@
 #include "formats/import.h"
 #include "formats/original.h"
 #include "formats/shards.h"
-#include "formats/source_files.h"
-#include "formats/tensor_table.h"
+#include "formats/table_source.h"
 #include "src/base/json.h"
 #include "src/model/family.h"
 #include "src/model/names.h"
 
 typedef struct {
-    vlmp_source base; /* first: the source is the folder */
+    vlmp_table_source t; /* first: the source is the folder */
     char boundary[PATH_MAX];
     char digest[VLMP_SHA256_HEX];
-    vlmp_arena arena;
-    vlmp_source_files files;
     vlmp_shards shards;
-    vlmp_shards tower; /* of an original LLaVA folder, where its tower is in another one */
-    vlmp_tensor_table table;
-    vlmp_config config;
+    vlmp_shards tower;   /* of an original LLaVA folder, where its tower is in another one */
     vlmp_import *import; /* NULL: its weights are as they were trained */
     bool is_original;
     vlmp_original original;
@@ -32,41 +27,6 @@ typedef struct {
 static const folder *as_folder(const vlmp_source *self)
 {
     return (const folder *)self;
-}
-
-static size_t folder_count(const vlmp_source *self)
-{
-    return as_folder(self)->table.count;
-}
-
-static const vlmp_tensor *folder_at(const vlmp_source *self, size_t index)
-{
-    return &as_folder(self)->table.tensors[index];
-}
-
-static const vlmp_tensor *folder_find(const vlmp_source *self, const char *name)
-{
-    return vlmp_tensor_table_find(&as_folder(self)->table, name);
-}
-
-static const vlmp_scheme *folder_scheme(const vlmp_source *self, const char *name)
-{
-    (void)self;
-    (void)name;
-    return NULL;
-}
-
-static const char *folder_file(const vlmp_source *self, const char *name, size_t *length)
-{
-    const vlmp_source_file *file = vlmp_source_files_find(&as_folder(self)->files, name);
-    *length = file != NULL ? file->length : 0;
-    return file != NULL ? file->data : NULL;
-}
-
-static const char *folder_file_at(const vlmp_source *self, size_t index)
-{
-    const vlmp_source_files *files = &as_folder(self)->files;
-    return index < files->count ? files->entries[index].name : NULL;
 }
 
 static const vlmp_map *map_of(const folder *f, const vlmp_tensor *tensor)
@@ -84,14 +44,14 @@ static int folder_digest(vlmp_source *self, char hex[65], vlmp_error *err)
 {
     folder *f = (folder *)self;
     if (self->digest == NULL) {
-        char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(f->table.count, sizeof *hashes);
+        char(*hashes)[VLMP_SHA256_HEX] = vlmp_alloc(f->t.table.count, sizeof *hashes);
         if (hashes == NULL) return vlmp_fail_memory(err, "hashes");
-        for (size_t i = 0; i < f->table.count; i++) {
-            const vlmp_tensor *tensor = &f->table.tensors[i];
+        for (size_t i = 0; i < f->t.table.count; i++) {
+            const vlmp_tensor *tensor = &f->t.table.tensors[i];
             vlmp_map_sha256(map_of(f, tensor), (size_t)tensor->file_offset, tensor->bytes,
                             hashes[i]);
         }
-        int status = vlmp_tensor_table_digest(&f->table, hashes, f->digest, err);
+        int status = vlmp_tensor_table_digest(&f->t.table, hashes, f->digest, err);
         free(hashes);
         VLMP_TRY(status);
         self->digest = f->digest;
@@ -105,10 +65,8 @@ static void folder_close(vlmp_source *self)
     folder *f = (folder *)self;
     vlmp_shards_close(&f->shards);
     vlmp_shards_close(&f->tower);
-    vlmp_tensor_table_free(&f->table);
-    vlmp_source_files_close(&f->files);
     vlmp_import_free(f->import);
-    vlmp_arena_free(&f->arena);
+    vlmp_table_source_free(&f->t);
     free(f);
 }
 
@@ -116,17 +74,17 @@ static void folder_close(vlmp_source *self)
  * was before. */
 static int begin_import(folder *f, const char *where, vlmp_error *err)
 {
-    vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
+    vlmp_source_file *file = vlmp_source_files_find(&f->t.files, "config.json");
     if (file == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: no config.json; give a Hugging Face model folder", f->base.path);
+                         "%s: no config.json; give a Hugging Face model folder", f->t.base.path);
     VLMP_TRY(vlmp_import_begin(&f->import, file->data, file->length, where, err));
     if (f->import == NULL) return VLMP_OK;
     file->data = f->import->config;
     file->length = f->import->config_length;
     /* They repeat what is taken away. */
-    vlmp_source_files_drop(&f->files, "quantize_config.json");
-    vlmp_source_files_drop(&f->files, "quant_config.json");
+    vlmp_source_files_drop(&f->t.files, "quantize_config.json");
+    vlmp_source_files_drop(&f->t.files, "quant_config.json");
     return VLMP_OK;
 }
 
@@ -134,8 +92,8 @@ static int convert_original(folder *f, vlmp_error *err)
 {
     char boundary[PATH_MAX];
     const char *tower = f->original.tower.folder;
-    VLMP_TRY(
-        vlmp_original_convert(&f->original, &f->files, &f->shards, f->base.path, &f->arena, err));
+    VLMP_TRY(vlmp_original_convert(&f->original, &f->t.files, &f->shards, f->t.base.path,
+                                   &f->t.arena, err));
     if (f->original.holds_tower) return VLMP_OK;
     VLMP_TRY(vlmp_folder_boundary(boundary, sizeof boundary, tower, err));
     return vlmp_shards_open(&f->tower, tower, boundary, err);
@@ -144,57 +102,42 @@ static int convert_original(folder *f, vlmp_error *err)
 static int read_config(folder *f, vlmp_error *err)
 {
     char where[PATH_MAX];
-    snprintf(where, sizeof where, "%.4000s/config.json", f->base.path);
+    snprintf(where, sizeof where, "%.4000s/config.json", f->t.base.path);
     VLMP_TRY(begin_import(f, where, err));
-    VLMP_TRY(vlmp_original_look(&f->is_original, vlmp_source_files_find(&f->files, "config.json"),
+    VLMP_TRY(vlmp_original_look(&f->is_original, vlmp_source_files_find(&f->t.files, "config.json"),
                                 where, err));
     if (f->is_original) {
-        VLMP_TRY(vlmp_shards_open(&f->shards, f->base.path, f->boundary, err));
+        VLMP_TRY(vlmp_shards_open(&f->shards, f->t.base.path, f->boundary, err));
         VLMP_TRY(convert_original(f, err));
     }
-    const vlmp_source_file *file = vlmp_source_files_find(&f->files, "config.json");
-    VLMP_TRY(vlmp_config_read(&f->config, file->data, file->length, where, err));
-    return f->is_original ? VLMP_OK : vlmp_shards_open(&f->shards, f->base.path, f->boundary, err);
-}
-
-/* The next of the table gets its canonical name. */
-static int place(folder *f, vlmp_tensor *tensor, const char *name, vlmp_error *err)
-{
-    tensor->name = vlmp_arena_copy(&f->arena, name, strlen(name));
-    if (tensor->name == NULL) return vlmp_fail_memory(err, tensor->file);
-    const vlmp_vision_config *vision = &f->config.vision;
-    tensor->unused = vlmp_family_runs(f->config.family) &&
-                     vlmp_name_is_unused(name, vision->run_layers, vision->has_post_norm);
-    f->table.count++;
-    return VLMP_OK;
+    const vlmp_source_file *file = vlmp_source_files_find(&f->t.files, "config.json");
+    VLMP_TRY(vlmp_config_read(&f->t.config, file->data, file->length, where, err));
+    return f->is_original ? VLMP_OK
+                          : vlmp_shards_open(&f->shards, f->t.base.path, f->boundary, err);
 }
 
 /* A vlmp_import_add. There is room: a linear has more parts in the folder than weights. */
 static int add_weight(void *arg, const vlmp_tensor *weight, vlmp_error *err)
 {
-    folder *f = arg;
-    vlmp_tensor *tensor = &f->table.tensors[f->table.count];
-    *tensor = *weight;
-    return place(f, tensor, weight->name, err);
+    return vlmp_table_source_add(arg, weight, weight->name, err);
 }
 
 static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_tensor *from,
                       const char *source_name, vlmp_error *err)
 {
     char name[VLMP_NAME_BYTES];
-    const vlmp_family *family = f->config.family;
-    vlmp_tensor *tensor = &f->table.tensors[f->table.count];
-    *tensor = (vlmp_tensor){.source_name = source_name,
-                            .file = shard->path,
-                            .file_offset = shard->data_start + from->begin,
-                            .dtype = from->dtype,
-                            .rank = from->rank,
-                            .data = vlmp_safetensors_data(shard, from),
-                            .bytes = (size_t)(from->end - from->begin)};
-    memcpy(tensor->shape, from->shape, sizeof tensor->shape);
+    const vlmp_family *family = f->t.config.family;
+    vlmp_tensor tensor = {.source_name = source_name,
+                          .file = shard->path,
+                          .file_offset = shard->data_start + from->begin,
+                          .dtype = from->dtype,
+                          .rank = from->rank,
+                          .data = vlmp_safetensors_data(shard, from),
+                          .bytes = (size_t)(from->end - from->begin)};
+    memcpy(tensor.shape, from->shape, sizeof tensor.shape);
     bool taken = false;
     if (f->import != NULL)
-        VLMP_TRY(vlmp_import_take(f->import, tensor, family->canonical_name, &taken, err));
+        VLMP_TRY(vlmp_import_take(f->import, &tensor, family->canonical_name, &taken, err));
     if (taken) return VLMP_OK;
     vlmp_name_kind kind = family->canonical_name(name, source_name);
     if (kind == VLMP_NAME_IGNORED) return VLMP_OK;
@@ -208,7 +151,7 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
                          "%s: header byte %zu: tensor '%.200s' has no place in a model of type "
                          "%s; remove it from the checkpoint, or use a supported model",
                          shard->path, from->header_at, from->name, family->model_type);
-    return place(f, tensor, name, err);
+    return vlmp_table_source_add(&f->t, &tensor, name, err);
 }
 
 static int add_file(folder *f, const vlmp_safetensors *shard, bool tower, vlmp_error *err)
@@ -219,17 +162,12 @@ static int add_file(folder *f, const vlmp_safetensors *shard, bool tower, vlmp_e
         const char *source_name = from->name;
         if (f->is_original) {
             if (!vlmp_original_name(name, from->name, &f->original, tower)) continue;
-            source_name = vlmp_arena_copy(&f->arena, name, strlen(name));
+            source_name = vlmp_arena_copy(&f->t.arena, name, strlen(name));
             if (source_name == NULL) return vlmp_fail_memory(err, shard->path);
         }
         VLMP_TRY(add_tensor(f, shard, from, source_name, err));
     }
     return VLMP_OK;
-}
-
-static int by_computation(const void *a, const void *b)
-{
-    return vlmp_name_compare(((const vlmp_tensor *)a)->name, ((const vlmp_tensor *)b)->name);
 }
 
 static int name_tensors(folder *f, vlmp_error *err)
@@ -239,23 +177,19 @@ static int name_tensors(folder *f, vlmp_error *err)
     for (int tower = 0; tower < 2; tower++)
         for (size_t i = 0; i < sets[tower]->count; i++)
             total += sets[tower]->files[i].count;
-    f->table.tensors = vlmp_alloc(total, sizeof *f->table.tensors);
-    if (f->table.tensors == NULL) return vlmp_fail_memory(err, f->base.path);
+    f->t.table.tensors = vlmp_alloc(total, sizeof *f->t.table.tensors);
+    if (f->t.table.tensors == NULL) return vlmp_fail_memory(err, f->t.base.path);
     for (int tower = 0; tower < 2; tower++)
         for (size_t i = 0; i < sets[tower]->count; i++)
             VLMP_TRY(add_file(f, &sets[tower]->files[i], tower, err));
-    if (f->import != NULL) VLMP_TRY(vlmp_import_finish(f->import, add_weight, f, err));
-    if (f->table.count == 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no tensors; is the download complete?",
-                         f->base.path);
-    qsort(f->table.tensors, f->table.count, sizeof *f->table.tensors, by_computation);
-    return vlmp_tensor_table_index(&f->table, err);
+    if (f->import != NULL) VLMP_TRY(vlmp_import_finish(f->import, add_weight, &f->t, err));
+    return vlmp_table_source_sort(&f->t, err);
 }
 
 static int fill(folder *f, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_folder_boundary(f->boundary, sizeof f->boundary, f->base.path, err));
-    VLMP_TRY(vlmp_source_files_map(&f->files, f->base.path, f->boundary, &f->arena, err));
+    VLMP_TRY(vlmp_folder_boundary(f->boundary, sizeof f->boundary, f->t.base.path, err));
+    VLMP_TRY(vlmp_source_files_map(&f->t.files, f->t.base.path, f->boundary, &f->t.arena, err));
     VLMP_TRY(read_config(f, err));
     return name_tensors(f, err);
 }
@@ -265,29 +199,20 @@ int vlmp_folder_open(vlmp_source **out, const char *path, vlmp_error *err)
     *out = NULL;
     folder *f = vlmp_calloc(1, sizeof *f);
     if (f == NULL) return vlmp_fail_memory(err, path);
-    f->base = (vlmp_source){
-        .path = vlmp_arena_copy(&f->arena, path, strlen(path)),
-        .kind = "folder",
-        .digest_now = folder_digest,
-        .count = folder_count,
-        .at = folder_at,
-        .find = folder_find,
-        .scheme = folder_scheme,
-        .file = folder_file,
-        .file_at = folder_file_at,
-        .release = folder_release,
-        .close = folder_close,
-    };
-    int status = f->base.path == NULL ? vlmp_fail_memory(err, path) : fill(f, err);
+    int status = vlmp_table_source_init(&f->t, path, err);
+    f->t.base.digest_now = folder_digest;
+    f->t.base.release = folder_release;
+    f->t.base.close = folder_close;
+    if (status == VLMP_OK) status = fill(f, err);
     if (status != VLMP_OK) {
-        folder_close(&f->base);
+        folder_close(&f->t.base);
         return status;
     }
     if (f->import == NULL) {
-        *out = &f->base;
+        *out = &f->t.base;
         return VLMP_OK;
     }
-    status = vlmp_import_open(out, f->import, &f->base, err);
-    folder_close(&f->base);
+    status = vlmp_import_open(out, f->import, &f->t.base, err);
+    folder_close(&f->t.base);
     return status;
 }
