@@ -141,14 +141,16 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
     return VLMP_OK;
 }
 
-/* The name that a file of the source folder has in the export; NULL: it is left. */
-static const char *exported_name(const char *name)
+/* The name that a file of the source folder has in the export; NULL: it is left. GGUF files say
+ * themselves how they are quantized; beside them the configuration is what reads them back. */
+static const char *exported_name(const vlmp_export *export, const char *name)
 {
-    static const char *const left[] = {
-        "config.json", "quantize_config.json", "CHECKLIST.md", VLMP_FOLDER_SUMS,
-        "kserve.json", "kserve-route.json",    "compose.json"};
+    static const char *const left[] = {"quantize_config.json", "CHECKLIST.md",
+                                       VLMP_FOLDER_SUMS,       "kserve.json",
+                                       "kserve-route.json",    "compose.json"};
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
         if (strcmp(name, left[i]) == 0) return NULL;
+    if (strcmp(name, "config.json") == 0 && export->layout->layout != VLMP_LAYOUT_GGUF) return NULL;
     return strcmp(name, "README.md") == 0 ? "README-base.md" : name;
 }
 
@@ -157,7 +159,7 @@ int vlmp_export_write_files(const vlmp_export *export, vlmp_outfolder *folder, v
     const vlmp_source *source = export->source;
     const char *name;
     for (size_t i = 0; (name = source->file_at(source, i)) != NULL; i++) {
-        const char *written = exported_name(name);
+        const char *written = exported_name(export, name);
         if (written == NULL) continue;
         char path[4096];
         size_t length;

@@ -28,6 +28,29 @@ static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
     };
 }
 
+static bool is_exact(const vlmp_gguf_item *item, vlmp_gguf_type type)
+{
+    bool exact = true;
+    for (int64_t row = 0; row < item->out.shape[0] && exact; row++) {
+        vlmp_packed_row r = packed_row(item, row);
+        exact = vlmp_gguf_row_is_exact(&r, type);
+    }
+    return exact;
+}
+
+/* What a type seems to round, it may happen to hold: other tools' Q4_0, where signs of scales
+ * became zeros, and scales of few bits. */
+static void fit_codes(vlmp_gguf_item *item)
+{
+    vlmp_gguf_type type;
+    const vlmp_packed_linear *linear = item->linear;
+    item->fit = vlmp_gguf_fit_of(&linear->scheme, (int)linear->k, &type);
+    if (item->fit == VLMP_GGUF_ROUNDED && type == VLMP_GGUF_Q4_1 && is_exact(item, VLMP_GGUF_Q4_0))
+        type = VLMP_GGUF_Q4_0;
+    if (item->fit == VLMP_GGUF_ROUNDED && is_exact(item, type)) item->fit = VLMP_GGUF_EXACT;
+    item->out.type = type;
+}
+
 /* codes: scratch of one byte an input. */
 static void unpack_row(float *out, uint8_t *codes, const vlmp_packed_row *row)
 {
@@ -92,7 +115,7 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
     item->scales = part_of(plan->source, linear->name, VLMP_PACKED_SCALES);
     item->zeros = part_of(plan->source, linear->name, VLMP_PACKED_ZEROS);
     item->out.shape[1] = linear->k;
-    item->fit = vlmp_gguf_fit_of(&linear->scheme, (int)linear->k, &item->out.type);
+    fit_codes(item);
     return VLMP_OK;
 }
 
@@ -113,22 +136,16 @@ static int add_items(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_
     return VLMP_OK;
 }
 
-/* What Llama-3's scaling does to each frequency, as llama.cpp wants it: the factor below it. */
 static int add_rope_factors(vlmp_gguf_plan *plan, const vlmp_text_config *text, vlmp_error *err)
 {
     if (text->rope.kind != VLMP_ROPE_LLAMA3) return VLMP_OK;
-    int count = text->head_dim / 2;
-    float *factors = vlmp_arena_alloc(&plan->arena, (size_t)count, sizeof *factors);
-    float *plain = vlmp_arena_alloc(&plan->arena, (size_t)count, sizeof *plain);
-    if (factors == NULL || plain == NULL) return vlmp_fail_memory(err, "export");
-    vlmp_rope_config unscaled = {.kind = VLMP_ROPE_DEFAULT, .theta = text->rope.theta};
-    vlmp_rope_frequencies(&text->rope, text->head_dim, factors);
-    vlmp_rope_frequencies(&unscaled, text->head_dim, plain);
-    for (int i = 0; i < count; i++)
-        factors[i] = plain[i] / factors[i];
-    plan->items[plan->count++] = (vlmp_gguf_item){
-        .out = {.name = "rope_freqs.weight", .type = VLMP_GGUF_F32, .rank = 1, .shape = {count}},
-        .values = factors};
+    const float *factors = vlmp_gguf_rope_factors(text, &plan->arena);
+    if (factors == NULL) return vlmp_fail_memory(err, "export");
+    plan->items[plan->count++] = (vlmp_gguf_item){.out = {.name = VLMP_GGUF_ROPE_FACTORS,
+                                                          .type = VLMP_GGUF_F32,
+                                                          .rank = 1,
+                                                          .shape = {text->head_dim / 2}},
+                                                  .values = factors};
     return VLMP_OK;
 }
 
@@ -217,7 +234,7 @@ static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *o
 {
     vlmp_packed_row row = packed_row(item, model_row(item, r));
     if (item->fit != VLMP_GGUF_ANEW) {
-        vlmp_gguf_from_codes(out, &row);
+        vlmp_gguf_from_codes(out, item->out.type, &row);
         return VLMP_OK;
     }
     unpack_row(w->row, w->codes, &row);

@@ -35,7 +35,7 @@ static const char *key_of(char out[128], const char *arch, const char *leaf)
 /* A graph of llama.cpp that computes what the model computes. */
 static int find_architecture(const vlmp_text_config *text, const char **arch, vlmp_error *err)
 {
-    *arch = strcmp(text->model_type, "qwen2") == 0 ? "qwen2" : "llama";
+    *arch = vlmp_gguf_architecture(text);
     for (int i = 0; i < text->layers; i++)
         if (text->sliding[i])
             return vlmp_fail(err, VLMP_ERR_INPUT,

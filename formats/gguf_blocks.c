@@ -77,39 +77,70 @@ vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type 
                                                                             : VLMP_GGUF_EXACT;
 }
 
-/* Input j and j + 16 share a byte; a row of codes has neighbours share one. */
-static void put_nibbles(uint8_t *out, const uint8_t *row, int first)
-{
-    for (int j = 0; j < HALF; j++)
-        out[j] = (uint8_t)(vlmp_code_at(row, first + j, 4) | vlmp_code_at(row, first + HALF + j, 4)
-                                                                 << 4);
-}
-
-void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row)
+static float scale_of(const vlmp_packed_row *row, int group)
 {
     const vlmp_scheme *scheme = row->scheme;
-    vlmp_gguf_type type;
-    vlmp_gguf_fit_of(scheme, row->k, &type);
-    int group = vlmp_scheme_group(scheme, row->k), middle = vlmp_code_types[scheme->codes].middle;
-    size_t bytes = (size_t)vlmp_gguf_block_of(type).bytes;
+    return vlmp_scale_at(row->scales, (size_t)group, scheme->scales) * scheme->global_scale;
+}
+
+static int zero_of(const vlmp_packed_row *row, int group)
+{
+    const vlmp_code_info *info = &vlmp_code_types[row->scheme->codes];
+    return row->zeros == NULL ? info->middle : vlmp_code_at(row->zeros, group, info->bits);
+}
+
+static bool is_half(float value)
+{
+    return vlmp_f16_to_f32(vlmp_f32_to_f16(value)) == value;
+}
+
+bool vlmp_gguf_row_is_exact(const vlmp_packed_row *row, vlmp_gguf_type type)
+{
+    int middle = vlmp_code_types[row->scheme->codes].middle;
+    for (int g = 0; g < row->k / vlmp_scheme_group(row->scheme, row->k); g++) {
+        float scale = scale_of(row, g);
+        int zero = zero_of(row, g);
+        if (!is_half(scale)) return false;
+        /* 11 bits by 4: the product is exact. */
+        if (type == VLMP_GGUF_Q4_1 ? !is_half(scale * (float)zero)
+                                   : zero != middle && zero != middle - 1)
+            return false;
+    }
+    return true;
+}
+
+/* Input j and j + 16 share a byte; a row of codes has neighbours share one. */
+static void put_nibbles(uint8_t *out, const uint8_t *row, int first, int mirror)
+{
+    for (int j = 0; j < HALF; j++)
+        out[j] = (uint8_t)((vlmp_code_at(row, first + j, 4) | vlmp_code_at(row, first + HALF + j, 4)
+                                                                  << 4) ^
+                           mirror);
+}
+
+/* A zero one below the middle is told by the scale's sign: (u − z)·s is ((m − u) − (m − z))·(−s),
+ * m the highest code. */
+void vlmp_gguf_from_codes(void *out, vlmp_gguf_type type, const vlmp_packed_row *row)
+{
+    int group = vlmp_scheme_group(row->scheme, row->k);
+    size_t bytes = (size_t)vlmp_gguf_block_of(type).bytes, head_bytes = sizeof(uint16_t);
     uint8_t *at = out;
-    for (int first = 0; first < row->k; first += VLMP_GGUF_BLOCK) {
-        int g = first / group;
-        float scale = vlmp_scale_at(row->scales, (size_t)g, scheme->scales) * scheme->global_scale;
-        uint16_t head[2] = {vlmp_f32_to_f16(scale), 0};
-        size_t head_bytes = sizeof head[0];
-        if (type == VLMP_GGUF_Q4_1) {
-            int zero = vlmp_code_at(row->zeros, g, vlmp_code_types[scheme->codes].bits);
-            head[1] = vlmp_f32_to_f16(-scale * (float)zero);
-            head_bytes = sizeof head;
+    for (int first = 0; first < row->k; first += VLMP_GGUF_BLOCK, at += bytes) {
+        float scale = scale_of(row, first / group);
+        int zero = zero_of(row, first / group), mirror = 0;
+        uint16_t head[2] = {0, vlmp_f32_to_f16(-scale * (float)zero)};
+        if (type == VLMP_GGUF_Q4_1) head_bytes = sizeof head;
+        if (type != VLMP_GGUF_Q4_1 && zero < vlmp_code_types[row->scheme->codes].middle) {
+            scale = -scale;
+            mirror = 0xff;
         }
+        head[0] = vlmp_f32_to_f16(scale);
         memcpy(at, head, head_bytes);
         if (type == VLMP_GGUF_Q8_0)
             for (int j = 0; j < VLMP_GGUF_BLOCK; j++)
-                at[head_bytes + (size_t)j] = (uint8_t)(row->codes[first + j] - middle);
+                at[head_bytes + (size_t)j] = (uint8_t)(row->codes[first + j] ^ mirror ^ 0x80);
         else
-            put_nibbles(at + head_bytes, row->codes, first);
-        at += bytes;
+            put_nibbles(at + head_bytes, row->codes, first, mirror);
     }
 }
 

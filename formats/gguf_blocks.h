@@ -41,11 +41,15 @@ typedef enum {
     VLMP_GGUF_ANEW,    /* no type has such codes: values are rounded to another grid */
 } vlmp_gguf_fit;
 
-/* The type nearest to a scheme of k inputs. */
+/* The type nearest to a scheme of k inputs, and what can be said without looking at scales. */
 vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type);
 
-/* The row in that type; not where the fit is ANEW. */
-void vlmp_gguf_from_codes(void *out, const vlmp_packed_row *row);
+/* Whether Q4_0, Q4_1 or Q8_0 holds the row's values: scales and minima are F16, and where there are
+ * none, zeros are the middle or, under the scale's sign, one below it. */
+bool vlmp_gguf_row_is_exact(const vlmp_packed_row *row, vlmp_gguf_type type);
+
+/* The row in that type, which holds its codes. */
+void vlmp_gguf_from_codes(void *out, vlmp_gguf_type type, const vlmp_packed_row *row);
 
 /* k floats in a type; Q8_0: the nearest code at scale amax/127. */
 void vlmp_gguf_from_floats(void *out, vlmp_gguf_type type, const float *x, int k);

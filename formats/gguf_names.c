@@ -60,9 +60,28 @@ const vlmp_gguf_place *vlmp_gguf_place_named(char canonical[VLMP_NAME_BYTES], vl
     return NULL;
 }
 
+const char *vlmp_gguf_architecture(const vlmp_text_config *text)
+{
+    return strcmp(text->model_type, "qwen2") == 0 ? "qwen2" : "llama";
+}
+
+const float *vlmp_gguf_rope_factors(const vlmp_text_config *text, vlmp_arena *arena)
+{
+    size_t count = (size_t)text->head_dim / 2;
+    float *factors = vlmp_arena_alloc(arena, count, sizeof *factors);
+    float *plain = vlmp_arena_alloc(arena, count, sizeof *plain);
+    if (factors == NULL || plain == NULL) return NULL;
+    vlmp_rope_config unscaled = {.kind = VLMP_ROPE_DEFAULT, .theta = text->rope.theta};
+    vlmp_rope_frequencies(&text->rope, text->head_dim, factors);
+    vlmp_rope_frequencies(&unscaled, text->head_dim, plain);
+    for (size_t i = 0; i < count; i++)
+        factors[i] = plain[i] / factors[i];
+    return factors;
+}
+
 int vlmp_gguf_moved_heads(const vlmp_gguf_place *place, const vlmp_text_config *text)
 {
-    if (strcmp(text->model_type, "qwen2") == 0) return 0;
+    if (strcmp(vlmp_gguf_architecture(text), "llama") != 0) return 0;
     if (strcmp(place->canonical, "text.layers.#.attn.q") == 0) return text->heads;
     return strcmp(place->canonical, "text.layers.#.attn.k") == 0 ? text->kv_heads : 0;
 }

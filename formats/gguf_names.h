@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "formats/gguf_write.h"
+#include "src/base/memory.h"
 #include "src/model/config.h"
 #include "src/model/names.h"
 
@@ -24,6 +25,14 @@ const vlmp_gguf_place *vlmp_gguf_place_of(char name[VLMP_GGUF_MAX_NAME + 1], con
 /* The inverse, of a tensor in the file of that part. */
 const vlmp_gguf_place *vlmp_gguf_place_named(char canonical[VLMP_NAME_BYTES], vlmp_gguf_part part,
                                              const char *name);
+
+/* The graph of llama.cpp that computes a text model: "llama" or "qwen2". */
+const char *vlmp_gguf_architecture(const vlmp_text_config *text);
+
+/* Llama 3's scaling as llama.cpp wants it, a tensor of the text model: what divides each frequency,
+ * [head_dim / 2] in the arena. NULL: memory. */
+#define VLMP_GGUF_ROPE_FACTORS "rope_freqs.weight"
+const float *vlmp_gguf_rope_factors(const vlmp_text_config *text, vlmp_arena *arena);
 
 /* The graph of 'llama' turns neighbouring values where the model turns the halves of each head, so
  * that rows of q and k alternate between them. Heads of such a tensor; 0: its rows stay. */

@@ -14,7 +14,7 @@
 #define MAX_SIDE      ((uint64_t)INT32_MAX)
 
 /* Types of values (gguf.h). */
-enum { TRUTH = 7, TEXT = 8, ARRAY = 9, VALUE_TYPES = 13 };
+enum { TRUTH = 7, TEXT = VLMP_GGUF_VALUE_TEXT, ARRAY = 9, VALUE_TYPES = 13 };
 
 /* Bytes of each; 0: not of one size. */
 static const size_t value_bytes[VALUE_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -193,7 +193,11 @@ static int size_of(const scanner *s, vlmp_gguf_stored *tensor)
 {
     size_t row = 0, bytes;
     bool good = true;
-    VLMP_TRY(vlmp_gguf_row_bytes(&tensor->about, &row, s->err));
+    int status = vlmp_gguf_row_bytes(&tensor->about, &row, s->err);
+    if (status != VLMP_OK) {
+        vlmp_error_at(s->err, s->file->path);
+        return status;
+    }
     bytes = row;
     for (int d = 0; d + 1 < tensor->about.rank && good; d++)
         good = vlmp_mul_size(bytes, (size_t)tensor->about.shape[d], &bytes);
@@ -332,12 +336,19 @@ void vlmp_gguf_close(vlmp_gguf_file *file)
     *file = (vlmp_gguf_file){0};
 }
 
-const vlmp_gguf_key *vlmp_gguf_find(const vlmp_gguf_file *file, const char *name)
+const vlmp_gguf_key *vlmp_gguf_find_key(const vlmp_gguf_file *file, const char *name)
 {
     const vlmp_gguf_key wanted = {.name = name};
     return file->key_count == 0
                ? NULL
                : bsearch(&wanted, file->keys, file->key_count, sizeof wanted, key_order);
+}
+
+const vlmp_gguf_stored *vlmp_gguf_find_tensor(const vlmp_gguf_file *file, const char *name)
+{
+    for (size_t i = 0; i < file->tensor_count; i++)
+        if (strcmp(file->tensors[i].about.name, name) == 0) return &file->tensors[i];
+    return NULL;
 }
 
 static int other_kind(const vlmp_gguf_file *file, const vlmp_gguf_key *key, const char *wanted,
@@ -384,7 +395,7 @@ static double number_of(const vlmp_gguf_key *key)
 int vlmp_gguf_number(const vlmp_gguf_file *file, const char *name, double fallback, double *out,
                      vlmp_error *err)
 {
-    const vlmp_gguf_key *key = vlmp_gguf_find(file, name);
+    const vlmp_gguf_key *key = vlmp_gguf_find_key(file, name);
     *out = fallback;
     if (key == NULL) return VLMP_OK;
     if (key->array || key->type == TEXT || key->type == TRUTH)
@@ -396,7 +407,7 @@ int vlmp_gguf_number(const vlmp_gguf_file *file, const char *name, double fallba
 int vlmp_gguf_text(const vlmp_gguf_file *file, const char *name, const char **out, size_t *length,
                    vlmp_error *err)
 {
-    const vlmp_gguf_key *key = vlmp_gguf_find(file, name);
+    const vlmp_gguf_key *key = vlmp_gguf_find_key(file, name);
     *out = NULL;
     *length = 0;
     if (key == NULL) return VLMP_OK;

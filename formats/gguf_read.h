@@ -9,6 +9,8 @@
 #define VLMP_GGUF_MAX_KEYS    ((uint64_t)1 << 16)
 #define VLMP_GGUF_MAX_TENSORS ((uint64_t)1 << 20)
 
+#define VLMP_GGUF_VALUE_TEXT 8 /* type of a value: a length of 8 bytes, and so many bytes */
+
 typedef struct {
     const char *name;
     uint32_t type; /* of the value; of an array's elements */
@@ -42,7 +44,8 @@ int vlmp_gguf_open(vlmp_gguf_file *file, const char *path, vlmp_error *err);
 void vlmp_gguf_close(vlmp_gguf_file *file); /* of {0} too */
 
 /* NULL when absent. */
-const vlmp_gguf_key *vlmp_gguf_find(const vlmp_gguf_file *file, const char *name);
+const vlmp_gguf_key *vlmp_gguf_find_key(const vlmp_gguf_file *file, const char *name);
+const vlmp_gguf_stored *vlmp_gguf_find_tensor(const vlmp_gguf_file *file, const char *name);
 
 /* A single number of any type; fallback when absent. Another kind of value is VLMP_ERR_INPUT. */
 int vlmp_gguf_number(const vlmp_gguf_file *file, const char *name, double fallback, double *out,

@@ -72,19 +72,19 @@ static void folder_close(vlmp_source *self)
 
 /* What is said about the weights is taken away: another tool's folder is read as its configuration
  * was before. */
-static int begin_import(folder *f, const char *where, vlmp_error *err)
+static int begin_import(folder *f, vlmp_error *err)
 {
     vlmp_source_file *file = vlmp_source_files_find(&f->t.files, "config.json");
     if (file == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: no config.json; give a Hugging Face model folder", f->t.base.path);
-    VLMP_TRY(vlmp_import_begin(&f->import, file->data, file->length, where, err));
+    VLMP_TRY(vlmp_import_begin(&f->import, &f->t.files, f->t.base.path, err));
     if (f->import == NULL) return VLMP_OK;
     file->data = f->import->config;
     file->length = f->import->config_length;
     /* They repeat what is taken away. */
-    vlmp_source_files_drop(&f->t.files, "quantize_config.json");
-    vlmp_source_files_drop(&f->t.files, "quant_config.json");
+    for (size_t i = 0; i < vlmp_import_file_count; i++)
+        vlmp_source_files_drop(&f->t.files, vlmp_import_files[i].name);
     return VLMP_OK;
 }
 
@@ -103,7 +103,7 @@ static int read_config(folder *f, vlmp_error *err)
 {
     char where[PATH_MAX];
     snprintf(where, sizeof where, "%.4000s/config.json", f->t.base.path);
-    VLMP_TRY(begin_import(f, where, err));
+    VLMP_TRY(begin_import(f, err));
     VLMP_TRY(vlmp_original_look(&f->is_original, vlmp_source_files_find(&f->t.files, "config.json"),
                                 where, err));
     if (f->is_original) {
@@ -182,6 +182,7 @@ static int name_tensors(folder *f, vlmp_error *err)
     for (int tower = 0; tower < 2; tower++)
         for (size_t i = 0; i < sets[tower]->count; i++)
             VLMP_TRY(add_file(f, &sets[tower]->files[i], tower, err));
+    if (f->import != NULL) f->import->from = &f->t.base;
     if (f->import != NULL) VLMP_TRY(vlmp_import_finish(f->import, add_weight, &f->t, err));
     return vlmp_table_source_sort(&f->t, err);
 }

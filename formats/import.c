@@ -1,6 +1,7 @@
 /* From a folder's tensors to its quantized linears. */
 #include "formats/import.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,10 +52,11 @@ static int strip(vlmp_import *import, cJSON *root, vlmp_error *err)
     return import->config != NULL ? VLMP_OK : vlmp_fail_memory(err, import->where);
 }
 
-static int configure(vlmp_import *import, const cJSON *config, vlmp_error *err)
+static int configure(vlmp_import *import, const cJSON *config, const char *fallback,
+                     vlmp_error *err)
 {
     const char *method;
-    VLMP_TRY(vlmp_json_string(config, "quant_method", "", &method, import->where, err));
+    VLMP_TRY(vlmp_json_string(config, "quant_method", fallback, &method, import->where, err));
     import->layout = layout_named(method);
     if (import->layout == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -71,31 +73,63 @@ static const cJSON *description(const cJSON *root)
     return found != NULL ? found : vlmp_json_get(root, "compression_config");
 }
 
-int vlmp_import_begin(vlmp_import **out, const char *config, size_t config_length,
-                      const char *where, vlmp_error *err)
+const vlmp_import_file vlmp_import_files[] = {{"quantize_config.json", "gptq"},
+                                              {"quant_config.json", "awq"}};
+const size_t vlmp_import_file_count = sizeof vlmp_import_files / sizeof *vlmp_import_files;
+
+/* described is of the folder's file `name`; root of its config.json. */
+static int begin(vlmp_import **out, cJSON *root, const cJSON *described, const char *fallback,
+                 const char *folder, const char *name, vlmp_error *err)
 {
-    cJSON *root;
-    *out = NULL;
-    VLMP_TRY(vlmp_json_parse(&root, config, config_length, where, err));
-    const cJSON *described = description(root);
-    if (described == NULL) {
-        cJSON_Delete(root);
-        return VLMP_OK;
-    }
-    int status = VLMP_OK;
     vlmp_import *import = vlmp_calloc(1, sizeof *import);
-    if (import == NULL) status = vlmp_fail_memory(err, where);
+    if (import == NULL) return vlmp_fail_memory(err, folder);
+    size_t length = strlen(folder) + strlen(name) + 2;
+    char *where = vlmp_arena_alloc(&import->arena, length, 1);
+    int status = where == NULL ? vlmp_fail_memory(err, folder) : VLMP_OK;
     if (status == VLMP_OK) {
-        import->where = vlmp_arena_copy(&import->arena, where, strlen(where));
-        if (import->where == NULL) status = vlmp_fail_memory(err, where);
+        snprintf(where, length, "%s/%s", folder, name);
+        import->where = where;
+        status = configure(import, described, fallback, err);
     }
-    if (status == VLMP_OK) status = configure(import, described, err);
     if (status == VLMP_OK) status = strip(import, root, err);
-    cJSON_Delete(root);
     if (status == VLMP_OK)
         *out = import;
     else
         vlmp_import_free(import);
+    return status;
+}
+
+static int begin_alone(vlmp_import **out, cJSON *root, const vlmp_source_files *files,
+                       const char *folder, vlmp_error *err)
+{
+    const vlmp_source_file *file = NULL;
+    size_t i = 0;
+    while (i < vlmp_import_file_count && file == NULL)
+        file = vlmp_source_files_find(files, vlmp_import_files[i++].name);
+    if (file == NULL) return VLMP_OK;
+    cJSON *described;
+    char where[PATH_MAX];
+    snprintf(where, sizeof where, "%.3800s/%s", folder, file->name);
+    VLMP_TRY(vlmp_json_parse(&described, file->data, file->length, where, err));
+    int status =
+        begin(out, root, described, vlmp_import_files[i - 1].method, folder, file->name, err);
+    cJSON_Delete(described);
+    return status;
+}
+
+int vlmp_import_begin(vlmp_import **out, const vlmp_source_files *files, const char *folder,
+                      vlmp_error *err)
+{
+    cJSON *root;
+    char where[PATH_MAX];
+    *out = NULL;
+    const vlmp_source_file *config = vlmp_source_files_find(files, "config.json");
+    snprintf(where, sizeof where, "%.4000s/config.json", folder);
+    VLMP_TRY(vlmp_json_parse(&root, config->data, config->length, where, err));
+    const cJSON *described = description(root);
+    int status = described != NULL ? begin(out, root, described, "", folder, "config.json", err)
+                                   : begin_alone(out, root, files, folder, err);
+    cJSON_Delete(root);
     return status;
 }
 
@@ -295,6 +329,10 @@ int vlmp_import_check_order(const vlmp_import_linear *linear, int64_t groups, vl
 /* What was done to each linear, as vlm-quantize writes it. */
 static void put_decisions(vlmp_json_writer *w, const vlmp_import *import)
 {
+    if (import->layout->put_decisions != NULL) {
+        import->layout->put_decisions(w, import);
+        return;
+    }
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < import->linear_count; i++) {
         const vlmp_import_linear *linear = &import->linears[i];
@@ -344,6 +382,22 @@ static int write_work(const vlmp_import *import, const vlmp_packed_plan *plan, v
     return status;
 }
 
+/* Bytes that the plan's tensors take where they are read from; a linear's are told of its codes. */
+static void plan_stored(vlmp_packed_plan *plan, const vlmp_import *import)
+{
+    for (size_t i = 0; i < plan->tensor_count; i++) {
+        vlmp_tensor *tensor = &plan->tensors[i];
+        vlmp_packed_part part = vlmp_packed_part_of(tensor->name + vlmp_name_stem(tensor->name));
+        if (part != VLMP_PACKED_CODES && part != VLMP_PACKED_PARTS) continue;
+        tensor->stored = (size_t)import->layout->stored(import, tensor->name);
+        const vlmp_import_linear *linear = vlmp_import_linear_of(import, tensor->name);
+        if (part != VLMP_PACKED_CODES || linear == NULL) continue;
+        vlmp_packed_shape shape;
+        vlmp_packed_shape_of(&shape, linear->n, linear->k, &linear->scheme);
+        tensor->stored -= shape.bytes - tensor->bytes;
+    }
+}
+
 int vlmp_import_open(vlmp_source **out, const vlmp_import *import, const vlmp_source *folder,
                      vlmp_error *err)
 {
@@ -353,6 +407,7 @@ int vlmp_import_open(vlmp_source **out, const vlmp_import *import, const vlmp_so
     for (size_t i = 0; i < import->linear_count && status == VLMP_OK; i++)
         status = vlmp_packed_plan_quantize(&plan, import->linears[i].name,
                                            &import->linears[i].scheme, err);
+    if (status == VLMP_OK && import->layout->stored != NULL) plan_stored(&plan, import);
     if (status == VLMP_OK) {
         snprintf(work.path, sizeof work.path, "%.4000s/vlmpack-import-XXXXXX",
                  vlmp_temporary_folder());

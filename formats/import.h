@@ -3,6 +3,8 @@
  * everything else reads: codes, zeros and scales are the folder's, laid out anew. */
 #pragma once
 
+#include "formats/packed.h"
+#include "formats/source_files.h"
 #include "formats/tensor_table.h"
 #include "src/base/json.h"
 #include "src/base/packed_parts.h"
@@ -35,6 +37,7 @@ typedef struct {
     int64_t n, k;
     vlmp_scheme scheme; /* of the packed linear */
     bool one_scale;     /* a single scale for all weights, repeated for each output */
+    const void *own;    /* of the layout */
     /* Found in the scales: some are negative, so that zeros are stored. */
     bool flips;
 } vlmp_import_linear;
@@ -59,13 +62,21 @@ typedef struct vlmp_import_layout {
                   int64_t count, uint8_t *out);
     /* Where the scale of a group of output n stands in SCALES. */
     size_t (*scale)(const vlmp_import_linear *linear, int64_t n, int64_t group);
+    /* For formats whose other tensors, too, are not as they are in the packed file: gives bytes of
+     * one without data. */
+    vlmp_packed_read_fn *dense;
+    /* Bytes that a tensor takes where it is read from, at least those of its linear's scales and
+     * zeros in the packed file; NULL: as many as there. */
+    uint64_t (*stored)(const vlmp_import *import, const char *name);
+    /* Appends what was done to each linear; NULL: schemes say it. */
+    void (*put_decisions)(vlmp_json_writer *w, const vlmp_import *import);
 } vlmp_import_layout;
 
 extern const vlmp_import_layout vlmp_import_compressed_tensors, vlmp_import_gptq, vlmp_import_awq;
 
 struct vlmp_import {
     const vlmp_import_layout *layout;
-    const char *where;  /* the file of the configuration, for messages */
+    const char *where;  /* the file that says so, for messages */
     void *settings;     /* of the layout, in the arena */
     const char *config; /* config.json without what it says of quantization */
     size_t config_length;
@@ -73,14 +84,24 @@ struct vlmp_import {
     size_t found_count, found_capacity;
     vlmp_import_linear *linears; /* sorted by name */
     size_t linear_count;
+    const vlmp_source *from; /* has the tensors, whose pages are dropped when they are read */
     const char *note; /* what this program does otherwise than the folder asks for; NULL: nothing */
     vlmp_arena arena;
 };
 
-/* Whether config.json (the file `where`) describes a folder that another tool has quantized: *out
- * NULL where it does not. A method that is not read is VLMP_ERR_INPUT. */
-int vlmp_import_begin(vlmp_import **out, const char *config, size_t config_length,
-                      const char *where, vlmp_error *err);
+/* What a folder says of its quantization in a file of its own. */
+typedef struct {
+    const char *name, *method; /* the file's name, the method where it does not say one */
+} vlmp_import_file;
+
+extern const vlmp_import_file vlmp_import_files[];
+extern const size_t vlmp_import_file_count;
+
+/* Whether config.json among the files of a folder describes one that another tool has quantized, or
+ * else one of the files above does: *out NULL where none does. A method that is not read is
+ * VLMP_ERR_INPUT. */
+int vlmp_import_begin(vlmp_import **out, const vlmp_source_files *files, const char *folder,
+                      vlmp_error *err);
 void vlmp_import_free(vlmp_import *import); /* NULL is allowed */
 
 /* Takes a tensor that is a part of a quantized linear; canonical: of NAME.weight of that linear, as
@@ -118,6 +139,9 @@ int64_t vlmp_import_groups(const vlmp_import_linear *linear);
 
 /* Scale `index` of the linear's SCALES as it stands in the folder, without a global one. */
 float vlmp_import_scale(const vlmp_import_linear *linear, size_t index);
+
+/* The linear of NAME.weight, NAME.codes and so on; NULL: it is not quantized. */
+const vlmp_import_linear *vlmp_import_linear_of(const vlmp_import *import, const char *name);
 
 /* Internal to the import: looks through scales and zeros before anything is written, and settles
  * flips and the scheme's zeros. */

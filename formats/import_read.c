@@ -173,7 +173,7 @@ static int put_rows(const wanted_rows *w, vlmp_packed_part part, uint8_t *out, v
     return VLMP_OK;
 }
 
-static const vlmp_import_linear *linear_of(const vlmp_import *import, const char *name)
+const vlmp_import_linear *vlmp_import_linear_of(const vlmp_import *import, const char *name)
 {
     size_t low = 0, high = import->linear_count, stem = vlmp_name_stem(name);
     while (low < high) {
@@ -194,7 +194,8 @@ int vlmp_import_read(void *arg, const vlmp_tensor *tensor, uint64_t offset, void
                      size_t length, vlmp_error *err)
 {
     const vlmp_import *import = arg;
-    const vlmp_import_linear *linear = linear_of(import, tensor->name);
+    const vlmp_import_linear *linear = vlmp_import_linear_of(import, tensor->name);
+    if (linear == NULL) return import->layout->dense(arg, tensor, offset, out, length, err);
     vlmp_packed_part part = vlmp_packed_part_of(tensor->name + vlmp_name_stem(tensor->name));
     size_t row_bytes = tensor->bytes / (size_t)tensor->shape[0];
     size_t first = (size_t)offset / row_bytes;
@@ -209,5 +210,8 @@ int vlmp_import_read(void *arg, const vlmp_tensor *tensor, uint64_t offset, void
     int status = put_rows(&wanted, part, rows, err);
     if (status == VLMP_OK) memcpy(out, rows + ((size_t)offset - first * row_bytes), length);
     free(rows);
+    if (offset + length < tensor->bytes) return status;
+    for (int i = 0; i < VLMP_IMPORT_PARTS; i++)
+        if (linear->parts[i] != NULL) import->from->release(import->from, linear->parts[i]);
     return status;
 }

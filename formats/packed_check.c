@@ -30,8 +30,10 @@ static int add_tensor(vlmp_packed *p, const vlmp_st_tensor *from, const cJSON *e
     vlmp_packed_where(p, "vlmp.tensors", where);
     const char *source;
     bool unused;
+    int64_t stored = 0;
     VLMP_TRY(vlmp_json_string(entry, "source", NULL, &source, where, err));
     VLMP_TRY(vlmp_json_bool(entry, "unused", false, &unused, where, err));
+    VLMP_TRY(vlmp_json_int(entry, "stored", 0, 0, (int64_t)1 << 52, &stored, where, err));
     VLMP_TRY(check_alignment(p, from, err));
     if (vlmp_packed_is_file(from->name)) return VLMP_OK;
     if (source == NULL)
@@ -48,6 +50,7 @@ static int add_tensor(vlmp_packed *p, const vlmp_st_tensor *from, const cJSON *e
         .rank = from->rank,
         .data = vlmp_safetensors_data(&p->file, from),
         .bytes = (size_t)(from->end - from->begin),
+        .stored = (size_t)stored,
         .unused = unused,
     };
     memcpy(tensor->shape, from->shape, sizeof tensor->shape);

@@ -72,6 +72,7 @@ void vlmp_st_put_hashes(vlmp_json_writer *w, const vlmp_tensor *tensors,
             vlmp_json_key(w, "unused");
             vlmp_json_put_bool(w, true);
         }
+        if (tensors[i].stored > 0) vlmp_json_pair_int(w, "stored", (int64_t)tensors[i].stored);
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, '}');

@@ -42,15 +42,15 @@ static void add_to(vlmp_weight_sizes *out, const char *name, uint64_t weights, u
 static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
 {
     const char *leaf = tensor->name + vlmp_name_stem(tensor->name);
-    if (tensor->unused) {
-        out->unused_bytes += tensor->bytes;
-        return;
-    }
-    if (vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS) {
-        add_to(out, tensor->name, 0, tensor->bytes, true);
-        return;
-    }
-    add_to(out, tensor->name, vlmp_dtype_count(tensor->dtype, tensor->bytes), tensor->bytes, false);
+    size_t bytes = tensor->stored > 0 ? tensor->stored : tensor->bytes;
+    uint64_t weights = vlmp_dtype_count(tensor->dtype, tensor->bytes);
+    if (tensor->unused)
+        out->unused_bytes += bytes;
+    else if (vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS)
+        add_to(out, tensor->name, 0, bytes, true);
+    else
+        add_to(out, tensor->name, weights, bytes,
+               tensor->stored > 0 && bytes < weights * sizeof(uint16_t));
 }
 
 void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)

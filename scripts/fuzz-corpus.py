@@ -108,7 +108,7 @@ INDICES = ['{"metadata":{"total_size":1},"weight_map":{"a":"../x.safetensors","b
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\n"
 
-for name in ("calib", "journal", "packed", "picture", "ref", "safetensors"):
+for name in ("calib", "gguf", "journal", "packed", "picture", "ref", "safetensors"):
     write(name, [POINTER])
 for name, rows in {"template": templates(), "config": CONFIGS, "processor": PROCESSORS, "tokenizer": TOKENIZERS, "dataset": DATASETS,
                    "recipe": RECIPES, "gate": GATES, "json": JSONS, "index": INDICES}.items():

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """Writes tests/golden/import/: small folders as other tools lay them out, and the weights that their own code makes of
-them (compressed-tensors 0.19, safetensors 0.8, torch, on the CPU).
+them (compressed-tensors 0.19, safetensors 0.8, gguf 0.19, torch, on the CPU).
 
     scripts/golden-import.py [FOLDER]
 
 FORMAT/config.json and FORMAT/model.safetensors are the folder; FORMAT.safetensors has the F32 weight of each linear
-under its name in the folder.
+under its name in the folder. gguf/ is a pair of files by ggml's own writer under its own names, with blocks of every type
+that is read, and the configuration of their model; gguf.json has the SHA-256 of the F32 values that ggml's own decoder
+makes of each tensor, rows in the order of the model, under its name in transformers.
 """
+import hashlib
 import json
 import os
 import sys
 
+import gguf
+import numpy as np
 import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
@@ -109,6 +114,116 @@ def compressed_tensors(folder):
     write(folder, "compressed-tensors", quantization, tensors, weights)
 
 
+GGUF_CONFIG = {
+    **CONFIG,
+    "text_config": {"model_type": "llama", "hidden_size": 256, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8,
+                    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 32, "rope_theta": 10000.0},
+    "vision_config": {**CONFIG["vision_config"], "intermediate_size": 64},
+}
+# Name, shape, type.
+GGUF_TEXT = [
+    ("model.embed_tokens.weight", (32, 256), "Q4_K"), ("model.norm.weight", (256,), "F32"),
+    ("model.layers.0.input_layernorm.weight", (256,), "F32"),
+    ("model.layers.0.self_attn.q_proj.weight", (32, 256), "Q4_0"),
+    ("model.layers.0.self_attn.k_proj.weight", (16, 256), "Q3_K"),
+    ("model.layers.0.self_attn.v_proj.weight", (16, 256), "Q6_K"),
+    ("model.layers.0.self_attn.o_proj.weight", (256, 32), "Q8_0"),
+    ("model.layers.0.post_attention_layernorm.weight", (256,), "F32"),
+    ("model.layers.0.mlp.gate_proj.weight", (32, 256), "Q4_1"), ("model.layers.0.mlp.up_proj.weight", (32, 256), "Q5_K"),
+    ("model.layers.0.mlp.down_proj.weight", (256, 32), "Q5_0"), ("lm_head.weight", (32, 256), "IQ4_XS"),
+]
+GGUF_TOWER = [
+    ("embeddings.class_embedding", (32,), "F32"), ("embeddings.patch_embedding.weight", (32, 3, 8, 8), "F16"),
+    ("embeddings.position_embedding.weight", (5, 32), "F16"), ("pre_layrnorm.weight", (32,), "F32"),
+    ("pre_layrnorm.bias", (32,), "F32"), ("encoder.layers.0.layer_norm1.weight", (32,), "F32"),
+    ("encoder.layers.0.self_attn.q_proj.weight", (32, 32), "Q8_0"),
+    ("encoder.layers.0.self_attn.q_proj.bias", (32,), "F32"),
+    ("encoder.layers.0.self_attn.k_proj.weight", (32, 32), "BF16"),
+    ("encoder.layers.0.self_attn.v_proj.weight", (32, 32), "F16"),
+    ("encoder.layers.0.self_attn.out_proj.weight", (32, 32), "Q4_1"),
+    ("encoder.layers.0.mlp.fc1.weight", (64, 32), "Q5_1"), ("encoder.layers.0.mlp.fc2.weight", (32, 64), "IQ4_NL"),
+]
+PROJECTOR = [("multi_modal_projector.linear_1.weight", (256, 32), "Q8_0"),
+             ("multi_modal_projector.linear_2.weight", (256, 256), "Q2_K")]
+# Names of tools/mtmd/legacy-models, which the package's table lacks.
+LEGACY = {"multi_modal_projector.linear_1": "mm.0", "multi_modal_projector.linear_2": "mm.2"}
+# Where the half-precision numbers of a block lie.
+HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "IQ4_NL": [0], "IQ4_XS": [0],
+          "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+
+
+def blocks(rng, name, shape, kind):
+    """A tensor's rows as bytes, and their values."""
+    number = getattr(gguf.GGMLQuantizationType, kind)
+    if kind not in HALVES:
+        rows = gguf.quants.quantize((rng.standard_normal(shape) / 16).astype(np.float32), number)
+    else:
+        inputs, size = gguf.GGML_QUANT_SIZES[number]
+        rows = rng.integers(0, 256, (shape[0], shape[1] // inputs, size)).astype(np.uint8)
+        for at in HALVES[kind]:
+            halves = (rng.standard_normal(rows.shape[:2]) / 64).astype(np.float16)
+            rows[..., at:at + 2] = halves[..., None].view(np.uint8)
+        if "out_proj" in name:  # minima that are multiples of their scales, which are negative too
+            steps = (rng.integers(-63, 64, rows.shape[:2]) / 256).astype(np.float16)
+            rows[..., 0:2] = steps[..., None].view(np.uint8)
+            rows[..., 2:4] = (-steps * rng.integers(0, 16, steps.shape).astype(np.float16))[..., None].view(np.uint8)
+        rows = rows.reshape(shape[0], -1)
+    return rows, gguf.quants.dequantize(rows, number).astype(np.float32).reshape(shape)
+
+
+def permuted(rows, heads):
+    """As llama.cpp's converter of Llama turns q and k."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def gguf_file(path, arch, keys, names, tensors, rng, prefix):
+    w, expected = gguf.GGUFWriter(path, arch), {}
+    if arch == "llama":
+        w.add_custom_alignment(64)
+    for key, value in keys.items():
+        (w.add_float32 if isinstance(value, float) else w.add_string if isinstance(value, str) else w.add_uint32)(key, value)
+    for name, shape, kind in tensors:
+        outer = name if name.startswith("multi") else prefix + name
+        rows, values = blocks(rng, name, shape, kind)
+        expected[outer] = hashlib.sha256((values + np.float32(0)).tobytes()).hexdigest()  # no zero has a sign
+        heads = {"q_proj": 4, "k_proj": 2}.get(name.split(".")[-2]) if arch == "llama" else None
+        stem, _, leaf = outer.rpartition(".") if outer.endswith((".weight", ".bias")) else (outer, "", "")
+        known = LEGACY.get(stem) or names.get_name(stem.replace("language_model.", "", 1) if arch == "llama" else stem)
+        raw = getattr(gguf.GGMLQuantizationType, kind)
+        w.add_tensor(known + ("." + leaf if leaf else ""), permuted(rows, heads) if heads else rows,
+                     raw_dtype=raw if kind in HALVES or kind == "BF16" else None)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return expected
+
+
+def gguf_pair(folder):
+    rng = np.random.default_rng(5)
+    out = os.path.join(folder, "gguf")
+    os.makedirs(out, exist_ok=True)
+    with open(os.path.join(out, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(GGUF_CONFIG, file, indent=1, sort_keys=True)
+        file.write("\n")
+    text, vision = GGUF_CONFIG["text_config"], GGUF_CONFIG["vision_config"]
+    keys = {"general.type": "model", "llama.block_count": 1, "llama.embedding_length": text["hidden_size"],
+            "llama.feed_forward_length": text["intermediate_size"], "llama.attention.head_count": 4,
+            "llama.attention.head_count_kv": 2, "llama.attention.key_length": 8, "llama.rope.freq_base": 10000.0,
+            "llama.attention.layer_norm_rms_epsilon": 1e-6}
+    expected = gguf_file(os.path.join(out, "model.gguf"), "llama", keys,
+                         gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 1), GGUF_TEXT, rng, "language_model.")
+    keys = {"general.type": "mmproj", "clip.projector_type": "mlp", "clip.vision.image_size": vision["image_size"],
+            "clip.vision.patch_size": vision["patch_size"], "clip.vision.embedding_length": vision["hidden_size"],
+            "clip.vision.feed_forward_length": vision["intermediate_size"], "clip.vision.attention.head_count": 4}
+    expected.update(gguf_file(os.path.join(out, "mmproj-model.gguf"), "clip", keys,
+                              gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, 2), GGUF_TOWER + PROJECTOR, rng,
+                              "vision_tower.vision_model."))
+    with open(os.path.join(folder, "gguf.json"), "w", encoding="utf-8") as file:
+        json.dump(expected, file, indent=1)
+        file.write("\n")
+
+
 def write(folder, name, quantization, tensors, weights):
     os.makedirs(os.path.join(folder, name), exist_ok=True)
     with open(os.path.join(folder, name, "config.json"), "w", encoding="utf-8") as file:
@@ -121,6 +236,7 @@ def write(folder, name, quantization, tensors, weights):
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "tests/golden/import")
     compressed_tensors(folder)
+    gguf_pair(folder)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
-"""Folders that llm-compressor made, judged by vlm-eval and by their maker's own arithmetic.
+"""Models that other tools quantized, judged by vlm-eval and by their makers' own arithmetic.
 
     scripts/parity-import.py TOOLS MODEL CALIB.jsonl DATA.jsonl WORK [RECIPE…]
 
-For every recipe: llm-compressor quantizes MODEL in the type that its configuration names and saves it under WORK (a
-folder that is there is used again). Then twice, over the answers of DATA (first 16 samples) in F32 on the CPU,
-perplexity and KL against MODEL: by transformers, with weights that compressed-tensors' own decompressors make of the
-folder's tensors (scales in F32: in BF16 they would round each weight) and, where the folder says so, activations that
-its own functions quantize; and by `vlm-eval WORK/RECIPE --reference MODEL`. Prints one line each; exit 1 when the two
-differ by more than both sides' rounding can make them. Needs torch, transformers, llmcompressor, Pillow (not used by
-the tests).
+For every recipe: its maker quantizes MODEL and saves it under WORK (what is there is used again): llm-compressor
+(folders in the type that MODEL's configuration names; all of its recipes where none is named), GPTQModel
+(gptqmodel-gptq-w4g64, gptqmodel-awq-w4g64-asymmetric …), AutoAWQ (autoawq-w4g64), llama.cpp's own quantizer (gguf-q4_0,
+gguf-q4_k_m …, from the files that vlm-export makes). Then twice, over the answers of DATA (first 16
+samples) in F32 on the CPU, perplexity and KL against MODEL: by transformers, with weights that the maker's own
+decoders make of its files (compressed-tensors' decompressors with scales in F32: in BF16 they would round each
+weight; GPTQModel's and AutoAWQ's layouts by their documented arithmetic; the gguf package's dequantize) and, where a folder says so, activations that
+its functions quantize; and by `vlm-eval WORK/RECIPE --reference MODEL`. For GGUF files also by llama.cpp itself, whose
+text model is given the embeddings of prompt, picture and answer that transformers computes. Prints one line each; exit 1 when the two
+differ by more than both sides' rounding can make them. Needs torch, transformers, Pillow and the makers of the
+recipes that are asked for: llmcompressor, gptqmodel, autoawq, llama-cpp-python with gguf (not used by the tests).
 
 The bound: the final states of the two programs are promised to differ by no more than 2.6e-4 of the largest row
 (tests/golden/test_stages.c), and logits are products with rows of the head: e, the largest difference of a logit, is
@@ -27,6 +31,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import othermakers
 
 SAMPLES, CALIBRATION, STATES = 16, 32, 2.6e-4
 KEPT = ["re:.*lm_head", "re:.*vision_tower.*", "re:.*multi_modal_projector.*"]
@@ -141,15 +147,19 @@ def encode(processor, data, row):
 
 @torch.no_grad()
 def score(model, processor, data):
-    """Log-probabilities at the answers' positions, their tokens, and the largest logit."""
-    logs, tokens, largest = [], [], 0.0
+    """Log-probabilities at the answers' positions, their tokens, the largest logit, and for each sample what the text
+    model was given, with the first of these positions."""
+    logs, tokens, largest, given = [], [], 0.0, []
+    model.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append(kwargs["inputs_embeds"][0].float().numpy()), with_kwargs=True)
     for row in rows(data, SAMPLES):
         inputs, first = encode(processor, data, row)
         logits = model(**inputs).logits[0, first - 1:-1].float()
+        given[-1] = (given[-1][:-1], first - 1)
         largest = max(largest, logits.abs().max().item())
         logs.append(torch.log_softmax(logits.double(), -1))
         tokens.append(inputs["input_ids"][0, first:])
-    return torch.cat(logs), torch.cat(tokens), largest
+    return torch.cat(logs), torch.cat(tokens), largest, given
 
 
 def quantize(model_folder, processor, calib, recipe, out):
@@ -170,36 +180,78 @@ def kl_bound(p, q, e):
     return e * first.mean().item() + 2 * e * e
 
 
+def conversations(calib):
+    """With pictures, as GPTQModel takes them."""
+    out = []
+    for row in rows(calib, CALIBRATION):
+        picture = Image.open(os.path.join(os.path.dirname(calib), row["image"])).convert("RGB")
+        out.append([{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": row["prompt"]}]},
+                    {"role": "assistant", "content": [{"type": "text", "text": row["answers"][0]}]}])
+    return out
+
+
+def build(name, job, folder):
+    maker, _, recipe = name.partition("-")
+    if maker == "gguf":
+        othermakers.build_gguf(recipe, job, folder)
+    elif maker == "gptqmodel":
+        othermakers.build_gptqmodel(recipe, job, folder)
+    elif maker == "autoawq":
+        othermakers.build_autoawq(recipe, job, folder)
+    else:
+        quantize(job["model"], job["processor"], job["calib"], recipes()[name](), folder)
+
+
+def load_made(name, model_folder, folder):
+    """MODEL in F32 with the artifact's weights; whether activations are quantized."""
+    maker = name.partition("-")[0]
+    if maker not in ("gguf", "gptqmodel", "autoawq"):
+        return load_quantized(model_folder, folder)
+    model = load(model_folder, torch.float32)
+    if maker == "gguf":
+        othermakers.weights_gguf(model, folder)
+    else:
+        othermakers.weights_words(model, folder, module_of)
+    return model, False
+
+
+def judge(name, job, reference, tokens):
+    """One line; whether the two differ."""
+    folder = os.path.join(job["work"], name)
+    if not os.path.exists(os.path.join(folder, "config.json")) and not os.path.exists(os.path.join(folder, "model.gguf")):
+        build(name, job, folder)
+    model, rounded = load_made(name, job["model"], folder)
+    logs, _, largest, given = score(model, job["processor"], job["data"])
+    run = subprocess.run([os.path.join(job["tools"], "vlm-eval"), folder, "--reference", job["model"], "--data", job["data"],
+                          "--samples", str(SAMPLES), "--metrics", "ppl,kl", "--json", "-q"], capture_output=True, text=True)
+    if run.returncode != 0:
+        print("%-28s %s" % (name, run.stderr.strip()), flush=True)
+        return True
+    ours = json.loads(run.stdout)["results"][0]
+    kl_of = lambda logs: (reference.exp() * (reference - logs)).sum(1).mean().item()
+    kl, ppl = kl_of(logs), torch.exp(-logs.gather(1, tokens[:, None]).mean()).item()
+    bound = kl_bound(reference, logs, STATES * largest)
+    good = (rounded or abs(ours["kl"]["mean"] - kl) <= bound) and ours["tokens"] == len(tokens)
+    own = ""
+    if name.startswith("gguf-"):
+        logits = othermakers.llama_logits(os.path.join(folder, "model.gguf"), given)
+        own = "; llama.cpp KL %.6e" % kl_of(torch.log_softmax(torch.cat(logits).double(), -1))
+    print("%-28s KL %.6e, vlm-eval %.6e (bound %s)%s; perplexity %.6f, vlm-eval %.6f; %.3f bits/weight%s" % (
+        name, kl, ours["kl"]["mean"], "none" if rounded else "%.1e" % bound, own, ppl, ours["ppl"],
+        ours["bits_per_weight_quantized"], "" if good else "  DIFFERENT"), flush=True)
+    return not good
+
+
 def main():
     tools, model_folder, calib, data, work = sys.argv[1:6]
-    wanted = sys.argv[6:]
     processor = AutoProcessor.from_pretrained(model_folder, use_fast=False)
-    reference, tokens, _ = score(load(model_folder, torch.float32), processor, data)
+    job = {"tools": tools, "model": model_folder, "calib": calib, "data": data, "work": work, "processor": processor,
+           "samples": conversations(calib)}
+    os.makedirs(work, exist_ok=True)
+    reference, tokens, _, _ = score(load(model_folder, torch.float32), processor, data)
     failed = False
-    for name, make in recipes().items():
-        if wanted and name not in wanted:
-            continue
-        folder = os.path.join(work, name)
-        if not os.path.exists(os.path.join(folder, "config.json")):
-            quantize(model_folder, processor, calib, make(), folder)
-        model, rounded = load_quantized(model_folder, folder)
-        logs, _, largest = score(model, processor, data)
-        run = subprocess.run([os.path.join(tools, "vlm-eval"), folder, "--reference", model_folder, "--data", data,
-                              "--samples", str(SAMPLES), "--metrics", "ppl,kl", "--json", "-q"],
-                             capture_output=True, text=True)
-        if run.returncode != 0:
-            print("%-24s %s" % (name, run.stderr.strip()), flush=True)
-            failed = True
-            continue
-        ours = json.loads(run.stdout)["results"][0]
-        kl = (reference.exp() * (reference - logs)).sum(1).mean().item()
-        ppl = torch.exp(-logs.gather(1, tokens[:, None]).mean()).item()
-        bound = kl_bound(reference, logs, STATES * largest)
-        good = (rounded or abs(ours["kl"]["mean"] - kl) <= bound) and ours["tokens"] == len(tokens)
-        failed |= not good
-        print("%-24s KL %.6e, vlm-eval %.6e (bound %s); perplexity %.6f, vlm-eval %.6f; %.3f bits/weight%s" % (
-            name, kl, ours["kl"]["mean"], "none" if rounded else "%.1e" % bound, ppl, ours["ppl"],
-            ours["bits_per_weight_quantized"], "" if good else "  DIFFERENT"), flush=True)
+    for name in sys.argv[6:] or list(recipes()):
+        failed |= judge(name, job, reference, tokens)
     return failed
 
 

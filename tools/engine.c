@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "formats/open.h"
 #include "formats/packed.h"
 #include "src/store/finite.h"
 #include "tools/interrupt.h"
@@ -37,7 +36,7 @@ int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_arg
 
 static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
+    VLMP_TRY(vlmp_opener_open(&engine->opener, &engine->source, path, err));
     bool packed = strcmp(engine->source->kind, "packed") == 0;
     return packed ? vlmp_packed_verify(engine->source, NULL, NULL, err) : VLMP_OK;
 }
@@ -71,7 +70,7 @@ static void *verify(void *arg)
 int vlmp_engine_open_unverified(vlmp_engine *engine, const char *path, vlmp_error *err)
 {
     vlmp_engine_check *check = &engine->check;
-    VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
+    VLMP_TRY(vlmp_opener_open(&engine->opener, &engine->source, path, err));
     if (strcmp(engine->source->kind, "packed") == 0) {
         check->source = engine->source;
         if (pthread_create(&check->thread, NULL, verify, check) != 0)
@@ -120,13 +119,14 @@ void vlmp_engine_close(vlmp_engine *engine)
     vlmp_engine_verified(engine, VLMP_ERR_INTERRUPTED, &unheard);
     engine->check = (vlmp_engine_check){0};
     vlmp_model_close(&engine->model);
-    if (engine->source != NULL) engine->source->close(engine->source);
+    if (engine->source != NULL) vlmp_opener_close(&engine->opener, engine->source);
     engine->source = NULL;
 }
 
 void vlmp_engine_free(vlmp_engine *engine)
 {
     vlmp_engine_close(engine);
+    vlmp_opener_free(&engine->opener);
     vlmp_ctx_free(engine->ctx);
     vlmp_pool_free(engine->pool);
     *engine = (vlmp_engine){0};

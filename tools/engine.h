@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "formats/open.h"
 #include "src/model/model.h"
 #include "tools/cli.h"
 
@@ -21,6 +22,7 @@ typedef struct {
 typedef struct {
     vlmp_pool *pool;
     vlmp_ctx *ctx;
+    vlmp_opener opener; /* settings are set after the start */
     vlmp_source *source;
     vlmp_model model;
     vlmp_engine_check check;

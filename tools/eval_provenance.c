@@ -110,37 +110,48 @@ static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance,
     return status;
 }
 
+/* "gptq W4g128", or "gguf Q4_K" of a format whose types have names; false: it says too little. */
+static bool name_scheme(char name[48], const cJSON *item)
+{
+    const cJSON *method = vlmp_json_get(item, "method"), *bits = vlmp_json_get(item, "bits");
+    const cJSON *codes = vlmp_json_get(item, "codes"), *group = vlmp_json_get(item, "group"),
+                *activations = vlmp_json_get(item, "activations");
+    const cJSON *named = vlmp_json_get(item, "type");
+    if (cJSON_IsString(method) && cJSON_IsString(named)) {
+        snprintf(name, 48, "%.20s %.20s", method->valuestring, named->valuestring);
+        return true;
+    }
+    if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) return false;
+    char size[16] = "", width[16];
+    const char *type = cJSON_IsString(codes) ? codes->valuestring : NULL;
+    vlmp_scheme scheme = vlmp_scheme_make(vlmp_code_type_of(type, bits->valueint), group->valueint,
+                                          VLMP_ZEROS_NONE, false);
+    vlmp_codes_text(width, sizeof width, &scheme);
+    if (scheme.blocks)
+        snprintf(size, sizeof size, " block");
+    else if (scheme.group > 0)
+        snprintf(size, sizeof size, "g%d", scheme.group);
+    bool eight = cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0;
+    snprintf(name, 48, "%.20s %s%s%s%s", method->valuestring, width, size,
+             cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "", eight ? "A8" : "");
+    return true;
+}
+
 /* "gptq W4g128 + int8 W8": the schemes in order of first appearance. */
 static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error *err)
 {
-    char names[MAX_SCHEMES][48];
+    char names[MAX_SCHEMES][48], name[48];
     int count = 0;
     vlmp_buffer text = {0};
     const cJSON *item;
     cJSON_ArrayForEach(item, decisions)
     {
-        const cJSON *method = vlmp_json_get(item, "method"), *bits = vlmp_json_get(item, "bits");
-        const cJSON *codes = vlmp_json_get(item, "codes"), *group = vlmp_json_get(item, "group"),
-                    *activations = vlmp_json_get(item, "activations");
-        if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) continue;
+        if (!name_scheme(name, item)) continue;
         result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
         result->unguarded += cJSON_IsTrue(vlmp_json_get(item, "unguarded"));
         bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
         result->kept_rtn += kept_rtn;
         if (kept_rtn) continue;
-        char name[48], size[16] = "", width[16];
-        const char *type = cJSON_IsString(codes) ? codes->valuestring : NULL;
-        vlmp_scheme scheme = vlmp_scheme_make(vlmp_code_type_of(type, bits->valueint),
-                                              group->valueint, VLMP_ZEROS_NONE, false);
-        vlmp_codes_text(width, sizeof width, &scheme);
-        if (scheme.blocks)
-            snprintf(size, sizeof size, " block");
-        else if (scheme.group > 0)
-            snprintf(size, sizeof size, "g%d", scheme.group);
-        snprintf(name, sizeof name, "%.20s %s%s%s%s", method->valuestring, width, size,
-                 cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "",
-                 cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0 ? "A8"
-                                                                                              : "");
         int at = 0;
         while (at < count && strcmp(names[at], name) != 0)
             at++;
@@ -204,8 +215,7 @@ int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_e
      * them would say what their names say. */
     if (source->imported != NULL)
         return vlmp_result_note(result, err,
-                                "that it was made from the reference is not known: %s folders do "
-                                "not say",
+                                "that it was made from the reference is not known: %s does not say",
                                 source->imported);
     if (!r->saved && strcmp(source->kind, "packed") != 0) return VLMP_OK;
     VLMP_TRY(vlmp_eval_origin(&origin, source, err));

@@ -1,13 +1,12 @@
 #include "tools/eval_survey.h"
 
-#include "formats/open.h"
 #include "tools/interrupt.h"
 #include "tools/stand_in.h"
 
 /* Opens a model without checking the hashes of its data: that is done when it is computed with. */
 static int open_reader(vlmp_engine *engine, const char *path, vlmp_reader *reader, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_model_source_open(&engine->source, path, err));
+    VLMP_TRY(vlmp_opener_open(&engine->opener, &engine->source, path, err));
     VLMP_TRY(vlmp_model_open(&engine->model, engine->source, err));
     return vlmp_reader_open(reader, &engine->model, err);
 }

@@ -14,6 +14,7 @@
 #include "tools/engine.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
+#include "tools/opening.h"
 #include "tools/outputs.h"
 
 struct options {
@@ -23,6 +24,7 @@ struct options {
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
     vlmp_picture_reading pictures;
+    vlmp_opener opener;
 };
 
 struct command {
@@ -247,6 +249,17 @@ static int print_results(const struct command *c, vlmp_error *err)
     return status;
 }
 
+/* What GGUF files lack is most often that of the folder which they are compared with. */
+static int set_opener(struct command *c, bool saved, vlmp_error *err)
+{
+    vlmp_path_kind kind = VLMP_PATH_FILE;
+    c->engine.opener = c->opt.opener;
+    if (c->opt.opener.base != NULL || c->opt.reference == NULL || saved) return VLMP_OK;
+    VLMP_TRY(vlmp_path_look(&kind, c->opt.reference, err));
+    if (kind != VLMP_PATH_FILE) c->engine.opener.base = c->opt.reference;
+    return VLMP_OK;
+}
+
 static int run(struct command *c, vlmp_error *err)
 {
     VLMP_TRY(check_options(c, err));
@@ -268,6 +281,7 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.reference != NULL)
         VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
     if (saved) VLMP_TRY(load_reference(c, err));
+    VLMP_TRY(set_opener(c, saved, err));
     VLMP_TRY(survey(c, err));
     VLMP_TRY(prepare_reference(c, err));
     size_t failed_gates = 0, count = c->args->positional_count;
@@ -292,9 +306,11 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {
-        .opt = {.max_new_tokens = 48, .batch = 8, .pictures = VLMP_PICTURE_READING_DEFAULT},
-        .saved = {.fd = -1}};
+    struct command c = {.opt = {.max_new_tokens = 48,
+                                .batch = 8,
+                                .pictures = VLMP_PICTURE_READING_DEFAULT,
+                                .opener = VLMP_OPENER_DEFAULT},
+                        .saved = {.fd = -1}};
     struct options *o = &c.opt;
     const vlmp_cli_option options[] = {
         {.name = "data",
@@ -354,6 +370,7 @@ int main(int argc, char **argv)
          .help = "score samples that the file was calibrated on",
          .flag = &o->allow_overlap},
         VLMP_PICTURE_OPTIONS(&o->pictures),
+        VLMP_OPENER_OPTIONS(&o->opener),
         {.name = "gate",
          .value = "EXPR",
          .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"",

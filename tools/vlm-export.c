@@ -4,7 +4,6 @@
 
 #include "formats/export.h"
 #include "formats/hub.h"
-#include "formats/open.h"
 #include "formats/packed.h"
 #include "src/model/model.h"
 #include "tools/cli.h"
@@ -13,12 +12,14 @@
 #include "tools/export_report.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
+#include "tools/opening.h"
 #include "tools/outputs.h"
 #include "tools/progress.h"
 
 struct options {
     const char *format, *output, *engine, *report, *base_model, *calib, *imatrix;
     vlmp_emit emit;
+    vlmp_opener opener;
     uint64_t shard_bytes;
     bool dry_run, force, requantize;
 };
@@ -50,10 +51,17 @@ static int choose(const struct options *o, const vlmp_export_layout **layout, vl
 static int open_packed(struct command *c, vlmp_error *err)
 {
     const char *path = c->args->positionals[0];
-    VLMP_TRY(vlmp_model_source_open(&c->source, path, err));
+    VLMP_TRY(vlmp_opener_open(&c->opt.opener, &c->source, path, err));
     if (strcmp(c->source->kind, "packed") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: is a model folder; quantize it first, with vlm-quantize", path);
+    bool gguf = c->source->imported != NULL && strcmp(c->source->imported, "gguf") == 0;
+    if (gguf && strcmp(c->opt.format, "gguf") != 0)
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: its tensors have llama.cpp's names, which no reader of %s knows; take "
+            "--format gguf",
+            path, c->opt.format);
     return vlmp_model_open_weights(&c->model, c->source, err);
 }
 
@@ -157,7 +165,7 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {0};
+    struct command c = {.opt.opener = VLMP_OPENER_DEFAULT};
     struct options *o = &c.opt;
     o->emit = (vlmp_emit){.share = 10, .replicas = 2, .queue = 32};
     const vlmp_cli_option options[] = {
@@ -241,6 +249,7 @@ int main(int argc, char **argv)
          .value = "CALIB",
          .help = "what vlm-calibrate measured on the model, for --imatrix",
          .string = &o->calib},
+        VLMP_OPENER_OPTIONS(&o->opener),
         {.name = "force", .help = "replace an earlier export", .flag = &o->force},
         {0}};
     const vlmp_cli_command command = {
@@ -265,6 +274,7 @@ int main(int argc, char **argv)
     vlmp_export_facts_free(&c.facts);
     vlmp_export_free(&c.export);
     vlmp_model_close(&c.model);
-    if (c.source != NULL) c.source->close(c.source);
+    if (c.source != NULL) vlmp_opener_close(&o->opener, c.source);
+    vlmp_opener_free(&o->opener);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/open.h"
 #include "formats/packed.h"
 #include "formats/weight_sizes.h"
 #include "src/base/json.h"
@@ -12,11 +11,13 @@
 #include "tools/cli.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
+#include "tools/opening.h"
 #include "tools/progress.h"
 #include "tools/terminal.h"
 
 struct options {
     bool verify, summary;
+    vlmp_opener opener;
 };
 
 static const char *const note_keys[] = {"import", "recipe", "provenance", "decisions", "fates"};
@@ -135,7 +136,9 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
 {
     bool packed = strcmp(source->kind, "packed") == 0;
     if (source->imported != NULL)
-        vlmp_show_line(stdout, "%s: model folder, %s", source->path, source->imported);
+        vlmp_show_line(stdout, "%s: %s, %s", source->path,
+                       strcmp(source->imported, "gguf") == 0 ? "model files" : "model folder",
+                       source->imported);
     else
         vlmp_show_line(stdout, "%s: %s", source->path,
                        packed ? "packed model, version 1" : "model folder");
@@ -304,27 +307,29 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
     return status;
 }
 
-static int inspect(const vlmp_cli_args *args, const struct options *o, vlmp_error *err)
+static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err)
 {
     vlmp_source *source;
     const char *path = args->positionals[0];
     bool other;
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
     if (other) return vlmp_inspect_other(path, args, o->verify, err);
-    VLMP_TRY(vlmp_model_source_open(&source, path, err));
+    VLMP_TRY(vlmp_opener_open(&o->opener, &source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK)
         status = args->json ? print_json(source, o, err) : print_text(source, o, err);
-    source->close(source);
+    vlmp_opener_close(&o->opener, source);
+    vlmp_opener_free(&o->opener);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct options opt = {0};
+    struct options opt = {.opener = VLMP_OPENER_DEFAULT};
     const vlmp_cli_option options[] = {
         {"verify", 0, NULL, "read everything and check every hash", .flag = &opt.verify},
         {"summary", 0, NULL, "leave out the list of tensors", .flag = &opt.summary},
+        VLMP_OPENER_OPTIONS(&opt.opener),
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-inspect",

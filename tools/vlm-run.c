@@ -13,6 +13,7 @@
 #include "tools/engine.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
+#include "tools/opening.h"
 #include "tools/progress.h"
 #include "tools/samples.h"
 #include "tools/terminal.h"
@@ -24,6 +25,7 @@ struct options {
     double temperature;
     bool print_prompt, fast_activations;
     vlmp_picture_reading pictures;
+    vlmp_opener opener;
 };
 
 struct stream {
@@ -188,6 +190,7 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
                vlmp_reader *reader, vlmp_error *err)
 {
     VLMP_TRY(vlmp_engine_start(engine, NULL, args, err));
+    engine->opener = o->opener;
     VLMP_TRY(vlmp_engine_open_unverified(engine, args->positionals[0], err));
     engine->model.fast_activations = o->fast_activations;
     VLMP_TRY(vlmp_reader_open(reader, &engine->model, err));
@@ -233,7 +236,9 @@ static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine
 
 int main(int argc, char **argv)
 {
-    struct options o = {.max_new_tokens = 128, .pictures = VLMP_PICTURE_READING_DEFAULT};
+    struct options o = {.max_new_tokens = 128,
+                        .pictures = VLMP_PICTURE_READING_DEFAULT,
+                        .opener = VLMP_OPENER_DEFAULT};
     const vlmp_cli_option options[] = {
         {.name = "image",
          .value = "P",
@@ -268,6 +273,7 @@ int main(int argc, char **argv)
          .help = "show the prompt as the chat template renders it",
          .flag = &o.print_prompt},
         VLMP_PICTURE_OPTIONS(&o.pictures),
+        VLMP_OPENER_OPTIONS(&o.opener),
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-run",

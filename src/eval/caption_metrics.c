@@ -28,7 +28,7 @@ static void caption_statistics(void *arg, const uint32_t *counts, double *out)
 /* What a pass over all captions fills. */
 typedef struct {
     const vlmp_eval_input *input;
-    vlmp_vocabulary vocabulary;
+    vlmp_caption_words vocabulary;
     vlmp_cider cider;
     vlmp_bleu_counts *bleu; /* [input->count] */
     double *scores;         /* [input->count] */
@@ -104,6 +104,6 @@ int vlmp_caption_metrics(vlmp_eval_result *result, const vlmp_eval_input *input,
     free(c.bleu);
     free(c.scores);
     vlmp_cider_free(&c.cider);
-    vlmp_vocabulary_free(&c.vocabulary);
+    vlmp_caption_words_free(&c.vocabulary);
     return status;
 }

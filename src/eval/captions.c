@@ -14,7 +14,7 @@ static uint64_t hash_bytes(const char *text, size_t length)
     return hash ^ hash >> 32;
 }
 
-static size_t slot_of(const vlmp_vocabulary *v, const char *text, size_t length)
+static size_t slot_of(const vlmp_caption_words *v, const char *text, size_t length)
 {
     size_t slot = hash_bytes(text, length) & (v->capacity - 1);
     while (v->names[slot] != NULL &&
@@ -23,9 +23,9 @@ static size_t slot_of(const vlmp_vocabulary *v, const char *text, size_t length)
     return slot;
 }
 
-static bool vocabulary_grow(vlmp_vocabulary *v)
+static bool vocabulary_grow(vlmp_caption_words *v)
 {
-    vlmp_vocabulary larger = *v;
+    vlmp_caption_words larger = *v;
     larger.capacity = v->capacity == 0 ? 1024 : 2 * v->capacity;
     larger.names = calloc(larger.capacity, sizeof *larger.names);
     larger.numbers = calloc(larger.capacity, sizeof *larger.numbers);
@@ -47,7 +47,7 @@ static bool vocabulary_grow(vlmp_vocabulary *v)
 }
 
 /* 0: out of memory. */
-static uint32_t number_of(vlmp_vocabulary *v, const char *text, size_t length)
+static uint32_t number_of(vlmp_caption_words *v, const char *text, size_t length)
 {
     if (2 * ((size_t)v->count + 1) > v->capacity && !vocabulary_grow(v)) return 0;
     size_t slot = slot_of(v, text, length);
@@ -83,7 +83,7 @@ const vlmp_ngram *vlmp_sentence_find(const vlmp_sentence *sentence, const vlmp_n
 
 /* Splits at white space, the no-break spaces that the tokenizer puts inside some tokens included:
  * the reference scorer splits its tokens again that way. */
-static int split(vlmp_vocabulary *v, const char *text, size_t length, uint32_t *words,
+static int split(vlmp_caption_words *v, const char *text, size_t length, uint32_t *words,
                  size_t *count, vlmp_error *err)
 {
     size_t n = 0, start = 0, at = 0;
@@ -132,7 +132,7 @@ static int count_ngrams(vlmp_sentence *out, vlmp_arena *arena, const uint32_t *w
     return VLMP_OK;
 }
 
-static int build_sentence(vlmp_sentence *out, vlmp_arena *arena, vlmp_vocabulary *v,
+static int build_sentence(vlmp_sentence *out, vlmp_arena *arena, vlmp_caption_words *v,
                           const char *text, vlmp_error *err)
 {
     vlmp_buffer tokens = {0};
@@ -150,7 +150,7 @@ static int build_sentence(vlmp_sentence *out, vlmp_arena *arena, vlmp_vocabulary
     return status;
 }
 
-int vlmp_caption_build(vlmp_caption *out, vlmp_vocabulary *v, const char *hypothesis,
+int vlmp_caption_build(vlmp_caption *out, vlmp_caption_words *v, const char *hypothesis,
                        char *const *references, size_t count, vlmp_error *err)
 {
     *out = (vlmp_caption){0};
@@ -170,10 +170,10 @@ void vlmp_caption_free(vlmp_caption *caption)
     *caption = (vlmp_caption){0};
 }
 
-void vlmp_vocabulary_free(vlmp_vocabulary *v)
+void vlmp_caption_words_free(vlmp_caption_words *v)
 {
     free(v->names);
     free(v->numbers);
     vlmp_arena_free(&v->arena);
-    *v = (vlmp_vocabulary){0};
+    *v = (vlmp_caption_words){0};
 }

@@ -35,9 +35,9 @@ typedef struct {
     size_t capacity; /* a power of two */
     uint32_t count;
     vlmp_arena arena;
-} vlmp_vocabulary;
+} vlmp_caption_words;
 
-void vlmp_vocabulary_free(vlmp_vocabulary *vocabulary);
+void vlmp_caption_words_free(vlmp_caption_words *vocabulary);
 
 /* The answers that a data set has for sample `index`; they live until the next call. */
 typedef int vlmp_references_fn(void *arg, size_t index, char *const **answers, size_t *count,
@@ -45,7 +45,7 @@ typedef int vlmp_references_fn(void *arg, size_t index, char *const **answers, s
 
 /* PTB-tokenizes the hypothesis and its references and counts their n-grams. Free with
  * vlmp_caption_free, also after a failure. */
-int vlmp_caption_build(vlmp_caption *out, vlmp_vocabulary *vocabulary, const char *hypothesis,
+int vlmp_caption_build(vlmp_caption *out, vlmp_caption_words *vocabulary, const char *hypothesis,
                        char *const *references, size_t count, vlmp_error *err);
 void vlmp_caption_free(vlmp_caption *caption);
 

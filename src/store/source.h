@@ -23,6 +23,7 @@ typedef struct {
     int64_t shape[VLMP_MAX_RANK];
     const unsigned char *data;
     size_t bytes;
+    size_t stored; /* bytes in the file of another tool that it was read from; 0: as many */
     bool unused; /* the model never reads it (the last CLIP layer, post-layernorm …) */
 } vlmp_tensor;
 

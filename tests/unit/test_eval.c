@@ -126,7 +126,7 @@ static size_t read_corpus(const cJSON *list, corpus *out)
 static void each_cider_equals(corpus *c, size_t count, const cJSON *want)
 {
     vlmp_error err = {0};
-    vlmp_vocabulary vocabulary = {0};
+    vlmp_caption_words vocabulary = {0};
     vlmp_cider cider = {0};
     vlmp_caption captions[128];
     for (size_t i = 0; i < count; i++) {
@@ -140,7 +140,7 @@ static void each_cider_equals(corpus *c, size_t count, const cJSON *want)
         vlmp_caption_free(&captions[i]);
     }
     vlmp_cider_free(&cider);
-    vlmp_vocabulary_free(&vocabulary);
+    vlmp_caption_words_free(&vocabulary);
 }
 
 static void scores_equal_the_reference(void **state)

@@ -95,7 +95,8 @@ static void blocks_of_codes(void **state)
         vlmp_packed_row row = {&scheme, k, packed, s, zeros != NULL ? packed_zeros : NULL};
         unsigned char want[2 * MAX_K], got[2 * MAX_K];
         size_t length = from_hex(want, sizeof want, vlmp_json_get(item, "bytes")->valuestring);
-        vlmp_gguf_from_codes(got, &row);
+        assert_true(vlmp_gguf_row_is_exact(&row, type));
+        vlmp_gguf_from_codes(got, type, &row);
         assert_memory_equal(got, want, length);
     }
 }
@@ -115,6 +116,39 @@ static void blocks_of_floats(void **state)
         size_t length = from_hex(want, sizeof want, vlmp_json_get(item, "bytes")->valuestring);
         vlmp_gguf_from_floats(got, type_of(item), x, k);
         assert_memory_equal(got, want, length);
+    }
+}
+
+/* Which zeros of a scale the types hold, and that they then do. */
+static void zeros_by_type(void **state)
+{
+    (void)state;
+    static const struct {
+        float scale;
+        int zero;
+        bool q4_0, q4_1;
+    } cases[] = {{0.1f, 7, true, false}, {0.1f, 8, true, true},  {0.1f, 5, false, false},
+                 {0.5f, 5, false, true}, {0.1f, 0, false, true}, {0x1p-24f, 15, false, true}};
+    vlmp_scheme scheme = vlmp_scheme_make(VLMP_CODES_U4, 32, VLMP_ZEROS_PACKED, false);
+    uint8_t u[32], packed[16], block[20];
+    for (int i = 0; i < 32; i++)
+        u[i] = (uint8_t)(i * 7 % 16);
+    vlmp_codes_pack(packed, u, 32, 4);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        uint16_t scale;
+        uint8_t zero = (uint8_t)cases[c].zero;
+        vlmp_scale_put(&scale, 0, VLMP_F16, cases[c].scale);
+        vlmp_packed_row row = {&scheme, 32, packed, &scale, &zero};
+        const vlmp_gguf_type types[] = {VLMP_GGUF_Q4_0, VLMP_GGUF_Q4_1};
+        for (int t = 0; t < 2; t++) {
+            float got[32];
+            bool exact = vlmp_gguf_row_is_exact(&row, types[t]);
+            assert_int_equal(exact, t == 0 ? cases[c].q4_0 : cases[c].q4_1);
+            vlmp_gguf_from_codes(block, types[t], &row);
+            vlmp_gguf_to_floats(got, types[t], block, 32);
+            for (int i = 0; i < 32 && exact; i++)
+                assert_true(got[i] == (float)(u[i] - zero) * vlmp_scale_at(&scale, 0, VLMP_F16));
+        }
     }
 }
 
@@ -305,10 +339,11 @@ static void names_and_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_of_codes),     cmocka_unit_test(blocks_of_floats),
-        cmocka_unit_test(floats_of_blocks),    cmocka_unit_test(what_does_not_fit),
-        cmocka_unit_test(whole_file),          cmocka_unit_test(importance_matrix),
-        cmocka_unit_test(rows_of_blocks_only), cmocka_unit_test(names_and_rows),
+        cmocka_unit_test(blocks_of_codes),   cmocka_unit_test(blocks_of_floats),
+        cmocka_unit_test(floats_of_blocks),  cmocka_unit_test(zeros_by_type),
+        cmocka_unit_test(what_does_not_fit), cmocka_unit_test(whole_file),
+        cmocka_unit_test(importance_matrix), cmocka_unit_test(rows_of_blocks_only),
+        cmocka_unit_test(names_and_rows),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -351,32 +351,63 @@ static void make_folder(const char *golden, const char *quantization)
     vlmp_buffer_free(&config);
 }
 
-/* They are the packed file again, byte for byte. */
+/* The folder is the golden packed file again, byte for byte. */
+static void assert_undone(const char *golden)
+{
+    vlmp_error err = {0};
+    vlmp_source *read, *want;
+    char path[1024];
+    if (vlmp_model_source_open(&read, temp_path("bad"), &err) != VLMP_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(vlmp_packed_verify(read, NULL, NULL, &err), VLMP_OK);
+    snprintf(path, sizeof path, EXPORTS "%s.vlmp", golden);
+    assert_int_equal(vlmp_packed_open(&want, path, &err), VLMP_OK);
+    assert_int_equal(read->count(read), want->count(want));
+    for (size_t k = 0; k < want->count(want); k++) {
+        const vlmp_tensor *a = want->at(want, k), *b = read->find(read, a->name);
+        if (b == NULL) fail_msg("%s: no %s", path, a->name);
+        assert_int_equal(a->dtype, b->dtype);
+        assert_int_equal(a->bytes, b->bytes);
+        if (memcmp(a->data, b->data, a->bytes) != 0) fail_msg("%s: %s", path, a->name);
+    }
+    read->close(read);
+    want->close(want);
+}
+
 static void packers_are_undone(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
         {"gptq", GPTQ_BY_GPTQ}, {"awq", AWQ}, {"floats8", FLOATS8}, {"floats4", FLOATS4}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        vlmp_error err = {0};
-        vlmp_source *read, *want;
-        char path[1024];
         make_folder(cases[i][0], cases[i][1]);
-        if (vlmp_model_source_open(&read, temp_path("bad"), &err) != VLMP_OK)
-            fail_msg("%s", err.message);
-        assert_int_equal(vlmp_packed_verify(read, NULL, NULL, &err), VLMP_OK);
-        snprintf(path, sizeof path, EXPORTS "%s.vlmp", cases[i][0]);
-        assert_int_equal(vlmp_packed_open(&want, path, &err), VLMP_OK);
-        assert_int_equal(read->count(read), want->count(want));
-        for (size_t k = 0; k < want->count(want); k++) {
-            const vlmp_tensor *a = want->at(want, k), *b = read->find(read, a->name);
-            if (b == NULL) fail_msg("%s: no %s", path, a->name);
-            assert_int_equal(a->dtype, b->dtype);
-            assert_int_equal(a->bytes, b->bytes);
-            if (memcmp(a->data, b->data, a->bytes) != 0) fail_msg("%s: %s", path, a->name);
-        }
-        read->close(read);
-        want->close(want);
+        assert_undone(cases[i][0]);
+    }
+}
+
+/* Older tools say it in a file of its own alone, and not by which method. */
+static void files_of_their_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *golden, *file, *text;
+    } cases[] = {{"gptq", "bad/quantize_config.json",
+                  "{\"bits\":4,\"group_size\":32,\"meta\":{\"quantizer\":\"gptqmodel:1.0\"}}"},
+                 {"awq", "bad/quant_config.json",
+                  "{\"zero_point\":true,\"q_group_size\":32,\"w_bit\":4,\"version\":\"GEMM\"}"}};
+    const char *config = TEXT_CONFIG, *end = strstr(config, ",\"quantization_config");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char plain[1024];
+        make_folder(cases[i].golden, "");
+        snprintf(plain, sizeof plain, "%.*s}", (int)(end - config), config);
+        temp_write("bad/config.json", plain, strlen(plain));
+        temp_write(cases[i].file, cases[i].text, strlen(cases[i].text));
+        assert_undone(cases[i].golden);
+        temp_write(cases[i].file, "[", 1);
+        refuse("JSON", cases[i].file + 4);
+        temp_write(cases[i].file, "{\"quant_method\":\"hqq\"}", 22);
+        refuse("'hqq', which is not read", cases[i].file);
+        unlink(temp_path(cases[i].file));
     }
 }
 
@@ -409,6 +440,7 @@ int main(void)
         cmocka_unit_test(damaged_folders_are_refused),
         cmocka_unit_test(other_configurations_are_refused),
         cmocka_unit_test(packers_are_undone),
+        cmocka_unit_test(files_of_their_own),
         cmocka_unit_test(other_words_are_refused),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -1,0 +1,47 @@
+/* A model in GGUF files: the text model's, and the one of tower and projector ("mmproj"). What they
+ * do not hold (configuration, tokenizer, processor) comes from the folder of the model that they
+ * were made from, and is held against what they say of themselves. */
+#pragma once
+
+#include <limits.h>
+
+#include "formats/gguf_names.h"
+#include "formats/gguf_read.h"
+#include "formats/import.h"
+#include "formats/table_source.h"
+
+/* One tensor of the files that the model has a place for. */
+typedef struct {
+    const char *name; /* canonical */
+    const vlmp_gguf_stored *stored;
+    vlmp_tensor blocks; /* its bytes, for messages */
+    int heads;          /* rows stand as vlmp_gguf_model_row says; 0: in order */
+} vlmp_gguf_weight;
+
+typedef struct {
+    vlmp_table_source t;     /* first: the source is this */
+    vlmp_gguf_file files[2]; /* by vlmp_gguf_part */
+    vlmp_import import;
+    vlmp_gguf_weight *weights; /* sorted by name */
+    size_t weight_count;
+} vlmp_gguf_pair;
+
+/* Absolute or not, as the user's path is. */
+typedef struct {
+    char text[PATH_MAX], tower[PATH_MAX];
+    char folder[PATH_MAX]; /* of the text model's file */
+} vlmp_gguf_paths;
+
+/* The files that a user means by `path`, a text model's file or a folder that holds one; mmproj
+ * NULL: the only one beside it. VLMP_ERR_INPUT: none, or several. */
+int vlmp_gguf_find(vlmp_gguf_paths *paths, const char *path, const char *mmproj, vlmp_error *err);
+
+/* Whether a folder has its text model in a GGUF file, and no weights in safetensors. */
+int vlmp_gguf_folder_is(bool *out, const char *path, vlmp_error *err);
+
+/* The files as one model. base: the folder of the rest; NULL: the files' own. */
+int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj, const char *base,
+                        vlmp_error *err);
+
+/* What the files say of themselves against the configuration and the tokenizer of the base. */
+int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err);
