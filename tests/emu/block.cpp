@@ -295,7 +295,7 @@ void meet(unsigned mask, const void *in, void *out, rule *compute, bool orders)
     meeting *open = nullptr;
     for (meeting &m : w.open) {
         if ((m.mask & mask) == 0) continue;
-        if (m.mask != mask || strcmp(m.what, t.call) != 0)
+        if (m.mask != mask || (m.what != t.call && strcmp(m.what, t.call) != 0))
             fault("mask %08x, and lanes %08x wait in %s at %s with mask %08x", mask, m.arrived,
                   m.what, place_of(m.pc).c_str(), m.mask);
         open = &m;

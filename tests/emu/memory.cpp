@@ -14,6 +14,7 @@ unsigned char *device_base, *device_grains;
 
 namespace {
 
+constexpr size_t HUGE_PAGE = 2 << 20;
 constexpr size_t ALIGN = 256; /* cudaMalloc promises 256 */
 
 struct piece {
@@ -53,23 +54,31 @@ void mark(size_t from, size_t bytes, bool good)
 
 } // namespace
 
+/* Opens and closes by whole huge pages, which are opened at once where the system has them. */
+static void open_to(size_t end)
+{
+    opened_to = (end + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    mprotect(device_base, opened_to, PROT_READ | PROT_WRITE);
+}
+
 void device_open()
 {
-    if (opened++ != 0 || device_base == nullptr) return;
-    opened_to = page_up(next + RED_ZONE);
-    mprotect(device_base, opened_to, PROT_READ | PROT_WRITE);
+    if (opened++ == 0 && device_base != nullptr) open_to(next);
 }
 
 void device_close()
 {
-    if (--opened != 0 || device_base == nullptr) return;
-    mprotect(device_base, opened_to, PROT_NONE);
+    if (--opened == 0 && device_base != nullptr) mprotect(device_base, opened_to, PROT_NONE);
 }
 
 void *device_alloc(size_t bytes)
 {
     if (device_base == nullptr) {
-        device_base = static_cast<unsigned char *>(reserve(DEVICE_RANGE, PROT_NONE));
+        const uintptr_t at =
+            reinterpret_cast<uintptr_t>(reserve(DEVICE_RANGE + HUGE_PAGE, PROT_NONE));
+        device_base =
+            reinterpret_cast<unsigned char *>((at + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+        madvise(device_base, DEVICE_RANGE, MADV_HUGEPAGE);
         device_grains = static_cast<unsigned char *>(
             reserve(DEVICE_RANGE / DEVICE_GRAIN, PROT_READ | PROT_WRITE));
     }
@@ -80,10 +89,7 @@ void *device_alloc(size_t bytes)
     counts.allocations++;
     mark(at, bytes, true);
     pieces[device_base + at] = {bytes, false};
-    if (opened != 0) { /* a stand-in allocates for itself */
-        opened_to = page_up(next + RED_ZONE);
-        mprotect(device_base, opened_to, PROT_READ | PROT_WRITE);
-    }
+    if (opened != 0) open_to(next); /* a stand-in of a library allocates for itself */
     device_open();
     memset(device_base + at, POISON, bytes);
     device_close();
@@ -98,8 +104,8 @@ bool device_free(void *at)
     used -= found->second.bytes;
     const size_t from = static_cast<size_t>(found->first - device_base);
     mark(from, found->second.bytes, false);
-    const size_t start = page_up(from),
-                 end = (from + found->second.bytes) / page_up(1) * page_up(1);
+    const size_t start = (from + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE,
+                 end = (from + found->second.bytes) / HUGE_PAGE * HUGE_PAGE;
     if (end > start) madvise(device_base + start, end - start, MADV_DONTNEED);
     return true;
 }
