@@ -84,21 +84,21 @@ static struct run run_of(const struct rows *r, const vlmp_segment *segment, int 
                         vlmp_smaller(page_end, end) - row};
 }
 
-static const int16_t *rows_at(const struct rows *r, const vlmp_int16_rows *rows, size_t slot)
+/* The block of keys, or its rows of values, that holds row `slot`. */
+static const int16_t *block_at(const struct rows *r, const vlmp_int16_rows *rows, size_t slot)
 {
-    return rows->rows + slot * (size_t)r->kv->width;
+    return rows->rows + (slot - slot % VLMP_INT16_UNIT) * (size_t)r->kv->width;
 }
 
-/* The query heads of a group, with zeros up to the store's width. */
-static void pad_queries(const struct rows *r, float *q, const vlmp_segment *segment, int kv_head)
+static vlmp_int16_keys keys_of(const struct rows *r, const struct run *run)
 {
-    size_t dim = (size_t)r->kv->host.shape.head_dim, width = (size_t)r->kv->width;
-    size_t row = (size_t)segment->first_row * (size_t)r->a->heads;
-    const float *from = r->q + (row + (size_t)(kv_head * r->group)) * dim;
-    for (int h = 0; h < r->group; h++, q += width, from += dim) {
-        memcpy(q, from, dim * sizeof *q);
-        memset(q + dim, 0, (width - dim) * sizeof *q);
-    }
+    size_t skip = run->slot % VLMP_INT16_UNIT;
+    return (vlmp_int16_keys){.rows = block_at(r, &r->kv->k, run->slot),
+                             .scales = r->kv->k.scales + (run->slot - skip),
+                             .skip = (int)skip,
+                             .count = run->count,
+                             .dim = r->kv->host.shape.head_dim,
+                             .width = r->kv->width};
 }
 
 /* A task: chunk `chunk` of a key/value head. */
@@ -131,24 +131,25 @@ static const int16_t *keys_ahead(const struct rows *r, const struct chunk *c,
         from + count > next->end)
         return NULL;
     struct run run = run_of(r, c->segment, next->kv_head, from, from + count);
-    return run.count == count ? rows_at(r, &r->kv->k, run.slot) : NULL;
+    return run.count == count ? block_at(r, &r->kv->k, run.slot) : NULL;
 }
 
 static void attend_chunk(const struct rows *r, const struct chunk *c, const struct chunk *next,
                          const struct partial *out, float *scratch)
 {
     const vlmp_cpu_kernels *kernels = r->cpu->kernels;
-    const vlmp_int16_rows *k = &r->kv->k, *v = &r->kv->v;
+    const vlmp_int16_rows *v = &r->kv->v;
+    size_t first_head = (size_t)(c->segment->first_row * r->a->heads + c->kv_head * r->group);
+    const float *q = r->q + first_head * (size_t)r->kv->host.shape.head_dim;
     int width = r->kv->width, count = c->end - c->first;
     size_t stride = (size_t)c->view.chunk_rows, floats = (size_t)r->group * (size_t)width;
-    float *q = scratch, *scores = scratch + floats;
+    float *scores = scratch;
     struct run run;
-    pad_queries(r, q, c->segment, c->kv_head);
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
-        kernels->int16_scores(scores + (row - c->first), stride, r->a->scale, q, r->group,
-                              rows_at(r, k, run.slot), k->scales + run.slot, run.count, width,
-                              rows_at(r, v, run.slot));
+        vlmp_int16_keys keys = keys_of(r, &run);
+        kernels->int16_scores(scores + (row - c->first), stride, r->a->scale, q, r->group, &keys,
+                              block_at(r, v, run.slot));
     }
     for (int h = 0; h < r->group; h++) {
         float *s = scores + (size_t)h * stride;
@@ -159,8 +160,8 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
         kernels->int16_sums(out->sums, scores + (row - c->first), stride, r->group,
-                            rows_at(r, v, run.slot), v->scales + run.slot, run.count, width,
-                            keys_ahead(r, c, next, row, run.count));
+                            v->rows + run.slot * (size_t)width, v->scales + run.slot, run.count,
+                            width, keys_ahead(r, c, next, row, run.count));
     }
 }
 

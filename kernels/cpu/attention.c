@@ -42,15 +42,34 @@ static int kv_head_of(const struct tile *t)
 }
 
 /* Rows of a store of 16-bit integers. */
-static void expand_rows(const struct tile *t, bool values, int first, int count, float *out)
+static void expand_values(const struct tile *t, int first, int count, float *out)
 {
     const struct attention *args = t->args;
     const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(args->store);
-    const vlmp_int16_rows *from = values ? &kv->v : &kv->k;
     for (int i = 0; i < count; i++, out += args->kv->head_dim) {
         size_t slot = vlmp_int16_slot(args->kv, args->layer, t->segment, kv_head_of(t), first + i);
-        args->cpu->kernels->from_int16(out, from->rows + slot * (size_t)kv->width,
-                                       from->scales[slot], args->kv->head_dim);
+        args->cpu->kernels->from_int16(out, kv->v.rows + slot * (size_t)kv->width,
+                                       kv->v.scales[slot], args->kv->head_dim);
+    }
+}
+
+static void expand_keys(const struct tile *t, int first, int count, float *out)
+{
+    const struct attention *args = t->args;
+    const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(args->store);
+    int dim = args->kv->head_dim, page_rows = args->kv->page_rows;
+    for (int i = 0, block; i < count; i += block, out += block * dim) {
+        int row = first + i;
+        size_t slot = vlmp_int16_slot(args->kv, args->layer, t->segment, kv_head_of(t), row);
+        const int16_t *key = vlmp_int16_key(kv, slot);
+        int left = vlmp_smaller(count - i, page_rows - row % page_rows);
+        bool whole = slot % VLMP_INT16_UNIT == 0 && left >= VLMP_INT16_UNIT;
+        block = whole ? VLMP_INT16_UNIT : 1;
+        if (whole)
+            args->cpu->kernels->keys_to_f32(out, key, kv->k.scales + slot, dim);
+        else
+            for (int j = 0; j < dim; j++)
+                out[j] = (float)key[j * VLMP_INT16_UNIT] * kv->k.scales[slot];
     }
 }
 
@@ -63,7 +82,7 @@ static const float *rows_of(const struct tile *t, bool values, int first, int co
     size_t width = (size_t)kv->kv_heads * (size_t)kv->head_dim;
     if (kv->int16) {
         *stride = (size_t)kv->head_dim;
-        expand_rows(t, values, first, count, copy);
+        (values ? expand_values : expand_keys)(t, first, count, copy);
         return copy;
     }
     const float *base = (values ? t->args->store->v : t->args->store->k) +

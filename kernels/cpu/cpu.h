@@ -13,6 +13,13 @@
 /* Values of a row of 16-bit integers come in multiples of this: whole vectors of any level. */
 #define VLMP_INT16_UNIT 16
 
+/* Keys skip … skip+count-1 of blocks (store.h). */
+typedef struct {
+    const int16_t *rows; /* [block][width][VLMP_INT16_UNIT] */
+    const float *scales; /* from the first block's first key on */
+    int skip, count, dim, width;
+} vlmp_int16_keys;
+
 typedef struct vlmp_cpu_kernels {
     /* Weights k0 … k1-1 of output n to F32. k0 is even. */
     void (*weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
@@ -55,12 +62,14 @@ typedef struct vlmp_cpu_kernels {
      * returns the scale. width is a multiple of VLMP_INT16_UNIT. */
     float (*to_int16)(int16_t *y, const float *x, int count, int width);
     void (*from_int16)(float *y, const int16_t *x, float scale, int count);
-    /* s[h][j] = factor·scales[j]·q_h·k_j for heads q_h and count rows k_j of width; s_stride
-     * between heads. ahead: as many rows, which the next call reads; NULL: unknown. */
+    /* y[VLMP_INT16_UNIT][dim] of a block of keys. */
+    void (*keys_to_f32)(float *y, const int16_t *k, const float *scales, int dim);
+    /* s[h][j] = factor·scale·q_h·k of the j-th of the keys, for heads q_h of dim values; s_stride
+     * between heads. ahead: as many bytes as the keys', which the next call reads; NULL: unknown.
+     */
     void (*int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                         const int16_t *k, const float *scales, int count, int width,
-                         const int16_t *ahead);
-    /* o_h += Σ p[h][j]·scales[j]·v_j; p becomes p·scales. */
+                         const vlmp_int16_keys *keys, const int16_t *ahead);
+    /* o_h += Σ p[h][j]·scales[j]·v_j for rows of width; p becomes p·scales. ahead as above. */
     void (*int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
                        const float *scales, int count, int width, const int16_t *ahead);
 

@@ -1,6 +1,6 @@
 /* Rows of 16-bit integers (store.h): to and from F32, and the two halves of attention of
- * single rows. A stored row is loaded and converted once for up to four query heads. Compiled once
- * a level. */
+ * single rows. A stored value is loaded and converted once for up to eight query heads. Compiled
+ * once a level. */
 #include "kernels/cpu/int8.h"
 #include "kernels/cpu/level.h"
 
@@ -29,15 +29,117 @@ void LEVEL_NAME(from_int16)(float *y, const int16_t *x, float scale, int count)
     }
 }
 
-/* Scores of one call; the rows that a block has too many are the last row again. */
+void LEVEL_NAME(keys_to_f32)(float *y, const int16_t *k, const float *scales, int dim)
+{
+    int i = 0;
+    for (; i + 4 <= dim; i += 4) {
+        float values[4 * VLMP_INT16_UNIT];
+        for (int j = 0; j < 4 * VLMP_INT16_UNIT; j += LANES)
+            vf_store(values + j, vf_mul(vf_from_i16(k + i * VLMP_INT16_UNIT + j),
+                                        vf_load(scales + j % VLMP_INT16_UNIT)));
+        for (int j = 0; j < VLMP_INT16_UNIT; j += 4)
+            vi_transpose4(y + j * dim + i, (size_t)dim, values + j, VLMP_INT16_UNIT);
+    }
+    for (; i < dim; i++)
+        for (int j = 0; j < VLMP_INT16_UNIT; j++)
+            y[j * dim + i] = (float)k[i * VLMP_INT16_UNIT + j] * scales[j];
+}
+
+enum {
+    BLOCK = VLMP_INT16_UNIT,
+    BLOCK_VECTORS = BLOCK / LANES,
+    SUM_VECTORS = LANES == 16 ? 16 : 8, /* that leave registers for what is added */
+    MOST_HEADS = LANES == 16 ? 8 : 4,   /* read with one conversion of a stored value */
+};
+
+/* Scores of one call. */
 struct scores {
     float *s;
     size_t s_stride;
+    float factor;
     const float *q; /* [heads][dim] */
-    const int16_t *k;
-    int count, dim;
+    const vlmp_int16_keys *keys;
     const int16_t *ahead;
 };
+
+/* The scores of a block that belong to keys. */
+INLINE void put_scores(const struct scores *a, int head, int block, const vfloat *sums)
+{
+    _Alignas(64) float all[BLOCK];
+    const vlmp_int16_keys *keys = a->keys;
+    for (int v = 0; v < BLOCK_VECTORS; v++) {
+        vfloat scale = vf_load(keys->scales + block * BLOCK + v * LANES);
+        vf_store(all + v * LANES, vf_mul(sums[v], vf_mul(scale, vf_set(a->factor))));
+    }
+    int first = block == 0 ? keys->skip : 0, end = keys->skip + keys->count - block * BLOCK;
+    if (end > BLOCK) end = BLOCK;
+    float *to = a->s + (size_t)head * a->s_stride + (block * BLOCK + first - keys->skip);
+    if (end - first == BLOCK)
+        memcpy(to, all, sizeof all);
+    else
+        memcpy(to, all + first, (size_t)(end - first) * sizeof *to);
+}
+
+/* Scores of `heads` heads and the keys of `blocks` blocks, with all sums in registers. A key's are
+ * added in the order of its values, wherever it lies. */
+INLINE void score_blocks(const struct scores *a, int head, int block, const int heads,
+                         const int blocks)
+{
+    vfloat sums[SUM_VECTORS];
+    const int vectors = blocks * BLOCK_VECTORS;
+    const float *q = a->q + (size_t)head * (size_t)a->keys->dim;
+    size_t stride = (size_t)a->keys->width * BLOCK, at = (size_t)block * stride;
+    UNROLL
+    for (int i = 0; i < heads * vectors; i++)
+        sums[i] = vf_zero();
+    for (int i = 0; i < a->keys->dim; i++, at += BLOCK) {
+        vfloat k[SUM_VECTORS];
+        UNROLL
+        for (int b = 0; b < blocks; b++) {
+            size_t key = at + (size_t)b * stride;
+            if (a->ahead != NULL && head == 0 && i % 2 == 0)
+                _mm_prefetch((const char *)(a->ahead + key), _MM_HINT_T1);
+            UNROLL
+            for (int v = 0; v < BLOCK_VECTORS; v++)
+                k[b * BLOCK_VECTORS + v] = vf_from_i16(a->keys->rows + key + v * LANES);
+        }
+        UNROLL
+        for (int h = 0; h < heads; h++) {
+            vfloat x = vf_set(q[h * a->keys->dim + i]);
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sums[h * vectors + v] = vf_fma(x, k[v], sums[h * vectors + v]);
+        }
+    }
+    UNROLL
+    for (int h = 0; h < heads; h++)
+        for (int b = 0; b < blocks; b++)
+            put_scores(a, head + h, block + b, sums + (h * blocks + b) * BLOCK_VECTORS);
+}
+
+INLINE void score_heads(const struct scores *a, int head, const int heads)
+{
+    const int most = SUM_VECTORS / BLOCK_VECTORS / heads, together = most > 4 ? 4 : most;
+    int block = 0, blocks = (a->keys->skip + a->keys->count + BLOCK - 1) / BLOCK;
+    for (; block + together <= blocks; block += together)
+        score_blocks(a, head, block, heads, together);
+    for (; block < blocks; block++)
+        score_blocks(a, head, block, heads, 1);
+}
+
+void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
+                              const vlmp_int16_keys *keys, const int16_t *ahead)
+{
+    const struct scores a = {s, s_stride, factor, q, keys, ahead};
+    int head = 0;
+    for (; heads - head >= MOST_HEADS; head += MOST_HEADS)
+        score_heads(&a, head, MOST_HEADS);
+    for (; heads - head >= 4; head += 4)
+        score_heads(&a, head, 4);
+    if (heads - head == 3) score_heads(&a, head, 3);
+    if (heads - head == 2) score_heads(&a, head, 2);
+    if (heads - head == 1) score_heads(&a, head, 1);
+}
 
 /* Fetches row `row` of those that the next call reads: it has a whole chunk's time to arrive. */
 INLINE void fetch_row(const int16_t *ahead, int row, int dim)
@@ -45,74 +147,6 @@ INLINE void fetch_row(const int16_t *ahead, int row, int dim)
     const char *from = (const char *)(ahead + (size_t)row * (size_t)dim);
     for (int i = 0; i < dim * (int)sizeof *ahead; i += 64)
         _mm_prefetch(from + i, _MM_HINT_T1);
-}
-
-/* heads × keys dot products, at most 8, so that all sums are in registers. Each is summed alike
- * wherever it lies in a block. */
-INLINE void score_block(const struct scores *a, int head, int key, const int heads, const int keys)
-{
-    const int16_t *rows[8];
-    vfloat sums[8];
-    float out[8];
-    UNROLL
-    for (int j = 0; j < keys; j++) {
-        int row = key + j < a->count ? key + j : a->count - 1;
-        rows[j] = a->k + (size_t)row * (size_t)a->dim;
-        if (a->ahead != NULL && head == 0) fetch_row(a->ahead, row, a->dim);
-    }
-    UNROLL
-    for (int i = 0; i < 8; i++)
-        sums[i] = vf_zero();
-    const float *q = a->q + (size_t)head * (size_t)a->dim;
-    for (int i = 0; i < a->dim; i += LANES) {
-        vfloat k[8];
-        UNROLL
-        for (int j = 0; j < keys; j++)
-            k[j] = vf_from_i16(rows[j] + i);
-        UNROLL
-        for (int h = 0; h < heads; h++) {
-            vfloat x = vf_load(q + (size_t)h * (size_t)a->dim + i);
-            UNROLL
-            for (int j = 0; j < keys; j++)
-                sums[h * keys + j] = vf_fma(x, k[j], sums[h * keys + j]);
-        }
-    }
-    _mm256_storeu_ps(out, vf_sums8(sums));
-    int left = a->count - key < keys ? a->count - key : keys;
-    for (int h = 0; h < heads; h++) {
-        float *s = a->s + (size_t)(head + h) * a->s_stride + key;
-        if (left == keys)
-            memcpy(s, out + h * keys, (size_t)keys * sizeof *s);
-        else
-            memcpy(s, out + h * keys, (size_t)left * sizeof *s);
-    }
-}
-
-INLINE void score_rows(const struct scores *a, int head, const int heads, const int keys)
-{
-    for (int key = 0; key < a->count; key += keys)
-        score_block(a, head, key, heads, keys);
-}
-
-void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                              const int16_t *k, const float *scales, int count, int width,
-                              const int16_t *ahead)
-{
-    const struct scores a = {s, s_stride, q, k, count, width, ahead};
-    int head = 0;
-    for (; heads - head >= 4; head += 4)
-        score_rows(&a, head, 4, 2);
-    if (heads - head == 3) score_rows(&a, head, 3, 2);
-    if (heads - head == 2) score_rows(&a, head, 2, 4);
-    if (heads - head == 1) score_rows(&a, head, 1, 8);
-    for (head = 0; head < heads; head++) {
-        float *row = s + (size_t)head * s_stride;
-        for (int i = 0; i < count; i += LANES) {
-            int lanes = count - i < LANES ? count - i : LANES;
-            vfloat scale = vf_mul(vf_load_part(scales + i, lanes), vf_set(factor));
-            vf_store_part(row + i, vf_mul(vf_load_part(row + i, lanes), scale), lanes);
-        }
-    }
 }
 
 /* Sums of one call. */
@@ -129,7 +163,7 @@ struct sums {
 INLINE void sum_columns(const struct sums *a, int head, int first, const int heads,
                         const int columns)
 {
-    vfloat sums[4][8];
+    vfloat sums[8][8];
     float *o = a->o + (size_t)head * (size_t)a->dim + first;
     UNROLL
     for (int h = 0; h < heads; h++)
@@ -186,6 +220,8 @@ void LEVEL_NAME(int16_sums)(float *o, float *p, size_t p_stride, int heads, cons
     }
     const struct sums a = {o, p, p_stride, v, count, width, ahead};
     int head = 0;
+    for (; heads - head >= MOST_HEADS; head += MOST_HEADS)
+        sum_rows(&a, head, MOST_HEADS, 2);
     for (; heads - head >= 4; head += 4)
         sum_rows(&a, head, 4, 2);
     if (heads - head == 3) sum_rows(&a, head, 3, 2);

@@ -21,6 +21,7 @@ const vlmp_cpu_kernels LEVEL_NAME(cpu) = {
     .weighted_sum = LEVEL_NAME(weighted_sum),
     .to_int16 = LEVEL_NAME(to_int16),
     .from_int16 = LEVEL_NAME(from_int16),
+    .keys_to_f32 = LEVEL_NAME(keys_to_f32),
     .int16_scores = LEVEL_NAME(int16_scores),
     .int16_sums = LEVEL_NAME(int16_sums),
     .scale = LEVEL_NAME(scale),

@@ -185,20 +185,26 @@ static void from_int16(float *y, const int16_t *x, float scale, int count)
         y[i] = (float)x[i] * scale;
 }
 
+static void keys_to_f32(float *y, const int16_t *k, const float *scales, int dim)
+{
+    for (int j = 0; j < VLMP_INT16_UNIT; j++)
+        for (int i = 0; i < dim; i++)
+            *y++ = (float)k[i * VLMP_INT16_UNIT + j] * scales[j];
+}
+
 static void int16_scores(float *s, size_t s_stride, float factor, const float *q, int heads,
-                         const int16_t *k, const float *scales, int count, int width,
-                         const int16_t *ahead)
+                         const vlmp_int16_keys *keys, const int16_t *ahead)
 {
     (void)ahead;
-    for (int j = 0; j < count; j++, k += width) {
+    for (int j = 0; j < keys->count; j++) {
+        size_t key = (size_t)(keys->skip + j), lane = key % VLMP_INT16_UNIT;
+        const int16_t *k = keys->rows + (key - lane) * (size_t)keys->width + lane;
         for (int h = 0; h < heads; h++) {
-            const float *x = q + (size_t)h * (size_t)width;
-            float sums[VLMP_INT16_UNIT] = {0}, sum = 0;
-            for (int i = 0; i < width; i++)
-                sums[i % VLMP_INT16_UNIT] += x[i] * (float)k[i];
-            for (int i = 0; i < VLMP_INT16_UNIT; i++)
-                sum += sums[i];
-            s[(size_t)h * s_stride + (size_t)j] = factor * scales[j] * sum;
+            const float *x = q + (size_t)h * (size_t)keys->dim;
+            float sum = 0;
+            for (int i = 0; i < keys->dim; i++)
+                sum += x[i] * (float)k[i * VLMP_INT16_UNIT];
+            s[(size_t)h * s_stride + (size_t)j] = factor * keys->scales[key] * sum;
         }
     }
 }
@@ -273,6 +279,7 @@ const vlmp_cpu_kernels vlmp_cpu_portable = {
     .scale = scale_by,
     .to_int16 = to_int16,
     .from_int16 = from_int16,
+    .keys_to_f32 = keys_to_f32,
     .int16_scores = int16_scores,
     .int16_sums = int16_sums,
     .exp_sum = exp_sum,

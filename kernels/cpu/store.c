@@ -12,8 +12,8 @@ static int width_of(const vlmp_kv_shape *shape)
 
 static size_t rows_of(const vlmp_kv_shape *shape)
 {
-    return (size_t)shape->layers * (size_t)shape->pages * (size_t)shape->page_rows *
-           (size_t)shape->kv_heads;
+    return (size_t)shape->layers * (size_t)shape->pages * (size_t)shape->kv_heads *
+           vlmp_int16_page(shape);
 }
 
 size_t vlmp_cpu_kv_bytes(const vlmp_kv_shape *shape)
@@ -24,7 +24,7 @@ size_t vlmp_cpu_kv_bytes(const vlmp_kv_shape *shape)
 
 static bool create_rows(vlmp_int16_rows *out, const vlmp_kv_shape *shape)
 {
-    out->rows = vlmp_alloc(rows_of(shape), (size_t)width_of(shape) * sizeof *out->rows);
+    out->rows = vlmp_alloc_large(rows_of(shape), (size_t)width_of(shape) * sizeof *out->rows);
     out->scales = vlmp_alloc(rows_of(shape), sizeof *out->scales);
     return out->rows != NULL && out->scales != NULL;
 }
@@ -58,7 +58,7 @@ void vlmp_cpu_kv_free(vlmp_ctx *ctx, vlmp_kv *kv)
 }
 
 struct write {
-    const vlmp_cpu_kernels *kernels;
+    const vlmp_cpu_ctx *cpu;
     const vlmp_kv *kv;
     int layer;
     const float *k, *v;
@@ -66,27 +66,31 @@ struct write {
     int block; /* rows of a task */
 };
 
-static void write_int16(const struct write *w, const vlmp_int16_rows *to, const float *x,
-                        const vlmp_segment *segment, int row)
+/* scratch [width] */
+static void write_int16(const struct write *w, const float *k, const float *v,
+                        const vlmp_segment *segment, int row, int16_t *scratch)
 {
     const vlmp_cpu_kv *kv = vlmp_cpu_kv_of(w->kv);
-    const vlmp_kv_shape *shape = &kv->host.shape;
-    for (int head = 0; head < shape->kv_heads; head++, x += shape->head_dim) {
-        size_t slot = vlmp_int16_slot(shape, w->layer, segment, head, row);
-        to->scales[slot] = w->kernels->to_int16(to->rows + slot * (size_t)kv->width, x,
-                                                shape->head_dim, kv->width);
+    const vlmp_cpu_kernels *kernels = w->cpu->kernels;
+    int heads = kv->host.shape.kv_heads, dim = kv->host.shape.head_dim, width = kv->width;
+    for (int head = 0; head < heads; head++, k += dim, v += dim) {
+        size_t slot = vlmp_int16_slot(&kv->host.shape, w->layer, segment, head, row);
+        int16_t *key = vlmp_int16_key(kv, slot), *value = kv->v.rows + slot * (size_t)width;
+        kv->v.scales[slot] = kernels->to_int16(value, v, dim, width);
+        kv->k.scales[slot] = kernels->to_int16(scratch, k, dim, width);
+        for (int i = 0; i < dim; i++)
+            key[i * VLMP_INT16_UNIT] = scratch[i];
     }
 }
 
-static void write_row(const struct write *w, const vlmp_segment *segment, int row)
+static void write_row(const struct write *w, const vlmp_segment *segment, int row, void *scratch)
 {
     const vlmp_kv_shape *shape = &w->kv->shape;
     size_t width = (size_t)shape->kv_heads * (size_t)shape->head_dim;
     size_t from = (size_t)row * width;
     int stored = segment->position + row - segment->first_row;
     if (shape->int16) {
-        write_int16(w, &vlmp_cpu_kv_of(w->kv)->k, w->k + from, segment, stored);
-        write_int16(w, &vlmp_cpu_kv_of(w->kv)->v, w->v + from, segment, stored);
+        write_int16(w, w->k + from, w->v + from, segment, stored, scratch);
         return;
     }
     size_t to =
@@ -97,14 +101,14 @@ static void write_row(const struct write *w, const vlmp_segment *segment, int ro
 
 static void write_task(void *arg, int task, int thread)
 {
-    (void)thread;
     const struct write *w = arg;
+    void *scratch = vlmp_cpu_scratch_of(w->cpu, thread);
     const vlmp_segment *segment = w->step->segments;
     int end = vlmp_smaller((task + 1) * w->block, w->step->rows);
     for (int row = task * w->block; row < end; row++) {
         while (row >= segment->first_row + segment->rows)
             segment++;
-        write_row(w, segment, row);
+        write_row(w, segment, row, scratch);
     }
 }
 
@@ -112,6 +116,6 @@ void vlmp_cpu_kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_a
                        const vlmp_step *step)
 {
     int block = vlmp_block_rows(kv->shape.kv_heads * kv->shape.head_dim);
-    struct write w = {vlmp_cpu_of(ctx)->kernels, kv, layer, k.at, v.at, step, block};
+    struct write w = {vlmp_cpu_of(ctx), kv, layer, k.at, v.at, step, block};
     vlmp_parallel_for(ctx->pool, vlmp_ceil_div(step->rows, block), write_task, &w);
 }

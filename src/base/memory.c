@@ -4,14 +4,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+static void *alloc_aligned(size_t alignment, size_t count, size_t size)
+{
+    size_t bytes;
+    if (!vlmp_mul_size(count, size, &bytes) || !vlmp_add_size(bytes, alignment, &bytes))
+        return NULL;
+    /* aligned_alloc wants a multiple of the alignment. */
+    return aligned_alloc(alignment, bytes / alignment * alignment);
+}
 
 void *vlmp_alloc(size_t count, size_t size)
 {
+    return alloc_aligned(VLMP_ALIGN, count, size);
+}
+
+void *vlmp_alloc_large(size_t count, size_t size)
+{
+    const size_t huge = (size_t)2 << 20;
     size_t bytes;
-    if (!vlmp_mul_size(count, size, &bytes) || !vlmp_add_size(bytes, VLMP_ALIGN, &bytes))
-        return NULL;
-    /* aligned_alloc wants a multiple of the alignment. */
-    return aligned_alloc(VLMP_ALIGN, bytes / VLMP_ALIGN * VLMP_ALIGN);
+    if (!vlmp_mul_size(count, size, &bytes) || bytes < 2 * huge) return vlmp_alloc(count, size);
+    void *memory = alloc_aligned(huge, count, size);
+    /* A wish: that it is refused is no fault. */
+    if (memory != NULL) (void)madvise(memory, bytes / huge * huge, MADV_HUGEPAGE);
+    return memory;
 }
 
 void *vlmp_calloc(size_t count, size_t size)

@@ -11,7 +11,31 @@
 
 #include "src/base/half.h"
 #include "src/base/json.h"
+#include "src/base/memory.h"
 #include "src/base/parallel.h"
+
+static void check_allocation(void *(*alloc)(size_t, size_t), size_t bytes, uintptr_t border)
+{
+    unsigned char *memory = alloc(bytes, 1);
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % border, 0);
+    if (bytes > 0) memory[0] = memory[bytes - 1] = 1;
+    free(memory);
+    assert_null(alloc(SIZE_MAX / 2, 3));
+    assert_null(alloc(SIZE_MAX, 1));
+}
+
+static void allocations_keep_their_borders(void **state)
+{
+    (void)state;
+    const size_t large = (size_t)4 << 20;
+    for (size_t bytes = 0; bytes < 200; bytes += 63) {
+        check_allocation(vlmp_alloc, bytes, VLMP_ALIGN);
+        check_allocation(vlmp_alloc_large, bytes, VLMP_ALIGN);
+    }
+    check_allocation(vlmp_alloc, large + 1, VLMP_ALIGN);
+    check_allocation(vlmp_alloc_large, large + 1, (uintptr_t)2 << 20);
+}
 
 static void half_round_trips(void **state)
 {
@@ -146,6 +170,7 @@ static void parallel_shares_are_contiguous(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(allocations_keep_their_borders),
         cmocka_unit_test(half_round_trips),
         cmocka_unit_test(json_refuses),
         cmocka_unit_test(json_writes_what_it_reads),
