@@ -19,6 +19,8 @@
 #    include <tuple>
 #    include <utility>
 
+#    define VLMP_UNROLL _Pragma("unroll") /* before a loop: its index becomes constant */
+
 #    define VLMP_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #    define VLMP_DYNAMIC_SHARED(name)      extern __shared__ __align__(128) unsigned char name[]
 #    define VLMP_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
@@ -40,6 +42,7 @@ void vlmp_launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t
         values);
 }
 #else
+#    define VLMP_UNROLL
 #    define VLMP_SHARED(type, name, count)                                             \
         static const char name##_key = 0; /* its address is this declaration's name */ \
         type(&name)[count] = *reinterpret_cast<type(*)[count]>(                        \

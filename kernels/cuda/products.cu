@@ -1,48 +1,8 @@
-/* Products with weights: y = x·Wᵀ + bias, inputs F16, or int8 codes with a scale a row. Two ways: a
- * warp an output for rows of decoding, tiles for rows of prompts. In both a row's sums are its own,
+/* Products with weights: y = x·Wᵀ + bias, inputs F16, or int8 codes with a scale a row. Rows of
+ * decoding: a warp an output. Rows of prompts: tiles, on tensor cores (tiles.cu) where weights lose
+ * little as F16, here for F32 weights and for int8 inputs. In all of them a row's sums are its own,
  * in an order that the number of rows does not change. */
-#include "kernels/cuda/cuda.h"
-#include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/weights.cuh"
-
-/* Where results go. */
-enum output { ACTIVATIONS, REPLACED, ADDED };
-
-struct product {
-    vlmp_cuda_weight w;
-    const __half *x;     /* [rows][k] */
-    const int8_t *codes; /* or the same as int8, rows of code_stride */
-    const float *scales; /* [rows] */
-    size_t code_stride;
-    void *y; /* [rows][n] */
-    int rows;
-    output to;
-};
-
-static __device__ void store(const product &p, int row, int n, float sum)
-{
-    size_t at = (size_t)row * (size_t)p.w.n + (size_t)n;
-    if (p.w.bias_at != NULL) sum += p.w.bias_at[n];
-    if (p.to == ACTIVATIONS)
-        ((__half *)p.y)[at] = __float2half_rn(sum);
-    else
-        ((float *)p.y)[at] = p.to == ADDED ? ((float *)p.y)[at] + sum : sum;
-}
-
-/* Inputs first … first + 7 of a row; 0 beyond the last of both. */
-static __device__ void load_inputs(const product &p, int row, int first, float out[OCTET])
-{
-    const __half *x = p.x + (size_t)row * (size_t)p.w.k + (size_t)first;
-    for (int i = 0; i < OCTET; i++)
-        out[i] = row < p.rows && first + i < p.w.k ? __half2float(x[i]) : 0;
-}
-
-static __device__ void load_inputs(const product &p, int row, int first, int out[OCTET])
-{
-    const int8_t *x = p.codes + (size_t)row * p.code_stride + (size_t)first;
-    for (int i = 0; i < OCTET; i++)
-        out[i] = row < p.rows && first + i < p.w.k ? x[i] : 0;
-}
+#include "kernels/cuda/products.cuh"
 
 /* A warp computes an output for FEW rows: a lane takes 8 inputs of each 256. */
 enum { FEW = 4 };
@@ -245,8 +205,10 @@ static void launch(vlmp_cuda *cuda, const product &p, bool decode)
         VLMP_LAUNCH(few_rows, few, BLOCK, 0, cuda->stream, p);
     else if (p.w.int8)
         VLMP_LAUNCH(many_rows_int8, many, BLOCK, 0, cuda->stream, p);
-    else
+    else if (p.w.bits == 0 && p.w.dtype == VLMP_F32)
         VLMP_LAUNCH(many_rows, many, BLOCK, 0, cuda->stream, p);
+    else
+        vlmp_cuda_tiles(cuda, &p);
 }
 
 /* The products that quantize their inputs, as many rows at a time as the scratch holds. */

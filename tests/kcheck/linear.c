@@ -83,6 +83,14 @@ static double lane_largest(const float *x, int k, int i, int bits)
     return largest;
 }
 
+/* What a weight errs by that a device has made F16: 16 bits of BF16 and F16 lose what is below the
+ * least subnormal alone, F32 stays. */
+static double half_rounding(const vlmp_linear *w, double weight)
+{
+    if (vlmp_linear_quantized(w)) return KC_HALF * weight + KC_HALF_TINY;
+    return w->dtype == VLMP_BF16 ? KC_HALF_TINY : 0;
+}
+
 /* Any order of k multiply-adds, and the scale and bias around them, errs by at most
  * (k + 4)·2⁻²⁴·Σ|terms| to first order. Few rows of packed weights may also turn inputs into three
  * 8-bit digits: 1.004·2⁻²³ of the largest |x| of a lane each, or 2⁻¹²² for tiny ones. Many rows may
@@ -96,13 +104,18 @@ static double float_bound(const kc *k, const struct product *p, const float *x, 
         if (k->bf16 && !p->decode)
             rounded += KC_BF16 * weight * fabs((double)x[i]) +
                        KC_BF16_TINY * (weight + fabs((double)x[i]) + 2);
+        else if (k->half && !p->decode)
+            rounded += half_rounding(&p->w, weight) * fabs((double)x[i]);
         else if (vlmp_linear_quantized(&p->w))
             digits +=
                 weight *
                 (1.004 * 0x1p-23 * lane_largest(x, p->w.k, i, vlmp_linear_bits(&p->w)) + 0x1p-122);
     }
     if (p->w.bias != NULL) terms += fabs((double)p->w.bias[n]);
-    return (p->w.k + 4) * KC_UNIT * (terms + rounded) + rounded + digits + 0x1p-149;
+    /* Tensor cores align what they add and cut it off: two units of the largest for each of k
+     * products, and for each sum of 8. */
+    double units = (k->half && !p->decode ? 3 : 1) * (p->w.k + 4);
+    return units * KC_UNIT * (terms + rounded) + rounded + digits + 0x1p-149;
 }
 
 /* Integer sums are exact; what remains is one conversion, product and addition a group, and the
