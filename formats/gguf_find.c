@@ -1,6 +1,7 @@
 /* Which files a user means. llama.cpp's users name the text model's, and call the other "mmproj".
  */
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,12 +21,14 @@ static bool is_gguf(const char *name)
     return length > 5 && name[0] != '.' && strcasecmp(name + length - 5, ".gguf") == 0;
 }
 
-/* By vlmp_gguf_part; none where the folder cannot be read. */
-static void look(finding found[2], const char *folder)
+/* By vlmp_gguf_part; none where the folder may not be read, which others tell. */
+static int look(finding found[2], const char *folder, vlmp_error *err)
 {
     found[VLMP_GGUF_TEXT].count = found[VLMP_GGUF_TOWER].count = 0;
     DIR *dir = opendir(folder);
-    if (dir == NULL) return;
+    if (dir == NULL && errno == EACCES) return VLMP_OK;
+    if (dir == NULL) return vlmp_fail_errno(err, "%s: cannot read the folder", folder);
+    errno = 0;
     for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
         if (!is_gguf(e->d_name)) continue;
         bool tower = strcasestr(e->d_name, "mmproj") != NULL;
@@ -33,7 +36,9 @@ static void look(finding found[2], const char *folder)
         snprintf(one->name, sizeof one->name, "%s", e->d_name);
         one->count++;
     }
+    int status = errno == 0 ? VLMP_OK : vlmp_fail_errno(err, "%s: cannot read the folder", folder);
     closedir(dir);
+    return status;
 }
 
 static int join(char *out, const char *folder, const char *name, vlmp_error *err)
@@ -73,7 +78,7 @@ int vlmp_gguf_find(vlmp_gguf_paths *paths, const char *path, const char *mmproj,
     if (strlen(path) >= PATH_MAX || (mmproj != NULL && strlen(mmproj) >= PATH_MAX))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s…: the path is too long", path);
     snprintf(paths->folder, PATH_MAX, "%.*s", (int)length, folder || slash != NULL ? path : ".");
-    look(found, paths->folder);
+    VLMP_TRY(look(found, paths->folder, err));
     if (folder)
         VLMP_TRY(find_text(paths, &found[VLMP_GGUF_TEXT], err));
     else
@@ -87,7 +92,7 @@ int vlmp_gguf_folder_is(bool *out, const char *path, vlmp_error *err)
 {
     static const char *const others[] = {"model.safetensors", "model.safetensors.index.json"};
     finding found[2];
-    look(found, path);
+    VLMP_TRY(look(found, path, err));
     *out = found[VLMP_GGUF_TEXT].count > 0;
     for (size_t i = 0; i < sizeof others / sizeof *others && *out; i++) {
         char file[PATH_MAX];

@@ -163,6 +163,7 @@ def weights_words(model, out, module_of):
 
 def build_gptqmodel(recipe, job, out):
     """NAME-w4g64[-asymmetric], NAME gptq or awq."""
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # on two processors it wants more than it gives itself
     from gptqmodel import GPTQModel, QuantizeConfig
     from gptqmodel.quantization.config import FORMAT, METHOD
     method, _, rest = recipe.partition("-")
@@ -181,7 +182,6 @@ def build_autoawq(recipe, job, out):
     model = AutoAWQForCausalLM.from_pretrained(job["model"], device_map="cpu")
     texts = [turn["content"][-1]["text"] for sample in job["samples"] for turn in sample]
     model.quantize(job["processor"].tokenizer, quant_config={"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"},
-                   calib_data=[" ".join(texts[i:i + 40]) for i in range(0, len(texts) - 40, 4)], max_calib_seq_len=128,
-                   max_calib_samples=16)
+                   calib_data=texts, max_calib_seq_len=128, max_calib_samples=len(texts))
     model.save_quantized(out)
     job["processor"].save_pretrained(out)
