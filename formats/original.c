@@ -278,7 +278,7 @@ static void put_size(vlmp_json_writer *w, const char *key, bool whole, int side)
     vlmp_json_close(w, '}');
 }
 
-/* The tower's processor, as far as its folder describes it, with what the model does before. */
+/* The processor, as far as a folder describes it (own), with what the model does before. */
 static int put_pictures(vlmp_json_writer *w, const struct model *model,
                         const vlmp_original_tower *tower, const cJSON *own, const cJSON *root,
                         const char *where, vlmp_error *err)
@@ -357,9 +357,10 @@ static bool holds_tower(const vlmp_shards *shards)
 static int convert(vlmp_original *out, vlmp_source_files *files, const cJSON *root,
                    const char *folder, const char *where, vlmp_arena *arena, vlmp_error *err)
 {
+    static const char processor[] = "preprocessor_config.json";
     struct model model = {0};
     vlmp_json_writer config = {.indent = 2}, pictures = {.indent = 2}, counts = {.indent = 2};
-    cJSON *own;
+    cJSON *own; /* the processor's settings: the model folder's, else the tower's */
     VLMP_TRY(find_text(&model, root, where, err));
     VLMP_TRY(find_family(&model, root, where, err));
     VLMP_TRY(vlmp_original_find_tower(out, root, folder, where, err));
@@ -369,13 +370,11 @@ static int convert(vlmp_original *out, vlmp_source_files *files, const cJSON *ro
     int status = put_config(&config, &model, &out->tower, root, where, err);
     if (status == VLMP_OK) status = vlmp_original_put(files, "config.json", &config, arena, err);
     vlmp_buffer_free(&config.out);
-    if (status != VLMP_OK || vlmp_source_files_find(files, "preprocessor_config.json") != NULL ||
-        vlmp_source_files_find(files, "processor_config.json") != NULL)
-        return status;
-    VLMP_TRY(vlmp_original_tower_processor(&own, &out->tower, err));
+    VLMP_TRY(status);
+    VLMP_TRY(vlmp_original_load(&own, files, processor, folder, err));
+    if (own == NULL) VLMP_TRY(vlmp_original_tower_processor(&own, &out->tower, err));
     status = put_pictures(&pictures, &model, &out->tower, own, root, where, err);
-    if (status == VLMP_OK)
-        status = vlmp_original_put(files, "preprocessor_config.json", &pictures, arena, err);
+    if (status == VLMP_OK) status = vlmp_original_put(files, processor, &pictures, arena, err);
     vlmp_buffer_free(&pictures.out);
     cJSON_Delete(own);
     VLMP_TRY(status);

@@ -37,10 +37,10 @@ typedef struct {
 int vlmp_original_look(bool *is_one, const vlmp_source_file *config, const char *where,
                        vlmp_error *err);
 
-/* Replaces config.json and tokenizer_config.json among the files, and adds chat_template.jinja,
- * preprocessor_config.json and processor_config.json where there are none; their text goes to the
- * arena. folder: the model's, which has these weights. What cannot be said in transformers' layout
- * is VLMP_ERR_INPUT, and so is a tower that is nowhere. */
+/* Replaces or adds config.json, tokenizer_config.json, preprocessor_config.json and
+ * processor_config.json among the files, and adds a chat_template.jinja where there is no template;
+ * their text goes to the arena. folder: the model's, which has these weights. What cannot be said
+ * in transformers' layout is VLMP_ERR_INPUT, and so is a tower that is nowhere. */
 int vlmp_original_convert(vlmp_original *out, vlmp_source_files *files, const vlmp_shards *shards,
                           const char *folder, vlmp_arena *arena, vlmp_error *err);
 
@@ -62,6 +62,10 @@ int vlmp_original_tower_processor(cJSON **out, const vlmp_original_tower *tower,
  * template of the model's conversations. text: the text model's type. */
 int vlmp_original_prompts(int *image_token, vlmp_source_files *files, const cJSON *config,
                           const char *text, const char *folder, vlmp_arena *arena, vlmp_error *err);
+
+/* The object of a file among the files; *out NULL: there is none. cJSON_Delete. */
+int vlmp_original_load(cJSON **out, const vlmp_source_files *files, const char *name,
+                       const char *folder, vlmp_error *err);
 
 /* Ends a writer's text and makes it the file of this name. */
 int vlmp_original_put(vlmp_source_files *files, const char *name, vlmp_json_writer *w,

@@ -24,19 +24,19 @@
 #define FOR_EACH "{% for m in messages %}"
 #define END      "{% endfor %}{% if add_generation_prompt %}"
 
-static const char vicuna_v1[] = WITH_SYSTEM("A chat between a curious user and an artificial "
-                                            "intelligence assistant. The assistant gives "
-                                            "helpful, detailed, and polite answers to the user\\'s "
-                                            "questions.") "{{ system + ' ' }}" FOR_EACH
-                                                          "{% if m['role'] == 'user' %}{{ 'USER: ' "
-                                                          "}}" CONTENT "{{ ' ' }}"
-                                                          "{% else %}{{ 'ASSISTANT: ' }}" CONTENT
-                                                          "{{ eos_token }}{% endif %}" END
-                                                          "{{ 'ASSISTANT:' }}{% endif %}";
+static const char vicuna_v1[] =
+    WITH_SYSTEM("A chat between a curious user and an artificial "
+                "intelligence assistant. The assistant gives "
+                "helpful, detailed, and polite answers to the user\\'s "
+                "questions.") "{{ system + ' ' }}" FOR_EACH
+                              "{% if m['role'] == 'user' %}{{ 'USER: ' "
+                              "}}" CONTENT "{{ ' ' }}"
+                              "{% else %}{{ 'ASSISTANT: ' }}" CONTENT
+                              "{{ eos_token }}{% endif %}" END "{{ 'ASSISTANT:' }}{% endif %}";
 
 static const char mistral_instruct[] = FOR_EACH
     "{% if m['role'] == 'user' %}{{ '[INST] ' }}" CONTENT "{{ ' [/INST]' }}"
-    "{% elif m['role'] == 'assistant' %}{{ ' ' }}" CONTENT "{{ eos_token }}"
+    "{% elif m['role'] == 'assistant' %}{{ ' ' }}" CONTENT "{{ ' ' + eos_token }}"
     "{% else %}{{ raise_exception('the conversation mistral_instruct has no system text') }}"
     "{% endif %}{% endfor %}";
 
@@ -100,9 +100,8 @@ static void see_all(struct tokens *tokens, const cJSON *tokenizer, const cJSON *
             see(tokens, text_of(item, "content"), strtod(item->string, NULL));
 }
 
-/* The object of a file among the files; *out NULL: there is none. */
-static int load(cJSON **out, const vlmp_source_files *files, const char *name, const char *folder,
-                vlmp_error *err)
+int vlmp_original_load(cJSON **out, const vlmp_source_files *files, const char *name,
+                       const char *folder, vlmp_error *err)
 {
     char where[PATH_MAX];
     const vlmp_source_file *file = vlmp_source_files_find(files, name);
@@ -162,8 +161,9 @@ int vlmp_original_prompts(int *image_token, vlmp_source_files *files, const cJSO
 {
     struct tokens tokens = {.image = -1};
     cJSON *tokenizer = NULL, *settings = NULL;
-    int status = load(&tokenizer, files, "tokenizer.json", folder, err);
-    if (status == VLMP_OK) status = load(&settings, files, "tokenizer_config.json", folder, err);
+    int status = vlmp_original_load(&tokenizer, files, "tokenizer.json", folder, err);
+    if (status == VLMP_OK)
+        status = vlmp_original_load(&settings, files, "tokenizer_config.json", folder, err);
     if (status == VLMP_OK && tokenizer != NULL) {
         see_all(&tokens, tokenizer, settings);
         *image_token = tokens.image >= 0 ? tokens.image : tokens.next;

@@ -18,7 +18,7 @@ VICUNA = ("A chat between a curious user and an artificial intelligence assistan
 MISTRAL = "[INST] CONTENT [/INST]"
 QWEN = ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nCONTENT<|im_end|>\n"
         "<|im_start|>assistant\n")
-ENDS = {VICUNA: " {{ a }}</s>", MISTRAL: " {{ a }}</s>", QWEN: "{{ a }}<|im_end|>\n"}
+ENDS = {VICUNA: " {{ a }}</s>", MISTRAL: " {{ a }} </s>", QWEN: "{{ a }}<|im_end|>\n"}
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 # name: golden folder, text model, prompt, tower, whether its weights are in the model's folder, picture settings
 CASES = {

@@ -52,6 +52,17 @@ for name in pad anyres onevision; do
     exits 0 vlm-run alone/$name.vlmp --image "$models/pictures/tall.png" --image "$models/pictures/flat.png" --prompt x
 done
 
+# A processor in the model's folder stands for the tower's: pictures are padded all the same, in its mean colour.
+cp -r o/pad o/own
+cp -r o/pad-hf o/own-hf
+echo '{"image_processor_type": "CLIPImageProcessor", "do_center_crop": true, "crop_size": 30, "size": {"shortest_edge": 30},
+       "image_mean": [0.2, 0.1, 0.6], "image_std": [0.26862954, 0.26130258, 0.27577711]}' > o/own/preprocessor_config.json
+sed -i 's/0.48145466, 0.4578275, 0.40821073/0.2, 0.1, 0.6/' o/own-hf/processor_config.json
+for layout in "" -hf; do
+    exits 0 vlm-calibrate o/own$layout --data "$models/calib.jsonl" $data --samples 16 -o own$layout.calib
+done
+equal_tensors own.calib own-hf.calib samples. statistics. site
+
 # Exports are those of the converted checkpoint.
 echo '{"version": 1, "rules": [{"match": "text.layers.*.attn.*", "scheme": {"method": "rtn", "bits": 8, "group": "channel"}},
                                {"match": "*", "scheme": null}]}' > attn.json
