@@ -46,3 +46,6 @@ static __device__ inline void load_inputs(const product &p, int row, int first, 
 
 /* F16 inputs and weights of up to 16 bits, on tensor cores. */
 extern "C" void vlmp_cuda_tiles(vlmp_cuda *cuda, const product *p);
+
+/* Few rows, weights of 4 bits; false: of another shape. */
+extern "C" bool vlmp_cuda_few4(vlmp_cuda *cuda, const product *p);
