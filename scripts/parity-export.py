@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """Exported folders in the real consumer: transformers with compressed-tensors and GPTQModel, on the CPU, in F32.
 
-    [FORMATS=WORDS] scripts/parity-export.py TOOLS MODEL DATA.jsonl [CALIB]
+    scripts/parity-export.py TOOLS MODEL DATA.jsonl [--calib C.calib | --calib-data D.jsonl] [--image-root DIR]
+                             [--formats FORMAT …] [--only TITLE …]
 
-For every method and format: the weights that the consumer computes with are the packed file's, bit for bit; its
+MODEL is of any family that is read; of a tiny one of tests/golden/models, what wide-folder.py makes. For every method and format: the weights that the consumer computes with are the packed file's, bit for bit; its
 final states at the answers of DATA (first 4 samples) are the runtime's, within the bound of
 tests/golden/test_stages.c (12 √K u (d + 1) of the largest row, for d blocks and K the widest sum); its greedy
 answers are the runtime's. int8 activations are rounded by both sides, at a scale computed apart, so that a value
 at a rounding border may fall to either side: there the states are compared as they are. Prints one line each;
 exit 1 when one differs. Floats are loaded with dequantize=True, since the reader would round activations too. GPTQ and
 AWQ folders are loaded by GPTQModel's linears, whose own unpacking, with the scales in F32, gives the weights that
-take their place: its kernels multiply in F16. WORDS in FORMATS leaves the others out. Needs torch, transformers,
+take their place: its kernels multiply in F16. Needs torch, transformers,
 compressed-tensors, gptqmodel, optimum, safetensors, Pillow (not used by the tests).
 """
+import argparse
 import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +28,8 @@ os.environ.update(HF_HUB_OFFLINE="1", TORCHDYNAMO_DISABLE="1")
 import torch
 from PIL import Image
 from safetensors import safe_open
-from transformers import AutoModelForImageTextToText, AutoProcessor, AwqConfig, CompressedTensorsConfig, GPTQConfig
+from transformers import (AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AwqConfig,
+                          CompressedTensorsConfig, GPTQConfig)
 from transformers.utils import logging
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,10 +40,10 @@ RECIPES = [(CT, title, options) for title, options in [
     ("rtn W4 channel", ["--method", "rtn", "--group", "channel"]),
     ("rtn W4 g32 asymmetric", ["--method", "rtn", "--group", "32", "--asymmetric"]),
     ("rtn W8 g64", ["--method", "rtn", "--bits", "8", "--group", "64"]),
-    ("gptq W4 g128", ["--method", "gptq"]), ("gptq W4 asymmetric", ["--method", "gptq", "--asymmetric"]),
+    ("gptq W4 g128", ["--method", "gptq"]), ("gptq W4 g64 asymmetric", ["--method", "gptq", "--group", "64", "--asymmetric"]),
     ("awq W4 g128", ["--method", "awq"]), ("awq+gptq W4 g64", ["--method", "awq+gptq", "--group", "64"]),
     ("int8 W8A16", ["--method", "int8"]), ("int8 W8A8", ["--method", "int8", "--activations", "int8"]),
-    ("mixed", ["--recipe", os.path.join(HERE, "../demo/mixed.json")]),
+    ("mixed", ["--recipe", "mixed"]),
     ("rtn fp8", ["--method", "rtn", "--codes", "fp8"]), ("gptq fp8", ["--method", "gptq", "--codes", "fp8"]),
     ("rtn fp8 blocks", ["--method", "rtn", "--codes", "fp8", "--group", "block"]),
     ("rtn mxfp4", ["--method", "rtn", "--codes", "mxfp4"]), ("gptq mxfp4", ["--method", "gptq", "--codes", "mxfp4"]),
@@ -52,6 +56,11 @@ RECIPES = [(CT, title, options) for title, options in [
     ("rtn W8 g32", ["--method", "rtn", "--group", "32", "--bits", "8"], (GPTQ,)),
     ("rtn W8 g32 asymmetric", ["--method", "rtn", "--group", "32", "--bits", "8", "--asymmetric"], (GPTQ,)),
 ] for layout in layouts]
+
+MIXED = {"version": 1, "rules": [{"match": match, "scheme": scheme} for match, scheme in [
+    ("vision.layers.*", {"method": "int8"}), ("projector.*", {"method": "int8"}), ("text.layers.0.*", {"method": "gptq", "bits": 4, "group": 64}),
+    ("text.layers.*.mlp.*", {"method": "awq", "bits": 4, "group": 32}), ("text.layers.*", {"method": "int8"}),
+    ("default", None)]]}
 
 
 def golden():
@@ -94,35 +103,53 @@ def dequantized(tensors, name, linear):
 def module_of(modules, source):
     """The module of a source tensor's name, whatever this version of transformers calls it."""
     base = source.removesuffix(".weight")
-    tail = base.split("language_model.model.")[-1].split("vision_tower.vision_model.")[-1].split("vision_tower.")[-1]
-    part = "vision_tower" if "vision_tower" in base else "language_model" if "layers" in base else ""
-    found = [m for name, m in modules.items() if name.endswith("." + tail) and part in name]
+    tail = re.search(r"((layers|blocks)\.\d+|deepstack_merger_list|merger|projector|connector|lm_head).*$", base).group(0)
+    part = "vision" if "vision" in base else "visual" if "visual" in base else ""
+    found = [m for name, m in modules.items() if ("." + name).endswith("." + tail) and part in name and
+             ("layers" not in tail or part or "vision" not in name)]
     assert len(found) == 1, "%s stands for %d modules" % (source, len(found))
     return found[0]
 
 
-def states_of(model, processor, data, targets, first):
+def pictures_of(sample):
+    names = sample.get("image", [])
+    return [names] if isinstance(names, str) else names
+
+
+def inputs_of(processor, sample, root):
+    names = pictures_of(sample)
+    content = [{"type": "image"} for _ in names] + [{"type": "text", "text": sample["prompt"]}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    images = [Image.open(os.path.join(root, n)).convert("RGB") for n in names]
+    special = not text.startswith(processor.tokenizer.bos_token or "\0")
+    # One list a prompt; the classes of single pictures take them all in one.
+    nested = any(word in type(processor).__name__ for word in ("Onevision", "Idefics3", "SmolVLM"))
+    return processor(text=[text], images=([images] if nested else images) if images else None,
+                     add_special_tokens=special, return_tensors="pt")
+
+
+def states_of(model, processor, samples, root, targets, first):
     """Final states at the answers' positions, and greedy answers."""
     states, answers, kept = [], [], {}
-    hook = model.model.language_model.norm.register_forward_hook(lambda m, i, o: kept.update(out=o))
-    root = os.path.dirname(data)
-    with open(data, encoding="utf-8") as file:
-        samples = [json.loads(line) for line in file][:SAMPLES]
+    decoder = model.model.text_model if hasattr(model.model, "text_model") else model.model.language_model
+    hook = decoder.norm.register_forward_hook(lambda m, i, o: kept.update(out=o))
     for i, sample in enumerate(samples):
-        content = [{"type": "image"}, {"type": "text", "text": sample["prompt"]}]
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        picture = Image.open(os.path.join(root, sample["image"]))
-        inputs = processor(images=picture, text=text, return_tensors="pt")
+        inputs = inputs_of(processor, sample, root)
         prompt, answer = inputs["input_ids"], targets[first[i]:first[i + 1]].long()[None]
-        ids = torch.cat([prompt, answer], 1)
+        whole = dict(inputs, input_ids=torch.cat([prompt, answer], 1))
+        for key in ("attention_mask", "mm_token_type_ids"):
+            if key in whole:
+                rest = torch.full_like(answer, 1 if key == "attention_mask" else 0)
+                whole[key] = torch.cat([whole[key], rest], 1)
+        if hasattr(model.model, "rope_deltas"):
+            model.model.rope_deltas = None
         with torch.no_grad():
-            model(input_ids=ids, pixel_values=inputs["pixel_values"].to(model.dtype),
-                  attention_mask=torch.ones_like(ids))
-            states.append(kept["out"][0, prompt.shape[1] - 1:ids.shape[1] - 1].float())
+            model(**whole)
+            states.append(kept["out"][0, prompt.shape[1] - 1:whole["input_ids"].shape[1] - 1].float())
             out = model.generate(**inputs, do_sample=False, max_new_tokens=NEW_TOKENS)
         answers.append(processor.decode(out[0, prompt.shape[1]:], skip_special_tokens=True).strip())
     hook.remove()
-    return torch.cat(states), answers, samples
+    return torch.cat(states), answers
 
 
 def unpack(model):
@@ -154,7 +181,7 @@ def load(folder, layout, dequantize):
     return model
 
 
-def compare(tools, packed, folder, data, reference, layout):
+def compare(tools, packed, folder, samples, root, reference, layout):
     tensors, sources, linears = golden().read_packed(packed)
     asymmetric = layout == CT and not all(entry["symmetric"] for entry in linears.values())
     int8 = any(entry["activations"] == "int8" for entry in linears.values())
@@ -162,7 +189,9 @@ def compare(tools, packed, folder, data, reference, layout):
     model = load(folder, layout, asymmetric or floats)
     with safe_open(reference, "pt") as file:
         want, targets, first = (file.get_tensor(n) for n in ("states", "targets", "first"))
-    got, answers, samples = states_of(model, AutoProcessor.from_pretrained(folder, backend="pil"), data, targets, first)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    got, answers = states_of(model, processor, samples, root, targets, first)
     modules = dict(model.named_modules())
     worst = 0.0
     for name, linear in linears.items():
@@ -173,11 +202,12 @@ def compare(tools, packed, folder, data, reference, layout):
                     else float(not torch.equal(weight, own)))
     error = ((got - want).norm(dim=1).max() / want.norm(dim=1).max()).item()
     widest = max(entry["shape"][1] for entry in linears.values())
-    depth = model.config.text_config.num_hidden_layers + model.config.vision_config.num_hidden_layers
+    tower = model.config.vision_config
+    depth = model.config.text_config.num_hidden_layers + getattr(tower, "num_hidden_layers", getattr(tower, "depth", 0))
     bound = 12 * math.sqrt(widest) * 2.0**-24 * (depth + 1)
-    ours = [subprocess.run([tools + "/vlm-run", packed, "--image", os.path.join(os.path.dirname(data), s["image"]),
-                            "--prompt", s["prompt"], "--max-new-tokens", str(NEW_TOKENS)], capture_output=True,
-                           text=True, check=True).stdout.strip() for s in samples]
+    ours = [subprocess.run([tools + "/vlm-run", packed, "--prompt", s["prompt"], "--max-new-tokens", str(NEW_TOKENS),
+                            *[word for n in pictures_of(s) for word in ("--image", os.path.join(root, n))]],
+                           capture_output=True, check=True).stdout.decode(errors="replace").strip() for s in samples]
     equal = sum(a == b for a, b in zip(answers, ours))
     judged = not (asymmetric or int8)
     good = worst <= 1 and (not judged or worst == 0 and error <= bound and equal == len(ours))
@@ -186,29 +216,50 @@ def compare(tools, packed, folder, data, reference, layout):
         "%.2e" % bound if judged else "none", equal, len(ours))
 
 
+def arguments():
+    parser = argparse.ArgumentParser()
+    for name in ("tools", "model", "data"):
+        parser.add_argument(name)
+    parser.add_argument("--calib")
+    parser.add_argument("--calib-data", default=os.path.join(HERE, "../demo/calib/data.jsonl"))
+    parser.add_argument("--image-root")
+    parser.add_argument("--formats", nargs="+", default=[CT, GPTQ, AWQ])
+    parser.add_argument("--only", nargs="+")
+    return parser.parse_args()
+
+
 def main():
-    tools, model, data = sys.argv[1:4]
+    args = arguments()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    failures = 0
+    failures, roots = 0, ["--image-root", args.image_root] if args.image_root else []
+    with open(args.data, encoding="utf-8") as file:
+        samples = [json.loads(line) for line in file][:SAMPLES]
     with tempfile.TemporaryDirectory() as work:
         def run(*command):
-            subprocess.run([tools + "/" + command[0], *command[1:]], check=True, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+            result = subprocess.run([args.tools + "/" + command[0], *command[1:]], capture_output=True, text=True)
+            if result.returncode != 0:
+                raise RuntimeError(result.stderr.strip().splitlines()[-1])
 
-        calib = sys.argv[4] if len(sys.argv) > 4 else work + "/c.calib"
-        if len(sys.argv) <= 4:
-            run("vlm-calibrate", model, "--data", os.path.join(HERE, "../demo/calib/data.jsonl"), "--samples", "16",
-                "-o", calib)
+        calib = args.calib or work + "/c.calib"
+        if args.calib is None:
+            run("vlm-calibrate", args.model, "--data", args.calib_data, *roots, "--samples", "16", "-o", calib)
+        with open(work + "/mixed", "w", encoding="utf-8") as file:
+            json.dump(MIXED, file)
         for layout, title, options in RECIPES:
-            if layout not in os.environ.get("FORMATS", layout).split():
+            options = [work + "/mixed" if word == "mixed" else word for word in options]
+            if layout not in args.formats or title not in (args.only or [title]):
                 continue
             packed, folder, reference = work + "/m.vlmp", work + "/folder", work + "/m.ref"
-            run("vlm-quantize", model, *options, "--calib", calib, "-o", packed, "--force")
-            run("vlm-export", packed, "--format", layout, "--for", "transformers", "-o", folder, "--force")
-            run("vlm-eval", packed, "--reference", packed, "--data", data, "--samples", str(SAMPLES), "--metrics", "kl",
-                "--save-reference", reference, "--force")
-            good, line = compare(tools, packed, folder, data, reference, layout)
+            try:
+                run("vlm-quantize", args.model, *options, "--calib", calib, "-o", packed, "--force")
+                run("vlm-export", packed, "--format", layout, "--for", "transformers", "-o", folder, "--force")
+                run("vlm-eval", packed, "--reference", packed, "--data", args.data, *roots, "--samples", str(SAMPLES),
+                    "--metrics", "kl", "--save-reference", reference, "--force")
+                root = args.image_root or os.path.dirname(args.data)
+                good, line = compare(args.tools, packed, folder, samples, root, reference, layout)
+            except Exception as fault:  # pylint: disable=broad-except
+                good, line = False, "%s: %s" % (type(fault).__name__, str(fault).splitlines()[0][:200])
             failures += not good
             print("%s  %s %s: %s" % ("ok  " if good else "FAIL", layout, title, line), flush=True)
     return 1 if failures else 0
