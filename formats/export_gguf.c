@@ -10,15 +10,17 @@
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
+/* The source's row of row r. */
 static int64_t model_row(const vlmp_gguf_item *item, int64_t r)
 {
-    int64_t rows = item->dense != NULL ? item->dense->shape[0] : item->out.shape[0];
-    return vlmp_gguf_model_row(rows, item->heads, r);
+    if (item->table != NULL) return item->table[r];
+    if (item->run > 0) return item->first + r / item->run * item->step + r % item->run;
+    return item->first + vlmp_gguf_model_row(item->out.shape[0], item->heads, r);
 }
 
 static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
 {
-    size_t n = (size_t)item->out.shape[0], r = (size_t)row;
+    size_t n = (size_t)item->linear->n, r = (size_t)row;
     return (vlmp_packed_row){
         .scheme = &item->linear->scheme,
         .k = (int)item->out.shape[1],
@@ -78,17 +80,84 @@ static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
     return source->find(source, full);
 }
 
-/* The item of a tensor; *skip: its linear has one already, or the other file has it. */
-static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
-                     const vlmp_tensor *tensor, vlmp_gguf_part part, const vlmp_gguf_model *model,
-                     vlmp_error *err)
+/* How many tensors of the file a tensor of the source is: q, k and v of a fused one, and a
+ * convolution over two frames is one of each. */
+static int pieces_of(const vlmp_tensor *tensor)
 {
-    char name[VLMP_GGUF_MAX_NAME + 1], weight[VLMP_NAME_BYTES + 16];
+    static const char fused[] = ".attn.qkv";
+    size_t stem = vlmp_name_stem(tensor->name), tail = sizeof fused - 1;
+    if (stem > tail && strncmp(tensor->name + stem - tail, fused, tail) == 0) return 3;
+    return tensor->rank == 5 && strcmp(tensor->name, "vision.embed.weight") == 0 ? 2 : 1;
+}
+
+/* The place of a piece, and its name in the file. */
+static const vlmp_gguf_place *find_place(char name[VLMP_GGUF_MAX_NAME + 1],
+                                         const vlmp_tensor *tensor, int piece,
+                                         const vlmp_gguf_model *model)
+{
+    char canonical[VLMP_NAME_BYTES + 16];
+    int pieces = pieces_of(tensor), stem = (int)vlmp_name_stem(tensor->name);
+    const char *leaf = tensor->name + stem;
+    if (vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS) leaf = ".weight";
+    if (pieces == 3)
+        snprintf(canonical, sizeof canonical, "%.*s%c%s", stem - 3, tensor->name, "qkv"[piece],
+                 leaf);
+    else
+        snprintf(canonical, sizeof canonical, "%.*s%s", stem, tensor->name, leaf);
+    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, canonical);
+    if (pieces == 2 && piece == 1) strcat(name, ".1");
+    if (model->config->projector.linears == 1 && strncmp(canonical, "projector.0.", 12) == 0)
+        snprintf(name, VLMP_GGUF_MAX_NAME + 1, "%s%s", VLMP_GGUF_ONE_LINEAR, leaf);
+    return place;
+}
+
+/* Rows of positions as patches get them, where that is not in order. */
+static int order_positions(vlmp_gguf_plan *plan, vlmp_gguf_item *item,
+                           const vlmp_vision_config *vision, vlmp_error *err)
+{
+    if (vision->positions != VLMP_POSITIONS_BUCKETS || strcmp(item->from, "vision.position.weight"))
+        return VLMP_OK;
+    int side = vision->image_size / vision->patch_size;
+    int32_t *table = vlmp_arena_alloc(&plan->arena, (size_t)side * (size_t)side, sizeof *table);
+    if (table == NULL) return vlmp_fail_memory(err, "export");
+    for (int i = 0; i < side * side; i++)
+        table[i] =
+            vlmp_position_bucket(i / side, side) * side + vlmp_position_bucket(i % side, side);
+    item->table = table;
+    return VLMP_OK;
+}
+
+/* Shape and rows of a piece of the tensor. */
+static int cut_piece(vlmp_gguf_item *item, const vlmp_tensor *tensor, int piece, vlmp_error *err)
+{
+    int pieces = pieces_of(tensor), rank = tensor->rank - (pieces == 2);
+    if (rank < 1 || rank > VLMP_GGUF_MAX_RANK)
+        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has %d dimensions", tensor->file,
+                         tensor->name, tensor->rank);
+    item->out.rank = rank;
+    memcpy(item->out.shape, tensor->shape, (size_t)rank * sizeof *tensor->shape);
+    if (pieces == 3) {
+        item->out.shape[0] /= 3;
+        item->first = piece * item->out.shape[0];
+    }
+    if (pieces == 2) { /* [outputs][channels][frames][rows][columns] */
+        memcpy(item->out.shape + 2, tensor->shape + 3, 2 * sizeof *tensor->shape);
+        item->run = tensor->shape[3];
+        item->step = tensor->shape[2] * item->run;
+        item->first = piece * item->run;
+    }
+    return VLMP_OK;
+}
+
+/* The item of a piece; *skip: its linear has one already, or the other file has it. */
+static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
+                     const vlmp_tensor *tensor, int piece, vlmp_gguf_part part,
+                     const vlmp_gguf_model *model, vlmp_error *err)
+{
+    char name[VLMP_GGUF_MAX_NAME + 4];
     size_t stem = vlmp_name_stem(tensor->name);
     vlmp_packed_part packed = vlmp_packed_part_of(tensor->name + stem);
-    snprintf(weight, sizeof weight, "%.*s%s", (int)stem, tensor->name,
-             packed == VLMP_PACKED_PARTS ? tensor->name + stem : ".weight");
-    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, weight);
+    const vlmp_gguf_place *place = find_place(name, tensor, piece, model);
     if (place == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has no place in a GGUF file",
                          tensor->file, tensor->name);
@@ -98,16 +167,12 @@ static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
                              .heads = vlmp_gguf_moved_heads(place, &model->config->text)};
     item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
     if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
-    item->out.rank = tensor->rank;
-    if (tensor->rank < 1 || tensor->rank > VLMP_GGUF_MAX_RANK)
-        return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has %d dimensions", tensor->file,
-                         tensor->name, tensor->rank);
-    memcpy(item->out.shape, tensor->shape, (size_t)tensor->rank * sizeof *tensor->shape);
+    VLMP_TRY(cut_piece(item, tensor, piece, err));
     if (packed == VLMP_PACKED_PARTS) {
         item->dense = tensor;
         bool matrix = tensor->rank == 2 && !place->f32;
         item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
-        return VLMP_OK;
+        return order_positions(plan, item, &model->config->vision, err);
     }
     const vlmp_packed_linear *linear = vlmp_packed_linear_find(plan->source, tensor->name, stem);
     item->linear = linear;
@@ -123,15 +188,17 @@ static int add_items(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_
                      vlmp_error *err)
 {
     const vlmp_source *source = model->source;
-    /* One more than tensors: the RoPE factors. */
-    plan->items = vlmp_calloc(source->count(source) + 1, sizeof *plan->items);
+    /* Three of a fused tensor; one more for the RoPE factors. */
+    plan->items = vlmp_calloc(3 * source->count(source) + 1, sizeof *plan->items);
     if (plan->items == NULL) return vlmp_fail_memory(err, "export");
     for (size_t i = 0; i < source->count(source); i++) {
         const vlmp_tensor *tensor = source->at(source, i);
-        bool skip = tensor->unused;
-        vlmp_gguf_item item;
-        if (!skip) VLMP_TRY(make_item(plan, &item, &skip, tensor, part, model, err));
-        if (!skip) plan->items[plan->count++] = item;
+        for (int piece = 0; piece < pieces_of(tensor) && !tensor->unused; piece++) {
+            bool skip = false;
+            vlmp_gguf_item item;
+            VLMP_TRY(make_item(plan, &item, &skip, tensor, piece, part, model, err));
+            if (!skip) plan->items[plan->count++] = item;
+        }
     }
     return VLMP_OK;
 }
@@ -217,7 +284,7 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
     size_t k = (size_t)item->out.shape[item->out.rank - 1];
     size_t element = vlmp_dtype_size(item->dense->dtype);
     const unsigned char *data = item->dense->data;
-    if (item->out.rank == 1 && item->heads > 0) {
+    if (item->out.rank == 1) { /* its elements are rows */
         for (size_t i = 0; i < k; i++)
             vlmp_to_f32(w->row + i, data + (size_t)model_row(item, (int64_t)i) * element,
                         item->dense->dtype, 1);

@@ -21,6 +21,7 @@ typedef struct {
     const char *name;                  /* general.name */
     const char *chat_template;         /* NULL: none */
     double image_mean[3], image_std[3];
+    int longest_edge; /* of a picture before it is cut up; 0: of no account */
 } vlmp_gguf_model;
 
 /* One tensor of the file and where its rows come from: a tensor or a packed linear of the source,
@@ -32,8 +33,13 @@ typedef struct {
     const vlmp_packed_linear *linear; /* whose parts are these; dense is NULL */
     const vlmp_tensor *codes, *scales, *zeros;
     const float *values;
-    int heads;         /* rows change places within each of so many heads; 0: they stay */
-    vlmp_gguf_fit fit; /* of the scheme */
+    /* Rows that change places within each of so many heads; 0: they stay. */
+    int heads;
+    /* Of a source of which this is a piece: its row `first` is row 0, and where run > 0, runs of so
+     * many rows are `step` rows apart. */
+    int64_t first, run, step;
+    const int32_t *table; /* [rows]: the source's row of each; NULL: as above */
+    vlmp_gguf_fit fit;    /* of the scheme */
 } vlmp_gguf_item;
 
 typedef struct {

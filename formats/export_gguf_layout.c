@@ -48,6 +48,7 @@ static int parts_load(parts *p, const vlmp_export *export, vlmp_error *err)
                                  .name = export->config->family->name,
                                  .chat_template = p->chat_template.data};
     memcpy(p->model.image_mean, pictures.mean, sizeof pictures.mean);
+    p->model.longest_edge = pictures.size.longest_edge;
     memcpy(p->model.image_std, pictures.std, sizeof pictures.std);
     return VLMP_OK;
 }
@@ -57,7 +58,7 @@ static vlmp_export_fate fate_of(const vlmp_gguf_item *item)
     if (item->codes != NULL)
         return item->fit == VLMP_GGUF_EXACT ? VLMP_EXPORT_EXACT : VLMP_EXPORT_CONVERTED;
     bool as_it_is =
-        item->dense != NULL && item->heads == 0 &&
+        item->dense != NULL && item->heads == 0 && item->table == NULL && item->run == 0 &&
         strcmp(vlmp_gguf_type_name(item->out.type), vlmp_dtype_name(item->dense->dtype)) == 0;
     return as_it_is ? VLMP_EXPORT_KEPT : VLMP_EXPORT_EXACT;
 }

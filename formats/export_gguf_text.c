@@ -71,6 +71,10 @@ static void put_sizes(vlmp_gguf_keys *keys, const vlmp_text_config *text, const 
         vlmp_gguf_put_u32(keys, key_of(key, arch, sizes[i].leaf), (uint32_t)sizes[i].value);
     vlmp_gguf_put_f32(keys, key_of(key, arch, "attention.layer_norm_rms_epsilon"), text->norm_eps);
     vlmp_gguf_put_f32(keys, key_of(key, arch, "rope.freq_base"), (float)text->rope.theta);
+    if (text->sections[0] > 0) { /* time, row, column, and one that is not used */
+        const int32_t sections[] = {text->sections[0], text->sections[1], text->sections[2], 0};
+        vlmp_gguf_put_i32s(keys, key_of(key, arch, "rope.dimension_sections"), sections, 4);
+    }
     if (text->rope.kind == VLMP_ROPE_LINEAR) {
         vlmp_gguf_put_string(keys, key_of(key, arch, "rope.scaling.type"), "linear");
         vlmp_gguf_put_f32(keys, key_of(key, arch, "rope.scaling.factor"), (float)text->rope.factor);

@@ -27,7 +27,12 @@ static const vlmp_gguf_place places[] = {
     {"vision.layers.#.norm2", "v.blk.#.ln2", VLMP_GGUF_TOWER, true},
     {"vision.layers.#.mlp.fc1", "v.blk.#.ffn_up", VLMP_GGUF_TOWER, false},
     {"vision.layers.#.mlp.fc2", "v.blk.#.ffn_down", VLMP_GGUF_TOWER, false},
+    {"vision.layers.#.mlp.gate", "v.blk.#.ffn_gate", VLMP_GGUF_TOWER, false},
+    {"vision.layers.#.mlp.up", "v.blk.#.ffn_up", VLMP_GGUF_TOWER, false},
+    {"vision.layers.#.mlp.down", "v.blk.#.ffn_down", VLMP_GGUF_TOWER, false},
+    {"vision.post_norm", "v.post_ln", VLMP_GGUF_TOWER, true},
     {"projector.0", "mm.0", VLMP_GGUF_TOWER, false},
+    {"projector.0", VLMP_GGUF_ONE_LINEAR, VLMP_GGUF_TOWER, false},
     {"projector.1", "mm.2", VLMP_GGUF_TOWER, false},
     {"newline", "model.image_newline", VLMP_GGUF_TOWER, true},
 };
@@ -62,6 +67,7 @@ const vlmp_gguf_place *vlmp_gguf_place_named(char canonical[VLMP_NAME_BYTES], vl
 
 const char *vlmp_gguf_architecture(const vlmp_text_config *text)
 {
+    if (text->sections[0] > 0 && !text->interleaved) return "qwen2vl";
     return strcmp(text->model_type, "qwen2") == 0 ? "qwen2" : "llama";
 }
 

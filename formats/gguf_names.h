@@ -19,6 +19,9 @@ typedef struct {
     bool f32; /* matrices too: llama.cpp computes with it in F32 */
 } vlmp_gguf_place;
 
+/* The projector's linear where it is its only one (Idefics3). */
+#define VLMP_GGUF_ONE_LINEAR "mm.model.fc"
+
 /* The place of a canonical tensor, and its name in GGUF, with the same leaf. NULL: none. */
 const vlmp_gguf_place *vlmp_gguf_place_of(char name[VLMP_GGUF_MAX_NAME + 1], const char *canonical);
 
@@ -26,7 +29,7 @@ const vlmp_gguf_place *vlmp_gguf_place_of(char name[VLMP_GGUF_MAX_NAME + 1], con
 const vlmp_gguf_place *vlmp_gguf_place_named(char canonical[VLMP_NAME_BYTES], vlmp_gguf_part part,
                                              const char *name);
 
-/* The graph of llama.cpp that computes a text model: "llama" or "qwen2". */
+/* The graph of llama.cpp that computes a text model: "llama", "qwen2" or "qwen2vl". */
 const char *vlmp_gguf_architecture(const vlmp_text_config *text);
 
 /* Llama 3's scaling as llama.cpp wants it, a tensor of the text model: what divides each frequency,

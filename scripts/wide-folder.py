@@ -4,7 +4,8 @@
   python3 scripts/wide-folder.py TINY OUT [SEED]     (TINY: one of tests/golden/models; needs torch and transformers)
 
 For exports in the real consumers (parity-export.py, parity-llama.py). Tokenizer, template and processor are TINY's;
-the head is scaled so that greedy answers don't hang on the last bit."""
+Qwen-VL's windows and limits of pictures are those that llama.cpp has fixed."""
+import json
 import os
 import shutil
 import sys
@@ -28,6 +29,8 @@ def widen(config):
     tower.hidden_size = HIDDEN
     if hasattr(tower, "out_hidden_size"):
         tower.out_hidden_size = HIDDEN
+    if hasattr(tower, "window_size"):
+        tower.window_size = 112
     config.dtype = torch.float32
 
 
@@ -39,7 +42,7 @@ def randomize(model, seed):
         if p.ndim == 1:
             p.data.copy_(0.2 * noise + (0 if name.endswith("bias") else 1))
         elif "embed" in name and p.ndim == 2:
-            p.data.copy_(0.7 * noise)
+            p.data.copy_((0.3 if model.config.tie_word_embeddings else 0.7) * noise)  # the head, too
         else:
             fused = ("q_proj", "k_proj", "qkv.weight")
             p.data.copy_(noise * (1.5 if any(f in name for f in fused) else 1) / p[0].numel() ** 0.5)
@@ -56,6 +59,13 @@ def main():
     for name in os.listdir(tiny):
         if not name.endswith(".safetensors") and name != "config.json":
             shutil.copy(os.path.join(tiny, name), out)
+    if hasattr(config.vision_config, "spatial_merge_size"):
+        square = (config.vision_config.patch_size * config.vision_config.spatial_merge_size) ** 2
+        with open(os.path.join(out, "processor_config.json"), encoding="utf-8") as file:
+            processor = json.load(file)
+        processor["image_processor"]["size"] = {"shortest_edge": 8 * square, "longest_edge": 4096 * square}
+        with open(os.path.join(out, "processor_config.json"), "w", encoding="utf-8") as file:
+            json.dump(processor, file, indent=2)
     print("transformers", transformers.__version__, out)
 
 

@@ -14,6 +14,42 @@ for name in next-llama next-llama3 next-mistral next-qwen2; do
     exits 0 vlm-export $name.vlmp --format gguf -o $name --allow-requantize
     holds $name.vlmp $name 0.01
 done
+cat >parts.json <<'END'
+{"version": 1, "rules": [{"match": "*.layers.*.attn.*", "scheme": {"method": "rtn", "bits": 8, "group": 32}},
+                         {"match": "projector.*", "scheme": {"method": "rtn", "bits": 4, "group": 32}},
+                         {"match": "default", "scheme": null}]}
+END
+# Parts that the file has otherwise: fused q, k and v, frames of a convolution, rows of positions.
+cp -r "$VLMP_ROOT/tests/golden/models/qwen2.5-vl" qwen2.5-vl
+sed -i 's/"window_size": 26/"window_size": 112/' qwen2.5-vl/config.json
+for folder in "$VLMP_ROOT"/tests/golden/models/{idefics3-llama3,smolvlm-llama,qwen2-vl,qwen2-vl-old} qwen2.5-vl; do
+    name=$(basename "$folder" | sed 's/^qwen2.5-vl$/windows/')
+    exits 0 vlm-quantize "$folder" --recipe parts.json --allow-fallbacks 99 -o $name.vlmp -q
+    exits 0 vlm-export $name.vlmp --format gguf -o $name --allow-requantize
+    holds $name.vlmp $name 0.01
+done
+check "keys of the tower" python3 - <<'END'
+import os, sys
+sys.path.insert(0, os.environ["VLMP_ROOT"] + "/tests/e2e")
+from gguf_check import read_gguf
+keys = {name: [read_gguf("%s/%s.gguf" % (name, file))[0] for file in ("model", "mmproj-model")]
+        for name in ("idefics3-llama3", "smolvlm-llama", "qwen2-vl", "windows")}
+for name, kind in (("idefics3-llama3", "idefics3"), ("qwen2-vl", "qwen2vl_merger"), ("windows", "qwen2.5vl_merger")):
+    assert keys[name][1]["clip.projector_type"] == kind, name
+text, tower = keys["windows"]
+assert text["general.architecture"] == "qwen2vl" and text["qwen2vl.rope.dimension_sections"] == [1, 2, 1, 0]
+assert tower["clip.vision.n_wa_pattern"] == 2 and tower["clip.use_silu"] and "clip.vision.n_wa_pattern" not in keys["qwen2-vl"][1]
+tower = keys["smolvlm-llama"][1]
+assert (tower["clip.vision.projector.scale_factor"], tower["clip.vision.preproc_image_size"]) == (3, 96)
+END
+exits 0 vlm-quantize "$VLMP_ROOT/tests/golden/models/qwen2.5-vl" --method int8 -o window.vlmp -q
+refuses 4 'windows are of 6 patches a side; llama.cpp.s are of 112 pixels' \
+    vlm-export window.vlmp --format gguf -o out --allow-requantize
+for name in siglip-llama onevision-qwen2; do
+    exits 0 vlm-quantize "$VLMP_ROOT/tests/golden/models/$name" --method int8 -o $name.vlmp -q
+done
+refuses 4 'keeps the class row' vlm-export siglip-llama.vlmp --format gguf -o out --allow-requantize
+refuses 4 "no graph for 'llava_onevision'" vlm-export onevision-qwen2.vlmp --format gguf -o out --allow-requantize
 for name in llava-llama llava-mistral; do
     exits 0 vlm-quantize "$VLMP_ROOT/tests/golden/models/$name" --method rtn --group 32 --allow-fallbacks 99 -o $name.vlmp -q
 done

@@ -21,10 +21,12 @@ NAMES = [("text.layers.N.", "blk.N.", {"attn_norm": "attn_norm", "attn.q": "attn
                                        "mlp.gate": "ffn_gate", "mlp.up": "ffn_up", "mlp.down": "ffn_down"}),
          ("vision.layers.N.", "v.blk.N.", {"norm1": "ln1", "norm2": "ln2", "attn.q": "attn_q", "attn.k": "attn_k",
                                            "attn.v": "attn_v", "attn.o": "attn_out", "mlp.fc1": "ffn_up",
-                                           "mlp.fc2": "ffn_down"}),
+                                           "mlp.fc2": "ffn_down", "mlp.gate": "ffn_gate", "mlp.up": "ffn_up",
+                                           "mlp.down": "ffn_down"}),
          ("", "", {"text.embed": "token_embd", "text.norm": "output_norm", "text.head": "output",
                    "vision.embed": "v.patch_embd", "vision.class": "v.class_embd",
-                   "vision.position": "v.position_embd", "vision.pre_norm": "v.pre_ln", "projector.0": "mm.0",
+                   "vision.position": "v.position_embd", "vision.pre_norm": "v.pre_ln", "vision.post_norm": "v.post_ln",
+                   "projector.0": "mm.0",
                    "projector.1": "mm.2", "newline": "model.image_newline"})]
 
 
@@ -118,8 +120,35 @@ def packed_values(tensors, linears, name, shape):
     return [list(values[i:i + width]) for i in range(0, len(values), width)]
 
 
+def bucket(i, side):
+    return sum(single(k / side) <= single(i * single(1 / side)) for k in range(1, side))
+
+
+def pieces_of(name, stem, tensors, config):
+    """Of a canonical name: name in GGUF in its stead, or None, and what it takes of the rows."""
+    shape = tensors[name][1] if name in tensors else None
+    if stem.endswith(".attn.qkv"):
+        return [(stem[:-3] + part, lambda rows, i=i: third(rows, i)) for i, part in enumerate("qkv")]
+    if stem == "vision.embed" and shape is not None and len(shape) == 5:
+        frames, run = shape[2:4]
+        return [(stem, lambda rows, t=t: [r for i, r in enumerate(rows) if i // run % frames == t])
+                for t in range(frames)]
+    if stem == "vision.position" and config["model_type"] in ("idefics3", "smolvlm"):
+        side = round(shape[0]**0.5)
+        return [(stem, lambda rows: [rows[bucket(y, side) * side + bucket(x, side)]
+                                     for y in range(side) for x in range(side)])]
+    return [(stem, lambda rows: rows)]
+
+
+def third(rows, i):
+    if len(rows) > 1:
+        return rows[i * len(rows) // 3:(i + 1) * len(rows) // 3]
+    return [rows[0][i * len(rows[0]) // 3:(i + 1) * len(rows[0]) // 3]]
+
+
 def canonical_names(tensors, meta):
-    """Name in GGUF: canonical name, for all that the model reads."""
+    """Name in GGUF: canonical name and what is taken of its rows, for all that the model reads."""
+    config = json.loads(meta["vlmp.config"])
     unused = {n for n, t in json.loads(meta["vlmp.tensors"]).items() if t.get("unused")}
     out = {}
     for name in tensors:
@@ -128,11 +157,14 @@ def canonical_names(tensors, meta):
         name = name[:-len(".codes")] + ".weight" if name.endswith(".codes") else name
         stem = re.sub(r"\.(weight|bias)$", "", name)
         number = re.search(r"\.layers\.(\d+)\.", stem)
-        pattern = re.sub(r"\.layers\.\d+\.", ".layers.N.", stem)
-        found = [g.replace("N", number.group(1) if number else "") + t[pattern[len(c):]] for c, g, t in NAMES
-                 if pattern.startswith(c) and pattern[len(c):] in t]
-        assert len(found) == 1, name
-        out[found[0] + name[len(stem):]] = name
+        for i, (piece, take) in enumerate(pieces_of(name, stem, tensors, config)):
+            pattern = re.sub(r"\.layers\.\d+\.", ".layers.N.", piece)
+            found = [g.replace("N", number.group(1) if number else "") + t[pattern[len(c):]] for c, g, t in NAMES
+                     if pattern.startswith(c) and pattern[len(c):] in t]
+            assert len(found) == 1, name
+            if stem == "projector.0" and config["model_type"] in ("idefics3", "smolvlm"):
+                found = ["mm.model.fc"]
+            out[found[0] + name[len(stem):] + (".1" if stem == "vision.embed" and i == 1 else "")] = name, take
     return out
 
 
@@ -156,9 +188,9 @@ def main(packed, folder, tolerance):
     assert (factors is not None) == ("llama3" in json.dumps(json.loads(meta["vlmp.config"]))), "RoPE factors"
     assert len(keys["tokenizer.ggml.tokens"]) == len(keys["tokenizer.ggml.token_type"]) == \
         text["token_embd.weight"][1][0]
-    for name, canonical in names.items():
+    for name, (canonical, take) in names.items():
         kind, shape, data = both[name]
-        want = packed_values(tensors, linears, canonical, shape)
+        want = take(packed_values(tensors, linears, canonical, tensors.get(canonical, both[name])[1]))
         values = decode(kind, data)
         rows = [values[i:i + shape[-1]] for i in range(0, len(values), shape[-1])]
         part = re.search(r"^blk\.\d+\.attn_([qk])\.", name)
