@@ -154,6 +154,8 @@ def weights_words(model, out, module_of):
             config["quantization_config"] = json.load(file)
     tensors, modules, count = load_file(os.path.join(out, "model.safetensors")), dict(model.named_modules()), 0
     for name in tensors:
+        if "norm" in name and "language_model" in name:  # AWQ folds scales into them
+            module_of(modules, name[:-len(".weight")]).weight.data = tensors[name].float()
         if name.endswith(".qweight"):
             stem = name[:-len(".qweight")]
             module_of(modules, stem).weight.data = word_weights(tensors, stem, config["quantization_config"])
