@@ -168,7 +168,8 @@ static int check_tokens(const vlmp_gguf_pair *pair, vlmp_error *err)
 int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err)
 {
     const vlmp_config *config = &pair->t.config;
-    if (config->family->gguf == NULL)
+    /* Of other projectors towers come in other pieces. */
+    if (config->family->gguf == NULL || strcmp(config->family->gguf, "mlp") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: GGUF files of models of type '%.40s', which the base is, are not "
                          "read; give another --base",

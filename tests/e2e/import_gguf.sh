@@ -64,7 +64,8 @@ refuses 4 'alone: no config.json beside the GGUF files; .* --base' vlm-run alone
 refuses 4 'q4: .*; give the model that it was made from' vlm-quantize q4 --method rtn -o out.vlmp
 refuses 4 "q4: its tensors have llama.cpp's names.*--format gguf" vlm-export q4 --format compressed-tensors -o out
 
-# Another model's files.
+# Another model's files, and of a family whose files are written alone.
+refuses 4 "q4: GGUF files of models of type 'smolvlm'.*--base" vlm-inspect q4 --base $models/smolvlm-llama
 refuses 4 'model.gguf: llama.block_count is 6, the base' vlm-inspect q4 --base $models/next-llama
 cp -r "$model" other && chmod -R u+w other
 python3 - <<'END'
