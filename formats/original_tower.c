@@ -77,21 +77,16 @@ static int read_sizes(vlmp_original_tower *tower, const cJSON *root, const char 
     if (vision == NULL) vision = root;
     tower->class_name = clip ? CLIP : SIGLIP;
     tower->has_class = clip;
-    const struct {
-        const char *key;
-        int fallback; /* of the class */
-        int *out;
-    } sizes[] = {
-        {"hidden_size", 768, &tower->hidden},
-        {"intermediate_size", 3072, &tower->intermediate},
-        {"num_hidden_layers", 12, &tower->layers},
-        {"num_attention_heads", 12, &tower->heads},
-        {"image_size", 224, &tower->image_size},
-        {"patch_size", clip ? 32 : 16, &tower->patch_size},
+    const int most = 1 << 20;
+    const vlmp_config_size sizes[] = {
+        {"hidden_size", 768, most, &tower->hidden},
+        {"intermediate_size", 3072, most, &tower->intermediate},
+        {"num_hidden_layers", 12, most, &tower->layers},
+        {"num_attention_heads", 12, most, &tower->heads},
+        {"image_size", 224, most, &tower->image_size},
+        {"patch_size", clip ? 32 : 16, most, &tower->patch_size},
     };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        VLMP_TRY(vlmp_config_int(vision, sizes[i].key, sizes[i].fallback, 1, 1 << 20, sizes[i].out,
-                                 where, err));
+    VLMP_TRY(vlmp_config_sizes(vision, sizes, sizeof sizes / sizeof *sizes, where, err));
     VLMP_TRY(vlmp_config_string(vision, "hidden_act", clip ? "quick_gelu" : "gelu_pytorch_tanh",
                                 &act, where, err));
     VLMP_TRY(vlmp_config_double(vision, "layer_norm_eps", clip ? 1e-5 : 1e-6, &tower->norm_eps,

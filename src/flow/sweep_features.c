@@ -141,49 +141,42 @@ static void take_rows(const vlmp_sweep *sweep, const struct taken *taken, const 
                               taken->norm.weight.own, config->vision.norm_eps);
 }
 
-static int take_slot(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
-                     const vlmp_batches *batches, int slot, vlmp_activations *features,
-                     vlmp_error *err)
+/* Rows of a tap, normed side by side as they are merged: towers that have taps give all their rows
+ * as they stand. */
+static void take_tap(const vlmp_sweep *sweep, const struct taken *taken, int tap, int count,
+                     int feature_dim)
+{
+    const vlmp_config *config = &sweep->model->config;
+    assert(config->projector.shuffle == config->vision.merge && skipped(config) == 0);
+    sweep->ctx->ops->layer_norm(sweep->ctx, taken->features, taken->x, count, feature_dim,
+                                taken->norm.tap_weight[tap].own, taken->norm.tap_bias[tap].own,
+                                config->vision.norm_eps);
+}
+
+/* What a slot of the projector's columns, or, below 0, tap −1 − slot sees of all batches. */
+static int take(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
+                const vlmp_batches *batches, int slot, vlmp_activations *features, vlmp_error *err)
 {
     const vlmp_config *config = &sweep->model->config;
     vlmp_ctx *ctx = sweep->ctx;
+    /* Taps' rows follow those of the slots, which are as many. */
+    size_t every = features->rows / (size_t)(1 + config->vision.tap_count);
+    size_t start = slot < 0 ? (size_t)-slot * every : 0;
     for (int i = 0; i < batches->count; i++) {
         const vlmp_batch *batch = &batches->batches[i];
-        size_t first = rows_of(config, batch->first_row, batch->first);
+        size_t first = start + rows_of(config, batch->first_row, batch->first);
         size_t count = rows_of(config, (size_t)batch->rows, batch->segment_count);
         VLMP_TRY(
             vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
         /* Other slots of the same rows are kept. */
-        if (config->vision.feature_count > 1)
+        if (slot >= 0 && config->vision.feature_count > 1)
             VLMP_TRY(
                 vlmp_activations_upload_act(features, first, count, ctx, taken->features, err));
-        take_rows(sweep, taken, batch, slot, x->dim, features->dim);
+        if (slot >= 0)
+            take_rows(sweep, taken, batch, slot, x->dim, features->dim);
+        else
+            take_tap(sweep, taken, -1 - slot, (int)count, features->dim);
         VLMP_TRY(vlmp_activations_download_act(features, first, count, ctx, taken->features, err));
-    }
-    return VLMP_OK;
-}
-
-/* Rows of a tap, normed side by side as they are merged: towers that have taps give all their rows
- * as they stand. */
-static int take_tap(const vlmp_sweep *sweep, const struct taken *taken, vlmp_activations *x,
-                    const vlmp_batches *batches, int tap, vlmp_activations *features,
-                    vlmp_error *err)
-{
-    const vlmp_config *config = &sweep->model->config;
-    vlmp_ctx *ctx = sweep->ctx;
-    size_t behind = (size_t)(1 + tap) * (features->rows / (size_t)(1 + config->vision.tap_count));
-    assert(config->projector.shuffle == config->vision.merge && skipped(config) == 0);
-    for (int i = 0; i < batches->count; i++) {
-        const vlmp_batch *batch = &batches->batches[i];
-        size_t first = rows_of(config, batch->first_row, batch->first);
-        size_t count = rows_of(config, (size_t)batch->rows, batch->segment_count);
-        VLMP_TRY(
-            vlmp_activations_upload(x, batch->first_row, (size_t)batch->rows, ctx, taken->x, err));
-        ctx->ops->layer_norm(ctx, taken->features, taken->x, (int)count, features->dim,
-                             taken->norm.tap_weight[tap].own, taken->norm.tap_bias[tap].own,
-                             config->vision.norm_eps);
-        VLMP_TRY(vlmp_activations_download_act(features, behind + first, count, ctx,
-                                               taken->features, err));
     }
     return VLMP_OK;
 }
@@ -203,10 +196,10 @@ int vlmp_sweep_take_features(const vlmp_sweep *sweep, vlmp_activations *x,
     int status = create_taken(sweep, &taken, batches, x->dim, features->dim, err);
     for (int slot = 0; slot < vision->feature_count && status == VLMP_OK; slot++)
         if (vision->feature_layers[slot] == done)
-            status = take_slot(sweep, &taken, x, batches, slot, features, err);
+            status = take(sweep, &taken, x, batches, slot, features, err);
     for (int tap = 0; tap < vision->tap_count && status == VLMP_OK; tap++)
         if (vision->taps[tap] == done)
-            status = take_tap(sweep, &taken, x, batches, tap, features, err);
+            status = take(sweep, &taken, x, batches, -1 - tap, features, err);
     free_taken(sweep->ctx, &taken);
     return status;
 }

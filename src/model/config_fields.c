@@ -20,6 +20,25 @@ int vlmp_config_int(const cJSON *object, const char *key, int fallback, int low,
     return VLMP_OK;
 }
 
+int vlmp_config_sizes(const cJSON *object, const vlmp_config_size *sizes, size_t count,
+                      const char *where, vlmp_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].fallback, 1, sizes[i].high,
+                                 sizes[i].out, where, err));
+    return VLMP_OK;
+}
+
+int vlmp_config_channels(const cJSON *object, const char *key, const char *where, vlmp_error *err)
+{
+    int channels;
+    VLMP_TRY(vlmp_config_int(object, key, 3, 1, 1024, &channels, where, err));
+    if (channels == 3) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: '%s' is %d; towers for pictures of 3 channels are supported", where, key,
+                     channels);
+}
+
 int vlmp_config_double(const cJSON *object, const char *key, double fallback, double *out,
                        const char *where, vlmp_error *err)
 {

@@ -13,6 +13,20 @@
 /* A whole number in [low, high]. */
 int vlmp_config_int(const cJSON *object, const char *key, int fallback, int low, int high, int *out,
                     const char *where, vlmp_error *err);
+
+/* Several of them, from 1 on. */
+typedef struct {
+    const char *key;
+    int fallback, high;
+    int *out;
+} vlmp_config_size;
+
+int vlmp_config_sizes(const cJSON *object, const vlmp_config_size *sizes, size_t count,
+                      const char *where, vlmp_error *err);
+
+/* Pictures have three channels: refuses another number. */
+int vlmp_config_channels(const cJSON *object, const char *key, const char *where, vlmp_error *err);
+
 int vlmp_config_double(const cJSON *object, const char *key, double fallback, double *out,
                        const char *where, vlmp_error *err);
 int vlmp_config_bool(const cJSON *object, const char *key, bool fallback, bool *out,

@@ -59,28 +59,16 @@ static const struct tower_class *find_class(const char *name)
 static int read_sizes(vlmp_vision_config *vision, const struct tower_sizes *fallback,
                       const cJSON *object, const char *where, vlmp_error *err)
 {
-    int channels;
-    const struct {
-        const char *key;
-        int fallback, high;
-        int *out;
-    } sizes[] = {
+    const vlmp_config_size sizes[] = {
         {"hidden_size", fallback->hidden, MAX_DIM, &vision->hidden},
         {"intermediate_size", fallback->intermediate, MAX_DIM, &vision->intermediate},
         {"num_hidden_layers", fallback->layers, VLMP_MAX_LAYERS, &vision->layers},
         {"num_attention_heads", fallback->heads, 4096, &vision->heads},
         {"image_size", fallback->image_size, 16384, &vision->image_size},
         {"patch_size", fallback->patch_size, 1024, &vision->patch_size},
-        {"num_channels", 3, 1024, &channels},
     };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].fallback, 1, sizes[i].high,
-                                 sizes[i].out, where, err));
-    if (channels == 3) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "%s: 'num_channels' is %d; towers for pictures of 3 channels are "
-                     "supported",
-                     where, channels);
+    VLMP_TRY(vlmp_config_sizes(object, sizes, sizeof sizes / sizeof *sizes, where, err));
+    return vlmp_config_channels(object, "num_channels", where, err);
 }
 
 static int read_class(vlmp_vision_config *vision, const struct tower_class *class,

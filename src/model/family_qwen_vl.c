@@ -43,28 +43,17 @@ static int read_sizes(vlmp_config *config, const struct tower *tower, const cJSO
                       const char *where, vlmp_error *err)
 {
     vlmp_vision_config *vision = &config->vision;
-    int channels;
-    const struct {
-        const char *key;
-        int fallback, high;
-        int *out;
-    } sizes[] = {
+    const vlmp_config_size sizes[] = {
         {tower->width_key, tower->width, MAX_DIM, &vision->hidden},
         {"depth", tower->layers, VLMP_MAX_LAYERS, &vision->layers},
         {"num_heads", 16, 4096, &vision->heads},
         {"patch_size", tower->patch, 1024, &vision->patch_size},
         {"spatial_merge_size", 2, 64, &vision->merge},
         {"temporal_patch_size", 2, 64, &vision->frames},
-        {"in_channels", 3, 1024, &channels},
     };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        VLMP_TRY(vlmp_config_int(object, sizes[i].key, sizes[i].fallback, 1, sizes[i].high,
-                                 sizes[i].out, where, err));
+    VLMP_TRY(vlmp_config_sizes(object, sizes, sizeof sizes / sizeof *sizes, where, err));
     VLMP_TRY(read_intermediate(vision, tower, object, where, err));
-    if (channels != 3)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'in_channels' is %d; towers for pictures of 3 channels are supported",
-                         where, channels);
+    VLMP_TRY(vlmp_config_channels(object, "in_channels", where, err));
     if (vision->hidden % (4 * vision->heads) != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: '%s' %d is no multiple of 4 for each of %d heads, which turn by row "
