@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A model folder with the names and shapes of a published model and no weights: a sparse file of zeros, for what reads
-headers alone.
+headers alone; or, with `random`, one stretch of random weights over and over, for what reads them.
 
-  python3 scripts/shape-folder.py qwen2.5-vl-7b|qwen3-vl-8b OUT     (needs torch, transformers and this tree)
+  python3 scripts/shape-folder.py qwen2.5-vl-7b|qwen3-vl-8b|smolvlm-2.2b OUT [random]
+                                                                    (needs torch, transformers and this tree)
 
 Tokenizer, template and picture processor are those of the tiny model of the family (tests/golden/models)."""
 import json
@@ -14,7 +15,7 @@ import sys
 import torch
 import transformers
 from transformers import (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3VLConfig,
-                          Qwen3VLForConditionalGeneration)
+                          Qwen3VLForConditionalGeneration, SmolVLMConfig, SmolVLMForConditionalGeneration)
 
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/golden/models")
 
@@ -39,9 +40,29 @@ def qwen3_vl_8b():
     return config, Qwen3VLForConditionalGeneration, "qwen3-vl"
 
 
+def smolvlm_2_2b():
+    text = dict(model_type="llama", hidden_size=2048, num_hidden_layers=24, num_attention_heads=32, num_key_value_heads=32,
+                intermediate_size=8192, vocab_size=49280, max_position_embeddings=8192, rms_norm_eps=1e-5,
+                rope_parameters={"rope_type": "default", "rope_theta": 273768.0})
+    tower = dict(hidden_size=1152, num_hidden_layers=27, num_attention_heads=16, intermediate_size=4304, image_size=384, patch_size=14)
+    config = SmolVLMConfig(text_config=text, vision_config=tower, scale_factor=3, image_token_id=3, tie_word_embeddings=False)
+    return config, SmolVLMForConditionalGeneration, "smolvlm-llama"
+
+
+MODELS = {"qwen2.5-vl-7b": qwen2_5_vl_7b, "qwen3-vl-8b": qwen3_vl_8b, "smolvlm-2.2b": smolvlm_2_2b}
+STRETCH = 24999999  # numbers; of no shape's size, so that rows differ
+
+
+def fill(file, numbers):
+    block = (torch.randn(STRETCH, generator=torch.Generator().manual_seed(1)) * 0.02).to(torch.bfloat16)
+    block = block.view(torch.int16).numpy().tobytes()
+    for at in range(0, numbers, STRETCH):
+        file.write(block[: 2 * min(STRETCH, numbers - at)])
+
+
 def main():
-    name, out = sys.argv[1:]
-    config, cls, tiny = {"qwen2.5-vl-7b": qwen2_5_vl_7b, "qwen3-vl-8b": qwen3_vl_8b}[name]()
+    name, out = sys.argv[1:3]
+    config, cls, tiny = MODELS[name]()
     print("transformers", transformers.__version__)
     os.makedirs(out)
     with torch.device("meta"):
@@ -55,7 +76,10 @@ def main():
     text += b" " * (-len(text) % 8)
     with open(os.path.join(out, "model.safetensors"), "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
+        if sys.argv[3:] == ["random"]:
+            fill(file, end // 2)
+        else:
+            file.truncate(8 + len(text) + end)
     config.architectures = [cls.__name__]
     config.save_pretrained(out)
     for part in ("tokenizer.json", "tokenizer_config.json", "processor_config.json", "chat_template.jinja"):
