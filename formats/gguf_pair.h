@@ -16,6 +16,7 @@ typedef struct {
     const vlmp_gguf_stored *stored;
     vlmp_tensor blocks; /* its bytes, for messages */
     int heads;          /* rows stand as vlmp_gguf_model_row says; 0: in order */
+    bool floats;        /* the model adds or multiplies by it, whatever the blocks are */
 } vlmp_gguf_weight;
 
 typedef struct {

@@ -11,6 +11,7 @@
 #include "src/base/half.h"
 #include "src/base/packed_parts.h"
 #include "src/model/family.h"
+#include "src/model/model.h"
 
 static const vlmp_gguf_pair *pair_of(const vlmp_import *import)
 {
@@ -226,7 +227,7 @@ static int sort_out(vlmp_gguf_pair *pair, vlmp_error *err)
         const vlmp_gguf_weight *weight = &pair->weights[i];
         vlmp_scheme scheme;
         vlmp_tensor tensor = weight->blocks;
-        bool codes = tensor.rank == 2 && scheme_of(weight->stored, &scheme);
+        bool codes = tensor.rank == 2 && !weight->floats && scheme_of(weight->stored, &scheme);
         bool as_it_is =
             vlmp_gguf_block_of(weight->stored->about.type).inputs == 1 && weight->heads == 0;
         tensor.dtype = dtype_of(weight->stored->about.type);
@@ -289,6 +290,7 @@ static int add_weight(vlmp_gguf_pair *pair, vlmp_gguf_part part, const vlmp_gguf
                                   pair->t.config.family->model_type);
     if (swapped) swap_names(canonical);
     memcpy(weight->blocks.shape, about->shape, sizeof about->shape);
+    weight->floats = place->f32;
     weight->heads = vlmp_gguf_moved_heads(place, &pair->t.config.text);
     if (weight->heads > 0 && about->rank == 1 && vlmp_gguf_block_of(about->type).inputs > 1)
         return vlmp_import_refuse(&weight->blocks, err, "is quantized, which no vector is");
@@ -351,6 +353,15 @@ static void close_pair(vlmp_gguf_pair *pair)
     vlmp_table_source_free(&pair->t);
 }
 
+/* Whether the tensors are the model's, before any of them is read. */
+static int check_model(vlmp_gguf_pair *pair, vlmp_error *err)
+{
+    vlmp_model model;
+    int status = vlmp_model_open(&model, &pair->t.base, err);
+    vlmp_model_close(&model);
+    return status;
+}
+
 static int fill(vlmp_gguf_pair *pair, const char *mmproj, const char *base, vlmp_error *err)
 {
     vlmp_gguf_paths paths;
@@ -360,7 +371,8 @@ static int fill(vlmp_gguf_pair *pair, const char *mmproj, const char *base, vlmp
     VLMP_TRY(vlmp_gguf_open(&pair->files[VLMP_GGUF_TOWER], paths.tower, err));
     VLMP_TRY(vlmp_gguf_pair_check(pair, err));
     VLMP_TRY(name_weights(pair, err));
-    return sort_out(pair, err);
+    VLMP_TRY(sort_out(pair, err));
+    return check_model(pair, err);
 }
 
 int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj, const char *base,

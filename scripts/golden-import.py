@@ -134,17 +134,26 @@ GGUF_TEXT = [
 ]
 GGUF_TOWER = [
     ("embeddings.class_embedding", (32,), "F32"), ("embeddings.patch_embedding.weight", (32, 3, 8, 8), "F16"),
-    ("embeddings.position_embedding.weight", (5, 32), "F16"), ("pre_layrnorm.weight", (32,), "F32"),
+    # llama.cpp's quantizer of towers takes this matrix for a linear.
+    ("embeddings.position_embedding.weight", (5, 32), "Q8_0"), ("pre_layrnorm.weight", (32,), "F32"),
     ("pre_layrnorm.bias", (32,), "F32"), ("encoder.layers.0.layer_norm1.weight", (32,), "F32"),
+    ("encoder.layers.0.layer_norm1.bias", (32,), "F32"),
     ("encoder.layers.0.self_attn.q_proj.weight", (32, 32), "Q8_0"),
     ("encoder.layers.0.self_attn.q_proj.bias", (32,), "F32"),
     ("encoder.layers.0.self_attn.k_proj.weight", (32, 32), "BF16"),
+    ("encoder.layers.0.self_attn.k_proj.bias", (32,), "F32"),
     ("encoder.layers.0.self_attn.v_proj.weight", (32, 32), "F16"),
+    ("encoder.layers.0.self_attn.v_proj.bias", (32,), "F32"),
     ("encoder.layers.0.self_attn.out_proj.weight", (32, 32), "Q4_1"),
-    ("encoder.layers.0.mlp.fc1.weight", (64, 32), "Q5_1"), ("encoder.layers.0.mlp.fc2.weight", (32, 64), "IQ4_NL"),
+    ("encoder.layers.0.self_attn.out_proj.bias", (32,), "F32"),
+    ("encoder.layers.0.layer_norm2.weight", (32,), "F32"), ("encoder.layers.0.layer_norm2.bias", (32,), "F32"),
+    ("encoder.layers.0.mlp.fc1.weight", (64, 32), "Q5_1"), ("encoder.layers.0.mlp.fc1.bias", (64,), "F32"),
+    ("encoder.layers.0.mlp.fc2.weight", (32, 64), "IQ4_NL"), ("encoder.layers.0.mlp.fc2.bias", (32,), "F32"),
 ]
 PROJECTOR = [("multi_modal_projector.linear_1.weight", (256, 32), "Q8_0"),
-             ("multi_modal_projector.linear_2.weight", (256, 256), "Q2_K")]
+             ("multi_modal_projector.linear_1.bias", (256,), "F32"),
+             ("multi_modal_projector.linear_2.weight", (256, 256), "Q2_K"),
+             ("multi_modal_projector.linear_2.bias", (256,), "F32")]
 # Names of tools/mtmd/legacy-models, which the package's table lacks.
 LEGACY = {"multi_modal_projector.linear_1": "mm.0", "multi_modal_projector.linear_2": "mm.2"}
 # Where the half-precision numbers of a block lie.
@@ -215,7 +224,8 @@ def gguf_pair(folder):
                          gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 1), GGUF_TEXT, rng, "language_model.")
     keys = {"general.type": "mmproj", "clip.projector_type": "mlp", "clip.vision.image_size": vision["image_size"],
             "clip.vision.patch_size": vision["patch_size"], "clip.vision.embedding_length": vision["hidden_size"],
-            "clip.vision.feed_forward_length": vision["intermediate_size"], "clip.vision.attention.head_count": 4}
+            "clip.vision.feed_forward_length": vision["intermediate_size"], "clip.vision.attention.head_count": 4,
+            "clip.vision.attention.layer_norm_epsilon": 1e-5}
     expected.update(gguf_file(os.path.join(out, "mmproj-model.gguf"), "clip", keys,
                               gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, 2), GGUF_TOWER + PROJECTOR, rng,
                               "vision_tower.vision_model."))

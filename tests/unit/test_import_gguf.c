@@ -19,6 +19,7 @@
 #include "src/base/packed_parts.h"
 #include "src/base/sha256.h"
 #include "src/model/family.h"
+#include "src/model/model.h"
 #include "tests/unit/temp_folder.h"
 
 #define GOLDEN VLMP_SOURCE_ROOT "/tests/golden/import/gguf"
@@ -104,7 +105,7 @@ static void assert_values(const vlmp_source *source)
         if (strcmp(hex, item->valuestring) != 0) fail_msg("%s: other values", item->string);
         count++;
     }
-    assert_int_equal(count, 27);
+    assert_int_equal(count, 37);
     cJSON_Delete(golden);
 }
 
@@ -125,6 +126,8 @@ static void values_are_ggmls(void **state)
     assert_non_null(source->scheme(source, "vision.layers.0.attn.o"));
     assert_null(source->scheme(source, "text.layers.0.mlp.gate"));
     assert_int_equal(source->find(source, "vision.layers.0.attn.k.weight")->dtype, VLMP_BF16);
+    /* So do floats that blocks were made of where they are no linear. */
+    assert_int_equal(source->find(source, "vision.position.weight")->dtype, VLMP_F32);
     /* Bytes are the files'. */
     assert_int_equal(source->find(source, "text.embed.weight")->stored, 32 * 144);
     const vlmp_tensor *codes = part_of(source, "text.layers.0.attn.q", "codes");
@@ -266,6 +269,8 @@ static const patch patches[] = {
     {TOWER, "clip.projector_type", 12, 'x', 1, "clip.projector_type is 'xlp', not 'mlp'"},
     {TOWER, "clip.vision.patch_size", 4, 14, 4, "patch_size is 14, the base model's is 8"},
     {TOWER, "v.blk.0.attn_k", -1, 'x', 1, "v.blk.0.attn_x.weight' has no place"},
+    {TEXT, "blk.", 0, '1', 1, "that the text model has fewer layers"},
+    {"config.json", "\"vocab_size\": ", 0, 0x3133, 2, TEXT ": tensor 'token_embd.weight' at byte"},
 };
 
 static bool has_phrase(const char *message, const char *phrases)
@@ -343,12 +348,33 @@ static void scales_must_be_finite(void **state)
     refuse_opening((vlmp_opener){.gguf = true}, temp_path("bad"), Q "' at element 9 is nan");
 }
 
+/* Whether the table is stored again is seen when the values of both are made. */
+static void a_tied_head_can_be_blocks(void **state)
+{
+    (void)state;
+    static const char tied[] = "{\"tie_word_embeddings\": true,";
+    vlmp_opener opener = {.gguf = true};
+    vlmp_error err = {0};
+    vlmp_model model;
+    size_t length;
+    char *json = load("config.json", &length), config[2048];
+    start_over();
+    snprintf(config, sizeof config, "%s%.*s", tied, (int)length - 1, json + 1);
+    free(json);
+    temp_write("bad/config.json", config, strlen(config));
+    vlmp_source *source = open_good(&opener, temp_path("bad"));
+    assert_int_equal(vlmp_model_open(&model, source, &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "differs from the embedding table"));
+    vlmp_model_close(&model);
+    vlmp_opener_free(&opener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_ggmls),          cmocka_unit_test(files_are_found),
         cmocka_unit_test(damaged_files_are_refused), cmocka_unit_test(cut_files_are_refused),
-        cmocka_unit_test(scales_must_be_finite),
+        cmocka_unit_test(scales_must_be_finite),     cmocka_unit_test(a_tied_head_can_be_blocks),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }
