@@ -10,28 +10,36 @@
 #include "tools/interrupt.h"
 #include "tools/terminal.h"
 
-int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
-                      vlmp_error *err)
+int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
     vlmp_error why = {0};
+    bool installed;
     *engine = (vlmp_engine){0};
     VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
     if (args->device == VLMP_DEVICE_CUDA) {
         int status =
-            vlmp_ctx_create_cuda(&engine->ctx, args->device_index, level, engine->pool, err);
+            vlmp_ctx_create_cuda(&engine->ctx, args->device_index, engine->pool, &installed, err);
         if (status != VLMP_OK) vlmp_error_at(err, "--device cuda");
         return status;
     }
-    bool tell = !args->quiet && (args->device_given || args->verbose > 0);
-    if (args->device == VLMP_DEVICE_AUTO &&
-        vlmp_ctx_create_cuda(&engine->ctx, 0, level, engine->pool, &why) == VLMP_OK) {
-        if (!args->quiet) vlmp_show_line(stderr, "device: %s", vlmp_ctx_describe(engine->ctx));
-        return VLMP_OK;
+    if (args->device == VLMP_DEVICE_AUTO) {
+        int status = vlmp_ctx_create_cuda(&engine->ctx, 0, engine->pool, &installed, &why);
+        bool tell = installed || args->device_given || args->verbose > 0;
+        if (status != VLMP_OK && tell && !args->quiet)
+            vlmp_show_line(stderr, "device: cpu, since %s", why.message);
+        if (status == VLMP_OK && !args->quiet)
+            vlmp_show_line(stderr, "device: %s", vlmp_ctx_describe(engine->ctx));
+        if (status == VLMP_OK) return VLMP_OK;
     }
-    VLMP_TRY(vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err));
-    if (args->device == VLMP_DEVICE_AUTO && tell)
-        vlmp_show_line(stderr, "device: cpu, since %s", why.message);
-    return VLMP_OK;
+    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, NULL, engine->pool, err);
+}
+
+int vlmp_engine_start_level(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
+                            vlmp_error *err)
+{
+    *engine = (vlmp_engine){0};
+    VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
+    return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err);
 }
 
 static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)

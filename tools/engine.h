@@ -29,10 +29,13 @@ typedef struct {
 } vlmp_engine;
 
 /* Threads and kernels alone, on args->device (auto: CUDA where it can be had, and says what it took
- * and why), of the level that vlmp_ctx_create takes; the model is opened by the second call. Free
- * after failures too. */
-int vlmp_engine_start(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
-                      vlmp_error *err);
+ * and why; nothing where its library is not installed and nobody asked); the model is opened by the
+ * second call. Free after failures too. */
+int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err);
+
+/* The same on the processor, of the level that vlmp_ctx_create takes. */
+int vlmp_engine_start_level(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
+                            vlmp_error *err);
 
 /* path: a folder, a packed file or a hub name. A packed file's hashes are checked first, and those
  * of what was read from another tool's folder. */

@@ -303,7 +303,7 @@ static int run(struct command *c, vlmp_error *err)
     const char *inputs[] = {c->args->positionals[0], c->opt.data};
     VLMP_TRY(vlmp_outputs_apart(&c->opt.output, 1, inputs, 2, err));
     VLMP_TRY(vlmp_outfile_open(&c->output, c->opt.output, c->opt.force, err));
-    VLMP_TRY(vlmp_engine_start(&c->engine, NULL, c->args, err));
+    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_engine_open(&c->engine, c->args->positionals[0], err));
     VLMP_TRY(vlmp_reader_open(&c->reader, &c->engine.model, err));
     VLMP_TRY(vlmp_date_parse(c->opt.date, &c->date, &c->reader.date, err));

@@ -263,7 +263,7 @@ static int set_opener(struct command *c, bool saved, vlmp_error *err)
 static int run(struct command *c, vlmp_error *err)
 {
     VLMP_TRY(check_options(c, err));
-    VLMP_TRY(vlmp_engine_start(&c->engine, NULL, c->args, err));
+    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
     c->data.pictures = &c->opt.pictures;
     c->data.most = (size_t)c->opt.samples;

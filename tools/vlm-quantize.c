@@ -30,6 +30,7 @@
 #include "tools/quantize_origin.h"
 #include "tools/quantize_report.h"
 #include "tools/quantize_tensors.h"
+#include "tools/terminal.h"
 
 struct command {
     const vlmp_cli_command *cli;
@@ -361,14 +362,21 @@ static int finish_again(struct command *c, vlmp_error *err)
 
 static int start_engine(struct command *c, vlmp_error *err)
 {
-    if (!rounds_to_bf16(c)) return vlmp_engine_start(&c->engine, NULL, c->args, err);
+    if (!rounds_to_bf16(c)) return vlmp_engine_start(&c->engine, c->args, err);
+    if (c->args->device == VLMP_DEVICE_CUDA)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--precision bf16 and --device cuda contradict each other: a processor "
+                         "computes it; give --device cpu, or leave the precision out");
     vlmp_error fault = {0};
-    int status = vlmp_engine_start(&c->engine, "avx512bf16", c->args, &fault);
+    int status = vlmp_engine_start_level(&c->engine, "avx512bf16", c->args, &fault);
     if (status == VLMP_ERR_USAGE)
         return vlmp_fail(err, status,
                          "--precision bf16: this processor lacks AVX512-BF16 or AVX512-VNNI; leave "
                          "the option out to compute in F32");
-    if (status != VLMP_OK) *err = fault;
+    if (status != VLMP_OK)
+        *err = fault;
+    else if (c->args->device == VLMP_DEVICE_AUTO && !c->args->quiet)
+        vlmp_show_line(stderr, "device: cpu, since --precision bf16 is computed by a processor");
     return status;
 }
 

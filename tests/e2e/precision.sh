@@ -22,6 +22,7 @@ fi
 
 exits 0 quantize f32.vlmp --precision f32
 exits 0 quantize bf16.vlmp --precision bf16 --threads 1
+check "bf16 says where it is computed" grep -q '^device: cpu, since --precision bf16' stderr
 for threads in 2 4; do
     exits 0 quantize k.vlmp --precision bf16 --threads $threads --force
     same bf16.vlmp k.vlmp

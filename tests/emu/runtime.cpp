@@ -2,12 +2,14 @@
 #include "tests/emu/runtime.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 namespace emu {
 
 std::recursive_mutex one;
-vlmp_emu_device device = {1, 4, 8, 0, static_cast<size_t>(4) << 30};
+vlmp_emu_device device = {getenv("VLMP_EMU_ABSENT") == nullptr, 4, 8, 0,
+                          static_cast<size_t>(4) << 30};
 cudaError_t broken;
 
 static cudaError_t last_error;

@@ -96,7 +96,8 @@ static int open_context(const kc *k, const char *level, vlmp_pool *pool, vlmp_ct
                         vlmp_error *err)
 {
     if (!k->half) return vlmp_ctx_create(ctx, VLMP_BACKEND_CPU, level, pool, err);
-    VLMP_TRY(vlmp_ctx_create_cuda(ctx, 0, NULL, pool, err));
+    bool installed;
+    VLMP_TRY(vlmp_ctx_create_cuda(ctx, 0, pool, &installed, err));
     *ctx = kc_device(*ctx);
     return VLMP_OK;
 }
@@ -153,6 +154,10 @@ static const char *parse(kc *k, int argc, char **argv)
             usage();
             exit(strcmp(argv[i], "--help") == 0 ? 0 : 2);
         }
+    }
+    if (k->bench && level != NULL && strcmp(level, cuda) == 0) {
+        fprintf(stderr, "kcheck: --bench times kernels on memory of the host; not --level cuda\n");
+        exit(2);
     }
     return level;
 }
