@@ -5,10 +5,9 @@
 
 #include <limits.h>
 
+#include "formats/folder_config.h"
 #include "formats/gguf_names.h"
 #include "formats/gguf_read.h"
-#include "formats/import.h"
-#include "formats/table_source.h"
 
 /* One tensor of the files that the model has a place for. */
 typedef struct {
@@ -20,7 +19,8 @@ typedef struct {
 } vlmp_gguf_weight;
 
 typedef struct {
-    vlmp_table_source t;     /* first: the source is this */
+    vlmp_table_source t; /* first: the source is this */
+    vlmp_folder_config base;
     vlmp_gguf_file files[2]; /* by vlmp_gguf_part */
     vlmp_import import;
     vlmp_gguf_weight *weights; /* sorted by name */
@@ -40,9 +40,15 @@ int vlmp_gguf_find(vlmp_gguf_paths *paths, const char *path, const char *mmproj,
 /* Whether a folder has its text model in a GGUF file, and no weights in safetensors. */
 int vlmp_gguf_folder_is(bool *out, const char *path, vlmp_error *err);
 
-/* The files as one model. base: the folder of the rest; NULL: the files' own. */
-int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj, const char *base,
-                        vlmp_error *err);
+/* Folders of the model that the files were made from, as they are asked: the base; NULL: the files'
+ * own where it has a config.json, else the spare; NULL: none. */
+typedef struct {
+    const char *base, *spare;
+} vlmp_gguf_bases;
+
+/* The files as one model. */
+int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj,
+                        const vlmp_gguf_bases *bases, vlmp_error *err);
 
 /* What the files say of themselves against the configuration and the tokenizer of the base. */
 int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err);

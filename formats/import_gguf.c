@@ -8,6 +8,7 @@
 
 #include "formats/gguf_blocks.h"
 #include "formats/gguf_pair.h"
+#include "src/base/file.h"
 #include "src/base/half.h"
 #include "src/base/packed_parts.h"
 #include "src/model/family.h"
@@ -321,20 +322,35 @@ static int name_weights(vlmp_gguf_pair *pair, vlmp_error *err)
     return VLMP_OK;
 }
 
-/* The base's files and configuration. */
-static int read_base(vlmp_gguf_pair *pair, const char *base, bool given, vlmp_error *err)
+static int has_config(bool *out, const char *folder, vlmp_error *err)
 {
-    char boundary[PATH_MAX], where[PATH_MAX];
-    VLMP_TRY(vlmp_folder_boundary(boundary, sizeof boundary, base, err));
-    VLMP_TRY(vlmp_source_files_map(&pair->t.files, base, boundary, &pair->t.arena, err));
-    const vlmp_source_file *config = vlmp_source_files_find(&pair->t.files, "config.json");
-    if (config == NULL)
+    char path[PATH_MAX];
+    vlmp_path_kind kind = VLMP_PATH_ABSENT;
+    if (vlmp_path_join(path, sizeof path, folder, "config.json"))
+        VLMP_TRY(vlmp_path_look(&kind, path, err));
+    *out = kind != VLMP_PATH_ABSENT;
+    return VLMP_OK;
+}
+
+/* The base's files and configuration. */
+static int read_base(vlmp_gguf_pair *pair, const vlmp_gguf_bases *bases, const char *own,
+                     vlmp_error *err)
+{
+    char boundary[PATH_MAX];
+    bool found, given = bases->base != NULL;
+    const char *base = given ? bases->base : own;
+    VLMP_TRY(has_config(&found, base, err));
+    if (!found && !given && bases->spare != NULL) {
+        base = bases->spare;
+        VLMP_TRY(has_config(&found, base, err));
+    }
+    if (!found)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: no config.json%s; GGUF files lack what the Hugging Face folder of "
                          "their model says, give it by --base",
-                         base, given ? "" : " beside the GGUF files");
-    snprintf(where, sizeof where, "%.4000s/config.json", base);
-    return vlmp_config_read(&pair->t.config, config->data, config->length, where, err);
+                         base, base == own ? " beside the GGUF files" : "");
+    VLMP_TRY(vlmp_folder_boundary(boundary, sizeof boundary, base, err));
+    return vlmp_folder_config_read(&pair->base, &pair->t, base, boundary, err);
 }
 
 static void release(const vlmp_source *self, const vlmp_tensor *tensor)
@@ -351,6 +367,7 @@ static void close_pair(vlmp_gguf_pair *pair)
     vlmp_gguf_close(&pair->files[VLMP_GGUF_TEXT]);
     vlmp_gguf_close(&pair->files[VLMP_GGUF_TOWER]);
     vlmp_table_source_free(&pair->t);
+    vlmp_folder_config_free(&pair->base);
 }
 
 /* Whether the tensors are the model's, before any of them is read. */
@@ -362,11 +379,12 @@ static int check_model(vlmp_gguf_pair *pair, vlmp_error *err)
     return status;
 }
 
-static int fill(vlmp_gguf_pair *pair, const char *mmproj, const char *base, vlmp_error *err)
+static int fill(vlmp_gguf_pair *pair, const char *mmproj, const vlmp_gguf_bases *bases,
+                vlmp_error *err)
 {
     vlmp_gguf_paths paths;
     VLMP_TRY(vlmp_gguf_find(&paths, pair->t.base.path, mmproj, err));
-    VLMP_TRY(read_base(pair, base != NULL ? base : paths.folder, base != NULL, err));
+    VLMP_TRY(read_base(pair, bases, paths.folder, err));
     VLMP_TRY(vlmp_gguf_open(&pair->files[VLMP_GGUF_TEXT], paths.text, err));
     VLMP_TRY(vlmp_gguf_open(&pair->files[VLMP_GGUF_TOWER], paths.tower, err));
     VLMP_TRY(vlmp_gguf_pair_check(pair, err));
@@ -375,8 +393,8 @@ static int fill(vlmp_gguf_pair *pair, const char *mmproj, const char *base, vlmp
     return check_model(pair, err);
 }
 
-int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj, const char *base,
-                        vlmp_error *err)
+int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj,
+                        const vlmp_gguf_bases *bases, vlmp_error *err)
 {
     *out = NULL;
     vlmp_gguf_pair pair = {.import = {.layout = &layout,
@@ -387,7 +405,7 @@ int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj,
                                               "those of quantized weights to 8 bits"}};
     int status = vlmp_table_source_init(&pair.t, path, err);
     pair.t.base.release = release;
-    if (status == VLMP_OK) status = fill(&pair, mmproj, base, err);
+    if (status == VLMP_OK) status = fill(&pair, mmproj, bases, err);
     if (status == VLMP_OK) status = vlmp_import_open(out, &pair.import, &pair.t.base, err);
     close_pair(&pair);
     return status;

@@ -23,22 +23,28 @@ static int find_folder(const char **folder, char found[PATH_MAX], const char *mo
     return vlmp_hub_find(found, PATH_MAX, model, err);
 }
 
+/* *folder stays NULL without a name. */
+static int find_base(const char **folder, char found[PATH_MAX], const char *name, vlmp_error *err)
+{
+    vlmp_path_kind kind;
+    if (name == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_path_look(&kind, name, err));
+    return find_folder(folder, found, name, kind, err);
+}
+
 static int open_gguf(vlmp_source **out, const vlmp_opener *opener, const char *path,
                      vlmp_error *err)
 {
-    char found[PATH_MAX];
-    const char *base = NULL;
-    vlmp_path_kind kind;
+    char found[2][PATH_MAX];
+    vlmp_gguf_bases bases = {0};
     if (opener == NULL || !opener->gguf)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: is a GGUF model, which vlm-eval, vlm-run, vlm-inspect and vlm-export "
                          "read; give the model that it was made from",
                          path);
-    if (opener->base != NULL) {
-        VLMP_TRY(vlmp_path_look(&kind, opener->base, err));
-        VLMP_TRY(find_folder(&base, found, opener->base, kind, err));
-    }
-    return vlmp_gguf_pair_open(out, path, opener->mmproj, base, err);
+    VLMP_TRY(find_base(&bases.base, found[0], opener->base, err));
+    VLMP_TRY(find_base(&bases.spare, found[1], opener->spare, err));
+    return vlmp_gguf_pair_open(out, path, opener->mmproj, &bases, err);
 }
 
 static int open_model(vlmp_source **out, const vlmp_opener *opener, const char *model,

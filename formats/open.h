@@ -14,6 +14,7 @@ int vlmp_model_source_open(vlmp_source **out, const char *model, vlmp_error *err
 typedef struct {
     bool gguf;
     const char *base;   /* model folder or hub name with what GGUF files lack; NULL: theirs */
+    const char *spare;  /* another, where their folder has no config.json; NULL: none */
     const char *mmproj; /* the file of tower and projector; NULL: the one beside the text model */
     struct vlmp_kept {
         const char *model; /* as it was named */

@@ -254,9 +254,9 @@ static int set_opener(struct command *c, bool saved, vlmp_error *err)
 {
     vlmp_path_kind kind = VLMP_PATH_FILE;
     c->engine.opener = c->opt.opener;
-    if (c->opt.opener.base != NULL || c->opt.reference == NULL || saved) return VLMP_OK;
+    if (c->opt.reference == NULL || saved) return VLMP_OK;
     VLMP_TRY(vlmp_path_look(&kind, c->opt.reference, err));
-    if (kind != VLMP_PATH_FILE) c->engine.opener.base = c->opt.reference;
+    if (kind != VLMP_PATH_FILE) c->engine.opener.spare = c->opt.reference;
     return VLMP_OK;
 }
 

@@ -64,6 +64,27 @@ refuses 4 'alone: no config.json beside the GGUF files; .* --base' vlm-run alone
 refuses 4 'q4: .*; give the model that it was made from' vlm-quantize q4 --method rtn -o out.vlmp
 refuses 4 "q4: its tensors have llama.cpp's names.*--format gguf" vlm-export q4 --format compressed-tensors -o out
 
+# The base is any folder that is read: of LLaVA's own code, quantized by another tool; what lies beside the files goes before
+# the reference.
+python3 "$VLMP_ROOT/tests/e2e/make_original.py" "$models" o
+exits 0 vlm-export next-mistral.vlmp --format compressed-tensors --for transformers -o ct --allow-requantize
+mkdir bare
+cp next-mistral/*.gguf bare
+tiny="--data $models/eval.jsonl --image-root $models/pictures --metrics ppl --json"
+exits 0 vlm-eval next-mistral $tiny
+cp stdout own.json
+exits 0 vlm-eval bare --base o/anyres $tiny
+cp stdout original.json
+exits 0 vlm-eval bare --base ct $tiny
+cp stdout quantized.json
+exits 0 vlm-eval bare --reference ct $tiny
+exits 0 vlm-eval next-mistral --reference ct $tiny
+check "the same losses" python3 -c 'import json
+a, b, c, d = (json.load(open(p))["results"][0] for p in ("own.json", "quantized.json", "stdout", "original.json"))
+exit(not a["ppl"] == b["ppl"] == c["ppl"] or d["tokens"] < 20)'
+echo '{}' > next-mistral/config.json
+refuses 4 'next-mistral/config.json: ' vlm-eval next-mistral --reference ct $tiny
+
 # Another model's files, and of a family whose files are written alone.
 refuses 4 "q4: GGUF files of models of type 'smolvlm'.*--base" vlm-inspect q4 --base $models/smolvlm-llama
 refuses 4 'model.gguf: llama.block_count is 6, the base' vlm-inspect q4 --base $models/next-llama
