@@ -133,12 +133,17 @@ static int resolve_image(const vlmp_dataset *d, vlmp_sample *sample, const char 
 int vlmp_sample_no_video(const vlmp_sample *sample, const cJSON *record, vlmp_error *err)
 {
     static const char *const keys[] = {"video", "videos"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (vlmp_json_get(record, keys[i]) != NULL)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: the record has a '%s'; videos are not read, give pictures of it "
-                             "as 'image'",
-                             sample->where, keys[i]);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cJSON *value = vlmp_json_get(record, keys[i]);
+        /* Sets with one column for all records leave it empty. */
+        bool none = value == NULL || (cJSON_IsArray(value) && value->child == NULL) ||
+                    (cJSON_IsString(value) && value->valuestring[0] == '\0');
+        if (none) continue;
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: the record has a '%s'; videos are not read, give pictures of it as "
+                         "'image'",
+                         sample->where, keys[i]);
+    }
     return VLMP_OK;
 }
 

@@ -97,7 +97,7 @@ static void reads_jsonl(void **state)
                   "{\"image\":[\"pics/c.jpeg\",\"in.png\"],\"prompt\":\"Both?\",\"id\":7}\n"
                   "{\"prompt\":\"No picture, \\u00e9\",\"answers\":[]}\n"
                   " \t\r\n"
-                  "{\"image\":null,\"prompt\":\"p\"}\n"
+                  "{\"image\":null,\"videos\":[],\"video\":\"\",\"prompt\":\"p\"}\n"
                   "{\"image\":\"gone.png\",\"prompt\":\"p\"}",
                   NULL, &err),
         0);
