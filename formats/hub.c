@@ -95,16 +95,11 @@ static int resolve(char commit[PART], const char *repository, const char *revisi
                             "%s: does not name a commit; download the model again", path);
 }
 
-int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err)
+int vlmp_hub_look(char *out, size_t capacity, const char *id, vlmp_error *err)
 {
     char org[PART], name[PART], revision[PART], commit[PART], cache[PATH_MAX];
-    if (!split(id, org, name, revision))
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%.200s: neither a model folder, a packed file nor ORG/NAME[@REVISION]",
-                         id);
-    if (!find_cache(cache))
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%.200s: no such folder, and no hub cache to look in; set HF_HOME", id);
+    out[0] = '\0';
+    if (!split(id, org, name, revision) || !find_cache(cache)) return VLMP_OK;
     char repository[PATH_MAX];
     int length =
         snprintf(repository, sizeof repository, "%.3000s/models--%s--%s", cache, org, name);
@@ -112,8 +107,24 @@ int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err)
     VLMP_TRY(resolve(commit, repository, revision, err));
     length = snprintf(out, capacity, "%s/snapshots/%s", repository, commit);
     vlmp_path_kind kind = VLMP_PATH_ABSENT;
-    if (length >= 0 && (size_t)length < capacity) VLMP_TRY(vlmp_path_look(&kind, out, err));
-    if (kind == VLMP_PATH_FOLDER) return VLMP_OK;
+    int status = VLMP_OK;
+    if (length >= 0 && (size_t)length < capacity) status = vlmp_path_look(&kind, out, err);
+    if (kind != VLMP_PATH_FOLDER) out[0] = '\0';
+    return status;
+}
+
+int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err)
+{
+    char org[PART], name[PART], revision[PART], cache[PATH_MAX];
+    VLMP_TRY(vlmp_hub_look(out, capacity, id, err));
+    if (out[0] != '\0') return VLMP_OK;
+    if (!split(id, org, name, revision))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%.200s: neither a model folder, a packed file nor ORG/NAME[@REVISION]",
+                         id);
+    if (!find_cache(cache))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%.200s: no such folder, and no hub cache to look in; set HF_HOME", id);
     bool is_main = strcmp(revision, "main") == 0;
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%.200s: no such folder, and not in the hub cache %s; fetch it with: hf "

@@ -14,3 +14,6 @@ bool vlmp_is_hub_id(const char *text);
  * $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub. A miss is VLMP_ERR_INPUT with the
  * command that fetches the model. */
 int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err);
+
+/* The same, where a miss is an empty out. */
+int vlmp_hub_look(char *out, size_t capacity, const char *id, vlmp_error *err);

@@ -47,10 +47,8 @@ static int look(char out[PATH_MAX], const char *name, const char *model, const c
         vlmp_path_join(out, PATH_MAX, beside, last))
         VLMP_TRY(is_folder(&found, out, err));
     if (found) return VLMP_OK;
-    vlmp_error missed = {0};
-    if (vlmp_is_hub_id(name) && vlmp_hub_find(out, PATH_MAX, name, &missed) == VLMP_OK)
-        return VLMP_OK;
-    out[0] = '\0';
+    VLMP_TRY(vlmp_hub_look(out, PATH_MAX, name, err));
+    if (out[0] != '\0') return VLMP_OK;
     return vlmp_fail(
         err, VLMP_ERR_INPUT,
         "%s: the tower '%.200s' (mm_vision_tower) is neither among the model's weights "

@@ -116,6 +116,9 @@ echo c0ffee >"$repository/refs/main"
 mv o/clip-tiny-30/* "$repository/snapshots/c0ffee"
 rmdir o/clip-tiny-30
 exits 0 vlm-run o/pad --image "$models/pictures/wide.png" --prompt "What is it?"
+echo ../../.. >"$repository/refs/main"
+refuses 4 'refs/main: does not name a commit' vlm-inspect o/pad
+echo c0ffee >"$repository/refs/main"
 rm "$repository/snapshots/c0ffee/config.json"
 refuses 4 'no config.json, which describes the tower' vlm-run o/pad --prompt x
 rm -r "$HF_HUB_CACHE"
