@@ -254,6 +254,7 @@ static int put_config(vlmp_json_writer *w, const struct model *model,
         vlmp_json_put_tree(w, item);
     }
     vlmp_json_pair_int(w, "image_token_index", model->image_token);
+    vlmp_json_pair_bool(w, "image_token_needs_no_row", true);
     vlmp_json_pair_string(w, "projector_hidden_act", "gelu");
     vlmp_json_pair_int(w, "vision_feature_layer", model->feature_layer);
     vlmp_json_pair_string(w, "vision_feature_select_strategy",

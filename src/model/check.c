@@ -106,8 +106,8 @@ int vlmp_check_tensors(const vlmp_model *model, vlmp_error *err)
     const vlmp_config *config = &model->config;
     for (size_t i = 0; i < source->count(source); i++)
         VLMP_TRY(check_tensor(config, source->at(source, i), err));
-    /* LLaVA's own code has no row for it: rows of pictures are put in its places. */
-    if (config->image_token > config->text.vocab)
+    bool behind = config->has_bare_token && config->image_token == config->text.vocab;
+    if (config->image_token >= config->text.vocab && !behind)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s/config.json: 'image_token_index' %d is no token of the vocabulary of "
                          "%d; give the id of the token that stands for a picture",

@@ -112,6 +112,7 @@ typedef struct vlmp_config {
     vlmp_projector_config projector;
     vlmp_text_config text;
     int32_t image_token;
+    bool has_bare_token; /* the picture's may be the first id behind the embedding table */
     int32_t video_token; /* −1: none; prompts must not have it */
     bool has_newline;    /* a learned row after each row of picture features (LLaVA-NeXT) */
     /* Height, width of the resolutions that a picture may be tiled to; none in LLaVA-1.5. */

@@ -75,8 +75,11 @@ int vlmp_llava_read_parts(vlmp_config *config, const cJSON *root,
     /* Two names of one number; where both are given the second counts, as in the reference. */
     VLMP_TRY(vlmp_config_int(root, "image_token_index", defaults->image_token, 0, largest,
                              &config->image_token, where, err));
-    return vlmp_config_int(root, "image_token_id", config->image_token, 0, largest,
-                           &config->image_token, where, err);
+    VLMP_TRY(vlmp_config_int(root, "image_token_id", config->image_token, 0, largest,
+                             &config->image_token, where, err));
+    /* Said by formats/original.c: LLaVA's own code puts rows of pictures in the token's places. */
+    return vlmp_config_bool(root, "image_token_needs_no_row", false, &config->has_bare_token, where,
+                            err);
 }
 
 int vlmp_llava_read_config(vlmp_config *config, const cJSON *root, const char *where,

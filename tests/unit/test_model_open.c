@@ -74,8 +74,14 @@ static void configuration_and_tensors(void **state)
     good("", "");
     refused("\"vocab_size\":32", "\"vocab_size\":48", "embed_tokens");
     refused("\"vocab_size\":32", "\"vocab_size\":3", "image_token_index");
-    good("\"image_token_index\":4", "\"image_token_index\":32"); /* original LLaVA's */
-    refused("\"image_token_index\":4", "\"image_token_index\":33", "image_token_index");
+    refused("\"image_token_index\":4", "\"image_token_index\":32", "image_token_index");
+    /* Original LLaVA's. */
+    static const char needs_none[] = "\"image_token_needs_no_row\":true,\"image_token_index\":";
+    char config[80];
+    snprintf(config, sizeof config, "%s32", needs_none);
+    good("\"image_token_index\":4", config);
+    snprintf(config, sizeof config, "%s33", needs_none);
+    refused("\"image_token_index\":4", config, "image_token_index");
     refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
             "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key", "fewer layers");
     refused("\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key",
