@@ -79,6 +79,30 @@ static int keep(vlmp_opener *opener, const char *model, vlmp_source *source, vlm
     return VLMP_OK;
 }
 
+/* What is no model is none; opening it says so. */
+static int is_gguf(bool *out, const char *model, vlmp_error *err)
+{
+    char found[PATH_MAX];
+    vlmp_path_kind kind;
+    *out = false;
+    VLMP_TRY(vlmp_path_look(&kind, model, err));
+    if (kind == VLMP_PATH_FILE) return vlmp_gguf_is(out, model, err);
+    if (kind == VLMP_PATH_FOLDER) return vlmp_gguf_folder_is(out, model, err);
+    VLMP_TRY(vlmp_hub_look(found, sizeof found, model, err));
+    return found[0] != '\0' ? vlmp_gguf_folder_is(out, found, err) : VLMP_OK;
+}
+
+int vlmp_opener_check(const vlmp_opener *opener, const char **models, size_t count, vlmp_error *err)
+{
+    bool gguf = opener->base == NULL && opener->mmproj == NULL;
+    for (size_t i = 0; i < count && !gguf; i++)
+        VLMP_TRY(is_gguf(&gguf, models[i], err));
+    if (gguf) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_USAGE,
+                     "--%s is for GGUF files, and %s is none; leave the option away",
+                     opener->base != NULL ? "base" : "mmproj", models[0]);
+}
+
 int vlmp_opener_open(vlmp_opener *opener, vlmp_source **out, const char *model, vlmp_error *err)
 {
     for (size_t i = 0; i < opener->kept_count; i++) {

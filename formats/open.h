@@ -23,6 +23,10 @@ typedef struct {
     size_t kept_count;
 } vlmp_opener;
 
+/* VLMP_ERR_USAGE: a base or a tower's file is given, but none of the models is a GGUF one. */
+int vlmp_opener_check(const vlmp_opener *opener, const char **models, size_t count,
+                      vlmp_error *err);
+
 int vlmp_opener_open(vlmp_opener *opener, vlmp_source **out, const char *model, vlmp_error *err);
 
 /* Closes a source of the opener, or keeps it for the next time without its pages in memory. */

@@ -253,6 +253,13 @@ static int print_results(const struct command *c, vlmp_error *err)
 static int set_opener(struct command *c, bool saved, vlmp_error *err)
 {
     vlmp_path_kind kind = VLMP_PATH_FILE;
+    vlmp_error other = {0};
+    bool fits = c->opt.reference != NULL &&
+                vlmp_opener_check(&c->opt.opener, &c->opt.reference, 1, &other) == VLMP_OK;
+    VLMP_TRY(vlmp_fail_tried(err, &other));
+    if (!fits)
+        VLMP_TRY(vlmp_opener_check(&c->opt.opener, c->args->positionals, c->args->positional_count,
+                                   err));
     c->engine.opener = c->opt.opener;
     if (c->opt.reference == NULL || saved) return VLMP_OK;
     VLMP_TRY(vlmp_path_look(&kind, c->opt.reference, err));

@@ -51,6 +51,7 @@ static int choose(const struct options *o, const vlmp_export_layout **layout, vl
 static int open_packed(struct command *c, vlmp_error *err)
 {
     const char *path = c->args->positionals[0];
+    VLMP_TRY(vlmp_opener_check(&c->opt.opener, c->args->positionals, 1, err));
     VLMP_TRY(vlmp_opener_open(&c->opt.opener, &c->source, path, err));
     if (strcmp(c->source->kind, "packed") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,

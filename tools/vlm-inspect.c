@@ -312,6 +312,7 @@ static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err
     vlmp_source *source;
     const char *path = args->positionals[0];
     bool other;
+    VLMP_TRY(vlmp_opener_check(&o->opener, args->positionals, 1, err));
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
     if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_opener_open(&o->opener, &source, path, err));

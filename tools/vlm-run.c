@@ -189,6 +189,7 @@ static int print_warnings(const vlmp_cli_command *command, const vlmp_cli_args *
 static int run(const vlmp_cli_args *args, struct options *o, vlmp_engine *engine,
                vlmp_reader *reader, vlmp_error *err)
 {
+    VLMP_TRY(vlmp_opener_check(&o->opener, args->positionals, 1, err));
     VLMP_TRY(vlmp_engine_start(engine, args, err));
     engine->opener = o->opener;
     VLMP_TRY(vlmp_engine_open_unverified(engine, args->positionals[0], err));

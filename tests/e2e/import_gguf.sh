@@ -85,6 +85,13 @@ exit(not a["ppl"] == b["ppl"] == c["ppl"] or d["tokens"] < 20)'
 echo '{}' > next-mistral/config.json
 refuses 4 'next-mistral/config.json: ' vlm-eval next-mistral --reference ct $tiny
 
+# Options of GGUF files alone.
+for command in vlm-inspect "vlm-run --prompt x" "vlm-eval $tiny" "vlm-export --format gptq -o out"; do
+    refuses 2 '--base is for GGUF files, and next-mistral.vlmp is none' $command next-mistral.vlmp --base ct
+done
+refuses 2 '--mmproj is for GGUF files' vlm-inspect "$model" --mmproj q4/mmproj-model.gguf
+exits 0 vlm-eval next-mistral.vlmp --reference bare --base ct $tiny
+
 # Another model's files, and of a family whose files are written alone.
 refuses 4 "q4: GGUF files of models of type 'smolvlm'.*--base" vlm-inspect q4 --base $models/smolvlm-llama
 refuses 4 'model.gguf: llama.block_count is 6, the base' vlm-inspect q4 --base $models/next-llama
