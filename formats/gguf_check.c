@@ -9,10 +9,11 @@
 #include "src/text/prompt.h"
 #include "src/text/vocabulary.h"
 
-/* A number that a file says under a key, and the base's. */
+/* A number that a file says under a key, and the base's; what llama.cpp takes where there is no
+ * such key, 0: nothing that could differ. */
 typedef struct {
     const char *key;
-    double base;
+    double base, absent;
 } expectation;
 
 static int check_numbers(const vlmp_gguf_file *file, const char *prefix,
@@ -22,7 +23,8 @@ static int check_numbers(const vlmp_gguf_file *file, const char *prefix,
         char key[128];
         double said;
         snprintf(key, sizeof key, "%s.%s", prefix, expected[i].key);
-        VLMP_TRY(vlmp_gguf_number(file, key, expected[i].base, &said, err));
+        double absent = expected[i].absent != 0 ? expected[i].absent : expected[i].base;
+        VLMP_TRY(vlmp_gguf_number(file, key, absent, &said, err));
         /* Reals are F32, and come from decimals by different ways. */
         if (fabs(said - expected[i].base) <= 1e-6 * fabs(expected[i].base)) continue;
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -60,16 +62,16 @@ static int check_text(const vlmp_gguf_file *file, const vlmp_text_config *text, 
     const char *arch = vlmp_gguf_architecture(text);
     bool linear = text->rope.kind == VLMP_ROPE_LINEAR;
     const expectation expected[] = {
-        {"block_count", text->layers},
-        {"embedding_length", text->hidden},
-        {"feed_forward_length", text->intermediate},
-        {"attention.head_count", text->heads},
-        {"attention.head_count_kv", text->kv_heads},
-        {"attention.key_length", text->head_dim},
-        {"rope.dimension_count", text->head_dim},
-        {"attention.layer_norm_rms_epsilon", (double)text->norm_eps},
-        {"rope.freq_base", text->rope.theta},
-        {"rope.scaling.factor", linear ? text->rope.factor : 1},
+        {"block_count", text->layers, 0},
+        {"embedding_length", text->hidden, 0},
+        {"feed_forward_length", text->intermediate, 0},
+        {"attention.head_count", text->heads, 0},
+        {"attention.head_count_kv", text->kv_heads, text->heads},
+        {"attention.key_length", text->head_dim, text->hidden / text->heads},
+        {"rope.dimension_count", text->head_dim, 0},
+        {"attention.layer_norm_rms_epsilon", (double)text->norm_eps, 0},
+        {"rope.freq_base", text->rope.theta, 10000},
+        {"rope.scaling.factor", linear ? text->rope.factor : 1, 1},
     };
     char scaling[64];
     VLMP_TRY(check_whole(file, err));
@@ -108,12 +110,12 @@ static int check_tower(const vlmp_gguf_file *file, const vlmp_config *config, vl
 {
     const vlmp_vision_config *vision = &config->vision;
     const expectation expected[] = {
-        {"image_size", vision->image_size},
-        {"patch_size", vision->patch_size},
-        {"embedding_length", vision->hidden},
-        {"feed_forward_length", vision->intermediate},
-        {"attention.head_count", vision->heads},
-        {"attention.layer_norm_epsilon", (double)vision->norm_eps},
+        {"image_size", vision->image_size, 0},
+        {"patch_size", vision->patch_size, 0},
+        {"embedding_length", vision->hidden, 0},
+        {"feed_forward_length", vision->intermediate, 0},
+        {"attention.head_count", vision->heads, 0},
+        {"attention.layer_norm_epsilon", (double)vision->norm_eps, 0},
     };
     const char *hint = "it does not hold a tower and projector as the base has them";
     VLMP_TRY(check_whole(file, err));

@@ -266,6 +266,8 @@ static const patch patches[] = {
     {TEXT, "head_count", 4, 8, 4, "llama.attention.head_count is 8, the base model's is 4"},
     {TEXT, "rope.freq_base", 4, 0x49742400, 4,
      "rope.freq_base is 1e+06, the base model's is 10000"},
+    {TEXT, "head_count_kv", -1, 'x', 1, "head_count_kv is 4, the base model's is 2"},
+    {TEXT, "key_length", -1, 'x', 1, "key_length is 64, the base model's is 8"},
     {TOWER, "clip.projector_type", 12, 'x', 1, "clip.projector_type is 'xlp', not 'mlp'"},
     {TOWER, "clip.vision.patch_size", 4, 14, 4, "patch_size is 14, the base model's is 8"},
     {TOWER, "v.blk.0.attn_k", -1, 'x', 1, "v.blk.0.attn_x.weight' has no place"},
