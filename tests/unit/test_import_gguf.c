@@ -371,12 +371,46 @@ static void a_tied_head_can_be_blocks(void **state)
     vlmp_opener_free(&opener);
 }
 
+/* Two texts with their lengths change places; a stands before b. */
+static void swap_texts(char *bytes, size_t length, const char *a, const char *b)
+{
+    char *first = memmem(bytes, length, a, strlen(a)),
+         *second = memmem(bytes, length, b, strlen(b));
+    size_t x = strlen(a) + sizeof(uint64_t), y = strlen(b) + sizeof(uint64_t);
+    assert_true(first != NULL && first < second);
+    first -= sizeof(uint64_t), second -= sizeof(uint64_t);
+    size_t between = (size_t)(second - first) - x;
+    char *turned = vlmp_alloc(x + between + y, 1);
+    memcpy(turned, second, y);
+    memcpy(turned + y, first + x, between);
+    memcpy(turned + y + between, first, x);
+    memcpy(first, turned, x + between + y);
+    free(turned);
+}
+
+/* What llama.cpp's first converters call ffn_up and ffn_down. */
+static void swapped_names_are_read(void **state)
+{
+    (void)state;
+    vlmp_opener opener = {.gguf = true};
+    size_t length;
+    char *bytes = load(TOWER, &length);
+    start_over();
+    swap_texts(bytes, length, "v.blk.0.ffn_up.weight", "v.blk.0.ffn_down.weight");
+    swap_texts(bytes, length, "v.blk.0.ffn_up.bias", "v.blk.0.ffn_down.bias");
+    temp_write("bad/" TOWER, bytes, length);
+    free(bytes);
+    assert_values(open_good(&opener, temp_path("bad")));
+    vlmp_opener_free(&opener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_ggmls),          cmocka_unit_test(files_are_found),
         cmocka_unit_test(damaged_files_are_refused), cmocka_unit_test(cut_files_are_refused),
         cmocka_unit_test(scales_must_be_finite),     cmocka_unit_test(a_tied_head_can_be_blocks),
+        cmocka_unit_test(swapped_names_are_read),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }
