@@ -52,6 +52,7 @@ struct vlmp_quant_ops;
 typedef struct vlmp_ops {
     const char *name; /* "ref", "cpu" … */
     size_t act_bytes; /* of an activation */
+    bool copies;      /* prepare copies a weight and its bias: what it was given may go */
 
     /* The implementation of kernels/context.h. */
     void (*destroy)(vlmp_ctx *ctx);
@@ -71,7 +72,7 @@ typedef struct vlmp_ops {
     int (*read_act)(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_error *err);
 
     /* What linear and embed need of a weight and its bias, into w->own; whoever prepares, releases.
-     * The weight's memory must stay. */
+     * The weight's memory must stay, unless the table says that it copies. */
     int (*prepare)(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err);
     void (*release)(vlmp_ctx *ctx, void *own);
 

@@ -23,6 +23,20 @@ static int version_error(vlmp_error *err)
                      driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
 }
 
+/* What has failed before there is any work to lose. */
+static int opened(const vlmp_cuda *cuda, vlmp_error *err)
+{
+    cudaError_t failure = cuda->failure;
+    if (failure == cudaSuccess) return VLMP_OK;
+    if (failure == cudaErrorInsufficientDriver || failure == cudaErrorUnsupportedPtxVersion)
+        return version_error(err);
+    return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                     "cuda:%d cannot be opened: %s: %s (%s); see whether nvidia-smi shows it "
+                     "healthy and free" INSTALL,
+                     cuda->device, cuda->failed, cudaGetErrorString(failure),
+                     cudaGetErrorName(failure));
+}
+
 static int find_device(int device, vlmp_error *err)
 {
     int count = 0;
@@ -45,10 +59,9 @@ static int describe(vlmp_cuda *cuda, vlmp_error *err)
 {
     struct cudaDeviceProp properties;
     int runtime = 0;
-    if (!vlmp_cuda_ok(cuda, cudaSetDevice(cuda->device), "opening the device") ||
-        !vlmp_cuda_ok(cuda, cudaGetDeviceProperties(&properties, cuda->device),
-                      "opening the device"))
-        return vlmp_cuda_status(cuda, err);
+    if (!vlmp_cuda_ok(cuda, cudaSetDevice(cuda->device), "taking it") ||
+        !vlmp_cuda_ok(cuda, cudaGetDeviceProperties(&properties, cuda->device), "what it is"))
+        return opened(cuda, err);
     (void)cudaRuntimeGetVersion(&runtime);
     snprintf(cuda->name, sizeof cuda->name, "%s", properties.name);
     snprintf(cuda->describe, sizeof cuda->describe, "cuda %s sm_%d%d, CUDA %d.%d; %s", cuda->name,
@@ -62,13 +75,14 @@ static int describe(vlmp_cuda *cuda, vlmp_error *err)
                          cuda->device, cuda->name, properties.major, properties.minor,
                          VLMP_CUDA_ARCHITECTURES);
     vlmp_cuda_ok(cuda, status, "a first kernel");
-    return vlmp_cuda_status(cuda, err);
+    return opened(cuda, err);
 }
 
-static void *pinned(vlmp_cuda *cuda, size_t bytes)
+static unsigned char *pinned_stage(vlmp_cuda *cuda)
 {
     void *at = NULL;
-    vlmp_cuda_ok(cuda, cudaMallocHost(&at, bytes), "pinned memory of the host");
+    vlmp_cuda_ok(cuda, cudaMallocHost(&at, VLMP_CUDA_STAGE_BYTES),
+                 "4 MiB of the host's memory, pinned");
     return at;
 }
 
@@ -80,10 +94,10 @@ static int fill(vlmp_cuda *cuda, vlmp_error *err)
         vlmp_cuda_ok(cuda,
                      cudaEventCreateWithFlags(&cuda->stages[i].copied, cudaEventDisableTiming),
                      "an event");
-        cuda->stages[i].at = pinned(cuda, VLMP_CUDA_STAGE_BYTES);
+        cuda->stages[i].at = pinned_stage(cuda);
     }
-    cuda->from_device = pinned(cuda, VLMP_CUDA_STAGE_BYTES);
-    VLMP_TRY(vlmp_cuda_status(cuda, err));
+    cuda->from_device = pinned_stage(cuda);
+    VLMP_TRY(opened(cuda, err));
     VLMP_TRY(vlmp_cuda_take(cuda, &cuda->scratch, VLMP_CUDA_SCRATCH_BYTES, "kernel scratch", err));
     cuda->scratch_bytes = VLMP_CUDA_SCRATCH_BYTES;
     return VLMP_OK;

@@ -9,14 +9,21 @@
 #include "src/model/tiles.h"
 #include "src/store/finite.h"
 
+/* Of all tensors so far. */
+static void release_pages(vlmp_loaded *loaded)
+{
+    for (int i = 0; i < loaded->tensor_count; i++)
+        loaded->source->release(loaded->source, loaded->tensors[i]);
+    loaded->tensor_count = 0;
+}
+
 void vlmp_unload(vlmp_loaded *loaded)
 {
     for (int i = 0; i < loaded->prepared_count; i++)
         loaded->ctx->ops->release(loaded->ctx, loaded->prepared[i]);
     for (int i = 0; i < loaded->copy_count; i++)
         vlmp_ctx_free_memory(loaded->ctx, loaded->copies[i]);
-    for (int i = 0; i < loaded->tensor_count; i++)
-        loaded->source->release(loaded->source, loaded->tensors[i]);
+    release_pages(loaded);
     free(loaded->prepared);
     free(loaded->copies);
     free(loaded->tensors);
@@ -54,6 +61,8 @@ static int prepare(vlmp_loaded *loaded, vlmp_linear *linear, vlmp_error *err)
     VLMP_TRY(grow(&loaded->prepared, loaded->prepared_count, &loaded->prepared_capacity, err));
     VLMP_TRY(loaded->ctx->ops->prepare(loaded->ctx, linear, err));
     loaded->prepared[loaded->prepared_count++] = linear->own;
+    /* What was read before it is a copy already; who reads the weight again reads the file. */
+    if (loaded->ctx->ops->copies) release_pages(loaded);
     return VLMP_OK;
 }
 
@@ -425,7 +434,8 @@ static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err
     for (int i = 0; i < model->text.layers; i++)
         VLMP_TRY(vlmp_load_block(loaded, model, &model->text, i, &out->text[i], err));
     VLMP_TRY(vlmp_load_text_norm(loaded, model, &out->norm, err));
-    return vlmp_load_text_head(loaded, model, &out->head, err);
+    out->head = out->embed; /* of a tied model: prepared once */
+    return model->config.text.tied ? VLMP_OK : vlmp_load_text_head(loaded, model, &out->head, err);
 }
 
 int vlmp_load_all(vlmp_resident *out, vlmp_ctx *ctx, const vlmp_model *model, vlmp_error *err)

@@ -11,7 +11,7 @@ typedef struct {
     vlmp_ctx *ctx;
     vlmp_arena arena;
     const vlmp_source *source;
-    const vlmp_tensor **tensors; /* whose pages are dropped at unload */
+    const vlmp_tensor **tensors; /* whose pages are dropped: at unload, or once copied */
     int tensor_count;
     int tensor_capacity;
     void **prepared; /* linears of the context */

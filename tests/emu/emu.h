@@ -32,9 +32,12 @@ void vlmp_emu_set_device(const vlmp_emu_device *device);
 /* From the n-th call of the runtime on (1: the next), calls fail with the error; 0: none does. */
 void vlmp_emu_fail_after(int n, int error);
 
+/* The n-th call alone. */
+void vlmp_emu_fail_once(int n, int error);
+
 /* Counts since the start, for tests of tests. */
 typedef struct {
-    uint64_t launches, blocks, switches, accesses, allocations;
+    uint64_t launches, blocks, switches, accesses, allocations, calls; /* calls: that can fail */
 } vlmp_emu_counts;
 
 vlmp_emu_counts vlmp_emu_read_counts(void);

@@ -14,6 +14,7 @@ cudaError_t broken;
 
 static cudaError_t last_error;
 static int fail_in, fail_with;
+static bool fail_on;                                 /* from that call on */
 static std::map<const void *, size_t> shared_limits; /* from cudaFuncSetAttribute */
 
 cudaError_t failed(cudaError_t error)
@@ -24,8 +25,9 @@ cudaError_t failed(cudaError_t error)
 
 cudaError_t start()
 {
+    counts.calls++;
     if (fail_in > 0 && --fail_in == 0) {
-        fail_in = 1; /* and stays so */
+        if (fail_on) fail_in = 1;
         return failed(static_cast<cudaError_t>(fail_with));
     }
     return broken != cudaSuccess ? failed(broken) : cudaSuccess;
@@ -58,6 +60,14 @@ void vlmp_emu_fail_after(int n, int error)
 {
     fail_in = n;
     fail_with = error;
+    fail_on = true;
+}
+
+void vlmp_emu_fail_once(int n, int error)
+{
+    fail_in = n;
+    fail_with = error;
+    fail_on = false;
 }
 
 const char *vlmp_emu_take_fault(void)
@@ -99,6 +109,7 @@ const char *cudaGetErrorName(cudaError_t error)
         NAME(cudaErrorNoDevice);
         NAME(cudaErrorInvalidDevice);
         NAME(cudaErrorNoKernelImageForDevice);
+        NAME(cudaErrorUnsupportedPtxVersion);
         NAME(cudaErrorInvalidResourceHandle);
         NAME(cudaErrorNotReady);
         NAME(cudaErrorIllegalAddress);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "formats/hf_folder.h"
-#include "src/model/model.h"
+#include "src/model/weights.h"
 #include "src/store/finite.h"
 #include "tests/unit/tiny_model.h"
 
@@ -156,6 +156,71 @@ static void not_finite(void **state)
     }
 }
 
+static size_t released; /* bytes */
+
+static void count_release(const vlmp_source *source, const vlmp_tensor *tensor)
+{
+    (void)source;
+    released += tensor->bytes;
+}
+
+/* All weights of the tiny model for a table that copies them, or does not: how many were prepared,
+ * and bytes that were released before the end. */
+static int load(const char *folder, bool copies, size_t *early)
+{
+    vlmp_error err = {0};
+    vlmp_source *source;
+    vlmp_model model;
+    vlmp_pool *pool;
+    vlmp_ctx *ctx;
+    vlmp_resident resident;
+    assert_int_equal(vlmp_pool_create(&pool, 1, &err), VLMP_OK);
+    assert_int_equal(vlmp_ctx_create(&ctx, VLMP_BACKEND_REF, NULL, pool, &err), VLMP_OK);
+    const vlmp_ops *ops = ctx->ops;
+    vlmp_ops changed = *ops;
+    changed.copies = copies;
+    ctx->ops = &changed;
+    assert_int_equal(vlmp_folder_open(&source, temp_path(folder), &err), VLMP_OK);
+    source->release = count_release;
+    assert_int_equal(vlmp_model_open(&model, source, &err), VLMP_OK);
+    released = 0;
+    assert_int_equal(vlmp_load_all(&resident, ctx, &model, &err), VLMP_OK);
+    *early = released;
+    int prepared = resident.loaded.prepared_count;
+    vlmp_resident_free(&resident);
+    vlmp_model_close(&model);
+    source->close(source);
+    ctx->ops = ops;
+    vlmp_ctx_free(ctx);
+    vlmp_pool_free(pool);
+    return prepared;
+}
+
+/* Of weights that the context copies, no page is kept; a tied table is prepared once. */
+static void weights_on_a_device(void **state)
+{
+    (void)state;
+    size_t early;
+    tiny_write(&tiny, "untied");
+    int prepared = load("untied", false, &early);
+    assert_int_equal(early, 0);
+    size_t all = released;
+    assert_int_equal(load("untied", true, &early), prepared);
+    assert_int_equal(early, all);
+    assert_int_equal(released, all);
+
+    char json[2 * sizeof tiny_config];
+    const char *comma = strchr(tiny_config, ',');
+    snprintf(json, sizeof json, "{\"model_type\":\"llava\",\"tie_word_embeddings\":true%s", comma);
+    tiny.count--; /* the head */
+    tiny_write(&tiny, "tied");
+    tiny.count++;
+    temp_write("tied/config.json", json, strlen(json));
+    size_t head = tiny.tensors[tiny.count - 1].bytes;
+    assert_int_equal(load("tied", false, &early), prepared - 1);
+    assert_int_equal(released, all - head);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +228,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tensors_too_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(heads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(not_finite, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(weights_on_a_device, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("model_open", tests, NULL, NULL);
 }
