@@ -108,18 +108,6 @@ static VLMP_PTX void vlmp_ldmatrix_x2(unsigned (&r)[2], const void *row)
 #endif
 }
 
-static VLMP_PTX void vlmp_ldmatrix_x2_trans(unsigned (&r)[2], const void *row)
-{
-#ifdef __CUDACC__
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1])
-                 : "r"(vlmp_ptx_shared(row))
-                 : "memory");
-#else
-    emu::ldmatrix(r, 2, row, true);
-#endif
-}
-
 /* ---- Copies from global to shared memory that go on meanwhile ----
  *
  * A thread asks for copies, closes groups of them, and waits until at most LEFT of its groups are
@@ -144,20 +132,6 @@ static VLMP_PTX unsigned long long vlmp_evict_first()
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
 #endif
     return policy;
-}
-
-static VLMP_PTX void vlmp_copy_async_once(void *shared, const void *global,
-                                          unsigned long long policy)
-{
-#ifdef __CUDACC__
-    asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(
-                     vlmp_ptx_shared(shared)),
-                 "l"(__cvta_generic_to_global(global)), "l"(policy)
-                 : "memory");
-#else
-    (void)policy;
-    emu::copy_async(shared, global, 16, 16);
-#endif
 }
 
 static VLMP_PTX void vlmp_copies_close()
@@ -191,16 +165,6 @@ static VLMP_PTX uint4 vlmp_load_once(const void *at, unsigned long long policy)
     value = *static_cast<const uint4 *>(at);
 #endif
     return value;
-}
-
-/* The line of 128 bytes that holds the address, into the L2 cache. */
-static VLMP_PTX void vlmp_prefetch(const void *at)
-{
-#ifdef __CUDACC__
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
-#else
-    (void)at;
-#endif
 }
 
 /* ---- Between blocks ---- */
@@ -250,23 +214,6 @@ static VLMP_PTX void vlmp_grid_barrier(unsigned *counter)
         }
     }
     __syncthreads();
-}
-
-/* Programmatic dependent launch: a kernel starts before the one before it ends, when that one says
- * so or ends, and waits before it reads what that one wrote. Without it (below 9.0, or launched
- * plainly) both do nothing. */
-static VLMP_PTX void vlmp_wait_for_kernel_before()
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-static VLMP_PTX void vlmp_let_next_kernel_start()
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
 }
 
 /* ---- Bits ---- */

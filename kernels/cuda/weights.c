@@ -1,4 +1,5 @@
 /* Weights on the device: rows of codes begin at 16 bytes, the rest lies as in the file. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "kernels/cuda/cuda.h"
@@ -58,6 +59,7 @@ static vlmp_cuda_weight weight_of(const vlmp_linear *w)
     if (!vlmp_linear_quantized(w)) return to;
     const vlmp_code_info *info = &vlmp_code_types[w->scheme.codes];
     to.bits = info->bits;
+    assert(to.bits == 4 || to.bits == 8); /* weights.cuh reads no others */
     to.group = vlmp_linear_group(w);
     to.groups = vlmp_linear_groups(w);
     to.middle = info->middle;

@@ -61,9 +61,9 @@ static void a_device_that_cannot_be_used(void **state)
                                      "cudaErrorInvalidDevice", "--device cpu", NULL});
     vlmp_emu_fail_after(7, cudaErrorMemoryAllocation);
     refuses(0, (const char *const[]){"cuda:0 cannot be opened: 4 MiB of the host's memory", NULL});
-    small.memory = (size_t)9 << 20;
+    small.memory = 4096;
     vlmp_emu_set_device(&small);
-    refuses(0, (const char *const[]){"needs 16 MiB, 9 of 9 MiB are free", NULL});
+    refuses(0, (const char *const[]){"scratch needs 1 MiB, 0 of 0 MiB are free", NULL});
     vlmp_emu_set_device(&whole);
 }
 
@@ -77,7 +77,11 @@ static void too_little_memory(void **state)
     float in = 7, out = 0;
     assert_int_equal(open_device(&ctx, 0, &fine), VLMP_OK);
     assert_int_equal(vlmp_ctx_alloc(ctx, &large, 100, 1 << 20, "a test", &err), VLMP_ERR_SYSTEM);
-    assert_non_null(strstr(err.message, "a test needs 100 MiB, 48 of 64 MiB are free"));
+    assert_non_null(strstr(err.message, "a test needs 100 MiB, 63 of 64 MiB are free"));
+    err = (vlmp_error){0};
+    assert_int_equal(vlmp_ctx_reserve(ctx, 1 << 15, 1 << 12, &err), VLMP_ERR_SYSTEM);
+    assert_non_null(strstr(err.message, "kernel scratch needs 129 MiB, 63 of 64 MiB are free"));
+    assert_int_equal(vlmp_ctx_reserve(ctx, 1 << 10, 1 << 12, &fine), VLMP_OK);
     assert_int_equal(vlmp_ctx_alloc(ctx, &small, 1, sizeof in, "a test", &fine), VLMP_OK);
     vlmp_ctx_write(ctx, small.at, &in, sizeof in);
     assert_int_equal(vlmp_ctx_read(ctx, &out, small.at, sizeof out, &fine), VLMP_OK);

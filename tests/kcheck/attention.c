@@ -267,9 +267,12 @@ void kc_check_attention(kc *k)
     check_attention(k, 16, 1, 1, 32, KC_TINY, full);
     check_attention(k, 64, 1, 4, 64, KC_NORMAL, causal);
     check_attention(k, 32, 1, 7, 40, KC_OUTLIERS, causal);
+    if (k->every > 1) {
+        check_pages(k, 64, 7, false, full);
+        return;
+    }
     /* Long contexts: chunks of the decoded row in the middle of pages, and larger than the
      * smallest. */
-    if (k->every > 1) return;
     check_store(k, (struct size){24, 1, 8, true, 1000}, 2, KC_NORMAL, causal);
     check_store(k, (struct size){64, 2, 8, true, 8500}, 3, KC_NORMAL, causal);
     check_store(k, (struct size){64, 1, 8, true, 8500}, 1, KC_NORMAL, window);
