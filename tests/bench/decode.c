@@ -2,6 +2,9 @@
  * real forward pass in its order, beside the bandwidth of a plain read of the same weights. Prints
  * one JSON line. Weights lie in a mapped file, as the runtime's do.
  *
+ * --device cuda: on the GPU, whose bandwidth bench-stream reads (read_GBps and share are null).
+ * Steps are queued as in decoding, but nothing is read back between them.
+ *
  * --sequences and --context decode so many sequences together, each with so many tokens stored, in
  * turns with one sequence of BASE_CONTEXT tokens: "ratio" is the median of the turns' ratios. */
 #include <math.h>
@@ -26,6 +29,7 @@ struct options {
     bool fast_activations;
     const char *type;
     const char *level;
+    const char *device; /* "cpu" or "cuda" */
 };
 
 struct model {
@@ -40,8 +44,7 @@ struct model {
     unsigned char *map; /* all weights */
     size_t map_bytes;
     size_t map_used;
-    vlmp_f32 x, logits, norm;
-    float *embedded; /* of the host */
+    vlmp_f32 x, embedded, logits, norm;
     vlmp_block_work work;
     vlmp_kv *kv;
     vlmp_step *step;
@@ -64,6 +67,11 @@ static void *need(void *memory)
 static float *floats(size_t count)
 {
     return need(vlmp_calloc(count, sizeof(float)));
+}
+
+static bool on_device(const struct options *o)
+{
+    return strcmp(o->device, "cuda") == 0;
 }
 
 static size_t round64(size_t bytes)
@@ -244,17 +252,22 @@ static void fill_store(struct model *m)
     const struct options *o = &m->o;
     const vlmp_ops *ops = m->ctx->ops;
     size_t width = (size_t)o->kv * (size_t)(o->hidden / o->heads);
+    vlmp_error err = {0};
+    vlmp_act stored;
     float *rows = floats(PAGE_ROWS * width);
     for (size_t i = 0; i < PAGE_ROWS * width; i++)
         rows[i] = (float)(i * 37 % 101) / 50 - 1;
+    try(vlmp_ctx_alloc(m->ctx, &stored, PAGE_ROWS * width, ops->act_bytes, "keys", &err), &err);
+    ops->write_act(m->ctx, stored, rows, PAGE_ROWS * width);
     for (int32_t page = 0; page < o->sequences * m->pages; page++) {
         const vlmp_segment segment = {.rows = PAGE_ROWS, .pages = &page, .page_count = 1};
         ops->step_set(
             m->ctx, m->step,
             &(vlmp_step_rows){.rows = PAGE_ROWS, .segment_count = 1, .segments = &segment});
         for (int layer = 0; layer < o->layers; layer++)
-            ops->kv_write(m->ctx, m->kv, layer, (vlmp_act){rows}, (vlmp_act){rows}, m->step);
+            ops->kv_write(m->ctx, m->kv, layer, stored, stored, m->step);
     }
+    vlmp_ctx_free_memory(m->ctx, stored.at);
     free(rows);
 }
 
@@ -279,10 +292,13 @@ static void make_model(struct model *m)
     try(m->ctx->ops->step_create(m->ctx, &m->step, &size, &err), &err);
     try(vlmp_ctx_alloc(m->ctx, &m->x, hidden, sizeof(float), "rows", &err), &err);
     try(vlmp_ctx_alloc(m->ctx, &m->logits, logits, sizeof(float), "logits", &err), &err);
-    m->embedded = floats(hidden);
+    try(vlmp_ctx_alloc(m->ctx, &m->embedded, hidden, sizeof(float), "embeddings", &err), &err);
+    float *embedded = floats(hidden);
     for (size_t i = 0; i < hidden; i++) /* any embedding: the work does not depend on it */
-        m->embedded[i] =
+        embedded[i] =
             (float)((i / (size_t)o->hidden * 31 + i % (size_t)o->hidden * 17) % 101) / 50 - 1;
+    vlmp_ctx_write(m->ctx, m->embedded.at, embedded, hidden * sizeof *embedded);
+    free(embedded);
     fill_store(m);
 }
 
@@ -306,8 +322,7 @@ static void forward(struct model *m, int sequences, int rows, int position)
     ops->step_set(
         m->ctx, m->step,
         &(vlmp_step_rows){.rows = all, .segment_count = sequences, .segments = m->segments});
-    vlmp_ctx_write(m->ctx, m->x.at, m->embedded,
-                   (size_t)all * (size_t)o->hidden * sizeof *m->embedded);
+    ops->repeat(m->ctx, m->x, m->embedded, all, all, o->hidden); /* in place of embed */
     for (run.layer = 0; run.layer < o->layers; run.layer++)
         vlmp_block_forward(&run, &m->layers[run.layer], m->x, NULL, NULL);
     ops->rms_norm(m->ctx, m->work.h,
@@ -316,13 +331,21 @@ static void forward(struct model *m, int sequences, int rows, int position)
     ops->linear_f32(m->ctx, m->logits, m->work.h, (vlmp_rows){sequences, true}, &m->head, false);
 }
 
+/* Seconds since start, once all that was asked for has happened. */
+static double elapsed(struct model *m, double start)
+{
+    vlmp_error err = {0};
+    try(vlmp_ctx_sync(m->ctx, &err), &err);
+    return vlmp_seconds() - start;
+}
+
 /* Tokens a second of all sequences together. */
 static double decode(struct model *m, int sequences, int context)
 {
     double start = vlmp_seconds();
     for (int i = 0; i < m->o.tokens; i++)
         forward(m, sequences, 1, context + i);
-    return m->o.tokens * sequences / (vlmp_seconds() - start);
+    return m->o.tokens * sequences / elapsed(m, start);
 }
 
 struct read {
@@ -415,6 +438,8 @@ static void parse(struct options *o, int argc, char **argv)
             o->type = value;
         else if (strcmp(name, "level") == 0)
             o->level = value;
+        else if (strcmp(name, "device") == 0)
+            o->device = value;
         else
             known = false;
         for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++) {
@@ -425,7 +450,18 @@ static void parse(struct options *o, int argc, char **argv)
         if (!known) fail("an option is unknown or its value is not a positive number");
     }
     if (o->runs > MAX_RUNS) o->runs = MAX_RUNS;
+    if (strcmp(o->device, "cpu") != 0 && strcmp(o->device, "cuda") != 0)
+        fail("--device is cpu or cuda");
     parse_type(o);
+}
+
+/* The rate of the device's memory is not the host's to measure. */
+static void print_share(const struct model *m, double used, double bandwidth)
+{
+    if (on_device(&m->o))
+        printf("\"read_GBps\": null, \"share\": null}\n");
+    else
+        printf("\"read_GBps\": %.2f, \"share\": %.3f}\n", bandwidth, used / bandwidth);
 }
 
 static void measure(struct model *m)
@@ -434,10 +470,10 @@ static void measure(struct model *m)
     double decoded[MAX_RUNS], ratios[MAX_RUNS], prefill[MAX_RUNS], reads[MAX_RUNS];
     for (int run = -1; run < o->runs; run++) { /* the first is a warm-up */
         int slot = run < 0 ? 0 : run;
-        reads[slot] = (double)m->map_bytes / read_weights(m) / 1e9;
+        reads[slot] = on_device(o) ? 0 : (double)m->map_bytes / read_weights(m) / 1e9;
         double start = vlmp_seconds();
         forward(m, 1, o->prompt, 0);
-        prefill[slot] = o->prompt / (vlmp_seconds() - start);
+        prefill[slot] = o->prompt / elapsed(m, start);
         decoded[slot] = decode(m, o->sequences, o->context);
         ratios[slot] = decoded[slot] / decode(m, 1, BASE_CONTEXT);
     }
@@ -447,12 +483,24 @@ static void measure(struct model *m)
     printf("{\"engine\": \"vlmpack\", \"kernels\": \"%s\", \"type\": \"%s\", \"activations\": "
            "\"%s\", \"threads\": %d, \"shape\": [%d, %d, %d, %d, %d, %d], \"prompt\": %d, "
            "\"weight_bytes\": %zu, \"sequences\": %d, \"context\": %d, \"decode_tps\": %.2f, "
-           "\"ratio\": %.3f, \"prefill_tps\": %.1f, \"GBps\": %.2f, \"read_GBps\": %.2f, "
-           "\"share\": %.3f}\n",
+           "\"ratio\": %.3f, \"prefill_tps\": %.1f, \"GBps\": %.2f, ",
            vlmp_ctx_describe(m->ctx), o->type, o->fast_activations ? "int8" : "float", o->threads,
            o->hidden, o->ffn, o->heads, o->kv, o->layers, o->vocab, o->prompt, m->map_bytes,
            o->sequences, o->context, tokens, median(ratios, o->runs), median(prefill, o->runs),
-           used, bandwidth, used / bandwidth);
+           used);
+    print_share(m, used, bandwidth);
+}
+
+static int open_context(struct model *m, vlmp_error *err)
+{
+    bool installed;
+    const struct options *o = &m->o;
+    VLMP_TRY(vlmp_pool_create(&m->pool, o->threads, err));
+    if (on_device(o))
+        VLMP_TRY(vlmp_ctx_create_cuda(&m->ctx, 0, m->pool, &installed, err));
+    else
+        VLMP_TRY(vlmp_ctx_create(&m->ctx, VLMP_BACKEND_CPU, o->level, m->pool, err));
+    return vlmp_ctx_reserve(m->ctx, larger(o->prompt, PAGE_ROWS), larger(o->ffn, o->hidden), err);
 }
 
 int main(int argc, char **argv)
@@ -470,14 +518,11 @@ int main(int argc, char **argv)
                            .runs = 5,
                            .sequences = 1,
                            .context = BASE_CONTEXT,
-                           .type = "w4g32"};
+                           .type = "w4g32",
+                           .device = "cpu"};
     parse(&m.o, argc, argv);
     vlmp_error err = {0};
-    if (vlmp_pool_create(&m.pool, m.o.threads, &err) != 0 ||
-        vlmp_ctx_create(&m.ctx, VLMP_BACKEND_CPU, m.o.level, m.pool, &err) != 0 ||
-        vlmp_ctx_reserve(m.ctx, larger(m.o.prompt, PAGE_ROWS),
-                         m.o.ffn > m.o.hidden ? m.o.ffn : m.o.hidden, &err) != 0)
-        fail(err.message);
+    try(open_context(&m, &err), &err);
     make_model(&m);
     measure(&m);
     vlmp_ctx_free(m.ctx);

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The table of scripts/gpu-check, and its JSON.
+
+    scripts/gpu-table.py FOLDER COMMIT [FILE]
+
+FOLDER holds steps (name, state, details a line, tabs between), stream.json of bench-stream, and speed.jsonl: lines of
+bench-decode with "model", its "layers" and the type's "name" in front. FILE: where the JSON goes; one that ends with
+a slash is the folder, and the name is made of date and device.
+
+bench-decode runs a model's first layers, two numbers of them. The time of a step is a line through both: what one
+layer takes, and what comes once (head, last norm). Shares are of the bandwidth that bench-stream read, and count
+bytes of weights alone. Ratios are to the F16 of the same table.
+"""
+import datetime
+import json
+import os
+import re
+import sys
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def whole(lines, value):
+    """What a value of few layers is of all, by the line through two numbers of layers."""
+    few, more = sorted(lines, key=lambda line: line["shape"][4])
+    low, high = few["shape"][4], more["shape"][4]
+    return value(few) + (value(more) - value(few)) * (few["layers"] - low) / (high - low)
+
+
+def rows_of(lines, bandwidth):
+    """One for each product of model, type and batch or prompt that was run with both numbers of layers."""
+    groups = {}
+    for line in lines:
+        key = (line["model"], line["name"])
+        groups.setdefault(key + ("decode", line["sequences"]), []).append(line)
+        if line["prompt"] > 1:
+            groups.setdefault(key + ("prefill", line["prompt"]), []).append(line)
+    rows = []
+    for (model, name, kind, size), pair in groups.items():
+        if len(pair) != 2:
+            continue
+        if kind == "decode":
+            seconds = whole(pair, lambda line: line["sequences"] / line["decode_tps"])
+        else:
+            seconds = whole(pair, lambda line: line["prompt"] / line["prefill_tps"])
+        row = {"model": model, "type": name, "kind": kind, "size": size, "ms": 1e3 * seconds,
+               "tokens_per_second": size / seconds, "measured_layers": sorted(line["shape"][4] for line in pair),
+               "layers": pair[0]["layers"]}
+        if kind == "decode" and bandwidth:
+            row["share"] = whole(pair, lambda line: line["weight_bytes"]) / seconds / 1e9 / bandwidth
+        rows.append(row)
+    f16 = {(r["model"], r["kind"], r["size"]): r["ms"] for r in rows if r["type"] == "f16"}
+    for row in rows:
+        base = f16.get((row["model"], row["kind"], row["size"]))
+        if base:
+            row["over_f16"] = base / row["ms"]
+    return sorted(rows, key=lambda r: (r["model"], r["kind"], r["size"], r["type"]))
+
+
+def show(rows, bandwidth):
+    print("read bandwidth: %s" % ("%.1f GB/s" % bandwidth if bandwidth else "not measured"))
+    if not rows:
+        return
+    print("extrapolated from %s layers; decode: sequences together, prefill: tokens" %
+          " and ".join(map(str, rows[0]["measured_layers"])))
+    print("%-6s %-8s %5s %-7s %10s %10s %6s %6s" % ("model", "what", "size", "type", "ms", "tokens/s", "share",
+                                                    "x F16"))
+    for r in rows:
+        print("%-6s %-8s %5d %-7s %10.3f %10.1f %6s %6s" %
+              (r["model"], r["kind"], r["size"], r["type"], r["ms"], r["tokens_per_second"],
+               "%.0f %%" % (100 * r["share"]) if "share" in r else "", "%.2f" % r["over_f16"] if "over_f16" in r else ""))
+
+
+def main():
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    folder, commit = sys.argv[1:3]
+    stream = json.loads(read(os.path.join(folder, "stream.json")) or "{}")
+    bandwidth = stream.get("read_GBps")
+    lines = [json.loads(line) for line in read(os.path.join(folder, "speed.jsonl")).splitlines()]
+    rows = rows_of(lines, bandwidth)
+    show(rows, bandwidth)
+    if len(sys.argv) == 3:
+        return
+    path, date = sys.argv[3], datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    device = stream.get("device", "unknown device")
+    if path.endswith("/"):
+        path += "%s-%s.json" % (date, re.sub("[^a-z0-9]+", "-", device.lower()).strip("-"))
+    steps = [dict(zip(("step", "state", "details"), line.split("\t")))
+             for line in read(os.path.join(folder, "steps")).splitlines()]
+    kl = json.loads(read(os.path.join(folder, "kl.json")) or "null")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"device": device, "kernels": lines[0]["kernels"] if lines else None, "date": date, "commit": commit,
+                   "command": "scripts/gpu-check", "read_GBps": bandwidth,
+                   "demo_kl": kl["results"][0]["kl"]["mean"] if kl else None, "steps": steps, "speed": rows,
+                   "runs": lines}, file, indent=1)
+        file.write("\n")
+    print("written: %s" % path)
+
+
+if __name__ == "__main__":
+    main()
