@@ -1,6 +1,7 @@
 /* Contexts of every implementation; that of CUDA is a library of its own, opened at run time. */
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,43 +18,55 @@ int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlm
     return vlmp_cpu_ctx_create(ctx, level, pool, err);
 }
 
-/* The library where the system's linker or LD_LIBRARY_PATH finds it, else beside the program or
- * where meson puts it beside the program's folder; NULL, why, and whether there is one. */
-static void *open_library(char *reason, size_t capacity, bool *installed)
+static const char library[] = "libvlmpack-cuda.so";
+
+/* The folder of this program, with a slash at its end; "" where the system does not say. */
+static void program_folder(char *out, size_t capacity)
 {
-    static const char name[] = "libvlmpack-cuda.so";
-    static const char *const folders[] = {".", "../lib", VLMP_LIBDIR};
-    char program[4096], path[8300];
-    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    *installed = handle != NULL;
-    if (handle != NULL) return handle;
-    snprintf(reason, capacity, "%s", dlerror());
-    /* The message begins with the file that is missing: this one, or one that it needs. */
-    *installed = strncmp(reason, name, sizeof name - 1) != 0;
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    while (length > 0 && program[length - 1] != '/')
+    ssize_t length = readlink("/proc/self/exe", out, capacity - 1);
+    while (length > 0 && out[length - 1] != '/')
         length--;
-    for (size_t i = 0; i < sizeof folders / sizeof *folders && length > 0; i++) {
-        snprintf(path, sizeof path, "%.*s%s/%s", folders[i][0] == '/' ? 0 : (int)length, program,
-                 folders[i], name);
-        if (access(path, F_OK) != 0) continue;
-        *installed = true;
-        handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (handle != NULL) return handle;
-        snprintf(reason, capacity, "%s", dlerror());
+    out[length > 0 ? length : 0] = '\0';
+}
+
+/* path = where the library lies: in a folder of LD_LIBRARY_PATH, beside the program, or where meson
+ * installs it. Looked for here and not by dlopen, whose search for a file that is not there damages
+ * the heap of glibc 2.36 when memory is out. */
+static bool find_library(char *path, size_t capacity)
+{
+    static const char *const folders[] = {".", "../lib", VLMP_LIBDIR};
+    const char *listed = getenv("LD_LIBRARY_PATH");
+    char program[4096];
+    while (listed != NULL && *listed != '\0') {
+        size_t length = strcspn(listed, ":;");
+        snprintf(path, capacity, "%.*s/%s", (int)length, listed, library);
+        if (length > 0 && access(path, F_OK) == 0) return true;
+        listed += length + (listed[length] != '\0');
     }
-    return NULL;
+    program_folder(program, sizeof program);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        bool absolute = folders[i][0] == '/';
+        snprintf(path, capacity, "%s%s/%s", absolute ? "" : program, folders[i], library);
+        if ((absolute || program[0] != '\0') && access(path, F_OK) == 0) return true;
+    }
+    return false;
 }
 
 static int find_plugin(const vlmp_cuda_plugin_table **plugin, bool *installed, vlmp_error *err)
 {
-    char reason[512];
-    void *handle = open_library(reason, sizeof reason, installed);
+    char path[8300];
+    *installed = find_library(path, sizeof path);
+    if (!*installed)
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "cannot open the CUDA part of vlmpack: there is no %s; install it, or use "
+                         "--device cpu",
+                         library);
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL)
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
-                         "cannot open the CUDA part of vlmpack (%s); install it, or use --device "
-                         "cpu",
-                         reason);
+                         "cannot open the CUDA part of vlmpack (%s); install it again, or use "
+                         "--device cpu",
+                         dlerror());
     *plugin = dlsym(handle, VLMP_CUDA_SYMBOL); /* never closed: CUDA's threads live on */
     if (*plugin == NULL || (*plugin)->abi != VLMP_CUDA_ABI ||
         strcmp((*plugin)->version, VLMP_VERSION) != 0)
