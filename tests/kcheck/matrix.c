@@ -18,7 +18,8 @@ static void run_gram(vlmp_ctx *ctx, float *out, const void *arg)
 }
 
 /* Of old + Σ a[row][i]·b[row][j], rows of `width`: the products and the old value in any order err
- * by (rows + 2) units of Σ|terms|. At a level of BF16 each product errs before. */
+ * by (rows + 2) units of Σ|terms|; on tensor cores, which cut bits off where others round, by three
+ * times that. At a level of BF16 each product errs before. */
 static double moment_bound(const kc *k, float old, const float *a, const float *b, int rows,
                            size_t width)
 {
@@ -28,7 +29,8 @@ static double moment_bound(const kc *k, float old, const float *a, const float *
         terms += x * y;
         if (k->bf16) rounded += KC_BF16 * x * y + KC_BF16_TINY * (x + y + 2);
     }
-    return (rows + 2) * KC_UNIT * (terms + rounded) + rounded + 0x1p-140;
+    double units = (k->half ? 3 : 1) * (rows + 2);
+    return units * KC_UNIT * (terms + rounded) + rounded + 0x1p-140;
 }
 
 /* Above the diagonal the old value stays. */
@@ -68,6 +70,7 @@ void kc_check_gram(kc *k)
     check_gram(k, 1100, 67, KC_NORMAL);
     check_gram(k, 23, 160, KC_TINY);
     check_gram(k, 261, 64, KC_OUTLIERS);
+    check_gram(k, 45, 264, KC_UNIFORM);
 }
 
 struct cross {
@@ -116,6 +119,7 @@ void kc_check_cross(kc *k)
     check_cross(k, 37, 31);
     check_cross(k, 130, 300);
     check_cross(k, 259, 65);
+    check_cross(k, 33, 136);
 }
 
 struct gemm {
