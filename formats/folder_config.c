@@ -20,7 +20,7 @@ static int begin_import(vlmp_folder_config *out, vlmp_source_files *files, const
 }
 
 int vlmp_folder_config_read(vlmp_folder_config *out, vlmp_table_source *source, const char *folder,
-                            const char *boundary, vlmp_error *err)
+                            const char *boundary, bool headers, vlmp_error *err)
 {
     char where[PATH_MAX];
     vlmp_source_files *files = &source->files;
@@ -34,7 +34,7 @@ int vlmp_folder_config_read(vlmp_folder_config *out, vlmp_table_source *source, 
     VLMP_TRY(vlmp_original_look(&out->is_original, vlmp_source_files_find(files, "config.json"),
                                 where, err));
     if (out->is_original) {
-        VLMP_TRY(vlmp_shards_open(&out->shards, folder, boundary, err));
+        VLMP_TRY(vlmp_shards_open(&out->shards, folder, boundary, headers, err));
         VLMP_TRY(vlmp_original_convert(&out->original, files, &out->shards, folder, &source->arena,
                                        err));
     }

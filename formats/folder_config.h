@@ -15,8 +15,8 @@ typedef struct {
 } vlmp_folder_config;
 
 /* Maps the folder's files into those of the source, puts what they say in place of config.json and
- * its companions, and reads the configuration. boundary: of vlmp_folder_boundary. The source's
- * files may lie in *out. Free also after a failure. */
+ * its companions, and reads the configuration. boundary: of vlmp_folder_boundary. headers: see
+ * vlmp_shards_open. The source's files may lie in *out. Free also after a failure. */
 int vlmp_folder_config_read(vlmp_folder_config *out, vlmp_table_source *source, const char *folder,
-                            const char *boundary, vlmp_error *err);
+                            const char *boundary, bool headers, vlmp_error *err);
 void vlmp_folder_config_free(vlmp_folder_config *config);

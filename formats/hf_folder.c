@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/folder_config.h"
+#include "formats/promised.h"
 #include "src/model/family.h"
 #include "src/model/names.h"
 
@@ -15,6 +16,8 @@ typedef struct {
     char digest[VLMP_SHA256_HEX];
     vlmp_folder_config says;
     vlmp_shards tower; /* of an original LLaVA folder, where its tower is in another one */
+    bool headers;      /* no data are read */
+    bool is_file;      /* the path is that of a configuration */
 } folder;
 
 static const folder *as_folder(const vlmp_source *self)
@@ -30,6 +33,7 @@ static const vlmp_map *map_of(const folder *f, const vlmp_tensor *tensor)
 
 static void folder_release(const vlmp_source *self, const vlmp_tensor *tensor)
 {
+    if (as_folder(self)->headers) return;
     vlmp_map_release(map_of(as_folder(self), tensor), (size_t)tensor->file_offset, tensor->bytes);
 }
 
@@ -78,7 +82,7 @@ static int add_tensor(folder *f, const vlmp_safetensors *shard, const vlmp_st_te
                           .file_offset = shard->data_start + from->begin,
                           .dtype = from->dtype,
                           .rank = from->rank,
-                          .data = vlmp_safetensors_data(shard, from),
+                          .data = shard->is_cut ? NULL : vlmp_safetensors_data(shard, from),
                           .bytes = (size_t)(from->end - from->begin)};
     memcpy(tensor.shape, from->shape, sizeof tensor.shape);
     bool taken = false;
@@ -140,25 +144,54 @@ static int open_shards(folder *f, vlmp_error *err)
     char boundary[PATH_MAX];
     const vlmp_original *original = &f->says.original;
     if (!f->says.is_original)
-        return vlmp_shards_open(&f->says.shards, f->t.base.path, f->boundary, err);
+        return vlmp_shards_open(&f->says.shards, f->t.base.path, f->boundary, f->headers, err);
     if (original->holds_tower) return VLMP_OK;
     VLMP_TRY(vlmp_folder_boundary(boundary, sizeof boundary, original->tower.folder, err));
-    return vlmp_shards_open(&f->tower, original->tower.folder, boundary, err);
+    return vlmp_shards_open(&f->tower, original->tower.folder, boundary, f->headers, err);
+}
+
+/* A configuration without a folder is all that there is of its model. */
+static int read_file(folder *f, vlmp_error *err)
+{
+    char *text;
+    size_t length;
+    VLMP_TRY(vlmp_file_read(&text, &length, f->t.base.path, VLMP_MAX_CONFIG, err));
+    const char *copy = vlmp_arena_copy(&f->t.arena, text, length);
+    free(text);
+    if (copy == NULL) return vlmp_fail_memory(err, f->t.base.path);
+    VLMP_TRY(vlmp_source_files_put(&f->t.files, "config.json", copy, length, err));
+    return vlmp_config_read(&f->t.config, copy, length, f->t.base.path, err);
 }
 
 static int fill(folder *f, vlmp_error *err)
 {
+    bool weights = true;
+    if (f->is_file) {
+        VLMP_TRY(read_file(f, err));
+        return vlmp_promise_tensors(&f->t, err);
+    }
     VLMP_TRY(vlmp_folder_boundary(f->boundary, sizeof f->boundary, f->t.base.path, err));
-    VLMP_TRY(vlmp_folder_config_read(&f->says, &f->t, f->t.base.path, f->boundary, err));
+    if (f->headers) VLMP_TRY(vlmp_shards_look(&weights, f->t.base.path, err));
+    VLMP_TRY(
+        vlmp_folder_config_read(&f->says, &f->t, f->t.base.path, f->boundary, f->headers, err));
+    if (!weights) return vlmp_promise_tensors(&f->t, err);
+    if (f->headers && f->says.import != NULL)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: its weights are quantized already, and their sizes are known when "
+                         "they are read; give the model that it was made from",
+                         f->t.base.path);
     VLMP_TRY(open_shards(f, err));
     return name_tensors(f, err);
 }
 
-int vlmp_folder_open(vlmp_source **out, const char *path, vlmp_error *err)
+static int open_folder(vlmp_source **out, const char *path, bool headers, bool is_file,
+                       vlmp_error *err)
 {
     *out = NULL;
     folder *f = vlmp_calloc(1, sizeof *f);
     if (f == NULL) return vlmp_fail_memory(err, path);
+    f->headers = headers;
+    f->is_file = is_file;
     int status = vlmp_table_source_init(&f->t, path, err);
     f->t.base.digest_now = folder_digest;
     f->t.base.release = folder_release;
@@ -175,4 +208,17 @@ int vlmp_folder_open(vlmp_source **out, const char *path, vlmp_error *err)
     status = vlmp_import_open(out, f->says.import, &f->t.base, err);
     folder_close(&f->t.base);
     return status;
+}
+
+int vlmp_folder_open(vlmp_source **out, const char *path, vlmp_error *err)
+{
+    return open_folder(out, path, false, false, err);
+}
+
+int vlmp_folder_open_headers(vlmp_source **out, const char *path, vlmp_error *err)
+{
+    vlmp_path_kind kind;
+    *out = NULL;
+    VLMP_TRY(vlmp_path_look(&kind, path, err));
+    return open_folder(out, path, true, kind != VLMP_PATH_FOLDER, err);
 }

@@ -350,7 +350,7 @@ static int read_base(vlmp_gguf_pair *pair, const vlmp_gguf_bases *bases, const c
                          "their model says, give it by --base",
                          base, base == own ? " beside the GGUF files" : "");
     VLMP_TRY(vlmp_folder_boundary(boundary, sizeof boundary, base, err));
-    return vlmp_folder_config_read(&pair->base, &pair->t, base, boundary, err);
+    return vlmp_folder_config_read(&pair->base, &pair->t, base, boundary, false, err);
 }
 
 static void release(const vlmp_source *self, const vlmp_tensor *tensor)

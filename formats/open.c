@@ -65,6 +65,25 @@ static int open_model(vlmp_source **out, const vlmp_opener *opener, const char *
     return gguf ? open_gguf(out, opener, folder, err) : vlmp_folder_open(out, folder, err);
 }
 
+int vlmp_model_source_open_headers(vlmp_source **out, const char *model, vlmp_error *err)
+{
+    *out = NULL;
+    char found[PATH_MAX];
+    const char *folder = model;
+    vlmp_path_kind kind;
+    bool gguf;
+    VLMP_TRY(vlmp_path_look(&kind, model, err));
+    size_t length = strlen(model);
+    bool json = length > 5 && strcmp(model + length - 5, ".json") == 0;
+    if (kind == VLMP_PATH_FILE && !json) return open_model(out, NULL, model, err);
+    if (kind != VLMP_PATH_FILE) {
+        VLMP_TRY(find_folder(&folder, found, model, kind, err));
+        VLMP_TRY(vlmp_gguf_folder_is(&gguf, folder, err));
+        if (gguf) return open_gguf(out, NULL, folder, err);
+    }
+    return vlmp_folder_open_headers(out, folder, err);
+}
+
 int vlmp_model_source_open(vlmp_source **out, const char *model, vlmp_error *err)
 {
     return open_model(out, NULL, model, err);

@@ -9,6 +9,10 @@
  * commit). */
 int vlmp_model_source_open(vlmp_source **out, const char *model, vlmp_error *err);
 
+/* The same for who reads sizes alone: model may be a config.json too, or a folder as
+ * vlmp_folder_open_headers reads it. Not one that another tool has quantized. */
+int vlmp_model_source_open_headers(vlmp_source **out, const char *model, vlmp_error *err);
+
 /* Keeps what it has laid out anew of other tools' files, so that opening a model again costs
  * nothing, and opens GGUF files where its user offers what they need. Free at the end. */
 typedef struct {

@@ -71,7 +71,7 @@ static int check_size(const vlmp_safetensors *file, const vlmp_st_tensor *t, vlm
 }
 
 /* Tensors are sorted by offset: no hole, no overlap, nothing past the end, exact sizes. */
-static int check_layout(const vlmp_safetensors *file, vlmp_error *err)
+static int check_layout(vlmp_safetensors *file, bool may_be_cut, vlmp_error *err)
 {
     uint64_t data = file->map.length - file->data_start, last = 0;
     for (size_t i = 0; i < file->count; i++) {
@@ -90,7 +90,7 @@ static int check_layout(const vlmp_safetensors *file, vlmp_error *err)
                              file->path, t->header_at, t->name, (unsigned long long)t->begin,
                              (unsigned long long)t->end, fault);
         VLMP_TRY(check_size(file, t, err));
-        if (t->end > data)
+        if (t->end > data && !may_be_cut)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: header byte %zu: tensor '%.200s' ends at data byte %llu but the "
                              "file has %llu; the file is truncated, download it again",
@@ -98,7 +98,8 @@ static int check_layout(const vlmp_safetensors *file, vlmp_error *err)
                              (unsigned long long)data);
         last = t->end;
     }
-    if (last != data)
+    file->is_cut = last > data;
+    if (last < data)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: byte %llu: %llu bytes after the last tensor; the file is damaged, "
                          "download it again",
@@ -167,7 +168,7 @@ static int check_metadata(const vlmp_safetensors *file, vlmp_error *err)
     return status;
 }
 
-static int read_header(vlmp_safetensors *file, vlmp_error *err)
+static int read_header(vlmp_safetensors *file, bool may_be_cut, vlmp_error *err)
 {
     size_t length;
     VLMP_TRY(header_length(file, &length, err));
@@ -176,30 +177,36 @@ static int read_header(vlmp_safetensors *file, vlmp_error *err)
     if (file->count > 0) qsort(file->tensors, file->count, sizeof *file->tensors, by_offset);
     VLMP_TRY(index_names(file, err));
     VLMP_TRY(check_metadata(file, err));
-    return check_layout(file, err);
+    return check_layout(file, may_be_cut, err);
 }
 
 /* fd ≥ 0: of a file without a name. */
-static int open_file(vlmp_safetensors *file, const char *path, int fd, vlmp_error *err)
+static int open_file(vlmp_safetensors *file, const char *path, int fd, bool may_be_cut,
+                     vlmp_error *err)
 {
     *file = (vlmp_safetensors){0};
     file->path = vlmp_arena_copy(&file->arena, path, strlen(path));
     if (file->path == NULL) return vlmp_fail_memory(err, path);
     int status =
         fd >= 0 ? vlmp_map_work(&file->map, fd, path, err) : vlmp_map_open(&file->map, path, err);
-    if (status == VLMP_OK) status = read_header(file, err);
+    if (status == VLMP_OK) status = read_header(file, may_be_cut, err);
     if (status != VLMP_OK) vlmp_safetensors_close(file);
     return status;
 }
 
 int vlmp_safetensors_open(vlmp_safetensors *file, const char *path, vlmp_error *err)
 {
-    return open_file(file, path, -1, err);
+    return open_file(file, path, -1, false, err);
+}
+
+int vlmp_safetensors_open_header(vlmp_safetensors *file, const char *path, vlmp_error *err)
+{
+    return open_file(file, path, -1, true, err);
 }
 
 int vlmp_safetensors_open_work(vlmp_safetensors *file, int fd, const char *path, vlmp_error *err)
 {
-    return open_file(file, path, fd, err);
+    return open_file(file, path, fd, false, err);
 }
 
 void vlmp_safetensors_close(vlmp_safetensors *file)

@@ -35,6 +35,7 @@ typedef struct {
     char *path;
     vlmp_map map;
     size_t data_start; /* byte in the file where the data section begins: 8 + header length */
+    bool is_cut;       /* data are missing at its end; of vlmp_safetensors_open_header alone */
     size_t count;
     vlmp_st_tensor *tensors; /* [count] in the order of their data */
     size_t *by_name;         /* [count] indices, sorted by name */
@@ -45,6 +46,9 @@ typedef struct {
 
 /* Maps the file and checks its header completely. On failure nothing is left to close. */
 int vlmp_safetensors_open(vlmp_safetensors *file, const char *path, vlmp_error *err);
+
+/* The same of a file that may end anywhere behind its header: for who reads no data. */
+int vlmp_safetensors_open_header(vlmp_safetensors *file, const char *path, vlmp_error *err);
 
 /* The same of a file without a name, which messages call path. fd is not kept. */
 int vlmp_safetensors_open_work(vlmp_safetensors *file, int fd, const char *path, vlmp_error *err);

@@ -15,6 +15,7 @@
 struct opening {
     vlmp_shards *shards;
     const char *folder, *boundary;
+    bool headers;
 };
 
 static int open_shard(const struct opening *o, const char *name, vlmp_error *err)
@@ -23,7 +24,8 @@ static int open_shard(const struct opening *o, const char *name, vlmp_error *err
     if (!vlmp_path_join(path, sizeof path, o->folder, name))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s…: the path is too long", o->folder);
     VLMP_TRY(vlmp_check_inside(path, o->boundary, err));
-    VLMP_TRY(vlmp_safetensors_open(&o->shards->files[o->shards->count], path, err));
+    VLMP_TRY((o->headers ? vlmp_safetensors_open_header
+                         : vlmp_safetensors_open)(&o->shards->files[o->shards->count], path, err));
     o->shards->count++;
     return VLMP_OK;
 }
@@ -136,6 +138,21 @@ static bool holds_pickles(const char *path)
     return found;
 }
 
+int vlmp_shards_look(bool *there, const char *folder, vlmp_error *err)
+{
+    static const char *const names[] = {"model.safetensors.index.json", "model.safetensors"};
+    *there = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !*there; i++) {
+        char path[PATH_MAX];
+        vlmp_path_kind kind;
+        if (!vlmp_path_join(path, sizeof path, folder, names[i]))
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%.200s…: the path is too long", folder);
+        VLMP_TRY(vlmp_path_look(&kind, path, err));
+        *there = kind != VLMP_PATH_ABSENT;
+    }
+    return VLMP_OK;
+}
+
 static int open_all(const struct opening *o, vlmp_error *err)
 {
     char path[PATH_MAX];
@@ -159,10 +176,11 @@ static int open_all(const struct opening *o, vlmp_error *err)
     return open_shard(o, "model.safetensors", err);
 }
 
-int vlmp_shards_open(vlmp_shards *shards, const char *folder, const char *boundary, vlmp_error *err)
+int vlmp_shards_open(vlmp_shards *shards, const char *folder, const char *boundary, bool headers,
+                     vlmp_error *err)
 {
     *shards = (vlmp_shards){0};
-    int status = open_all(&(struct opening){shards, folder, boundary}, err);
+    int status = open_all(&(struct opening){shards, folder, boundary, headers}, err);
     if (status != VLMP_OK) vlmp_shards_close(shards);
     return status;
 }

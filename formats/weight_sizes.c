@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/packed.h"
+#include "formats/packed_layout.h"
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
@@ -53,6 +53,14 @@ static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
                tensor->stored > 0 && bytes < weights * sizeof(uint16_t));
 }
 
+/* A linear's codes are of the weights that it had. */
+static void add_linear(vlmp_weight_sizes *out, const vlmp_packed_linear *linear)
+{
+    char name[VLMP_NAME_BYTES + 16];
+    snprintf(name, sizeof name, "%s.codes", linear->name);
+    add_to(out, name, (uint64_t)(linear->n * linear->k), 0, true);
+}
+
 void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)
 {
     *out = (vlmp_weight_sizes){0};
@@ -65,9 +73,17 @@ void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)
         char name[VLMP_NAME_BYTES + 16];
         snprintf(name, sizeof name, "%s.codes", linears[i].name);
         const vlmp_tensor *codes = source->find(source, name);
-        if (codes != NULL && !codes->unused)
-            add_to(out, name, (uint64_t)(linears[i].n * linears[i].k), 0, true);
+        if (codes != NULL && !codes->unused) add_linear(out, &linears[i]);
     }
+}
+
+void vlmp_weight_sizes_of_plan(const vlmp_packed_plan *plan, vlmp_weight_sizes *out)
+{
+    *out = (vlmp_weight_sizes){0};
+    for (size_t i = 0; i < plan->tensor_count; i++)
+        if (!vlmp_packed_is_file(plan->tensors[i].name)) add_tensor(out, &plan->tensors[i]);
+    for (size_t i = 0; i < plan->linear_count; i++)
+        add_linear(out, &plan->linears[i]);
 }
 
 double vlmp_bits_per_weight(uint64_t bytes, uint64_t weights)

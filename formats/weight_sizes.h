@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "formats/packed.h"
 #include "src/base/error.h"
 #include "src/store/source.h"
 
@@ -32,6 +33,9 @@ typedef struct {
 } vlmp_weight_sizes;
 
 void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out);
+
+/* Of a packed file that will be written. */
+void vlmp_weight_sizes_of_plan(const vlmp_packed_plan *plan, vlmp_weight_sizes *out);
 
 /* 8 · bytes / weights; NAN without weights. */
 double vlmp_bits_per_weight(uint64_t bytes, uint64_t weights);

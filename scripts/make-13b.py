@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Writes a LLaVA-NeXT folder with the shapes of llava-v1.6-vicuna-13b (26.7 GB) and weights without meaning, for
-measuring memory and time. Tokenizer and processor are those of tests/golden/models/next-llama.
+measuring memory and time. Tokenizer and processor are those of tests/golden/models/next-llama. With --headers the shards
+end behind their headers, which is all that vlm-plan reads.
 
-  python3 scripts/make-13b.py FOLDER [--layers 40] [--vision-layers 24]     (needs numpy)"""
+  python3 scripts/make-13b.py FOLDER [--layers 40] [--vision-layers 24] [--headers]     (needs numpy but for headers)"""
 import argparse
 import json
+import math
 import os
 import shutil
 import struct
+import sys
 
-import numpy as np
+if "--headers" not in sys.argv:
+    import numpy as np
 
 HIDDEN, MLP, HEADS, VOCAB = 5120, 13824, 40, 32064
 VISION, VISION_MLP, VISION_HEADS, IMAGE, PATCH = 1024, 4096, 16, 336, 14
@@ -59,7 +63,7 @@ def tensors(layers, vision_layers):
 def shards(all_tensors):
     shard, size = [], 0
     for name, shape in all_tensors:
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         if shard and size + 2 * count > SHARD:
             yield shard
             shard, size = [], 0
@@ -81,7 +85,7 @@ def write_shard(path, shard, noise, position):
     text += b" " * (-len(text) % 8)
     with open(path, "wb", buffering=0) as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for name, _, count in shard:
+        for name, _, count in shard if noise is not None else []:
             if "norm" in name and name.endswith("weight"):
                 file.write(bf16(np.ones(count)).tobytes())
                 continue
@@ -99,9 +103,10 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--layers", type=int, default=40)
     parser.add_argument("--vision-layers", type=int, default=24)
+    parser.add_argument("--headers", action="store_true")
     args = parser.parse_args()
     os.makedirs(args.folder)
-    noise = bf16(np.random.default_rng(1).standard_normal(NOISE, dtype=np.float32) * np.float32(0.02))
+    noise = None if args.headers else bf16(np.random.default_rng(1).standard_normal(NOISE, dtype=np.float32) * np.float32(0.02))
     parts = list(shards(tensors(args.layers, args.vision_layers)))
     position, where = 0, {}
     for i, shard in enumerate(parts):

@@ -15,10 +15,6 @@
 #include "tools/quantize_origin.h"
 #include "tools/terminal.h"
 
-#define RESERVE_PER_LINEAR                                                \
-    360 /* bytes of a record in the header, quoted; see vlmp_packed_entry \
-         */
-
 static const char *const component_names[] = {"vision", "projector", "embeddings", "text", "head"};
 
 void vlmp_method_text(char *out, size_t capacity, vlmp_method method, const vlmp_scheme *scheme)
@@ -174,17 +170,13 @@ static int print_json(const vlmp_linear_info *linears, const vlmp_plan *plan, co
     return status;
 }
 
-int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
-                             const vlmp_plan *plan, const vlmp_packed_plan *packed,
+int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_quantize_plan *what,
                              const char *tensors, bool dry_run, uint64_t work, vlmp_error *err)
 {
-    vlmp_packed_entry entries[] = {
-        {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
-        {"vlmp.provenance", NULL, VLMP_RESERVE_PROVENANCE},
-        {"vlmp.decisions", NULL, (size_t)plan->quantized * VLMP_RESERVE_LINEAR},
-        {"vlmp.fates", tensors, 0}};
+    const vlmp_plan *plan = &what->plan;
+    const vlmp_linear_info *linears = what->linears;
     uint64_t total;
-    VLMP_TRY(vlmp_packed_size(packed, entries, tensors != NULL ? 4 : 3, &total, err));
+    VLMP_TRY(vlmp_quantize_plan_bytes(what, tensors, &total, err));
     if (args->json && dry_run) return print_json(linears, plan, tensors, total, work, err);
     if (args->quiet && !dry_run) return VLMP_OK;
     struct plan_line *lines = calloc((size_t)plan->count + 1, sizeof *lines);

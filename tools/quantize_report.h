@@ -1,22 +1,15 @@
 /* What vlm-quantize prints and records: the plan, a row for each linear, the summary. */
 #pragma once
 
-#include "formats/packed.h"
 #include "src/base/json.h"
 #include "src/quant/run/driver.h"
 #include "tools/cli.h"
-
-/* Room that metadata gets in the header at least, so that the size of the file is known before its
- * decisions are; see vlmp_packed_entry. Bytes. */
-#define VLMP_RESERVE_RECIPE     4096
-#define VLMP_RESERVE_PROVENANCE 65536
-#define VLMP_RESERVE_LINEAR     360
+#include "tools/quantize_plan.h"
 
 /* The plan as a table, or with --json --dry-run as a document. tensors: what the file will keep as
  * "vlmp.fates", or NULL. work: what vlmp_quantize_work_bytes says, for a dry run; 0 when it is
  * not known. */
-int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_linear_info *linears,
-                             const vlmp_plan *plan, const vlmp_packed_plan *packed,
+int vlmp_quantize_print_plan(const vlmp_cli_args *args, const vlmp_quantize_plan *what,
                              const char *tensors, bool dry_run, uint64_t work, vlmp_error *err);
 
 /* "rtn 4 bits g128", "kept". */

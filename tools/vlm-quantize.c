@@ -14,10 +14,8 @@
 #include "src/base/file.h"
 #include "src/base/outfile.h"
 #include "src/model/family.h"
-#include "src/model/family_other.h"
 #include "src/quant/run/boundary.h"
 #include "src/quant/run/driver.h"
-#include "src/quant/run/fold.h"
 #include "src/quant/run/record.h"
 #include "tools/calibration_file.h"
 #include "tools/cli.h"
@@ -28,6 +26,7 @@
 #include "tools/quantize_finished.h"
 #include "tools/quantize_options.h"
 #include "tools/quantize_origin.h"
+#include "tools/quantize_plan.h"
 #include "tools/quantize_report.h"
 #include "tools/quantize_tensors.h"
 #include "tools/terminal.h"
@@ -38,10 +37,7 @@ struct command {
     vlmp_quantize_options opt;
     vlmp_engine engine;
     vlmp_recipe recipe;
-    vlmp_linear_info *linears;
-    int linear_count;
-    vlmp_plan plan;
-    vlmp_packed_plan packed;
+    vlmp_quantize_plan what;
     vlmp_json_writer tensors; /* "vlmp.fates", of a model that is not run */
     vlmp_identity identity;
     char calib_digest[VLMP_SHA256_HEX];
@@ -57,32 +53,6 @@ struct command {
     bool finished; /* the packed file is in its place */
 };
 
-static size_t source_bytes(const vlmp_source *source, const char *name)
-{
-    char full[VLMP_NAME_MAX + 16];
-    snprintf(full, sizeof full, "%s.weight", name);
-    const vlmp_tensor *tensor = source->find(source, full);
-    return tensor != NULL ? tensor->bytes : 0;
-}
-
-/* The packed file's tensors, before anything is computed. */
-static int plan_file(struct command *c, vlmp_error *err)
-{
-    const vlmp_source *source = c->engine.source;
-    VLMP_TRY(vlmp_packed_plan_init(&c->packed, source, err));
-    for (int i = 0; i < c->linear_count; i++) {
-        const vlmp_plan_entry *entry = &c->plan.entries[i];
-        if (entry->method == VLMP_METHOD_KEEP) continue;
-        VLMP_TRY(vlmp_packed_plan_quantize(&c->packed, c->linears[i].name, &entry->scheme, err));
-        char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
-        int count = vlmp_fold_vectors(names, &c->linears[i], entry->method);
-        for (int v = 0; v < count; v++)
-            if (source->find(source, names[v]) != NULL)
-                VLMP_TRY(vlmp_packed_plan_replace(&c->packed, names[v], VLMP_F32, err));
-    }
-    return VLMP_OK;
-}
-
 static bool is_run(const struct command *c)
 {
     return vlmp_family_runs(c->engine.model.config.family);
@@ -90,30 +60,13 @@ static bool is_run(const struct command *c)
 
 static int make_plan(struct command *c, vlmp_error *err)
 {
-    const vlmp_model *model = &c->engine.model;
-    VLMP_TRY(is_run(c)
-                 ? vlmp_model_linears(model, &c->linears, &c->linear_count, err)
-                 : vlmp_linears_by_name(c->engine.source, &c->linears, &c->linear_count, err));
-    vlmp_plan_linear *list = vlmp_calloc((size_t)c->linear_count, sizeof *list);
-    if (list == NULL) return vlmp_fail_memory(err, "plan");
-    for (int i = 0; i < c->linear_count; i++) {
-        bool embedding = c->linears[i].component == VLMP_COMPONENT_EMBED;
-        list[i] = (vlmp_plan_linear){.name = c->linears[i].name,
-                                     .n = c->linears[i].n,
-                                     .k = c->linears[i].k,
-                                     .bytes = source_bytes(c->engine.source, c->linears[i].name),
-                                     .embedding = embedding,
-                                     .tied = embedding && model->config.text.tied};
-    }
-    int status = vlmp_plan_make(&c->plan, &c->recipe, list, c->linear_count,
-                                c->opt.recipe != NULL ? c->opt.recipe : "options", err);
-    free(list);
-    if (status != VLMP_OK) return status;
-    if (c->opt.data_free && c->plan.needs_calibration)
+    VLMP_TRY(vlmp_quantize_plan_make(&c->what, &c->engine.model, &c->recipe,
+                                     c->opt.recipe != NULL ? c->opt.recipe : "options", err));
+    if (c->opt.data_free && c->what.plan.needs_calibration)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--data-free and gptq or awq, which need statistics, contradict each "
                          "other; take rtn or int8");
-    return plan_file(c, err);
+    return VLMP_OK;
 }
 
 /* Of a model that is not run: every tensor, before work starts and for the file. */
@@ -122,7 +75,8 @@ static int list_tensors(struct command *c, vlmp_error *err)
     vlmp_tensor_line *lines;
     int count;
     if (is_run(c)) return VLMP_OK;
-    VLMP_TRY(vlmp_tensor_lines(&lines, &count, c->engine.source, c->linears, &c->plan, err));
+    VLMP_TRY(
+        vlmp_tensor_lines(&lines, &count, c->engine.source, c->what.linears, &c->what.plan, err));
     vlmp_tensor_lines_write(lines, count, &c->tensors);
     vlmp_buffer table = {0};
     vlmp_tensor_lines_print(lines, count, &table);
@@ -142,7 +96,7 @@ static int check_engine(const struct command *c, vlmp_error *err)
     vlmp_layout layout = vlmp_serve_layout(engine);
     VLMP_TRY(
         vlmp_export_check_family(&c->engine.model.config, layout, c->args->positionals[0], err));
-    VLMP_TRY(vlmp_serve_check(&layout, engine, c->packed.linears, c->packed.linear_count,
+    VLMP_TRY(vlmp_serve_check(&layout, engine, c->what.packed.linears, c->what.packed.linear_count,
                               c->opt.recipe != NULL ? c->opt.recipe : "options", err));
     if (layout != vlmp_serve_layout(engine))
         vlmp_cli_warn(c->cli, c->args, "%s takes this as vlm-export --format %s alone",
@@ -154,24 +108,26 @@ static int check_engine(const struct command *c, vlmp_error *err)
 static vlmp_quantize_job job_of(const struct command *c)
 {
     return (vlmp_quantize_job){.sweep = {.model = &c->engine.model},
-                               .linears = c->linears,
-                               .linear_count = c->linear_count,
-                               .plan = &c->plan,
-                               .calibration = c->plan.needs_calibration ? &c->calibration : NULL,
-                               .selection = c->plan.needs_calibration ? &c->selection : NULL,
+                               .linears = c->what.linears,
+                               .linear_count = c->what.linear_count,
+                               .plan = &c->what.plan,
+                               .calibration =
+                                   c->what.plan.needs_calibration ? &c->calibration : NULL,
+                               .selection = c->what.plan.needs_calibration ? &c->selection : NULL,
                                .sequential = c->opt.sequential};
 }
 
 static int load_calibration(struct command *c, vlmp_error *err)
 {
-    if (!c->plan.needs_calibration) return VLMP_OK;
+    if (!c->what.plan.needs_calibration) return VLMP_OK;
     if (c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     const vlmp_identity *identity = c->opt.dry_run ? NULL : &c->identity; /* reads weights */
     VLMP_TRY(vlmp_calibration_load(&c->calibration, c->opt.calib, &c->engine.model, identity,
                                    c->calib_digest, err));
-    VLMP_TRY(vlmp_quantize_check(c->linears, &c->plan, &c->calibration, c->opt.calib, err));
+    VLMP_TRY(
+        vlmp_quantize_check(c->what.linears, &c->what.plan, &c->calibration, c->opt.calib, err));
     vlmp_quantize_job job = job_of(c);
     return vlmp_select(&c->selection, &job, c->opt.tokens, (uint64_t)c->args->seed, err);
 }
@@ -180,7 +136,7 @@ static int load_calibration(struct command *c, vlmp_error *err)
 static int plan_work(struct command *c, uint64_t *work, vlmp_error *err)
 {
     *work = 0;
-    if (c->plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
+    if (c->what.plan.needs_calibration && c->opt.calib == NULL) return VLMP_OK;
     VLMP_TRY(load_calibration(c, err));
     vlmp_quantize_job job = job_of(c);
     *work = vlmp_quantize_work_bytes(&job);
@@ -197,7 +153,8 @@ static vlmp_quantize_origin origin_of(const struct command *c, const char *recip
     return (vlmp_quantize_origin){.model = &c->identity,
                                   .calibration = &c->calibration,
                                   .calibration_digest = c->calib_digest,
-                                  .selection = c->plan.needs_calibration ? &c->selection : NULL,
+                                  .selection =
+                                      c->what.plan.needs_calibration ? &c->selection : NULL,
                                   .recipe = recipe,
                                   .sequential = c->opt.sequential,
                                   .bf16 = rounds_to_bf16(c),
@@ -268,12 +225,13 @@ static int quantize(struct command *c, vlmp_error *err)
 {
     const vlmp_model *model = &c->engine.model;
     vlmp_preprocess preprocess = {0};
-    if (c->plan.needs_calibration)
+    if (c->what.plan.needs_calibration)
         VLMP_TRY(vlmp_preprocess_from_source(&preprocess, NULL, c->engine.source, err));
     vlmp_progress_begin(&c->progress, c->args, "quantizing",
-                        is_run(c) ? model->vision.layers + model->text.layers : c->linear_count);
+                        is_run(c) ? model->vision.layers + model->text.layers
+                                  : c->what.linear_count);
     vlmp_buffer selected = {0}, head = {0};
-    if (c->plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
+    if (c->what.plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
     vlmp_quantize_head(&head);
     if (selected.data != NULL && !selected.failed)
         vlmp_progress_say(&c->progress, "%s", selected.data);
@@ -302,10 +260,11 @@ static int quantize(struct command *c, vlmp_error *err)
 
 static int finish(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels,
-                                     .selection = c->plan.needs_calibration ? &c->selection : NULL};
+    vlmp_quantize_summary summary = {.auto_channels = c->what.plan.auto_channels,
+                                     .selection =
+                                         c->what.plan.needs_calibration ? &c->selection : NULL};
     vlmp_json_writer decisions = {0}, recipe = {0}, provenance = {0};
-    int status = vlmp_quantize_collect(&summary, c->sink, &c->packed, &decisions, err);
+    int status = vlmp_quantize_collect(&summary, c->sink, &c->what.packed, &decisions, err);
     if (status == VLMP_OK && summary.fallbacks > c->opt.allow_fallbacks)
         status = vlmp_fail(err, VLMP_ERR_GATE,
                            "%d linears fell back (first: %s); --allow-fallbacks %d accepts them, "
@@ -321,9 +280,10 @@ static int finish(struct command *c, vlmp_error *err)
         vlmp_packed_entry entries[] = {
             {"vlmp.recipe", recipe.out.data, VLMP_RESERVE_RECIPE},
             {"vlmp.provenance", provenance.out.data, VLMP_RESERVE_PROVENANCE},
-            {"vlmp.decisions", decisions.out.data, (size_t)c->plan.quantized * VLMP_RESERVE_LINEAR},
+            {"vlmp.decisions", decisions.out.data,
+             (size_t)c->what.plan.quantized * VLMP_RESERVE_LINEAR},
             {"vlmp.fates", c->tensors.out.data, 0}};
-        status = vlmp_packed_write(&c->packed, entries, is_run(c) ? 3 : 4, c->opt.output,
+        status = vlmp_packed_write(&c->what.packed, entries, is_run(c) ? 3 : 4, c->opt.output,
                                    c->opt.force, vlmp_journal_sink_read, c->sink, digest, err);
     }
     vlmp_buffer_free(&decisions.out);
@@ -338,8 +298,9 @@ static int finish(struct command *c, vlmp_error *err)
 /* --resume, and the output is there: says so, and removes what a kill at the very end has left. */
 static int finish_again(struct command *c, vlmp_error *err)
 {
-    vlmp_quantize_summary summary = {.auto_channels = c->plan.auto_channels,
-                                     .selection = c->plan.needs_calibration ? &c->selection : NULL};
+    vlmp_quantize_summary summary = {.auto_channels = c->what.plan.auto_channels,
+                                     .selection =
+                                         c->what.plan.needs_calibration ? &c->selection : NULL};
     char digest[VLMP_SHA256_HEX];
     vlmp_json_writer recipe = {0}, provenance = {0};
     vlmp_recipe_write(&c->recipe, &recipe);
@@ -396,16 +357,17 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(list_tensors(c, err));
     uint64_t work = 0;
     if (c->opt.dry_run) VLMP_TRY(plan_work(c, &work, err));
-    VLMP_TRY(vlmp_quantize_print_plan(c->args, c->linears, &c->plan, &c->packed,
-                                      c->tensors.out.data, c->opt.dry_run, work, err));
+    VLMP_TRY(vlmp_quantize_print_plan(c->args, &c->what, c->tensors.out.data, c->opt.dry_run, work,
+                                      err));
     if (c->opt.dry_run)
-        return vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan, INT64_MAX, err);
-    if (c->plan.needs_calibration && c->opt.calib == NULL)
+        return vlmp_quantize_check_groups(c->cli, c->args, c->what.linears, &c->what.plan,
+                                          INT64_MAX, err);
+    if (c->what.plan.needs_calibration && c->opt.calib == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "gptq and awq need statistics: give --calib CALIB, made by vlm-calibrate");
     if (c->opt.output == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE, "say where to write: -o OUT.vlmp");
-    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->linears, &c->plan,
+    VLMP_TRY(vlmp_quantize_check_groups(c->cli, c->args, c->what.linears, &c->what.plan,
                                         c->opt.allow_fallbacks, err));
     vlmp_path_kind there;
     VLMP_TRY(vlmp_path_look(&there, c->opt.output, err));
@@ -441,10 +403,8 @@ static void clean(struct command *c, bool done)
     vlmp_journal_sink_close(c->sink);
     vlmp_calibration_free(&c->calibration);
     vlmp_selection_free(&c->selection);
-    vlmp_packed_plan_free(&c->packed);
     vlmp_buffer_free(&c->tensors.out);
-    vlmp_plan_free(&c->plan);
-    free(c->linears);
+    vlmp_quantize_plan_free(&c->what);
     vlmp_recipe_free(&c->recipe);
     vlmp_engine_free(&c->engine);
 }

@@ -7,6 +7,7 @@
 
 #include "src/model/check.h"
 #include "src/model/family.h"
+#include "src/model/weights.h"
 
 /* Each section of pairs turns by an axis of its own; without sections all turn by the first. */
 static int make_text_rope(vlmp_model *model, vlmp_error *err)
@@ -62,10 +63,9 @@ static int open_rest(vlmp_model *model, vlmp_error *err)
     return model->config.vision.rope_theta > 0 ? make_vision_rope(model, err) : VLMP_OK;
 }
 
-/* What follows from the configuration of a family that runs. */
-static int open_known(vlmp_model *model, vlmp_error *err)
+/* The two rows of blocks, as the configuration describes them. */
+static void set_stacks(vlmp_model *model)
 {
-    VLMP_TRY(open_rest(model, err));
     const vlmp_vision_config *vision = &model->config.vision;
     const vlmp_text_config *text = &model->config.text;
     model->vision = (vlmp_stack){
@@ -109,6 +109,13 @@ static int open_known(vlmp_model *model, vlmp_error *err)
                   .inv_freq = model->inv_freq,
                   .axes = model->axes},
     };
+}
+
+/* What follows from the configuration of a family that runs. */
+static int open_known(vlmp_model *model, vlmp_error *err)
+{
+    VLMP_TRY(open_rest(model, err));
+    set_stacks(model);
     return vlmp_check_tensors(model, err);
 }
 
@@ -143,6 +150,14 @@ int vlmp_model_open(vlmp_model *model, vlmp_source *source, vlmp_error *err)
         "weights alone can be quantized, with vlm-quantize --data-free --method rtn or "
         "int8",
         source->path, model->config.model_type, types);
+}
+
+int vlmp_model_tensors(const vlmp_config *config, vlmp_tensor_visit *visit, void *arg,
+                       vlmp_error *err)
+{
+    vlmp_model model = {.config = *config};
+    set_stacks(&model);
+    return vlmp_list_tensors(&model, visit, arg, err);
 }
 
 int vlmp_model_fail_not_finite(const vlmp_model *model, const char *place, float value,

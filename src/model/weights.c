@@ -79,6 +79,11 @@ static int copy(vlmp_loaded *loaded, const char *name, vlmp_vector *vector, vlmp
 static int need(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int rank,
                 const int64_t *shape, const vlmp_tensor **out, vlmp_error *err)
 {
+    static const vlmp_tensor nothing;
+    if (loaded->visit != NULL) {
+        *out = &nothing;
+        return loaded->visit(loaded->visit_arg, name, rank, shape, err);
+    }
     VLMP_TRY(vlmp_source_need(source, name, rank, shape, out, err));
     if (loaded->shapes_only) return VLMP_OK;
     VLMP_TRY(remember(loaded, source, *out, err));
@@ -159,7 +164,7 @@ int vlmp_load_linear(vlmp_loaded *loaded, const vlmp_source *source, const char 
 {
     *out = (vlmp_linear){.n = n, .k = k};
     if (bias) VLMP_TRY(load_bias(loaded, source, name, n, &out->bias, err));
-    const vlmp_scheme *scheme = source->scheme(source, name);
+    const vlmp_scheme *scheme = loaded->visit == NULL ? source->scheme(source, name) : NULL;
     if (scheme != NULL) {
         VLMP_TRY(load_quantized(loaded, source, name, scheme, out, err));
         return prepare(loaded, out, err);
@@ -448,6 +453,18 @@ int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err)
 {
     vlmp_resident nothing = {.loaded.shapes_only = true};
     int status = load_all(&nothing, model, err);
+    vlmp_resident_free(&nothing);
+    return status;
+}
+
+int vlmp_list_tensors(const vlmp_model *model, vlmp_tensor_visit *visit, void *arg, vlmp_error *err)
+{
+    vlmp_resident nothing = {.loaded = {.shapes_only = true, .visit = visit, .visit_arg = arg}};
+    int status = load_all(&nothing, model, err);
+    for (int i = model->vision.layers; i < model->config.vision.layers && status == VLMP_OK; i++) {
+        vlmp_block block;
+        status = vlmp_load_block(&nothing.loaded, model, &model->vision, i, &block, err);
+    }
     vlmp_resident_free(&nothing);
     return status;
 }

@@ -6,6 +6,10 @@
 #include "src/base/memory.h"
 #include "src/model/model.h"
 
+/* Sees a tensor that a model has: its canonical name and shape[rank]. */
+typedef int vlmp_tensor_visit(void *arg, const char *name, int rank, const int64_t *shape,
+                              vlmp_error *err);
+
 /* What was loaded together. Start with {.ctx = ctx} (NULL: for the host alone). */
 typedef struct {
     vlmp_ctx *ctx;
@@ -18,8 +22,10 @@ typedef struct {
     void **copies;   /* vectors of the context */
     int prepared_count, prepared_capacity;
     int copy_count, copy_capacity;
-    bool fast_activations; /* of the model; for linears loaded from here on */
-    bool shapes_only;      /* nothing is read: what must be there is looked for */
+    bool fast_activations;    /* of the model; for linears loaded from here on */
+    bool shapes_only;         /* nothing is read: what must be there is looked for */
+    vlmp_tensor_visit *visit; /* with shapes_only: or told to this, without any source */
+    void *visit_arg;
 } vlmp_loaded;
 
 void vlmp_unload(vlmp_loaded *loaded); /* frees the copies, releases the pages */
@@ -91,3 +97,12 @@ typedef struct vlmp_resident {
 /* Free with vlmp_resident_free, after a failure too. */
 int vlmp_load_all(vlmp_resident *out, vlmp_ctx *ctx, const vlmp_model *model, vlmp_error *err);
 void vlmp_resident_free(vlmp_resident *resident);
+
+/* Every tensor that the model's configuration asks for, and those of tower layers that are stored
+ * though never run. The model needs no source. */
+int vlmp_list_tensors(const vlmp_model *model, vlmp_tensor_visit *visit, void *arg,
+                      vlmp_error *err);
+
+/* The same of a configuration alone, of a family that runs. */
+int vlmp_model_tensors(const vlmp_config *config, vlmp_tensor_visit *visit, void *arg,
+                       vlmp_error *err);

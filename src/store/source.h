@@ -24,17 +24,18 @@ typedef struct {
     const unsigned char *data;
     size_t bytes;
     size_t stored; /* bytes in the file of another tool that it was read from; 0: as many */
-    bool unused; /* the model never reads it (the last CLIP layer, post-layernorm …) */
+    bool unused;   /* the model never reads it (the last CLIP layer, post-layernorm …) */
 } vlmp_tensor;
 
 typedef struct vlmp_source vlmp_source;
 
 struct vlmp_source {
-    const char *path;   /* as the user gave it */
-    const char *kind;   /* "folder" or "packed" */
+    const char *path; /* as the user gave it */
+    const char *kind; /* "folder" or "packed" */
     /* The format of another tool that the tensors were read from, "compressed-tensors" …; it is
      * then a packed source whose tensors lie in no file with a name. NULL: one of our own. */
     const char *imported;
+    bool promised; /* there are no weights: tensors are those that the configuration asks for */
     const char *digest; /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
                          * NULL until asked for with digest_now (hashing reads every byte). */
     int (*digest_now)(vlmp_source *self, char hex[65], vlmp_error *err);

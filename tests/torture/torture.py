@@ -80,6 +80,8 @@ def cases(root, work):
         Case("inspect", ["vlm-inspect", "i.vlmp", "--verify"], inputs=["i.vlmp"]),
         Case("inspect-json", ["vlm-inspect", "i.vlmp", "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),
+        Case("plan", ["vlm-plan", model]),
+        Case("plan-config", ["vlm-plan", os.path.join(model, "config.json"), "--json"]),
         Case("inspect-import", ["vlm-inspect", os.path.join(root, "tests/golden/import/compressed-tensors")]),
         Case("inspect-gguf", ["vlm-inspect", os.path.join(root, "tests/golden/import/gguf"), "--verify"]),
         Case("inspect-original", ["vlm-inspect", work + "/original/pad"]),

@@ -273,6 +273,19 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
     return vlmp_recipe_scheme_check(scheme, where, err);
 }
 
+static bool find_shorthand(const char *name, vlmp_recipe_scheme *scheme)
+{
+    size_t i = 0, count = sizeof shorthands / sizeof *shorthands;
+    while (i < count && strcmp(name, shorthands[i].name) != 0)
+        i++;
+    if (i == count) return false;
+    *scheme = vlmp_recipe_scheme_default(shorthands[i].method);
+    scheme->codes = shorthands[i].codes;
+    scheme->int8_activations = shorthands[i].int8_activations;
+    if (shorthands[i].blocks) scheme->group = VLMP_GROUP_BLOCK;
+    return true;
+}
+
 static int parse_scheme(const cJSON *value, vlmp_recipe_scheme *scheme, const char *where,
                         vlmp_error *err)
 {
@@ -283,14 +296,7 @@ static int parse_scheme(const cJSON *value, vlmp_recipe_scheme *scheme, const ch
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: a scheme is null (keep), a name (%s) or an object", where,
                          SHORTHAND_LIST);
-    for (size_t i = 0; i < sizeof shorthands / sizeof *shorthands; i++) {
-        if (strcmp(value->valuestring, shorthands[i].name) != 0) continue;
-        *scheme = vlmp_recipe_scheme_default(shorthands[i].method);
-        scheme->codes = shorthands[i].codes;
-        scheme->int8_activations = shorthands[i].int8_activations;
-        if (shorthands[i].blocks) scheme->group = VLMP_GROUP_BLOCK;
-        return VLMP_OK;
-    }
+    if (find_shorthand(value->valuestring, scheme)) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown scheme \"%s\"; known are %s", where,
                      value->valuestring, SHORTHAND_LIST);
 }
@@ -437,6 +443,8 @@ int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err)
 {
     *recipe = (vlmp_recipe){0};
     cJSON *document = NULL;
+    vlmp_recipe_scheme scheme;
+    if (find_shorthand(argument, &scheme)) return vlmp_recipe_from_scheme(recipe, &scheme, err);
     for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++)
         if (strcmp(argument, builtins[i].name) == 0)
             VLMP_TRY(vlmp_json_parse(&document, builtins[i].text, strlen(builtins[i].text),

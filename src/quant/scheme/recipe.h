@@ -63,7 +63,8 @@ typedef struct {
     int count;
 } vlmp_recipe;
 
-/* argument: a path, or "@w4", "@seed". Every fault is VLMP_ERR_INPUT and names rule and key. */
+/* argument: a path, "@w4", "@seed", or a scheme's shorthand ("gptq_4bit"), which means what it
+ * means to vlmp_recipe_from_scheme. Every fault is VLMP_ERR_INPUT and names rule and key. */
 int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err);
 
 /* From a parsed document; where is for messages. */

@@ -1,0 +1,77 @@
+#!/bin/bash
+# What vlm-plan says before any work, and whether it comes so.
+. "$(dirname "$0")/lib.sh"
+
+# The size of the packed file, of each way to quantize the demo model: the one that is written then.
+exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 12 -o c.calib
+echo '{"version": 1, "rules": [{"match": "text.layers.*", "scheme": {"method": "rtn", "bits": 4, "group": 32,
+    "symmetric": false}}, {"match": "default", "scheme": null}]}' >zeros.json
+recipes=(int8 int8_dynamic rtn_4bit rtn_8bit gptq_4bit awq_4bit awq_gptq_4bit rtn_fp8 rtn_fp8_block rtn_mxfp4 rtn_nvfp4
+    gptq_nvfp4 @w4 @seed zeros.json "$VLMP_ROOT/demo/mixed.json")
+exits 0 vlm-plan "$model" --json $(printf -- '--recipe %s ' "${recipes[@]}")
+cp stdout plan.json
+for i in "${!recipes[@]}"; do
+    exits 0 vlm-quantize "$model" --recipe "${recipes[$i]}" --calib c.calib -o "$i.vlmp" -q
+    json plan.json "d['recipes'][$i + 1]['file_bytes'] == $(stat -c %s "$i.vlmp")"
+    exits 0 vlm-inspect "$i.vlmp" --json
+    json stdout "(lambda r: d['all'] == {**d['all'], **r['all']} and all(d['components'][c] == {**d['components'][c], **r['components'][c]}
+        for c in r['components']))(json.load(open('plan.json'))['recipes'][$i + 1])"
+done
+
+# Of the file itself, as it is; a recipe is for the model that it was made from.
+exits 0 vlm-plan 0.vlmp --json
+json stdout "len(d['recipes']) == 1 and d['recipes'][0]['all'] == json.load(open('plan.json'))['recipes'][1]['all']"
+refuses 4 'already packed' vlm-plan 0.vlmp --recipe int8
+
+# Headers are all that is read.
+exits 0 vlm-plan "$model" --json
+cp stdout whole.json
+cp -r "$model" "$work/cut" && chmod -R u+w cut && python3 "$VLMP_ROOT/tests/e2e/cut_shards.py" cut
+exits 0 vlm-plan cut --json
+sed 's|"model": ".*"|"model": ""|' stdout >cut.json
+sed -i 's|"model": ".*"|"model": ""|' whole.json
+same cut.json whole.json
+refuses 4 'truncated' vlm-quantize cut --method rtn -o x.vlmp
+exits 0 vlm-plan "$model"
+check 'no line is wider than a terminal' test "$(wc -L <stdout)" -le 80
+
+# The configuration is.
+mkdir alone && cp "$model/config.json" alone/config.json
+for path in alone alone/config.json; do
+    exits 0 vlm-plan $path --json
+    json stdout "not d['weights_present'] and [r['components'] for r in d['recipes']] == [
+        r['components'] for r in json.load(open('whole.json'))['recipes']]"
+    exits 0 vlm-plan $path
+    check 'it says that there are no weights' grep -q 'no weights' stdout
+done
+
+# 26.7 GB by their headers, in less than a second.
+python3 "$VLMP_ROOT/scripts/make-13b.py" next-13b --headers >log
+start=$(date +%s%N)
+exits 0 vlm-plan next-13b --json
+took=$((($(date +%s%N) - start) / 1000000))
+cp stdout 13b.json
+json 13b.json "d['recipes'][0]['all']['weights'] == 13338901504 and len(d['recipes']) == 4"
+[ -n "${VLMP_SANITIZED-}" ] || check "a 13B folder took $took ms" test "$took" -lt 1000
+
+# An architecture that is not run, by the names of its tensors.
+python3 "$VLMP_ROOT/tests/e2e/make_other.py" other
+exits 0 vlm-plan other --json --recipe rtn_4bit
+cp stdout other.json
+exits 0 vlm-quantize other --recipe rtn_4bit --data-free -o other.vlmp -q
+json other.json "d['recipes'][1]['file_bytes'] == $(stat -c %s other.vlmp)"
+cp other/config.json other.json
+refuses 4 'config.json alone' vlm-plan other.json
+
+# Faults of input are told as everywhere.
+refuses 4 'no such model folder' vlm-plan absent
+refuses 4 'no such file|cannot open' vlm-plan "$model" --recipe absent.json
+echo '{"llm_layers_7_9": "int8", "default": null}' >rule.json
+refuses 4 'matches no linear' vlm-plan "$model" --recipe rule.json
+head -c 40 "$model/model.safetensors" >cut/model.safetensors
+refuses 4 'header is .* bytes but the file ends' vlm-plan cut
+echo '{"model_type": "llava"' >broken.json
+refuses 4 'broken.json' vlm-plan broken.json
+echo '{}' >empty.json
+refuses 4 'model_type' vlm-plan empty.json
+refuses 2 'MODEL' vlm-plan

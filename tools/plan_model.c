@@ -1,0 +1,103 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/open.h"
+#include "src/model/family.h"
+#include "tools/plan.h"
+#include "tools/quantize_tensors.h"
+
+static int add_source(vlmp_plan_document *d, vlmp_error *err)
+{
+    vlmp_plan_choice *choice = &d->choices[d->choice_count++];
+    *choice = (vlmp_plan_choice){.name = "as it is", .is_source = true};
+    vlmp_weight_sizes_of(d->source, &choice->sizes);
+    choice->file_bytes = choice->sizes.unused_bytes;
+    if (!__builtin_add_overflow(choice->file_bytes, choice->sizes.total.bytes, &choice->file_bytes))
+        return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: the model's tensors are too large", d->source->path);
+}
+
+/* The file's bytes, with what it keeps about each tensor of a model that is not run. */
+static int count_bytes(const vlmp_plan_document *d, vlmp_plan_choice *choice, vlmp_error *err)
+{
+    const vlmp_quantize_plan *plan = &choice->plan;
+    vlmp_tensor_line *lines;
+    int count;
+    vlmp_json_writer fates = {0};
+    if (d->runs) return vlmp_quantize_plan_bytes(plan, NULL, &choice->file_bytes, err);
+    VLMP_TRY(vlmp_tensor_lines(&lines, &count, d->source, plan->linears, &plan->plan, err));
+    vlmp_tensor_lines_write(lines, count, &fates);
+    free(lines);
+    int status = fates.out.failed
+                     ? vlmp_fail_memory(err, "list of tensors")
+                     : vlmp_quantize_plan_bytes(plan, fates.out.data, &choice->file_bytes, err);
+    vlmp_buffer_free(&fates.out);
+    return status;
+}
+
+static int add_recipe(vlmp_plan_document *d, const char *name, vlmp_error *err)
+{
+    vlmp_recipe recipe;
+    vlmp_plan_choice *choice = &d->choices[d->choice_count];
+    *choice = (vlmp_plan_choice){.name = name};
+    VLMP_TRY(vlmp_recipe_load(&recipe, name, err));
+    int status = vlmp_quantize_plan_make(&choice->plan, &d->model, &recipe, name, err);
+    if (status == VLMP_OK) status = count_bytes(d, choice, err);
+    vlmp_recipe_free(&recipe);
+    if (status != VLMP_OK) {
+        vlmp_quantize_plan_free(&choice->plan);
+        return status;
+    }
+    vlmp_weight_sizes_of_plan(&choice->plan.packed, &choice->sizes);
+    d->choice_count++;
+    return VLMP_OK;
+}
+
+/* Those that fit this model. */
+static int add_usual(vlmp_plan_document *d, vlmp_error *err)
+{
+    static const char *const run[] = {"int8", "gptq_4bit", "@w4"}, *const other[] = {"rtn_4bit"};
+    const char *const *names = d->runs ? run : other;
+    size_t count = d->runs ? sizeof run / sizeof *run : sizeof other / sizeof *other;
+    for (size_t i = 0; i < count; i++) {
+        vlmp_error refused = {0};
+        int status = add_recipe(d, names[i], &refused);
+        if (status == VLMP_OK || status == VLMP_ERR_INPUT) continue;
+        *err = refused;
+        return status;
+    }
+    return VLMP_OK;
+}
+
+enum { USUAL = 3 };
+
+int vlmp_plan_open(vlmp_plan_document *d, const char *model, const vlmp_cli_list *recipes,
+                   vlmp_error *err)
+{
+    *d = (vlmp_plan_document){0};
+    VLMP_TRY(vlmp_model_source_open_headers(&d->source, model, err));
+    VLMP_TRY(vlmp_model_open_weights(&d->model, d->source, err));
+    d->runs = vlmp_family_runs(d->model.config.family);
+    d->packed = strcmp(d->source->kind, "packed") == 0;
+    if (d->packed && recipes->count > 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: already packed; a recipe is for the model that it was made from",
+                         model);
+    d->choices = vlmp_calloc(1 + USUAL + recipes->count, sizeof *d->choices);
+    if (d->choices == NULL) return vlmp_fail_memory(err, "plan");
+    VLMP_TRY(add_source(d, err));
+    if (recipes->count == 0 && !d->packed) VLMP_TRY(add_usual(d, err));
+    for (size_t i = 0; i < recipes->count; i++)
+        VLMP_TRY(add_recipe(d, recipes->items[i], err));
+    return VLMP_OK;
+}
+
+void vlmp_plan_close(vlmp_plan_document *d)
+{
+    for (int i = 0; i < d->choice_count; i++)
+        vlmp_quantize_plan_free(&d->choices[i].plan);
+    free(d->choices);
+    vlmp_model_close(&d->model);
+    if (d->source != NULL) d->source->close(d->source);
+    *d = (vlmp_plan_document){0};
+}

@@ -1,0 +1,82 @@
+#include "tools/quantize_plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/model/family.h"
+#include "src/model/family_other.h"
+#include "src/quant/run/fold.h"
+
+static size_t source_bytes(const vlmp_source *source, const char *name)
+{
+    char full[VLMP_NAME_MAX + 16];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const vlmp_tensor *tensor = source->find(source, full);
+    return tensor != NULL ? tensor->bytes : 0;
+}
+
+/* The packed file's tensors, before anything is computed. */
+static int plan_file(vlmp_quantize_plan *p, const vlmp_source *source, vlmp_error *err)
+{
+    VLMP_TRY(vlmp_packed_plan_init(&p->packed, source, err));
+    for (int i = 0; i < p->linear_count; i++) {
+        const vlmp_plan_entry *entry = &p->plan.entries[i];
+        if (entry->method == VLMP_METHOD_KEEP) continue;
+        VLMP_TRY(vlmp_packed_plan_quantize(&p->packed, p->linears[i].name, &entry->scheme, err));
+        char names[VLMP_FOLD_VECTORS][VLMP_NAME_MAX];
+        int count = vlmp_fold_vectors(names, &p->linears[i], entry->method);
+        for (int v = 0; v < count; v++)
+            if (source->find(source, names[v]) != NULL)
+                VLMP_TRY(vlmp_packed_plan_replace(&p->packed, names[v], VLMP_F32, err));
+    }
+    return VLMP_OK;
+}
+
+static int plan_linears(vlmp_quantize_plan *p, const vlmp_model *model, const vlmp_recipe *recipe,
+                        const char *where, vlmp_error *err)
+{
+    vlmp_plan_linear *list = vlmp_calloc((size_t)p->linear_count, sizeof *list);
+    if (list == NULL) return vlmp_fail_memory(err, "plan");
+    for (int i = 0; i < p->linear_count; i++) {
+        bool embedding = p->linears[i].component == VLMP_COMPONENT_EMBED;
+        list[i] = (vlmp_plan_linear){.name = p->linears[i].name,
+                                     .n = p->linears[i].n,
+                                     .k = p->linears[i].k,
+                                     .bytes = source_bytes(model->source, p->linears[i].name),
+                                     .embedding = embedding,
+                                     .tied = embedding && model->config.text.tied};
+    }
+    int status = vlmp_plan_make(&p->plan, recipe, list, p->linear_count, where, err);
+    free(list);
+    return status;
+}
+
+int vlmp_quantize_plan_make(vlmp_quantize_plan *out, const vlmp_model *model,
+                            const vlmp_recipe *recipe, const char *where, vlmp_error *err)
+{
+    *out = (vlmp_quantize_plan){0};
+    VLMP_TRY(vlmp_family_runs(model->config.family)
+                 ? vlmp_model_linears(model, &out->linears, &out->linear_count, err)
+                 : vlmp_linears_by_name(model->source, &out->linears, &out->linear_count, err));
+    VLMP_TRY(plan_linears(out, model, recipe, where, err));
+    return plan_file(out, model->source, err);
+}
+
+void vlmp_quantize_plan_free(vlmp_quantize_plan *plan)
+{
+    vlmp_packed_plan_free(&plan->packed);
+    vlmp_plan_free(&plan->plan);
+    free(plan->linears);
+    *plan = (vlmp_quantize_plan){0};
+}
+
+int vlmp_quantize_plan_bytes(const vlmp_quantize_plan *plan, const char *tensors, uint64_t *bytes,
+                             vlmp_error *err)
+{
+    const vlmp_packed_entry entries[] = {
+        {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
+        {"vlmp.provenance", NULL, VLMP_RESERVE_PROVENANCE},
+        {"vlmp.decisions", NULL, (size_t)plan->plan.quantized * VLMP_RESERVE_LINEAR},
+        {"vlmp.fates", tensors, 0}};
+    return vlmp_packed_size(&plan->packed, entries, tensors != NULL ? 4 : 3, bytes, err);
+}
