@@ -14,6 +14,7 @@
 #include "src/base/memory.h"
 #include "src/base/rng.h"
 #include "src/quant/method/gptq.h"
+#include "src/quant/method/guard.h"
 #include "src/quant/method/linalg.h"
 #include "src/quant/method/rtn.h"
 #include "tests/unit/schemes.h"
@@ -383,12 +384,11 @@ static void degenerate_inputs(void **state)
 /* cross = D·(H + ridge) must move the target by exactly D. F32 solves lose cond·2⁻²⁴ ≈ 10⁻³ of the
  * weights' size, 0.05. On held-back tokens that want half of D, half the step is the best one; on
  * tokens that want the opposite, none. */
-static void correction_solves_and_is_validated(void **state)
+static void check_correction(int n, int k)
 {
-    (void)state;
     vlmp_pool *pool;
     vlmp_ctx *ctx = context(VLMP_BACKEND_REF, 2, &pool);
-    struct problem p = make_problem(19, 288, 900, 1.0, 0.5, 21);
+    struct problem p = make_problem(n, k, 900, 1.0, 0.5, 21);
     vlmp_error err = {0};
     vlmp_hessian h;
     assert_int_equal(vlmp_hessian_create(&h, ctx, p.gram, p.k, 32, 0.01, &err), VLMP_OK);
@@ -410,15 +410,18 @@ static void correction_solves_and_is_validated(void **state)
     for (size_t i = 0; i < count; i++)
         assert_true(fabsf(w[i] - 0.5f * p.w[i]) < 1e-3f * 0.05f);
     memset(w, 0, count * sizeof *w);
-    vlmp_held_back held = {p.gram, wanted};
+    float *rows = vlmp_alloc(count, sizeof *rows);
+    assert_non_null(rows);
+    vlmp_held_back held = {p.gram, rows};
+    int sampled = vlmp_sample_rows(rows, VLMP_HELD_ROWS, wanted, p.n, p.k);
     assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 1.0, w, p.n, &used, &err),
                      VLMP_OK);
     assert_true(fabs(used - 0.5) < 1e-3);
     assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 0.2, w, p.n, &used, &err),
                      VLMP_OK);
     assert_true(used == 0.2);
-    for (size_t i = 0; i < count; i++)
-        wanted[i] = -wanted[i];
+    for (int i = 0; i < sampled * p.k; i++)
+        rows[i] = -rows[i];
     memset(w, 0, count * sizeof *w);
     assert_int_equal(vlmp_hessian_correct(&h, ctx, cross, &held, 1.0, w, p.n, &used, &err),
                      VLMP_OK);
@@ -428,10 +431,18 @@ static void correction_solves_and_is_validated(void **state)
     free(cross);
     free(w);
     free(wanted);
+    free(rows);
     vlmp_hessian_free(&h);
     free_problem(&p);
     vlmp_ctx_free(ctx);
     vlmp_pool_free(pool);
+}
+
+static void correction_solves_and_is_validated(void **state)
+{
+    (void)state;
+    check_correction(19, 288);
+    check_correction(VLMP_HELD_ROWS + 77, 32); /* more rows than validate it */
 }
 
 int main(void)

@@ -16,17 +16,24 @@ static int rows_taken(int n)
     return n < VLMP_GUARD_ROWS ? n : VLMP_GUARD_ROWS;
 }
 
-static size_t row_of(int taken, int n)
+/* The row at a place of a sample. */
+static size_t row_of(int place, int taken, int n)
 {
-    return (size_t)taken * (size_t)n / (size_t)rows_taken(n);
+    return (size_t)place * (size_t)n / (size_t)taken;
+}
+
+int vlmp_sample_rows(float *out, int most, const float *w, int n, int k)
+{
+    int taken = n < most ? n : most;
+    for (int r = 0; r < taken; r++)
+        memcpy(out + (size_t)r * (size_t)k, w + row_of(r, taken, n) * (size_t)k,
+               (size_t)k * sizeof *out);
+    return taken;
 }
 
 int vlmp_guard_sample(float *out, const float *w, int n, int k)
 {
-    int taken = rows_taken(n);
-    for (int r = 0; r < taken; r++)
-        memcpy(out + (size_t)r * (size_t)k, w + row_of(r, n) * (size_t)k, (size_t)k * sizeof *out);
-    return taken;
+    return vlmp_sample_rows(out, VLMP_GUARD_ROWS, w, n, k);
 }
 
 struct job {
@@ -44,7 +51,7 @@ static void form_error(void *arg, int task, int thread)
     const vlmp_quantized *q = job->linear->q;
     size_t k = (size_t)q->k;
     for (int r = task * ROWS; r < job->taken && r < (task + 1) * ROWS; r++) {
-        size_t row = row_of(r, q->n);
+        size_t row = row_of(r, job->taken, q->n);
         float *w = job->rows + (size_t)r * k, *e = job->error + (size_t)r * k;
         memcpy(w, job->linear->w + row * k, k * sizeof *w);
         vlmp_dequantize(q, (int)row, 1, e);

@@ -35,7 +35,10 @@ int vlmp_guard(vlmp_guard_result *result, vlmp_ctx *ctx, const vlmp_guard_linear
  * differ from rounding by a factor; so many rows estimate it to a few percent. */
 #define VLMP_GUARD_ROWS 128
 
-/* out [returned][k]: those rows of w [n][k]; room for VLMP_GUARD_ROWS. */
+/* out [returned][k]: at most so many rows of w [n][k], evenly spaced; room for `most`. */
+int vlmp_sample_rows(float *out, int most, const float *w, int n, int k);
+
+/* out [returned][k]: the rows that errors are taken on; room for VLMP_GUARD_ROWS. */
 int vlmp_guard_sample(float *out, const float *w, int n, int k);
 
 /* The error of one result, as above; for choosing between variants of a method. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/quant/method/guard.h"
 #include "src/quant/method/linalg.h"
 
 #define DAMPING_MAX 1.0
@@ -133,47 +134,44 @@ void vlmp_hessian_free(vlmp_hessian *h)
     *h = (vlmp_hessian){0};
 }
 
+static const char what[] = "the corrected target of a linear";
+
 /* A correction on its way: rows of it are tasks. */
 struct correction {
     const vlmp_hessian *h;
-    const float *cross, *held_cross;
+    const float *cross;
     float *solved; /* [n][k] by position */
     float *x;      /* [n][k] */
     float *w;      /* [n][k] */
-    double *part;  /* one a task: Σ held_cross∘x */
     int n;
     float step;
 };
 
-typedef void correct_row_fn(struct correction *job, size_t row, int task);
+typedef void correct_row_fn(struct correction *job, size_t row);
 
 /* Rows of a task, for each of the functions below. */
 static void each_row(struct correction *job, int task, correct_row_fn *fn)
 {
     for (int row = task * ROWS; row < job->n && row < (task + 1) * ROWS; row++)
-        fn(job, (size_t)row, task);
+        fn(job, (size_t)row);
 }
 
-static void to_positions(struct correction *job, size_t row, int task)
+static void to_positions(struct correction *job, size_t row)
 {
-    (void)task;
     size_t k = (size_t)job->h->k;
     for (size_t i = 0; i < k; i++)
         job->solved[row * k + i] = job->cross[row * k + (size_t)job->h->order[i]];
 }
 
-static void from_positions(struct correction *job, size_t row, int task)
+static void from_positions(struct correction *job, size_t row)
 {
     size_t k = (size_t)job->h->k;
     for (size_t i = 0; i < k; i++)
         job->x[row * k + (size_t)job->h->order[i]] = job->solved[row * k + i];
-    for (size_t i = row * k; i < (row + 1) * k && job->held_cross != NULL; i++)
-        job->part[task] += (double)job->held_cross[i] * (double)job->x[i];
 }
 
-static void add_step(struct correction *job, size_t row, int task)
+static void add_step(struct correction *job, size_t row)
 {
-    (void)task;
     size_t k = (size_t)job->h->k;
     for (size_t i = row * k; i < (row + 1) * k; i++)
         job->w[i] += job->step * job->x[i];
@@ -199,13 +197,19 @@ static void add_step_task(void *arg, int task, int thread)
 
 /* The step along x that lowers Σ |y − (W + step·x)·input|² most on the held-back tokens: the
  * minimum of step²·tr(x·gram·xᵀ) − 2·step·Σ cross∘x. */
-static int best_step(vlmp_ctx *ctx, const struct correction *job, const float *held_gram,
+static int best_step(vlmp_ctx *ctx, const struct correction *job, const vlmp_held_back *held,
                      double most, double *step, vlmp_error *err)
 {
+    size_t k = (size_t)job->h->k;
     double square, linear = 0.0;
-    VLMP_TRY(vlmp_weighted_error(ctx, job->x, job->n, job->h->k, held_gram, NULL, &square, err));
-    for (int i = 0; i < task_count(job->n); i++)
-        linear += job->part[i];
+    float *x = vlmp_alloc(VLMP_HELD_ROWS, k * sizeof *x);
+    if (x == NULL) return vlmp_fail_memory(err, what);
+    int rows = vlmp_sample_rows(x, VLMP_HELD_ROWS, job->x, job->n, job->h->k);
+    for (size_t i = 0; i < (size_t)rows * k; i++)
+        linear += (double)held->cross[i] * (double)x[i];
+    int status = vlmp_weighted_error(ctx, x, rows, job->h->k, held->gram, NULL, &square, err);
+    free(x);
+    if (status != VLMP_OK) return status;
     *step = square > 0.0 ? fmin(fmax(linear / square, 0.0), most) : 0.0;
     return VLMP_OK;
 }
@@ -218,18 +222,16 @@ int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cros
     if (h->failed || h->ridge == 0.0f || alpha == 0.0) return VLMP_OK;
     int tasks = task_count(n), status = VLMP_OK;
     struct correction job = {.h = h, .cross = cross, .w = w, .n = n};
-    job.held_cross = held != NULL ? held->cross : NULL;
     job.x = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *job.x);
     job.solved = vlmp_alloc((size_t)n, (size_t)h->k * sizeof *job.solved);
-    job.part = vlmp_calloc((size_t)tasks, sizeof *job.part);
-    if (job.x == NULL || job.solved == NULL || job.part == NULL) {
-        status = vlmp_fail_memory(err, "the corrected target of a linear");
+    if (job.x == NULL || job.solved == NULL) {
+        status = vlmp_fail_memory(err, what);
     } else {
         vlmp_parallel_for(ctx->pool, tasks, to_positions_task, &job);
         vlmp_ldl_solve(ctx, h->factor, h->pivot, h->k, job.solved, n);
         vlmp_parallel_for(ctx->pool, tasks, from_positions_task, &job);
         *used = alpha;
-        if (held != NULL) status = best_step(ctx, &job, held->gram, alpha, used, err);
+        if (held != NULL) status = best_step(ctx, &job, held, alpha, used, err);
     }
     if (status == VLMP_OK) {
         job.step = (float)*used;
@@ -237,6 +239,5 @@ int vlmp_hessian_correct(const vlmp_hessian *h, vlmp_ctx *ctx, const float *cros
     }
     free(job.x);
     free(job.solved);
-    free(job.part);
     return status;
 }

@@ -32,6 +32,17 @@ static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const fl
     return out;
 }
 
+/* The same of the rows that validate a correction. */
+static float *sampled_cross(vlmp_ctx *ctx, const float *w, int n, int k, const float *cross)
+{
+    float *rows = vlmp_alloc(VLMP_HELD_ROWS, (size_t)k * sizeof *rows);
+    if (rows == NULL) return NULL;
+    n = vlmp_sample_rows(rows, VLMP_HELD_ROWS, w, n, k);
+    float *out = output_cross(ctx, rows, n, k, cross);
+    free(rows);
+    return out;
+}
+
 /* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
 static bool aims_at_outputs(const struct work *work)
 {
@@ -67,7 +78,7 @@ static int run_gptq_to_outputs(struct work *work, vlmp_error *err)
         status = vlmp_moments_hold(moments, VLMP_HELD_CROSS, err);
     }
     if (status == VLMP_OK) {
-        held_cross = output_cross(ctx, target->w, n, k, moments->held_cross);
+        held_cross = sampled_cross(ctx, target->w, n, k, moments->held_cross);
         moved = vlmp_alloc(values, sizeof *moved);
         status = cross != NULL && held_cross != NULL && moved != NULL
                      ? vlmp_moments_hold(moments, VLMP_HELD, err)
