@@ -6,17 +6,10 @@
 #include <string.h>
 
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_graph.h"
 #include "src/base/code_values.h"
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
-
-/* The source's row of row r. */
-static int64_t model_row(const vlmp_gguf_item *item, int64_t r)
-{
-    if (item->table != NULL) return item->table[r];
-    if (item->run > 0) return item->first + r / item->run * item->step + r % item->run;
-    return item->first + vlmp_gguf_model_row(item->out.shape[0], item->heads, r);
-}
 
 static vlmp_packed_row packed_row(const vlmp_gguf_item *item, int64_t row)
 {
@@ -40,16 +33,17 @@ static bool is_exact(const vlmp_gguf_item *item, vlmp_gguf_type type)
     return exact;
 }
 
-/* What a type seems to round, it may happen to hold: other tools' Q4_0, where signs of scales
- * became zeros, and scales of few bits. */
+/* What a type seems to round, or not to hold, it may happen to: other tools' Q4_0 and Q8_0, where
+ * signs of scales became zeros, and scales of few bits. */
 static void fit_codes(vlmp_gguf_item *item)
 {
     vlmp_gguf_type type;
     const vlmp_packed_linear *linear = item->linear;
     item->fit = vlmp_gguf_fit_of(&linear->scheme, (int)linear->k, &type);
-    if (item->fit == VLMP_GGUF_ROUNDED && type == VLMP_GGUF_Q4_1 && is_exact(item, VLMP_GGUF_Q4_0))
-        type = VLMP_GGUF_Q4_0;
-    if (item->fit == VLMP_GGUF_ROUNDED && is_exact(item, type)) item->fit = VLMP_GGUF_EXACT;
+    if (item->fit != VLMP_GGUF_EXACT && vlmp_gguf_has_blocks(&linear->scheme, (int)linear->k)) {
+        if (type == VLMP_GGUF_Q4_1 && is_exact(item, VLMP_GGUF_Q4_0)) type = VLMP_GGUF_Q4_0;
+        if (is_exact(item, type)) item->fit = VLMP_GGUF_EXACT;
+    }
     item->out.type = type;
 }
 
@@ -80,107 +74,70 @@ static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
     return source->find(source, full);
 }
 
-/* How many tensors of the file a tensor of the source is: q, k and v of a fused one, and a
- * convolution over two frames is one of each. */
-static int pieces_of(const vlmp_tensor *tensor)
+/* Shape of a piece of the tensor, and how many rows it has: of a vector its elements. */
+static int cut_piece(vlmp_gguf_item *item, int64_t *rows, const vlmp_tensor *tensor, int pieces,
+                     vlmp_error *err)
 {
-    static const char fused[] = ".attn.qkv";
-    size_t stem = vlmp_name_stem(tensor->name), tail = sizeof fused - 1;
-    if (stem > tail && strncmp(tensor->name + stem - tail, fused, tail) == 0) return 3;
-    return tensor->rank == 5 && strcmp(tensor->name, "vision.embed.weight") == 0 ? 2 : 1;
-}
-
-/* The place of a piece, and its name in the file. */
-static const vlmp_gguf_place *find_place(char name[VLMP_GGUF_MAX_NAME + 1],
-                                         const vlmp_tensor *tensor, int piece,
-                                         const vlmp_gguf_model *model)
-{
-    char canonical[VLMP_NAME_BYTES + 16];
-    int pieces = pieces_of(tensor), stem = (int)vlmp_name_stem(tensor->name);
-    const char *leaf = tensor->name + stem;
-    if (vlmp_packed_part_of(leaf) != VLMP_PACKED_PARTS) leaf = ".weight";
-    if (pieces == 3)
-        snprintf(canonical, sizeof canonical, "%.*s%c%s", stem - 3, tensor->name, "qkv"[piece],
-                 leaf);
-    else
-        snprintf(canonical, sizeof canonical, "%.*s%s", stem, tensor->name, leaf);
-    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, canonical);
-    if (pieces == 2 && piece == 1) strcat(name, ".1");
-    if (model->config->projector.linears == 1 && strncmp(canonical, "projector.0.", 12) == 0)
-        snprintf(name, VLMP_GGUF_MAX_NAME + 1, "%s%s", VLMP_GGUF_ONE_LINEAR, leaf);
-    return place;
-}
-
-/* Rows of positions as patches get them, where that is not in order. */
-static int order_positions(vlmp_gguf_plan *plan, vlmp_gguf_item *item,
-                           const vlmp_vision_config *vision, vlmp_error *err)
-{
-    if (vision->positions != VLMP_POSITIONS_BUCKETS || strcmp(item->from, "vision.position.weight"))
-        return VLMP_OK;
-    int side = vision->image_size / vision->patch_size;
-    int32_t *table = vlmp_arena_alloc(&plan->arena, (size_t)side * (size_t)side, sizeof *table);
-    if (table == NULL) return vlmp_fail_memory(err, "export");
-    for (int i = 0; i < side * side; i++)
-        table[i] =
-            vlmp_position_bucket(i / side, side) * side + vlmp_position_bucket(i % side, side);
-    item->table = table;
-    return VLMP_OK;
-}
-
-/* Shape and rows of a piece of the tensor. */
-static int cut_piece(vlmp_gguf_item *item, const vlmp_tensor *tensor, int piece, vlmp_error *err)
-{
-    int pieces = pieces_of(tensor), rank = tensor->rank - (pieces == 2);
-    if (rank < 1 || rank > VLMP_GGUF_MAX_RANK)
+    int64_t *shape = item->out.shape;
+    item->out.rank = tensor->rank - (pieces == 2);
+    if (item->out.rank < 1 || item->out.rank > VLMP_GGUF_MAX_RANK)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has %d dimensions", tensor->file,
                          tensor->name, tensor->rank);
-    item->out.rank = rank;
-    memcpy(item->out.shape, tensor->shape, (size_t)rank * sizeof *tensor->shape);
-    if (pieces == 3) {
-        item->out.shape[0] /= 3;
-        item->first = piece * item->out.shape[0];
-    }
-    if (pieces == 2) { /* [outputs][channels][frames][rows][columns] */
-        memcpy(item->out.shape + 2, tensor->shape + 3, 2 * sizeof *tensor->shape);
-        item->run = tensor->shape[3];
-        item->step = tensor->shape[2] * item->run;
-        item->first = piece * item->run;
-    }
+    memcpy(shape, tensor->shape, (size_t)item->out.rank * sizeof *shape);
+    if (pieces == 3) shape[0] /= 3;
+    if (pieces == 2) /* [outputs][channels][frames][rows][columns] */
+        memcpy(shape + 2, tensor->shape + 3, 2 * sizeof *shape);
+    *rows = shape[0];
+    for (int d = 1; d + 1 < item->out.rank; d++)
+        *rows *= shape[d];
     return VLMP_OK;
 }
 
-/* The item of a piece; *skip: its linear has one already, or the other file has it. */
-static int make_item(vlmp_gguf_plan *plan, vlmp_gguf_item *item, bool *skip,
-                     const vlmp_tensor *tensor, int piece, vlmp_gguf_part part,
-                     const vlmp_gguf_model *model, vlmp_error *err)
+/* Its values, or the codes, scales and zeros of its linear. */
+static void take_values(vlmp_gguf_item *item, const vlmp_source *source, const vlmp_tensor *tensor,
+                        bool f32)
 {
-    char name[VLMP_GGUF_MAX_NAME + 4];
     size_t stem = vlmp_name_stem(tensor->name);
+    item->from = tensor->name;
+    if (vlmp_packed_part_of(tensor->name + stem) == VLMP_PACKED_PARTS) {
+        item->dense = tensor;
+        item->out.type = tensor->rank == 2 && !f32 ? float_type(tensor->dtype) : VLMP_GGUF_F32;
+        return;
+    }
+    item->linear = vlmp_packed_linear_find(source, tensor->name, stem);
+    item->codes = tensor;
+    item->scales = part_of(source, item->linear->name, VLMP_PACKED_SCALES);
+    item->zeros = part_of(source, item->linear->name, VLMP_PACKED_ZEROS);
+    item->out.shape[1] = item->linear->k;
+    fit_codes(item);
+}
+
+/* The items of a tensor's pieces, where they lie in this file. */
+static int add_pieces(vlmp_gguf_plan *plan, const vlmp_tensor *tensor, vlmp_gguf_part part,
+                      const vlmp_config *config, vlmp_error *err)
+{
+    char canonical[VLMP_NAME_BYTES], name[VLMP_GGUF_MAX_NAME + 1];
+    int stem = (int)vlmp_name_stem(tensor->name), piece = 0;
     vlmp_packed_part packed = vlmp_packed_part_of(tensor->name + stem);
-    const vlmp_gguf_place *place = find_place(name, tensor, piece, model);
+    if (packed == VLMP_PACKED_SCALES || packed == VLMP_PACKED_ZEROS) return VLMP_OK;
+    snprintf(canonical, sizeof canonical, "%.*s%s", stem, tensor->name,
+             packed == VLMP_PACKED_PARTS ? tensor->name + stem : ".weight");
+    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, canonical, 0, config);
     if (place == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%.100s' has no place in a GGUF file",
                          tensor->file, tensor->name);
-    *skip = place->part != part || packed == VLMP_PACKED_SCALES || packed == VLMP_PACKED_ZEROS;
-    if (*skip) return VLMP_OK;
-    *item = (vlmp_gguf_item){.from = tensor->name,
-                             .heads = vlmp_gguf_moved_heads(place, &model->config->text)};
-    item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
-    if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
-    VLMP_TRY(cut_piece(item, tensor, piece, err));
-    if (packed == VLMP_PACKED_PARTS) {
-        item->dense = tensor;
-        bool matrix = tensor->rank == 2 && !place->f32;
-        item->out.type = matrix ? float_type(tensor->dtype) : VLMP_GGUF_F32;
-        return order_positions(plan, item, &model->config->vision, err);
+    while (place != NULL && place->part == part) {
+        int64_t rows = 0;
+        vlmp_gguf_item *item = &plan->items[plan->count];
+        *item = (vlmp_gguf_item){.piece = piece};
+        item->out.name = vlmp_arena_copy(&plan->arena, name, strlen(name));
+        if (item->out.name == NULL) return vlmp_fail_memory(err, "export");
+        VLMP_TRY(cut_piece(item, &rows, tensor, place->pieces, err));
+        VLMP_TRY(vlmp_gguf_order_of(&item->order, place, rows, config, &plan->arena, err));
+        take_values(item, plan->source, tensor, place->f32);
+        plan->count++;
+        place = vlmp_gguf_place_of(name, canonical, ++piece, config);
     }
-    const vlmp_packed_linear *linear = vlmp_packed_linear_find(plan->source, tensor->name, stem);
-    item->linear = linear;
-    item->codes = tensor;
-    item->scales = part_of(plan->source, linear->name, VLMP_PACKED_SCALES);
-    item->zeros = part_of(plan->source, linear->name, VLMP_PACKED_ZEROS);
-    item->out.shape[1] = linear->k;
-    fit_codes(item);
     return VLMP_OK;
 }
 
@@ -188,17 +145,12 @@ static int add_items(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gguf_
                      vlmp_error *err)
 {
     const vlmp_source *source = model->source;
-    /* Three of a fused tensor; one more for the RoPE factors. */
-    plan->items = vlmp_calloc(3 * source->count(source) + 1, sizeof *plan->items);
+    /* One more for the RoPE factors. */
+    plan->items = vlmp_calloc(VLMP_GGUF_PIECES * source->count(source) + 1, sizeof *plan->items);
     if (plan->items == NULL) return vlmp_fail_memory(err, "export");
     for (size_t i = 0; i < source->count(source); i++) {
         const vlmp_tensor *tensor = source->at(source, i);
-        for (int piece = 0; piece < pieces_of(tensor) && !tensor->unused; piece++) {
-            bool skip = false;
-            vlmp_gguf_item item;
-            VLMP_TRY(make_item(plan, &item, &skip, tensor, piece, part, model, err));
-            if (!skip) plan->items[plan->count++] = item;
-        }
+        if (!tensor->unused) VLMP_TRY(add_pieces(plan, tensor, part, model->config, err));
     }
     return VLMP_OK;
 }
@@ -220,8 +172,12 @@ int vlmp_gguf_plan_make(vlmp_gguf_plan *plan, vlmp_gguf_part part, const vlmp_gg
                         vlmp_error *err)
 {
     *plan = (vlmp_gguf_plan){.source = model->source};
+    if (part == VLMP_GGUF_TOWER) VLMP_TRY(vlmp_gguf_check_graph(model->config, err));
     VLMP_TRY(add_items(plan, part, model, err));
-    if (part == VLMP_GGUF_TOWER) return vlmp_gguf_tower_keys(plan, model, err);
+    if (part == VLMP_GGUF_TOWER) {
+        vlmp_gguf_tower_keys(plan, model);
+        return VLMP_OK;
+    }
     VLMP_TRY(add_rope_factors(plan, &model->config->text, err));
     return vlmp_gguf_text_keys(plan, model, err);
 }
@@ -286,10 +242,12 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
     const unsigned char *data = item->dense->data;
     if (item->out.rank == 1) { /* its elements are rows */
         for (size_t i = 0; i < k; i++)
-            vlmp_to_f32(w->row + i, data + (size_t)model_row(item, (int64_t)i) * element,
+            vlmp_to_f32(w->row + i,
+                        data + (size_t)vlmp_gguf_model_row(&item->order, item->piece, (int64_t)i) *
+                                   element,
                         item->dense->dtype, 1);
     } else {
-        data += (size_t)model_row(item, row) * k * element;
+        data += (size_t)vlmp_gguf_model_row(&item->order, item->piece, row) * k * element;
         vlmp_to_f32(w->row, data, item->dense->dtype, k);
     }
     VLMP_TRY(check_finite(item, w->row, k, err));
@@ -299,7 +257,7 @@ static int read_dense(writer *w, const vlmp_gguf_item *item, int64_t row, void *
 
 static int read_packed(writer *w, const vlmp_gguf_item *item, int64_t r, void *out, vlmp_error *err)
 {
-    vlmp_packed_row row = packed_row(item, model_row(item, r));
+    vlmp_packed_row row = packed_row(item, vlmp_gguf_model_row(&item->order, item->piece, r));
     if (item->fit != VLMP_GGUF_ANEW) {
         vlmp_gguf_from_codes(out, item->out.type, &row);
         return VLMP_OK;

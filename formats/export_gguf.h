@@ -33,13 +33,9 @@ typedef struct {
     const vlmp_packed_linear *linear; /* whose parts are these; dense is NULL */
     const vlmp_tensor *codes, *scales, *zeros;
     const float *values;
-    /* Rows that change places within each of so many heads; 0: they stay. */
-    int heads;
-    /* Of a source of which this is a piece: its row `first` is row 0, and where run > 0, runs of so
-     * many rows are `step` rows apart. */
-    int64_t first, run, step;
-    const int32_t *table; /* [rows]: the source's row of each; NULL: as above */
-    vlmp_gguf_fit fit;    /* of the scheme */
+    vlmp_gguf_order order; /* of the source's rows, of which this is a piece */
+    int piece;
+    vlmp_gguf_fit fit; /* of the scheme */
 } vlmp_gguf_item;
 
 typedef struct {
@@ -70,6 +66,6 @@ int vlmp_gguf_plan_write(const vlmp_gguf_plan *plan, vlmp_outfile *file,
 
 /* For the two files that share the work: the keys of each part. */
 int vlmp_gguf_text_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err);
-int vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err);
+void vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model);
 /* general.file_type: the type that most of the plan's weights have. */
 uint32_t vlmp_gguf_file_type(const vlmp_gguf_plan *plan);

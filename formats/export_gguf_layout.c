@@ -58,7 +58,7 @@ static vlmp_export_fate fate_of(const vlmp_gguf_item *item)
     if (item->codes != NULL)
         return item->fit == VLMP_GGUF_EXACT ? VLMP_EXPORT_EXACT : VLMP_EXPORT_CONVERTED;
     bool as_it_is =
-        item->dense != NULL && item->heads == 0 && item->table == NULL && item->run == 0 &&
+        item->dense != NULL && !vlmp_gguf_order_moves(&item->order) &&
         strcmp(vlmp_gguf_type_name(item->out.type), vlmp_dtype_name(item->dense->dtype)) == 0;
     return as_it_is ? VLMP_EXPORT_KEPT : VLMP_EXPORT_EXACT;
 }

@@ -2,29 +2,12 @@
 #include <string.h>
 
 #include "formats/export_gguf.h"
+#include "formats/gguf_graph.h"
 #include "src/model/family.h"
 
-#define SAID_SIZE   560 /* pixels a side that llama.cpp's converter writes where pictures have any \
-                         */
-#define WINDOW_SIDE 112 /* pixels, fixed in llama.cpp's graph */
-
-/* What llama.cpp computes after the tower's layers. */
-typedef struct {
-    const char *type; /* vlmp_family.gguf */
-    int (*check)(const vlmp_config *config, vlmp_error *err);
-    void (*put)(vlmp_gguf_keys *keys, const vlmp_gguf_model *model);
-} graph;
-
-static int check_llava(const vlmp_config *config, vlmp_error *err)
-{
-    if (config->projector.act != VLMP_GELU)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "the projector's activation is not gelu, as llama.cpp's 'mlp' has it");
-    if (config->vision.drop_first) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "vision_feature_select_strategy 'full' keeps the class row; llama.cpp "
-                     "drops it");
-}
+#define SAID_SIZE                                                                  \
+    560 /* pixels a side that llama.cpp's converter writes where pictures have any \
+         */
 
 static void put_llava(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
 {
@@ -44,51 +27,11 @@ static void put_llava(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
     vlmp_gguf_put_string(keys, "clip.vision.mm_patch_merge_type", "spatial_unpad");
 }
 
-/* Layers that see all of a picture come every so many; 0: all do. −1: there is no such number. */
-static int whole_every(const vlmp_vision_config *vision)
-{
-    int every = 0;
-    if (vision->window == 0) return 0;
-    while (every < vision->layers && !vision->whole[every])
-        every++;
-    every++;
-    for (int i = 0; i < vision->layers; i++)
-        if (vision->whole[i] != ((i + 1) % every == 0)) return -1;
-    return every;
-}
-
-static int check_qwen(const vlmp_config *config, vlmp_error *err)
-{
-    const vlmp_vision_config *vision = &config->vision;
-    int side = WINDOW_SIDE / vision->patch_size / 2 * 2; /* patches */
-    if (vision->merge != 2 || vision->frames != 2 || vision->rope_theta != 10000)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "llama.cpp's graph of the tower has squares of 2 x 2 patches, patches of 2 "
-            "frames and a RoPE base of 10000; this model has %d, %d and %g",
-            vision->merge, vision->frames, vision->rope_theta);
-    if (whole_every(vision) < 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "'fullatt_block_indexes' are not every n-th layer, which is all that "
-                         "llama.cpp's graph of the tower knows");
-    if (vision->window == 0 || vision->window == side) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "the tower's windows are of %d patches a side; llama.cpp's are of %d pixels, "
-                     "which are %d",
-                     vision->window, WINDOW_SIDE, side);
-}
-
 static void put_qwen(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
 {
-    int every = whole_every(&model->config->vision);
+    int every = vlmp_gguf_whole_every(&model->config->vision);
     vlmp_gguf_put_u32(keys, "clip.vision.spatial_merge_size", 2);
     if (every > 0) vlmp_gguf_put_u32(keys, "clip.vision.n_wa_pattern", (uint32_t)every);
-}
-
-static int check_idefics3(const vlmp_config *config, vlmp_error *err)
-{
-    (void)config, (void)err;
-    return VLMP_OK;
 }
 
 static void put_idefics3(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
@@ -98,20 +41,13 @@ static void put_idefics3(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
     vlmp_gguf_put_u32(keys, "clip.vision.preproc_image_size", (uint32_t)model->longest_edge);
 }
 
-static const graph graphs[] = {{"mlp", check_llava, put_llava},
-                               {"qwen2vl_merger", check_qwen, put_qwen},
-                               {"qwen2.5vl_merger", check_qwen, put_qwen},
-                               {"idefics3", check_idefics3, put_idefics3}};
-
-static int check_activation(const vlmp_config *config, vlmp_error *err)
-{
-    vlmp_activation act = config->vision.act;
-    if (act == VLMP_QUICK_GELU || act == VLMP_GELU || act == VLMP_GELU_TANH || act == VLMP_SILU)
-        return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT,
-                     "the tower's activation is relu; llama.cpp knows quick "
-                     "gelu, gelu and silu");
-}
+static const struct {
+    const char *type; /* vlmp_family.gguf */
+    void (*put)(vlmp_gguf_keys *keys, const vlmp_gguf_model *model);
+} projectors[] = {{"mlp", put_llava},
+                  {"qwen2vl_merger", put_qwen},
+                  {"qwen2.5vl_merger", put_qwen},
+                  {"idefics3", put_idefics3}};
 
 static void put_sizes(vlmp_gguf_keys *keys, const vlmp_config *config)
 {
@@ -144,13 +80,9 @@ static void put_colours(vlmp_gguf_keys *keys, const vlmp_gguf_model *model)
     vlmp_gguf_put_f32s(keys, "clip.vision.image_std", std, 3);
 }
 
-int vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlmp_error *err)
+void vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model)
 {
-    const graph *g = graphs;
-    while (strcmp(g->type, model->config->family->gguf) != 0)
-        g++; /* vlmp_export_check_family has seen to it */
-    VLMP_TRY(g->check(model->config, err));
-    VLMP_TRY(check_activation(model->config, err));
+    const char *type = model->config->family->gguf;
     vlmp_gguf_keys *keys = &plan->keys;
     vlmp_activation act = model->config->vision.act;
     vlmp_gguf_put_string(keys, "general.architecture", "clip");
@@ -159,11 +91,11 @@ int vlmp_gguf_tower_keys(vlmp_gguf_plan *plan, const vlmp_gguf_model *model, vlm
     vlmp_gguf_put_u32(keys, "general.file_type", vlmp_gguf_file_type(plan));
     vlmp_gguf_put_u32(keys, "general.quantization_version", 2);
     vlmp_gguf_put_bool(keys, "clip.has_vision_encoder", true);
-    vlmp_gguf_put_string(keys, "clip.projector_type", g->type);
+    vlmp_gguf_put_string(keys, "clip.projector_type", type);
     vlmp_gguf_put_bool(keys, "clip.use_gelu", act == VLMP_GELU || act == VLMP_GELU_TANH);
     vlmp_gguf_put_bool(keys, "clip.use_silu", act == VLMP_SILU);
     put_sizes(keys, model->config);
     put_colours(keys, model);
-    g->put(keys, model);
-    return VLMP_OK;
+    for (size_t i = 0; i < sizeof projectors / sizeof *projectors; i++)
+        if (strcmp(projectors[i].type, type) == 0) projectors[i].put(keys, model);
 }

@@ -64,11 +64,21 @@ bool vlmp_gguf_type_is_read(uint32_t type)
     return type < TYPES && types[type].block.bytes > 0;
 }
 
+vlmp_dtype vlmp_gguf_dtype_of(vlmp_gguf_type type)
+{
+    return type == VLMP_GGUF_F16 ? VLMP_F16 : type == VLMP_GGUF_BF16 ? VLMP_BF16 : VLMP_F32;
+}
+
+bool vlmp_gguf_has_blocks(const vlmp_scheme *scheme, int k)
+{
+    return (scheme->codes == VLMP_CODES_U4 || scheme->codes == VLMP_CODES_U8) &&
+           vlmp_scheme_group(scheme, k) % VLMP_GGUF_BLOCK == 0;
+}
+
 vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type)
 {
     bool zeros = scheme->zeros != VLMP_ZEROS_NONE, four = scheme->codes == VLMP_CODES_U4;
-    bool codes = four || (scheme->codes == VLMP_CODES_U8 && !zeros);
-    if (!codes || vlmp_scheme_group(scheme, k) % VLMP_GGUF_BLOCK != 0) {
+    if (!vlmp_gguf_has_blocks(scheme, k) || (zeros && !four)) {
         *type = k % VLMP_GGUF_BLOCK == 0 ? VLMP_GGUF_Q8_0 : VLMP_GGUF_F16;
         return VLMP_GGUF_ANEW;
     }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "formats/gguf_write.h"
+#include "src/base/dtype.h"
 #include "src/base/scheme.h"
 
 #define VLMP_GGUF_BLOCK 32 /* inputs of a block of 4 or 8 bits */
@@ -26,6 +27,9 @@ const char *vlmp_gguf_type_name(uint32_t type);
 /* Whether it is one of vlmp_gguf_type. */
 bool vlmp_gguf_type_is_read(uint32_t type);
 
+/* The type of its values; of blocks, of what is made of them. */
+vlmp_dtype vlmp_gguf_dtype_of(vlmp_gguf_type type);
+
 /* One row of a packed linear, where it lies. */
 typedef struct {
     const vlmp_scheme *scheme;
@@ -40,6 +44,10 @@ typedef enum {
     VLMP_GGUF_ROUNDED, /* they hold the same codes; scales or minima are rounded to F16 */
     VLMP_GGUF_ANEW,    /* no type has such codes: values are rounded to another grid */
 } vlmp_gguf_fit;
+
+/* Whether blocks have as many bits as the scheme's integer codes, and its groups are whole blocks.
+ */
+bool vlmp_gguf_has_blocks(const vlmp_scheme *scheme, int k);
 
 /* The type nearest to a scheme of k inputs, and what can be said without looking at scales. */
 vlmp_gguf_fit vlmp_gguf_fit_of(const vlmp_scheme *scheme, int k, vlmp_gguf_type *type);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/gguf_graph.h"
 #include "formats/gguf_pair.h"
 #include "src/model/family.h"
 #include "src/text/prompt.h"
@@ -57,6 +58,23 @@ static int check_whole(const vlmp_gguf_file *file, vlmp_error *err)
                      file->path, splits);
 }
 
+/* Numbers of an array where it is there. */
+static int check_array(const vlmp_gguf_file *file, const char *key, const int *base, int count,
+                       vlmp_error *err)
+{
+    double said[VLMP_MAX_FEATURE_LAYERS];
+    size_t length;
+    VLMP_TRY(vlmp_gguf_numbers(file, key, said, VLMP_MAX_FEATURE_LAYERS, &length, err));
+    bool same = length >= (size_t)count;
+    for (size_t i = 0; i < length && same; i++)
+        same = said[i] == (i < (size_t)count ? base[i] : 0);
+    if (length == 0 || same) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: %s has other numbers than the base model's configuration; give --base "
+                     "the model that the file was made from",
+                     file->path, key);
+}
+
 static int check_text(const vlmp_gguf_file *file, const vlmp_text_config *text, vlmp_error *err)
 {
     const char *arch = vlmp_gguf_architecture(text);
@@ -73,13 +91,15 @@ static int check_text(const vlmp_gguf_file *file, const vlmp_text_config *text, 
         {"rope.freq_base", text->rope.theta, 10000},
         {"rope.scaling.factor", linear ? text->rope.factor : 1, 1},
     };
-    char scaling[64];
+    char key[64];
     VLMP_TRY(check_whole(file, err));
     VLMP_TRY(check_text_is(file, "general.architecture", arch, "",
                            "it does not hold the text model of the base", err));
     VLMP_TRY(check_numbers(file, arch, expected, sizeof expected / sizeof *expected, err));
-    snprintf(scaling, sizeof scaling, "%s.rope.scaling.type", arch);
-    return check_text_is(file, scaling, linear ? "linear" : "none", linear ? "" : "none",
+    snprintf(key, sizeof key, "%s.rope.dimension_sections", arch);
+    VLMP_TRY(check_array(file, key, text->sections, VLMP_POSITION_AXES, err));
+    snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
+    return check_text_is(file, key, linear ? "linear" : "none", linear ? "" : "none",
                          "the base model's positions turn otherwise", err);
 }
 
@@ -106,22 +126,59 @@ static int check_rope_factors(const vlmp_gguf_pair *pair, vlmp_arena *arena, vlm
                      VLMP_GGUF_ROPE_FACTORS, stored == NULL ? "missing" : "of another scaling");
 }
 
+/* The only pair of truths that llama.cpp knows of the tower's activation. */
+static int check_activation(const vlmp_gguf_file *file, vlmp_activation act, vlmp_error *err)
+{
+    const struct {
+        const char *key;
+        bool base;
+    } expected[] = {{"clip.use_gelu", act == VLMP_GELU || act == VLMP_GELU_TANH},
+                    {"clip.use_silu", act == VLMP_SILU}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        bool said;
+        VLMP_TRY(vlmp_gguf_truth(file, expected[i].key, false, &said, err));
+        if (said != expected[i].base)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s: %s is %s, so that the tower's activation is not the base "
+                             "model's; give --base the model that the file was made from",
+                             file->path, expected[i].key, said ? "true" : "false");
+    }
+    return VLMP_OK;
+}
+
+/* Layers of the tower that run. Without the array llama.cpp runs all but the last of a LLaVA's
+ * tower, and the first converters counted one less, so that only the base knows. */
+static int check_layers(const vlmp_gguf_file *file, const vlmp_config *config, vlmp_error *err)
+{
+    static const char key[] = "clip.vision.feature_layer";
+    const vlmp_vision_config *vision = &config->vision;
+    const expectation layers = {"block_count", vision->layers, 0};
+    if (vision->run_layers == vision->layers && vlmp_gguf_find_key(file, key) == NULL)
+        return check_numbers(file, "clip.vision", &layers, 1, err);
+    return check_array(file, key, vision->feature_layers, vision->feature_count, err);
+}
+
 static int check_tower(const vlmp_gguf_file *file, const vlmp_config *config, vlmp_error *err)
 {
     const vlmp_vision_config *vision = &config->vision;
     const expectation expected[] = {
-        {"image_size", vision->image_size, 0},
         {"patch_size", vision->patch_size, 0},
         {"embedding_length", vision->hidden, 0},
-        {"feed_forward_length", vision->intermediate, 0},
         {"attention.head_count", vision->heads, 0},
         {"attention.layer_norm_epsilon", (double)vision->norm_eps, 0},
+        {"projector.scale_factor", config->projector.shuffle, 0},
+        {"spatial_merge_size", vision->merge, 0},
+        {"n_wa_pattern", vlmp_gguf_whole_every(vision), 0},
+        {"image_size", vision->image_size, 0}, /* of tiles that have one; the last */
     };
+    size_t count = sizeof expected / sizeof *expected - (vision->image_size == 0);
     const char *hint = "it does not hold a tower and projector as the base has them";
     VLMP_TRY(check_whole(file, err));
     VLMP_TRY(check_text_is(file, "general.architecture", "clip", "", hint, err));
     VLMP_TRY(check_text_is(file, "clip.projector_type", config->family->gguf, "mlp", hint, err));
-    return check_numbers(file, "clip.vision", expected, sizeof expected / sizeof *expected, err);
+    VLMP_TRY(check_numbers(file, "clip.vision", expected, count, err));
+    VLMP_TRY(check_layers(file, config, err));
+    return check_activation(file, vision->act, err);
 }
 
 /* Tokens of the base's vocabulary under the ids that they have in the file. Those that are found in
@@ -170,8 +227,7 @@ static int check_tokens(const vlmp_gguf_pair *pair, vlmp_error *err)
 int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err)
 {
     const vlmp_config *config = &pair->t.config;
-    /* Of other projectors towers come in other pieces. */
-    if (config->family->gguf == NULL || strcmp(config->family->gguf, "mlp") != 0)
+    if (config->family->gguf == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: GGUF files of models of type '%.40s', which the base is, are not "
                          "read; give another --base",
@@ -179,5 +235,7 @@ int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err)
     VLMP_TRY(check_text(&pair->files[VLMP_GGUF_TEXT], &config->text, err));
     VLMP_TRY(check_rope_factors(pair, &pair->t.arena, err));
     VLMP_TRY(check_tower(&pair->files[VLMP_GGUF_TOWER], config, err));
-    return check_tokens(pair, err);
+    int status = vlmp_gguf_check_graph(config, err);
+    if (status != VLMP_OK) vlmp_error_at(err, pair->t.base.path);
+    return status == VLMP_OK ? check_tokens(pair, err) : status;
 }

@@ -186,11 +186,7 @@ static decode_block *const decoders[] = {
 void vlmp_gguf_to_floats(float *out, vlmp_gguf_type type, const void *blocks, int k)
 {
     if (type == VLMP_GGUF_F32 || type == VLMP_GGUF_F16 || type == VLMP_GGUF_BF16) {
-        vlmp_to_f32(out, blocks,
-                    type == VLMP_GGUF_F32   ? VLMP_F32
-                    : type == VLMP_GGUF_F16 ? VLMP_F16
-                                            : VLMP_BF16,
-                    (size_t)k);
+        vlmp_to_f32(out, blocks, vlmp_gguf_dtype_of(type), (size_t)k);
         return;
     }
     vlmp_gguf_block block = vlmp_gguf_block_of(type);

@@ -9,13 +9,15 @@
 #include "formats/gguf_names.h"
 #include "formats/gguf_read.h"
 
-/* One tensor of the files that the model has a place for. */
+/* One tensor of the model, in one tensor of the files or in several. */
 typedef struct {
     const char *name; /* canonical */
-    const vlmp_gguf_stored *stored;
-    vlmp_tensor blocks; /* its bytes, for messages */
-    int heads;          /* rows stand as vlmp_gguf_model_row says; 0: in order */
-    bool floats;        /* the model adds or multiplies by it, whatever the blocks are */
+    const vlmp_gguf_stored *pieces[VLMP_GGUF_PIECES];
+    vlmp_gguf_order order;
+    int64_t width; /* values of a row */
+    /* In the model's shape; the bytes of the pieces and what lies between them. */
+    vlmp_tensor blocks;
+    bool floats; /* the model adds or multiplies by it, whatever the blocks are */
 } vlmp_gguf_weight;
 
 typedef struct {
@@ -49,6 +51,13 @@ typedef struct {
 /* The files as one model. */
 int vlmp_gguf_pair_open(vlmp_source **out, const char *path, const char *mmproj,
                         const vlmp_gguf_bases *bases, vlmp_error *err);
+
+/* The pair's weights, sorted by name, from the tensors of its files. */
+int vlmp_gguf_pair_weights(vlmp_gguf_pair *pair, vlmp_error *err);
+
+/* The model's row where it lies: whole blocks of *type. */
+const unsigned char *vlmp_gguf_row_at(const vlmp_gguf_weight *weight, int64_t row,
+                                      vlmp_gguf_type *type);
 
 /* What the files say of themselves against the configuration and the tokenizer of the base. */
 int vlmp_gguf_pair_check(vlmp_gguf_pair *pair, vlmp_error *err);

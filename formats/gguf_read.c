@@ -404,6 +404,30 @@ int vlmp_gguf_number(const vlmp_gguf_file *file, const char *name, double fallba
     return VLMP_OK;
 }
 
+int vlmp_gguf_truth(const vlmp_gguf_file *file, const char *name, bool fallback, bool *out,
+                    vlmp_error *err)
+{
+    const vlmp_gguf_key *key = vlmp_gguf_find_key(file, name);
+    *out = key == NULL ? fallback : *key->value != 0;
+    return key == NULL || (!key->array && key->type == TRUTH)
+               ? VLMP_OK
+               : other_kind(file, key, "true or false", err);
+}
+
+int vlmp_gguf_numbers(const vlmp_gguf_file *file, const char *name, double *out, size_t room,
+                      size_t *count, vlmp_error *err)
+{
+    const vlmp_gguf_key *key = vlmp_gguf_find_key(file, name);
+    *count = 0;
+    if (key == NULL) return VLMP_OK;
+    if (!key->array || key->type == TEXT || key->type == TRUTH || key->count > room)
+        return other_kind(file, key, "an array of some numbers", err);
+    vlmp_gguf_key element = *key;
+    for (; *count < key->count; ++*count, element.value += value_bytes[key->type])
+        out[*count] = number_of(&element);
+    return VLMP_OK;
+}
+
 int vlmp_gguf_text(const vlmp_gguf_file *file, const char *name, const char **out, size_t *length,
                    vlmp_error *err)
 {

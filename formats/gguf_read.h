@@ -51,6 +51,15 @@ const vlmp_gguf_stored *vlmp_gguf_find_tensor(const vlmp_gguf_file *file, const 
 int vlmp_gguf_number(const vlmp_gguf_file *file, const char *name, double fallback, double *out,
                      vlmp_error *err);
 
+/* A single truth. */
+int vlmp_gguf_truth(const vlmp_gguf_file *file, const char *name, bool fallback, bool *out,
+                    vlmp_error *err);
+
+/* An array of numbers; *count 0 when absent. Another kind of value, or one of more than there is
+ * room for, is VLMP_ERR_INPUT. */
+int vlmp_gguf_numbers(const vlmp_gguf_file *file, const char *name, double *out, size_t room,
+                      size_t *count, vlmp_error *err);
+
 /* A single text, which is not NUL-terminated; NULL when absent. Another kind: VLMP_ERR_INPUT. */
 int vlmp_gguf_text(const vlmp_gguf_file *file, const char *name, const char **out, size_t *length,
                    vlmp_error *err);

@@ -31,7 +31,7 @@ static int put_tensors(vlmp_gguf_tensor *tensors, char (*names)[96],
 {
     char full[128], name[VLMP_GGUF_MAX_NAME + 1];
     snprintf(full, sizeof full, "%s.weight", entry->name);
-    if (vlmp_gguf_place_of(name, full) == NULL)
+    if (vlmp_gguf_place_of(name, full, 0, NULL) == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT, "'%.100s' has no place in a GGUF file", entry->name);
     snprintf(names[0], sizeof names[0], "%s.in_sum2", name);
     snprintf(names[1], sizeof names[1], "%s.counts", name);

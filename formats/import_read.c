@@ -195,8 +195,9 @@ int vlmp_import_read(void *arg, const vlmp_tensor *tensor, uint64_t offset, void
 {
     const vlmp_import *import = arg;
     const vlmp_import_linear *linear = vlmp_import_linear_of(import, tensor->name);
-    if (linear == NULL) return import->layout->dense(arg, tensor, offset, out, length, err);
     vlmp_packed_part part = vlmp_packed_part_of(tensor->name + vlmp_name_stem(tensor->name));
+    if (linear == NULL || part == VLMP_PACKED_PARTS) /* such as its bias */
+        return import->layout->dense(arg, tensor, offset, out, length, err);
     size_t row_bytes = tensor->bytes / (size_t)tensor->shape[0];
     size_t first = (size_t)offset / row_bytes;
     size_t end = ((size_t)offset + length + row_bytes - 1) / row_bytes;

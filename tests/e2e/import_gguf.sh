@@ -11,7 +11,7 @@ again() {
     for file in model.gguf mmproj-model.gguf; do
         check "$1: the same $file" cmp $1/$file again-$1/$file
     done
-    json again-$1/config.json 'd["text_config"]'
+    json again-$1/config.json 'd["model_type"]'
 }
 # Halves of heads that alternate (Llama) or stay (Qwen2), biases, RoPE factors, a row of line ends.
 for name in next-llama next-llama3 next-mistral next-qwen2; do
@@ -23,6 +23,38 @@ done
 exits 0 vlm-eval next-qwen2.vlmp next-qwen2 --data $models/eval.jsonl --image-root $models/pictures --metrics ppl --json
 json stdout 'abs(d["results"][0]["ppl"] / d["results"][1]["ppl"] - 1) < 1e-3'
 refuses 4 'next-qwen2: nothing is quantized' vlm-export next-qwen2 --format gguf -o again
+
+# Towers whose tensors come in pieces or in another order; what is not codes is the packed file's, value by value.
+cp -r $models/qwen2.5-vl windows && chmod -R u+w windows
+sed -i 's/"window_size": 26/"window_size": 112/' windows/config.json
+# What blocks hold exactly is read back as it was packed.
+both() { # NAME FOLDER
+    exits 0 vlm-quantize $2 --recipe projector.json -o $1.vlmp -q
+    exits 0 vlm-export $1.vlmp --format gguf -o $1 --json
+    json stdout 'd["converted"] == 0'
+    exits 0 vlm-eval $1.vlmp $1 --reference $2 --data $models/eval.jsonl --image-root $models/pictures --metrics ppl,kl --json
+    json stdout 'd["results"][0]["kl"] == d["results"][1]["kl"] and d["results"][0]["ppl"] == d["results"][1]["ppl"]'
+    json stdout 'd["results"][0]["kl"]["mean"] > 0'
+    again $1
+}
+cat >projector.json <<'END'
+{"version": 1, "rules": [{"match": "projector.*", "scheme": {"method": "rtn", "bits": 4, "group": 32}},
+                         {"match": "default", "scheme": null}]}
+END
+both idefics3 $models/idefics3-llama3
+both smolvlm $models/smolvlm-llama
+both qwen2 $models/qwen2-vl
+both qwen2-old $models/qwen2-vl-old
+both qwen2.5 windows
+# Linears in pieces stay codes; their scales were of F32.
+sed 's/projector/vision.layers/; s/4/8/' projector.json >vision.json
+exits 0 vlm-quantize windows --recipe vision.json --allow-fallbacks 99 -o pieces.vlmp -q
+exits 0 vlm-export pieces.vlmp --format gguf -o pieces --allow-requantize
+exits 0 vlm-eval pieces.vlmp pieces --data $models/eval.jsonl --image-root $models/pictures --metrics ppl --json
+json stdout 'abs(d["results"][0]["ppl"] / d["results"][1]["ppl"] - 1) < 1e-2'
+exits 0 vlm-inspect pieces
+check "q, k and v are one linear" grep -q 'vision.layers.0.attn.qkv.codes *U8 *96×32' stdout
+again pieces
 
 # Codes and scales are the packed file's, and so is all that is computed with them.
 judge() { # NAME OPTIONS…
@@ -92,8 +124,11 @@ done
 refuses 2 '--mmproj is for GGUF files' vlm-inspect "$model" --mmproj q4/mmproj-model.gguf
 exits 0 vlm-eval next-mistral.vlmp --reference bare --base ct $tiny
 
-# Another model's files, and of a family whose files are written alone.
-refuses 4 "q4: GGUF files of models of type 'smolvlm'.*--base" vlm-inspect q4 --base $models/smolvlm-llama
+# Another model's files, and of a family that llama.cpp has no projector for here.
+refuses 4 "q4: GGUF files of models of type 'qwen3_vl'.*--base" vlm-inspect q4 --base $models/qwen3-vl
+refuses 4 "qwen2.5: .*windows are of 6 patches a side" vlm-inspect qwen2.5 --base $models/qwen2.5-vl
+refuses 4 "mmproj-model.gguf: clip.projector_type is 'qwen2vl_merger', not 'qwen2.5vl_merger'" \
+    vlm-inspect qwen2.5/model.gguf --mmproj qwen2/mmproj-model.gguf --base windows
 refuses 4 'model.gguf: llama.block_count is 6, the base' vlm-inspect q4 --base $models/next-llama
 cp -r "$model" other && chmod -R u+w other
 python3 - <<'END'

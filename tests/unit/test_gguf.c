@@ -124,31 +124,38 @@ static void zeros_by_type(void **state)
 {
     (void)state;
     static const struct {
+        vlmp_gguf_type type;
         float scale;
         int zero;
-        bool q4_0, q4_1;
-    } cases[] = {{0.1f, 7, true, false}, {0.1f, 8, true, true},  {0.1f, 5, false, false},
-                 {0.5f, 5, false, true}, {0.1f, 0, false, true}, {0x1p-24f, 15, false, true}};
-    vlmp_scheme scheme = vlmp_scheme_make(VLMP_CODES_U4, 32, VLMP_ZEROS_PACKED, false);
-    uint8_t u[32], packed[16], block[20];
-    for (int i = 0; i < 32; i++)
-        u[i] = (uint8_t)(i * 7 % 16);
-    vlmp_codes_pack(packed, u, 32, 4);
+        bool exact;
+    } cases[] = {
+        {VLMP_GGUF_Q4_0, 0.1f, 7, true},      {VLMP_GGUF_Q4_1, 0.1f, 7, false},
+        {VLMP_GGUF_Q4_0, 0.1f, 8, true},      {VLMP_GGUF_Q4_1, 0.1f, 8, true},
+        {VLMP_GGUF_Q4_0, 0.1f, 5, false},     {VLMP_GGUF_Q4_1, 0.1f, 5, false},
+        {VLMP_GGUF_Q4_0, 0.5f, 5, false},     {VLMP_GGUF_Q4_1, 0.5f, 5, true},
+        {VLMP_GGUF_Q4_0, 0.1f, 0, false},     {VLMP_GGUF_Q4_1, 0.1f, 0, true},
+        {VLMP_GGUF_Q4_1, 0x1p-24f, 15, true}, {VLMP_GGUF_Q8_0, 0.1f, 127, true},
+        {VLMP_GGUF_Q8_0, 0.1f, 128, true},    {VLMP_GGUF_Q8_0, 0.1f, 126, false},
+        {VLMP_GGUF_Q8_0, 0.5f, 0, false},
+    };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        vlmp_gguf_type type = cases[c].type;
+        int bits = type == VLMP_GGUF_Q8_0 ? 8 : 4;
+        vlmp_scheme scheme = vlmp_scheme_make(bits == 8 ? VLMP_CODES_U8 : VLMP_CODES_U4, 32,
+                                              VLMP_ZEROS_PACKED, false);
+        uint8_t u[32], packed[32], block[34], zero = (uint8_t)cases[c].zero;
         uint16_t scale;
-        uint8_t zero = (uint8_t)cases[c].zero;
+        float got[32];
+        for (int i = 0; i < 32; i++)
+            u[i] = (uint8_t)(i * 7 % 16 * (bits == 8 ? 17 : 1));
+        vlmp_codes_pack(packed, u, 32, bits);
         vlmp_scale_put(&scale, 0, VLMP_F16, cases[c].scale);
         vlmp_packed_row row = {&scheme, 32, packed, &scale, &zero};
-        const vlmp_gguf_type types[] = {VLMP_GGUF_Q4_0, VLMP_GGUF_Q4_1};
-        for (int t = 0; t < 2; t++) {
-            float got[32];
-            bool exact = vlmp_gguf_row_is_exact(&row, types[t]);
-            assert_int_equal(exact, t == 0 ? cases[c].q4_0 : cases[c].q4_1);
-            vlmp_gguf_from_codes(block, types[t], &row);
-            vlmp_gguf_to_floats(got, types[t], block, 32);
-            for (int i = 0; i < 32 && exact; i++)
-                assert_true(got[i] == (float)(u[i] - zero) * vlmp_scale_at(&scale, 0, VLMP_F16));
-        }
+        assert_int_equal(vlmp_gguf_row_is_exact(&row, type), cases[c].exact);
+        vlmp_gguf_from_codes(block, type, &row);
+        vlmp_gguf_to_floats(got, type, block, 32);
+        for (int i = 0; i < 32 && cases[c].exact; i++)
+            assert_true(got[i] == (float)(u[i] - zero) * vlmp_scale_at(&scale, 0, VLMP_F16));
     }
 }
 
@@ -302,38 +309,120 @@ static void rows_of_blocks_only(void **state)
     vlmp_gguf_keys_free(&keys);
 }
 
-/* Names and rows lead there and back; llama.cpp's are those of its converter. */
-static void names_and_rows(void **state)
+/* Names lead there and back; llama.cpp's are those of its converter. */
+static void names_of_tensors(void **state)
 {
     (void)state;
     static const struct {
         const char *canonical, *name;
         vlmp_gguf_part part;
-        int heads;
+        bool qwen; /* a tower with fused q, k and v, patches of two frames and a gated MLP */
+        int heads, piece, pieces;
     } cases[] = {
-        {"text.layers.31.attn.q.weight", "blk.31.attn_q.weight", VLMP_GGUF_TEXT, 4},
-        {"text.layers.0.attn.k.bias", "blk.0.attn_k.bias", VLMP_GGUF_TEXT, 2},
-        {"text.layers.0.attn.v.weight", "blk.0.attn_v.weight", VLMP_GGUF_TEXT, 0},
-        {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, 0},
-        {"vision.layers.7.attn.q.weight", "v.blk.7.attn_q.weight", VLMP_GGUF_TOWER, 0},
-        {"projector.1.bias", "mm.2.bias", VLMP_GGUF_TOWER, 0},
+        {"text.layers.31.attn.q.weight", "blk.31.attn_q.weight", VLMP_GGUF_TEXT, false, 4, 0, 1},
+        {"text.layers.0.attn.k.bias", "blk.0.attn_k.bias", VLMP_GGUF_TEXT, false, 2, 0, 1},
+        {"text.layers.0.attn.v.weight", "blk.0.attn_v.weight", VLMP_GGUF_TEXT, false, 0, 0, 1},
+        {"vision.class", "v.class_embd", VLMP_GGUF_TOWER, false, 0, 0, 1},
+        {"vision.embed.weight", "v.patch_embd.weight", VLMP_GGUF_TOWER, false, 0, 0, 1},
+        {"vision.embed.weight", "v.patch_embd.weight", VLMP_GGUF_TOWER, true, 0, 0, 2},
+        {"vision.embed.weight", "v.patch_embd.weight.1", VLMP_GGUF_TOWER, true, 0, 1, 2},
+        {"vision.layers.7.attn.q.weight", "v.blk.7.attn_q.weight", VLMP_GGUF_TOWER, false, 0, 0, 1},
+        {"vision.layers.7.attn.qkv.bias", "v.blk.7.attn_v.bias", VLMP_GGUF_TOWER, true, 0, 2, 3},
+        {"vision.layers.7.mlp.fc1.bias", "v.blk.7.ffn_up.bias", VLMP_GGUF_TOWER, false, 0, 0, 1},
+        {"vision.layers.7.mlp.up.bias", "v.blk.7.ffn_up.bias", VLMP_GGUF_TOWER, true, 0, 0, 1},
+        {"vision.post_norm.weight", "v.post_ln.weight", VLMP_GGUF_TOWER, true, 0, 0, 1},
+        {"projector.1.bias", "mm.2.bias", VLMP_GGUF_TOWER, false, 0, 0, 1},
+        {"projector.0.weight", "mm.model.fc.weight", VLMP_GGUF_TOWER, true, 0, 0, 1},
     };
     char name[VLMP_GGUF_MAX_NAME + 1], canonical[VLMP_NAME_BYTES];
-    vlmp_text_config text = {.model_type = "llama", .heads = 4, .kv_heads = 2};
+    vlmp_error err = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const vlmp_gguf_place *place = vlmp_gguf_place_of(name, cases[i].canonical);
+        bool qwen = cases[i].qwen;
+        vlmp_config config = {.vision = {.fused_qkv = qwen,
+                                         .gated = qwen,
+                                         .has_post_norm = qwen,
+                                         .frames = 1 + qwen,
+                                         .patch_size = 2},
+                              .projector = {.linears = 2 - qwen},
+                              .text = {.model_type = "llama", .heads = 4, .kv_heads = 2}};
+        vlmp_gguf_order order;
+        const vlmp_gguf_place *place =
+            vlmp_gguf_place_of(name, cases[i].canonical, cases[i].piece, &config);
         assert_string_equal(name, cases[i].name);
-        assert_int_equal(vlmp_gguf_moved_heads(place, &text), cases[i].heads);
-        assert_ptr_equal(vlmp_gguf_place_named(canonical, cases[i].part, name), place);
+        assert_int_equal(place->pieces, cases[i].pieces);
+        assert_int_equal(vlmp_gguf_order_of(&order, place, 16, &config, NULL, &err), VLMP_OK);
+        assert_int_equal(order.heads, cases[i].heads);
+        assert_ptr_equal(vlmp_gguf_place_named(canonical, cases[i].part, name, &config), place);
         assert_string_equal(canonical, cases[i].canonical);
-        assert_null(vlmp_gguf_place_named(canonical, 1 - cases[i].part, name));
+        assert_null(vlmp_gguf_place_named(canonical, 1 - cases[i].part, name, &config));
     }
-    static const int64_t model[12] = {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11};
-    for (int64_t r = 0; r < 12; r++) {
-        assert_int_equal(vlmp_gguf_model_row(12, 2, r), model[r]);
-        assert_int_equal(vlmp_gguf_file_row(12, 2, model[r]), r);
-        assert_int_equal(vlmp_gguf_file_row(12, 0, r), r);
+}
+
+/* Rows of orders, by hand. */
+static void rows_of_orders(void **state)
+{
+    (void)state;
+    static const int32_t to_model[4] = {0, 1, 1, 3}, to_file[4] = {0, 1, 2, 3};
+    static const struct {
+        vlmp_gguf_order order;
+        int64_t model[12]; /* of piece 0, then 1 … */
+        bool moves;
+    } cases[] = {
+        {{.pieces = 1, .rows = 12, .run = 12}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, false},
+        {{.pieces = 1, .rows = 12, .run = 12, .heads = 2},
+         {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11},
+         true},
+        {{.pieces = 3, .rows = 4, .run = 4}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, false},
+        {{.pieces = 2, .rows = 6, .run = 3}, {0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11}, true},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        const vlmp_gguf_order *order = &cases[c].order;
+        assert_int_equal(vlmp_gguf_order_moves(order), cases[c].moves);
+        for (int i = 0; i < 12; i++) {
+            int piece, wanted = i / (int)order->rows;
+            int64_t r = i % order->rows;
+            assert_int_equal(vlmp_gguf_model_row(order, wanted, r), cases[c].model[i]);
+            assert_int_equal(vlmp_gguf_file_row(order, cases[c].model[i], &piece), r);
+            assert_int_equal(piece, wanted);
+        }
     }
+    vlmp_gguf_order table = {
+        .pieces = 1, .rows = 4, .run = 4, .to_model = to_model, .to_file = to_file};
+    int piece;
+    assert_true(vlmp_gguf_order_moves(&table));
+    assert_int_equal(vlmp_gguf_model_row(&table, 0, 2), 1);
+    assert_int_equal(vlmp_gguf_file_row(&table, 2, &piece), 2);
+}
+
+/* Idefics3's positions: of rows that patches share, each reads back what its patches got. */
+static void rows_of_positions(void **state)
+{
+    (void)state;
+    enum { SIDE = 25 }; /* of which some buckets are shared and some are nobody's */
+    vlmp_config config = {
+        .vision = {.positions = VLMP_POSITIONS_BUCKETS, .image_size = 2 * SIDE, .patch_size = 2}};
+    vlmp_arena arena = {0};
+    vlmp_error err = {0};
+    vlmp_gguf_order order;
+    char name[VLMP_GGUF_MAX_NAME + 1];
+    int shared = 0, piece;
+    const vlmp_gguf_place *place = vlmp_gguf_place_of(name, "vision.position.weight", 0, &config);
+    assert_int_equal(vlmp_gguf_order_of(&order, place, SIDE * SIDE, &config, &arena, &err),
+                     VLMP_OK);
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        int64_t model = vlmp_gguf_model_row(&order, 0, i);
+        int64_t bucket =
+            vlmp_position_bucket(i / SIDE, SIDE) * SIDE + vlmp_position_bucket(i % SIDE, SIDE);
+        assert_int_equal(model, bucket);
+        shared += model != i;
+        assert_int_equal(vlmp_gguf_model_row(&order, 0, vlmp_gguf_file_row(&order, model, &piece)),
+                         model);
+    }
+    assert_true(shared > 0);
+    /* A table of another size is refused by its shape. */
+    assert_int_equal(vlmp_gguf_order_of(&order, place, 9, &config, &arena, &err), VLMP_OK);
+    assert_false(vlmp_gguf_order_moves(&order));
+    vlmp_arena_free(&arena);
 }
 
 int main(void)
@@ -343,7 +432,8 @@ int main(void)
         cmocka_unit_test(floats_of_blocks),  cmocka_unit_test(zeros_by_type),
         cmocka_unit_test(what_does_not_fit), cmocka_unit_test(whole_file),
         cmocka_unit_test(importance_matrix), cmocka_unit_test(rows_of_blocks_only),
-        cmocka_unit_test(names_and_rows),
+        cmocka_unit_test(names_of_tensors),  cmocka_unit_test(rows_of_orders),
+        cmocka_unit_test(rows_of_positions),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
