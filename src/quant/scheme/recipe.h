@@ -6,40 +6,7 @@
 
 #include "src/base/json.h"
 #include "src/base/memory.h"
-#include "src/base/scheme.h"
-
-typedef enum {
-    VLMP_METHOD_KEEP, /* the source's bytes and type */
-    VLMP_METHOD_INT8, /* round to nearest, 8 bits, symmetric, per channel */
-    VLMP_METHOD_RTN,
-    VLMP_METHOD_GPTQ,
-    VLMP_METHOD_AWQ,
-    VLMP_METHOD_AWQ_GPTQ,
-    VLMP_METHOD_COUNT,
-} vlmp_method;
-
-/* "keep", "int8", "rtn", "gptq", "awq", "awq+gptq". */
-const char *vlmp_method_name(vlmp_method method);
-/* VLMP_METHOD_COUNT when unknown; "keep" is not a method to ask for. */
-vlmp_method vlmp_method_from_name(const char *name);
-bool vlmp_method_needs_calibration(vlmp_method method);
-
-/* What a linear's outputs are to come near to. */
-typedef enum {
-    VLMP_TARGET_WEIGHTS, /* W·x, of the inputs x that the quantized linears before it give */
-    VLMP_TARGET_OUTPUTS, /* W·x₀, of the original model's inputs x₀: only gptq and awq+gptq */
-    VLMP_TARGET_COUNT,
-} vlmp_recipe_target;
-
-typedef struct {
-    vlmp_method method;
-    vlmp_recipe_target target;
-    vlmp_code_type codes;
-    int group; /* VLMP_GROUP_AUTO (the largest of 128, 64, 32 that divides, else per channel; of
-                  floats: what their codes have), VLMP_GROUP_CHANNEL, VLMP_GROUP_BLOCK, or inputs */
-    vlmp_zeros zeros;
-    bool int8_activations;
-} vlmp_recipe_scheme;
+#include "src/quant/scheme/recipe_scheme.h"
 
 typedef enum {
     VLMP_RULE_GLOB,    /* fnmatch over canonical linear names */
@@ -74,26 +41,6 @@ int vlmp_recipe_parse(vlmp_recipe *recipe, const cJSON *document, const char *wh
 /* What --method, --codes, --bits, --group, --symmetric, --activations and --target mean without a
  * recipe: the text model's linears (int8: the tower's too), everything else is kept. */
 int vlmp_recipe_from_scheme(vlmp_recipe *recipe, const vlmp_recipe_scheme *scheme, vlmp_error *err);
-
-/* "weights" and "outputs"; VLMP_TARGET_COUNT when unknown. */
-vlmp_recipe_target vlmp_recipe_target_from_name(const char *name);
-
-/* The scheme that a method stands for when nothing else is said: 4 bits (int8: 8), group auto
- * (int8: per channel), symmetric, float activations; gptq and awq+gptq aim at the original
- * outputs. */
-vlmp_recipe_scheme vlmp_recipe_scheme_default(vlmp_method method);
-
-/* The codes of that many bits; bits without any are VLMP_ERR_INPUT. where is for the message. */
-int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char *where,
-                                vlmp_error *err);
-
-/* The codes of that name, under the groups that they have; unknown ones are VLMP_ERR_INPUT. */
-int vlmp_recipe_scheme_set_codes(vlmp_recipe_scheme *scheme, const char *name, const char *where,
-                                 vlmp_error *err);
-
-/* Contradictions that a scheme can hold ("int8" with 4 bits, …), VLMP_ERR_INPUT; where is for the
- * message. */
-int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *scheme, const char *where, vlmp_error *err);
 
 /* The rules form, readable by vlmp_recipe_parse: what the packed file records. */
 void vlmp_recipe_write(const vlmp_recipe *recipe, vlmp_json_writer *w);
