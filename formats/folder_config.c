@@ -3,6 +3,9 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "formats/tokenizer_model.h"
+#include "src/model/family.h"
+
 /* What is said about the weights is taken away: another tool's folder is read as its configuration
  * was before. */
 static int begin_import(vlmp_folder_config *out, vlmp_source_files *files, const char *folder,
@@ -34,12 +37,16 @@ int vlmp_folder_config_read(vlmp_folder_config *out, vlmp_table_source *source, 
     VLMP_TRY(vlmp_original_look(&out->is_original, vlmp_source_files_find(files, "config.json"),
                                 where, err));
     if (out->is_original) {
+        VLMP_TRY(vlmp_tokenizer_model_convert(files, folder, boundary, true, &source->arena, err));
         VLMP_TRY(vlmp_shards_open(&out->shards, folder, boundary, headers, err));
         VLMP_TRY(vlmp_original_convert(&out->original, files, &out->shards, folder, &source->arena,
                                        err));
     }
     const vlmp_source_file *file = vlmp_source_files_find(files, "config.json");
-    return vlmp_config_read(&source->config, file->data, file->length, where, err);
+    VLMP_TRY(vlmp_config_read(&source->config, file->data, file->length, where, err));
+    /* Where nothing is run, nothing is asked of the tokenizer. */
+    if (out->is_original || !vlmp_family_runs(source->config.family)) return VLMP_OK;
+    return vlmp_tokenizer_model_convert(files, folder, boundary, false, &source->arena, err);
 }
 
 void vlmp_folder_config_free(vlmp_folder_config *config)

@@ -123,16 +123,6 @@ static int find_features(struct model *model, const vlmp_original_tower *tower, 
                      where, rows);
 }
 
-int vlmp_original_put(vlmp_source_files *files, const char *name, vlmp_json_writer *w,
-                      vlmp_arena *arena, vlmp_error *err)
-{
-    const char *text = w->out.failed ? NULL : vlmp_arena_copy(arena, w->out.data, w->out.length);
-    size_t length = w->out.length;
-    vlmp_buffer_free(&w->out);
-    return text != NULL ? vlmp_source_files_put(files, name, text, length, err)
-                        : vlmp_fail_memory(err, name);
-}
-
 /* One of [width, height], as LLaVA's code has them, written as [height, width]. */
 static void put_pair(vlmp_json_writer *w, const cJSON *width, const cJSON *height)
 {
@@ -369,18 +359,20 @@ static int convert(vlmp_original *out, vlmp_source_files *files, const cJSON *ro
     VLMP_TRY(
         vlmp_original_prompts(&model.image_token, files, root, model.text, folder, arena, err));
     int status = put_config(&config, &model, &out->tower, root, where, err);
-    if (status == VLMP_OK) status = vlmp_original_put(files, "config.json", &config, arena, err);
+    if (status == VLMP_OK)
+        status = vlmp_source_files_write(files, "config.json", &config, arena, err);
     vlmp_buffer_free(&config.out);
     VLMP_TRY(status);
-    VLMP_TRY(vlmp_original_load(&own, files, processor, folder, err));
+    VLMP_TRY(vlmp_source_files_object(&own, files, processor, folder, err));
     if (own == NULL) VLMP_TRY(vlmp_original_tower_processor(&own, &out->tower, err));
     status = put_pictures(&pictures, &model, &out->tower, own, root, where, err);
-    if (status == VLMP_OK) status = vlmp_original_put(files, processor, &pictures, arena, err);
+    if (status == VLMP_OK)
+        status = vlmp_source_files_write(files, processor, &pictures, arena, err);
     vlmp_buffer_free(&pictures.out);
     cJSON_Delete(own);
     VLMP_TRY(status);
     put_counts(&counts, &model, &out->tower);
-    return vlmp_original_put(files, "processor_config.json", &counts, arena, err);
+    return vlmp_source_files_write(files, "processor_config.json", &counts, arena, err);
 }
 
 int vlmp_original_convert(vlmp_original *out, vlmp_source_files *files, const vlmp_shards *shards,

@@ -62,11 +62,3 @@ int vlmp_original_tower_processor(cJSON **out, const vlmp_original_tower *tower,
  * template of the model's conversations. text: the text model's type. */
 int vlmp_original_prompts(int *image_token, vlmp_source_files *files, const cJSON *config,
                           const char *text, const char *folder, vlmp_arena *arena, vlmp_error *err);
-
-/* The object of a file among the files; *out NULL: there is none. cJSON_Delete. */
-int vlmp_original_load(cJSON **out, const vlmp_source_files *files, const char *name,
-                       const char *folder, vlmp_error *err);
-
-/* Ends a writer's text and makes it the file of this name. */
-int vlmp_original_put(vlmp_source_files *files, const char *name, vlmp_json_writer *w,
-                      vlmp_arena *arena, vlmp_error *err);

@@ -100,21 +100,6 @@ static void see_all(struct tokens *tokens, const cJSON *tokenizer, const cJSON *
             see(tokens, text_of(item, "content"), strtod(item->string, NULL));
 }
 
-int vlmp_original_load(cJSON **out, const vlmp_source_files *files, const char *name,
-                       const char *folder, vlmp_error *err)
-{
-    char where[PATH_MAX];
-    const vlmp_source_file *file = vlmp_source_files_find(files, name);
-    *out = NULL;
-    if (file == NULL) return VLMP_OK;
-    snprintf(where, sizeof where, "%.4000s/%s", folder, name);
-    VLMP_TRY(vlmp_json_parse(out, file->data, file->length, where, err));
-    if (cJSON_IsObject(*out)) return VLMP_OK;
-    cJSON_Delete(*out);
-    *out = NULL;
-    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a JSON object", where);
-}
-
 /* tokenizer_config.json with one more token. */
 static int add_image(vlmp_source_files *files, const cJSON *config, int id, vlmp_arena *arena,
                      vlmp_error *err)
@@ -146,7 +131,7 @@ static int add_image(vlmp_source_files *files, const cJSON *config, int id, vlmp
         vlmp_json_put_tree(&w, item);
     }
     vlmp_json_close(&w, '}');
-    return vlmp_original_put(files, "tokenizer_config.json", &w, arena, err);
+    return vlmp_source_files_write(files, "tokenizer_config.json", &w, arena, err);
 }
 
 static const char *conversation(const struct tokens *tokens, const char *text)
@@ -161,9 +146,9 @@ int vlmp_original_prompts(int *image_token, vlmp_source_files *files, const cJSO
 {
     struct tokens tokens = {.image = -1};
     cJSON *tokenizer = NULL, *settings = NULL;
-    int status = vlmp_original_load(&tokenizer, files, "tokenizer.json", folder, err);
+    int status = vlmp_source_files_object(&tokenizer, files, "tokenizer.json", folder, err);
     if (status == VLMP_OK)
-        status = vlmp_original_load(&settings, files, "tokenizer_config.json", folder, err);
+        status = vlmp_source_files_object(&settings, files, "tokenizer_config.json", folder, err);
     if (status == VLMP_OK && tokenizer != NULL) {
         see_all(&tokens, tokenizer, settings);
         *image_token = tokens.image >= 0 ? tokens.image : tokens.next;

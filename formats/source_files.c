@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -180,6 +181,31 @@ int vlmp_source_files_put(vlmp_source_files *files, const char *name, const char
     vlmp_source_file entry = {.name = name, .data = data, .length = length};
     if (add(files, &capacity, entry) != VLMP_OK) return vlmp_fail_memory(err, name);
     return vlmp_source_files_sort(files, name, err);
+}
+
+int vlmp_source_files_write(vlmp_source_files *files, const char *name, vlmp_json_writer *w,
+                            vlmp_arena *arena, vlmp_error *err)
+{
+    const char *text = w->out.failed ? NULL : vlmp_arena_copy(arena, w->out.data, w->out.length);
+    size_t length = w->out.length;
+    vlmp_buffer_free(&w->out);
+    return text != NULL ? vlmp_source_files_put(files, name, text, length, err)
+                        : vlmp_fail_memory(err, name);
+}
+
+int vlmp_source_files_object(cJSON **out, const vlmp_source_files *files, const char *name,
+                             const char *folder, vlmp_error *err)
+{
+    char where[PATH_MAX];
+    const vlmp_source_file *file = vlmp_source_files_find(files, name);
+    *out = NULL;
+    if (file == NULL) return VLMP_OK;
+    snprintf(where, sizeof where, "%.4000s/%s", folder, name);
+    VLMP_TRY(vlmp_json_parse(out, file->data, file->length, where, err));
+    if (cJSON_IsObject(*out)) return VLMP_OK;
+    cJSON_Delete(*out);
+    *out = NULL;
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: not a JSON object", where);
 }
 
 void vlmp_source_files_drop(vlmp_source_files *files, const char *name)

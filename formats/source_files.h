@@ -3,6 +3,7 @@
 
 #include "src/base/error.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
 #include "src/base/memory.h"
 
 #define VLMP_MAX_CONFIG    ((size_t)8 << 20)   /* bytes; config.json */
@@ -44,6 +45,14 @@ vlmp_source_file *vlmp_source_files_find(const vlmp_source_files *files, const c
 /* The file of this name is these bytes from now on, which are not copied, nor is the name. */
 int vlmp_source_files_put(vlmp_source_files *files, const char *name, const char *data,
                           size_t length, vlmp_error *err);
+
+/* The same of a writer's text, which goes to the arena; ends the writer. */
+int vlmp_source_files_write(vlmp_source_files *files, const char *name, vlmp_json_writer *w,
+                            vlmp_arena *arena, vlmp_error *err);
+
+/* The object that a file of the folder holds; *out NULL: there is no such file. cJSON_Delete. */
+int vlmp_source_files_object(cJSON **out, const vlmp_source_files *files, const char *name,
+                             const char *folder, vlmp_error *err);
 
 /* Leaves out a file, if it is there. */
 void vlmp_source_files_drop(vlmp_source_files *files, const char *name);

@@ -6,6 +6,7 @@ Usage: scripts/fuzz-corpus.py
 """
 import json
 import os
+import struct
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus")
@@ -22,7 +23,7 @@ def write(target, seeds):
     os.makedirs(folder, exist_ok=True)
     for i, seed in enumerate(seeds):
         with open(os.path.join(folder, f"seed-{i:02}"), "wb") as file:
-            file.write(seed.encode("utf-8", "surrogatepass"))
+            file.write(seed if isinstance(seed, bytes) else seed.encode("utf-8", "surrogatepass"))
 
 
 def templates():
@@ -82,6 +83,32 @@ TOKENIZERS = [
               '"ignore_merges":true,"unk_token":"<unk>"', decoder='{"type":"ByteFallback"}', text="ab\u00e9 zz"),
 ]
 
+def field(number, content):
+    """Of a protobuf: bytes, or a number, or a score."""
+    def varint(n):
+        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+    if isinstance(content, bytes):
+        return varint(number << 3 | 2) + varint(len(content)) + content
+    if isinstance(content, float):
+        return varint(number << 3 | 5) + struct.pack("<f", content)
+    return varint(number << 3) + varint(content)
+
+
+def sentencepiece(*pieces, config="", trainer=b"", normalizer=b""):
+    rows = [("<unk>", 2), ("<s>", 3), ("</s>", 3), *((p, 1) for p in pieces)]
+    return (config.encode() + b"\f" + b"".join(field(1, field(1, text.encode()) + field(2, -float(i)) + field(3, kind))
+                                              for i, (text, kind) in enumerate(rows))
+            + field(2, field(3, 2) + trainer) + field(3, field(4, 0) + normalizer) + field(9, 1) + field(10, b"skipped"))
+
+
+SENTENCEPIECES = [
+    sentencepiece("ab", "\u2581a", "\u2581ab", "\u2581", "a", "b", "\u00e9"),
+    sentencepiece("ab", "a", "b", trainer=field(35, 1) + field(40, 0), normalizer=field(3, 0)),
+    sentencepiece("ab", "\u2581", "a", "b", config='{"bos_token":{"content":"<s>"},"add_eos_token":true,"added_tokens_decoder":{"3":{"content":'
+                  '"<x>","lstrip":true,"special":true},"9":{"content":"new"}}}'),
+    sentencepiece("a", "aa", "aaa", config='{"added":{"<im>":6,"aa":7},"special":{"eos_token":"<im>","pad_token":"<unk>"},"bos_token":null}'),
+]
+
 LLAVA = ('[{"id":1,"image":"a.png","conversations":[{"from":"human","value":"<image>\\nWhat?"},{"from":"gpt","value":"A cat."},'
          '{"from":"human","value":"And?"},{"from":"gpt","value":"A dog."}]}]')
 DATASETS = [
@@ -110,6 +137,6 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 123
 
 for name in ("calib", "gguf", "journal", "packed", "picture", "ref", "safetensors"):
     write(name, [POINTER])
-for name, rows in {"template": templates(), "config": CONFIGS, "processor": PROCESSORS, "tokenizer": TOKENIZERS, "dataset": DATASETS,
+for name, rows in {"template": templates(), "config": CONFIGS, "processor": PROCESSORS, "tokenizer": TOKENIZERS, "sentencepiece": SENTENCEPIECES, "dataset": DATASETS,
                    "recipe": RECIPES, "gate": GATES, "json": JSONS, "index": INDICES}.items():
     write(name, rows)

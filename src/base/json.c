@@ -285,8 +285,13 @@ static void quote(vlmp_buffer *out, const char *text, size_t length)
 
 void vlmp_json_key(vlmp_json_writer *w, const char *key)
 {
+    vlmp_json_key_bytes(w, key, strlen(key));
+}
+
+void vlmp_json_key_bytes(vlmp_json_writer *w, const char *key, size_t length)
+{
     before_value(w);
-    quote(&w->out, key, strlen(key));
+    quote(&w->out, key, length);
     vlmp_buffer_text(&w->out, w->indent ? ": " : ":");
     w->after_key = true;
 }

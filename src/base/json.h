@@ -48,6 +48,7 @@ typedef struct {
 void vlmp_json_open(vlmp_json_writer *w, char bracket);  /* '{' or '[' */
 void vlmp_json_close(vlmp_json_writer *w, char bracket); /* '}' or ']' */
 void vlmp_json_key(vlmp_json_writer *w, const char *key);
+void vlmp_json_key_bytes(vlmp_json_writer *w, const char *key, size_t length);
 void vlmp_json_put_string(vlmp_json_writer *w, const char *text); /* NULL prints null */
 void vlmp_json_put_bytes(vlmp_json_writer *w, const char *text, size_t length);
 void vlmp_json_put_int(vlmp_json_writer *w, int64_t value);

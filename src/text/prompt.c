@@ -361,8 +361,8 @@ int vlmp_tokenizer_load(vlmp_tokenizer **out, const vlmp_source *source, vlmp_er
     *out = NULL;
     if (json == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: there is no tokenizer.json; convert the tokenizer with transformers "
-                         "(save_pretrained of a fast tokenizer)",
+                         "%s: there is no tokenizer.json and no tokenizer.model; convert the "
+                         "tokenizer with transformers (save_pretrained of a fast tokenizer)",
                          source->path);
     return vlmp_tokenizer_create(out, json, length, config, config_length, source->path, err);
 }

@@ -97,6 +97,30 @@ exits 0 vlm-run norow.vlmp --image "$models/pictures/wide.png" --prompt "What is
 exits 0 vlm-quantize o/norow --recipe attn.json -o attn.vlmp -q
 refuses 4 'no row for the picture token 424' vlm-export attn.vlmp --format compressed-tensors -o none
 
+# SentencePiece's file alone, as published folders have it; the packed file holds what it became.
+cp -r o/pad o/model
+rm o/model/tokenizer*.json
+cp "$VLMP_ROOT"/tests/golden/text/sentencepiece/legacy/{tokenizer.model,tokenizer_config.json,added_tokens.json,special_tokens_map.json} o/model
+exits 0 vlm-calibrate o/model --data "$models/calib.jsonl" $data --samples 16 -o model.calib
+exits 0 vlm-quantize o/model --method gptq --calib model.calib -o alone/model.vlmp -q
+exits 0 vlm-eval alone/model.vlmp --reference o/model --data "$models/eval.jsonl" $data --metrics ppl,kl --json
+json stdout '0 < d["results"][0]["kl"]["mean"] < 1'
+exits 0 vlm-quantize o/model --recipe attn.json -o a-model.vlmp -q
+exits 0 vlm-export a-model.vlmp --format compressed-tensors -o attn
+check "the token of a picture follows the folder's own" python3 - <<'END'
+import json
+tokens = {t["content"]: t["id"] for t in json.load(open("attn/tokenizer.json"))["added_tokens"]}
+config = json.load(open("attn/tokenizer_config.json"))
+assert tokens["</s>"] == 2 and tokens["<im_patch>"] == 400 and config["bos_token"] == "<s>", tokens
+assert config["added_tokens_decoder"]["403"]["content"] == "<image>" and json.load(open("attn/config.json"))["image_token_index"] == 403
+END
+head -c 3000 "$VLMP_ROOT/tests/golden/text/sentencepiece/legacy/tokenizer.model" >o/model/tokenizer.model
+refuses 4 'o/model/tokenizer.model: byte [0-9]*: a field that is longer .*: download it again' \
+    vlm-quantize o/model --method rtn -o none.vlmp
+ln -sf /etc/hostname o/model/tokenizer.model
+refuses 4 'o/model/tokenizer.model: a link that leaves the model folder' vlm-inspect o/model
+check 'nothing was written' test ! -e none.vlmp
+
 # Text models of LlavaLlamaForCausalLM are told apart by their tokenizers.
 spelled() { # MARK PROMPT: of a tokenizer with the token
     rm -rf o/marked

@@ -1,12 +1,15 @@
-/* Encodes and decodes strings from standard input, for scripts/parity-text.py.
+/* Encodes and decodes strings from standard input, for scripts/parity-text.py and
+ * golden-sentencepiece.py, by a tokenizer.json or by the tokenizer of a folder.
  * In: u32 length, bytes; again and again. Out, for each string: the ids, then their decoding with
  * and without special tokens, each as u32 count and contents (little-endian). Every decoding is
  * made token by token too and must come out the same. */
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/tokenizer_model.h"
 #include "src/base/file.h"
 #include "src/text/tokenizer.h"
 
@@ -46,20 +49,53 @@ static void decode(const vlmp_tokenizer *t, const vlmp_ids *ids, bool skip_speci
     vlmp_buffer_free(&pieces);
 }
 
-int main(int argc, char **argv)
+static vlmp_tokenizer *open_file(const char *path)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: tokenize tokenizer.json 0|1 (special tokens) < strings > ids\n");
-        return 2;
-    }
     vlmp_error err = {0};
     char *json;
     size_t length;
     vlmp_tokenizer *t;
-    if (vlmp_file_read(&json, &length, argv[1], VLMP_TOKENIZER_MAX_BYTES, &err) != 0 ||
-        vlmp_tokenizer_create(&t, json, length, NULL, 0, argv[1], &err) != 0)
+    if (vlmp_file_read(&json, &length, path, VLMP_TOKENIZER_MAX_BYTES, &err) != 0 ||
+        vlmp_tokenizer_create(&t, json, length, NULL, 0, path, &err) != 0)
         stop(&err);
     free(json);
+    return t;
+}
+
+static vlmp_tokenizer *open_folder(const char *path)
+{
+    vlmp_error err = {0};
+    vlmp_arena arena = {0};
+    vlmp_source_files files;
+    vlmp_tokenizer *t;
+    char inside[PATH_MAX];
+    if (vlmp_folder_boundary(inside, sizeof inside, path, &err) != 0 ||
+        vlmp_source_files_map(&files, path, inside, &arena, &err) != 0 ||
+        vlmp_tokenizer_model_convert(&files, path, inside, false, &arena, &err) != 0)
+        stop(&err);
+    const vlmp_source_file *json = vlmp_source_files_find(&files, "tokenizer.json");
+    const vlmp_source_file *config = vlmp_source_files_find(&files, "tokenizer_config.json");
+    if (json == NULL) vlmp_fail(&err, VLMP_ERR_INPUT, "%s: no tokenizer", path);
+    if (json == NULL ||
+        vlmp_tokenizer_create(&t, json->data, json->length, config == NULL ? NULL : config->data,
+                              config == NULL ? 0 : config->length, path, &err) != 0)
+        stop(&err);
+    vlmp_source_files_close(&files);
+    vlmp_arena_free(&arena);
+    return t;
+}
+
+int main(int argc, char **argv)
+{
+    vlmp_error err = {0};
+    vlmp_path_kind kind;
+    if (argc != 3) {
+        fprintf(stderr, "usage: tokenize tokenizer.json|FOLDER 0|1 (special tokens) < strings > "
+                        "ids\n");
+        return 2;
+    }
+    if (vlmp_path_look(&kind, argv[1], &err) != 0) stop(&err);
+    vlmp_tokenizer *t = kind == VLMP_PATH_FOLDER ? open_folder(argv[1]) : open_file(argv[1]);
     bool add_special = argv[2][0] == '1';
     uint32_t bytes;
     while (fread(&bytes, sizeof bytes, 1, stdin) == 1) {
