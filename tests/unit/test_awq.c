@@ -13,6 +13,7 @@
 #include "src/base/rng.h"
 #include "src/quant/method/awq.h"
 #include "src/quant/method/guard.h"
+#include "src/quant/method/missed.h"
 #include "src/quant/method/rtn.h"
 #include "tests/unit/schemes.h"
 
@@ -267,8 +268,9 @@ static void guard_judges(void **state)
 /* Inputs x and the original model's x₀ (x weakened on every third channel), their moments, and
  * Σ |W·x₀ − ŵ·x|² of two roundings from the tokens themselves. */
 struct shifted {
-    float gram[K * K], cross[K * K], shift[K * K];
+    float gram[K * K], cross[K * K], difference[TOKENS * K];
     double error[2];
+    int tokens;
 };
 
 static void add_token(struct shifted *s, const struct fixture *f, const float *x, const float *x0,
@@ -278,8 +280,10 @@ static void add_token(struct shifted *s, const struct fixture *f, const float *x
         for (int j = 0; j < K; j++) {
             s->gram[i * K + j] += x[i] * x[j];
             s->cross[i * K + j] += (x0[i] - x[i]) * x[j];
-            s->shift[i * K + j] += (x0[i] - x[i]) * (x0[j] - x[j]);
         }
+    for (int i = 0; i < K; i++)
+        s->difference[s->tokens * K + i] = x0[i] - x[i];
+    s->tokens++;
     for (int r = 0; r < N; r++)
         for (int which = 0; which < 2; which++) {
             double y = 0.0;
@@ -288,6 +292,26 @@ static void add_token(struct shifted *s, const struct fixture *f, const float *x
                      (double)rounded[which][r * K + i] * (double)x[i];
             s->error[which] += y * y;
         }
+}
+
+/* Half the tokens as samples that are seen, half as held out, under another linear before it. */
+static double missed_of(const struct fixture *f, struct shifted *s)
+{
+    vlmp_error err = {0};
+    vlmp_missed missed;
+    double sums[2][2];
+    float zero[3 * K] = {0};
+    int half = s->tokens / 2;
+    assert_int_equal(vlmp_missed_create(&missed, f->ctx, 2, K, s->tokens - half, &err), 0);
+    vlmp_missed_linear(&missed, zero, 3);
+    vlmp_missed_linear(&missed, f->w, N);
+    assert_int_equal(vlmp_missed_begin(&missed, &err), 0);
+    vlmp_missed_add(&missed, false, (vlmp_act){s->difference}, half);
+    vlmp_missed_add(&missed, true, (vlmp_act){s->difference + half * K}, s->tokens - half);
+    assert_int_equal(vlmp_missed_take(&missed, sums, &err), 0);
+    assert_true(sums[0][0] == 0 && sums[0][1] == 0 && sums[1][0] > 0 && sums[1][1] > 0);
+    vlmp_missed_free(&missed);
+    return sums[1][0] + sums[1][1];
 }
 
 /* What makes up for the inputs is better where the original outputs are the aim, and worse where
@@ -321,7 +345,7 @@ static void guard_judges_original_outputs(void **state)
     }
     vlmp_guard_linear linear = {.name = "x", .w = f->w, .q = &q[1]};
     vlmp_guard_tokens tokens = {s->gram, s->cross};
-    assert_int_equal(vlmp_guard_missed(&linear.missed, f->ctx, f->w, N, K, s->shift, &err), 0);
+    linear.missed = missed_of(f, s);
     vlmp_guard_result result;
     assert_int_equal(vlmp_guard(&result, f->ctx, &linear, 1, &tokens, NULL, &err), VLMP_OK);
     assert_false(result.keep_rtn);

@@ -53,8 +53,7 @@ static const float *matrix(vlmp_moments *m, int i)
 {
     vlmp_error err = {0};
     assert_int_equal(vlmp_moments_hold(m, 1u << i, &err), 0);
-    const float *all[VLMP_MOMENTS] = {m->gram,       m->held,  m->cross,
-                                      m->held_cross, m->shift, m->held_shift};
+    const float *all[VLMP_MOMENTS] = {m->gram, m->held, m->cross, m->held_cross};
     for (int other = 1; m->folder != NULL && other < VLMP_MOMENTS; other++)
         assert_true(other == i || all[other] == NULL);
     assert_non_null(all[i]);
@@ -74,9 +73,9 @@ static void both_triangles_are_there(void **state)
     vlmp_error err = {0};
     vlmp_moments m;
     assert_int_equal(vlmp_moments_create(&m, ctx, K, true, true, NULL, &err), 0);
-    add_all(&m, VLMP_GRAM | VLMP_CROSS | VLMP_SHIFT);
+    add_all(&m, VLMP_GRAM | VLMP_CROSS);
     assert_int_equal(vlmp_moments_finish(&m, &err), 0);
-    const float *symmetric[] = {m.gram, m.held, m.shift, m.held_shift};
+    const float *symmetric[] = {m.gram, m.held};
     for (size_t i = 0; i < sizeof symmetric / sizeof *symmetric; i++)
         for (int row = 0; row < K; row++)
             for (int column = 0; column < row; column++) {
@@ -96,13 +95,12 @@ static void in_a_file_as_in_memory(void **state)
     assert_int_equal(vlmp_moments_create(&memory, ctx, K, true, true, NULL, &err), 0);
     assert_int_equal(vlmp_moments_create(&file, ctx, K, true, true, temp_folder, &err), 0);
     assert_null(file.held);
-    add_all(&memory, VLMP_GRAM | VLMP_CROSS | VLMP_SHIFT);
+    add_all(&memory, VLMP_GRAM | VLMP_CROSS);
     add_all(&file, VLMP_GRAM);
     add_all(&file, VLMP_CROSS);
-    add_all(&file, VLMP_SHIFT);
     assert_int_equal(vlmp_moments_finish(&memory, &err), 0);
     assert_int_equal(vlmp_moments_finish(&file, &err), 0);
-    assert_true(memory.cross[1] != 0 && memory.held_shift[1] != 0);
+    assert_true(memory.cross[1] != 0 && memory.held_cross[1] != 0);
     same(&memory, &file);
     for (int i = 0; i < K; i++)
         scales[i] = 0.5f + (float)i / K;

@@ -98,23 +98,16 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
     return status;
 }
 
-int vlmp_guard_missed(double *missed, vlmp_ctx *ctx, const float *w, int n, int k,
-                      const float *shift, vlmp_error *err)
+int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
+                      const float *gram, vlmp_error *err)
 {
     float *rows = vlmp_alloc((size_t)rows_taken(n), (size_t)k * sizeof *w);
     if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
     int taken = vlmp_guard_sample(rows, w, n, k);
-    int status = vlmp_weighted_error(ctx, rows, taken, k, shift, NULL, missed, err);
+    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
     free(rows);
+    *energy *= (double)n / taken;
     return status;
-}
-
-int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
-                      const float *gram, vlmp_error *err)
-{
-    VLMP_TRY(vlmp_guard_missed(energy, ctx, w, n, k, gram, err));
-    *energy *= (double)n / rows_taken(n);
-    return VLMP_OK;
 }
 
 static int nearest_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,

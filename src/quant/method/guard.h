@@ -10,7 +10,7 @@ typedef struct {
     const char *name;
     const float *w;          /* [n][k] original weights */
     const vlmp_quantized *q; /* the method's, of w·scales */
-    double missed;           /* vlmp_guard_missed where the wanted outputs are W·x₀; else 0 */
+    double missed;           /* vlmp_missed_take's where the wanted outputs are W·x₀; else 0 */
     int sample_of;           /* rows of the linear that w and q are a sample of; 0: they are all */
 } vlmp_guard_linear;
 
@@ -44,11 +44,6 @@ int vlmp_guard_sample(float *out, const float *w, int n, int k);
 /* The error of one result, as above; for choosing between variants of a method. */
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
                      const vlmp_guard_tokens *tokens, const float *scales, vlmp_error *err);
-
-/* Σ |w·(x₀ − x)|² over the rows of w [n][k] that errors are taken on, not scaled up. shift [k][k]:
- * Σ (x₀ − x)·(x₀ − x)ᵀ. */
-int vlmp_guard_missed(double *missed, vlmp_ctx *ctx, const float *w, int n, int k,
-                      const float *shift, vlmp_error *err);
 
 /* Σ |w·x|² of w [n][k], estimated from as many rows: what errors are relative to. */
 int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,

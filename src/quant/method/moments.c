@@ -15,8 +15,7 @@ static const char what[] = "second moments of a site's inputs";
 
 static void list(vlmp_moments *m, float **out[VLMP_MOMENTS])
 {
-    float **const all[VLMP_MOMENTS] = {&m->gram,       &m->held,  &m->cross,
-                                       &m->held_cross, &m->shift, &m->held_shift};
+    float **const all[VLMP_MOMENTS] = {&m->gram, &m->held, &m->cross, &m->held_cross};
     memcpy(out, all, sizeof all);
 }
 
@@ -28,7 +27,7 @@ static size_t matrix_bytes(const vlmp_moments *m)
 /* The set of matrices that there are. */
 static unsigned existing(const vlmp_moments *m)
 {
-    unsigned seen = m->original ? VLMP_GRAM | VLMP_CROSS | VLMP_SHIFT : VLMP_GRAM;
+    unsigned seen = m->original ? VLMP_GRAM | VLMP_CROSS : VLMP_GRAM;
     return m->held_out ? seen | seen << 1 : seen;
 }
 
@@ -158,8 +157,8 @@ void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act 
             ops->gram(ctx, moments->sums[i], x, rows, moments->k);
         if ((which & (VLMP_CROSS | VLMP_HELD_CROSS)) != 0)
             ops->cross(ctx, moments->sums[i], difference, x, rows, moments->k);
-        if ((which & (VLMP_SHIFT | VLMP_HELD_SHIFT)) != 0)
-            ops->gram(ctx, moments->sums[i], difference, rows, moments->k);
+        if ((which & (VLMP_CROSS | VLMP_HELD_CROSS)) != 0 && moments->missed != NULL)
+            vlmp_missed_add(moments->missed, which == VLMP_HELD_CROSS, difference, rows);
     }
 }
 

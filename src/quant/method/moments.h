@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/ops.h"
+#include "src/quant/method/missed.h"
 
 /* The matrices, as bits of a set; each one of held-out samples follows that of the samples seen. */
 enum {
@@ -10,9 +11,7 @@ enum {
     VLMP_HELD = 2,
     VLMP_CROSS = 4,
     VLMP_HELD_CROSS = 8,
-    VLMP_SHIFT = 16,
-    VLMP_HELD_SHIFT = 32,
-    VLMP_MOMENTS = 6
+    VLMP_MOMENTS = 4
 };
 
 typedef struct {
@@ -25,9 +24,8 @@ typedef struct {
     /* [k][k] each, when finished; NULL: there is none, or it lies in the work file. */
     float *gram; /* Σ x·xᵀ over the samples seen, always in memory; NULL: no statistics */
     float *held; /* the same over the samples held out */
-    /* Σ (x₀ − x)·xᵀ and Σ (x₀ − x)·(x₀ − x)ᵀ over both. */
-    float *cross, *held_cross;
-    float *shift, *held_shift;
+    float *cross, *held_cross; /* Σ (x₀ − x)·xᵀ over both */
+    vlmp_missed *missed;       /* NULL; gets the rows that the crosses get; not owned */
 
     char *folder;        /* NULL: all are in memory */
     int fd;              /* of the work file, unlinked; −1: none yet */
@@ -48,7 +46,7 @@ void vlmp_moments_free(vlmp_moments *moments); /* leaves it empty; harmless when
 int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err);
 
 /* Adds rows of x[rows][k] and of what they miss of the original inputs, difference[rows][k] = x₀ −
- * x, to the matrices of a set, which are held. difference is read for crosses and shifts alone. */
+ * x, to the matrices of a set, which are held. difference is read for crosses alone. */
 void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act difference,
                       int rows);
 

@@ -73,6 +73,16 @@ static int form_target(const vlmp_block_job *b, int index, bool scaled, vlmp_tar
     return VLMP_OK;
 }
 
+int vlmp_block_add_missed(const vlmp_block_job *b, int index, vlmp_missed *missed, vlmp_error *err)
+{
+    vlmp_target target;
+    float *memory = NULL;
+    int status = form_target(b, index, false, &target, &memory, err);
+    if (status == VLMP_OK) vlmp_missed_linear(missed, target.w, target.info->n);
+    free(memory);
+    return status;
+}
+
 static int take_targets(vlmp_block_job *b, const int *indices, int count, vlmp_moments *moments,
                         const float *scales, bool *reverted, vlmp_error *err)
 {
@@ -82,6 +92,8 @@ static int take_targets(vlmp_block_job *b, const int *indices, int count, vlmp_m
     int status = VLMP_OK;
     for (int t = 0; t < count && status == VLMP_OK; t++)
         status = form_target(b, indices[t], scales != NULL, &targets[t], &memory[t], err);
+    for (int t = 0; t < count; t++)
+        memcpy(targets[t].missed, b->missed[indices[t]], sizeof targets[t].missed);
     vlmp_target_group group = {
         .targets = targets, .count = count, .moments = moments, .scales = scales};
     if (status == VLMP_OK)
@@ -142,14 +154,20 @@ static int unfold_rows(vlmp_block_job *b, vlmp_site site, int before, vlmp_error
     return status;
 }
 
+int vlmp_block_list_site(const vlmp_block_job *b, vlmp_site site, int indices[VLMP_BLOCK_LINEARS])
+{
+    int count = 0;
+    for (int i = 0; i < b->count; i++)
+        if (b->linears[i].info->site == site && b->linears[i].entry->method != VLMP_METHOD_KEEP)
+            indices[count++] = i;
+    return count;
+}
+
 /* Linears under AWQ's scales are one group; others are judged one by one. */
 int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, vlmp_moments *moments, bool *again,
                              vlmp_error *err)
 {
-    int indices[VLMP_BLOCK_LINEARS], count = 0;
-    for (int i = 0; i < b->count; i++)
-        if (b->linears[i].info->site == site && b->linears[i].entry->method != VLMP_METHOD_KEEP)
-            indices[count++] = i;
+    int indices[VLMP_BLOCK_LINEARS], count = vlmp_block_list_site(b, site, indices);
     bool reverted = false;
     *again = false;
     const float *scales = b->fold.scales[site];

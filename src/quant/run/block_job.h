@@ -13,6 +13,7 @@ typedef struct {
     vlmp_fold fold;
     int count;
     vlmp_block_linear linears[VLMP_BLOCK_LINEARS];
+    double missed[VLMP_BLOCK_LINEARS][2]; /* of sites with the original model's inputs */
     vlmp_packed_arrays packed[VLMP_BLOCK_LINEARS];
     vlmp_linear_result results[VLMP_BLOCK_LINEARS];
     int result_count;
@@ -24,6 +25,12 @@ typedef struct {
  */
 int vlmp_block_quantize_site(vlmp_block_job *b, vlmp_site site, vlmp_moments *moments, bool *again,
                              vlmp_error *err);
+
+/* Those of a site that are quantized. Returns how many. */
+int vlmp_block_list_site(const vlmp_block_job *b, vlmp_site site, int indices[VLMP_BLOCK_LINEARS]);
+
+/* The weights of one, as they will be quantized. */
+int vlmp_block_add_missed(const vlmp_block_job *b, int index, vlmp_missed *missed, vlmp_error *err);
 
 /* Site by site on inputs that the quantized linears before it produce. */
 int vlmp_block_run_sequential(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp_error *err);

@@ -80,12 +80,33 @@ static int advance(vlmp_block_job *b, struct walks *walks, vlmp_site site, bool 
 static int gather_moments(vlmp_block_job *b, struct walks *walks, vlmp_site site,
                           vlmp_moments *moments, vlmp_error *err)
 {
-    unsigned crosses = moments->original ? VLMP_CROSS | VLMP_SHIFT : 0;
+    unsigned crosses = moments->original ? VLMP_CROSS : 0;
     if (moments->folder == NULL)
         return advance(b, walks, site, false, moments, VLMP_GRAM | crosses, err);
     VLMP_TRY(advance(b, walks, site, false, moments, VLMP_GRAM, err));
-    VLMP_TRY(advance(b, walks, site, true, moments, VLMP_CROSS, err));
-    return advance(b, walks, site, true, moments, VLMP_SHIFT, err);
+    return advance(b, walks, site, true, moments, VLMP_CROSS, err);
+}
+
+/* The same, with what each linear's outputs miss of the original model's. */
+static int gather_crosses(vlmp_block_job *b, struct walks *walks, vlmp_site site,
+                          vlmp_moments *moments, vlmp_error *err)
+{
+    vlmp_missed missed;
+    double sums[VLMP_BLOCK_LINEARS][2];
+    int indices[VLMP_BLOCK_LINEARS], count = vlmp_block_list_site(b, site, indices);
+    int status = vlmp_missed_create(&missed, b->job->sweep.ctx, count, moments->k,
+                                    walks->quantized.batches->max_rows, err);
+    for (int i = 0; i < count && status == VLMP_OK; i++)
+        status = vlmp_block_add_missed(b, indices[i], &missed, err);
+    if (status == VLMP_OK) status = vlmp_missed_begin(&missed, err);
+    moments->missed = &missed;
+    if (status == VLMP_OK) status = gather_moments(b, walks, site, moments, err);
+    moments->missed = NULL;
+    if (status == VLMP_OK) status = vlmp_missed_take(&missed, sums, err);
+    for (int i = 0; i < count && status == VLMP_OK; i++)
+        memcpy(b->missed[indices[i]], sums[i], sizeof sums[i]);
+    vlmp_missed_free(&missed);
+    return status;
 }
 
 static int create_moments(const vlmp_block_job *b, const struct walks *walks, vlmp_site site,
@@ -106,8 +127,9 @@ static int walk_site(vlmp_block_job *b, struct walks *walks, vlmp_site site, vlm
     bool needed = site_needs_moments(b, site), again = false;
     int status = needed ? create_moments(b, walks, site, &moments, err) : VLMP_OK;
     if (status == VLMP_OK)
-        status = needed ? gather_moments(b, walks, site, &moments, err)
-                        : advance(b, walks, site, false, NULL, 0, err);
+        status = !needed            ? advance(b, walks, site, false, NULL, 0, err)
+                 : moments.original ? gather_crosses(b, walks, site, &moments, err)
+                                    : gather_moments(b, walks, site, &moments, err);
     if (status == VLMP_OK && needed) status = vlmp_moments_finish(&moments, err);
     vlmp_walk_rest(&walks->quantized);
     if (status == VLMP_OK)

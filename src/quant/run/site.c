@@ -134,8 +134,7 @@ static int seen_error(struct work *work, const float *w, vlmp_error *err)
     vlmp_guard_linear judged = {.name = info->name, .w = w, .q = &work->q};
     vlmp_guard_tokens tokens = {.gram = moments->gram};
     if (aims_at_outputs(work)) {
-        VLMP_TRY(vlmp_moments_hold(moments, VLMP_SHIFT, err));
-        VLMP_TRY(vlmp_guard_missed(&judged.missed, ctx, w, info->n, info->k, moments->shift, err));
+        judged.missed = work->target->missed[0];
         VLMP_TRY(vlmp_moments_hold(moments, VLMP_CROSS, err));
         tokens.cross = moments->cross;
     }
@@ -171,14 +170,12 @@ static int judge(const vlmp_quantize_job *job, const vlmp_target_group *group, s
     double energy = 0;
     bool outputs = aims_at_outputs(&works[0]);
     if (group->scales != NULL) VLMP_TRY(vlmp_moments_unscale(moments, group->scales, err));
-    VLMP_TRY(vlmp_moments_hold(moments, VLMP_HELD_SHIFT, err));
     for (int t = 0; t < group->count; t++) {
         const vlmp_target *target = &group->targets[t];
-        linears[t] =
-            (vlmp_guard_linear){.name = target->info->name, .w = target->plain, .q = &works[t].q};
-        if (outputs)
-            VLMP_TRY(vlmp_guard_missed(&linears[t].missed, ctx, target->plain, target->info->n,
-                                       moments->k, moments->held_shift, err));
+        linears[t] = (vlmp_guard_linear){.name = target->info->name,
+                                         .w = target->plain,
+                                         .q = &works[t].q,
+                                         .missed = outputs ? target->missed[1] : 0};
     }
     VLMP_TRY(vlmp_moments_hold(moments, VLMP_HELD | VLMP_HELD_CROSS, err));
     vlmp_guard_tokens tokens = {.gram = moments->held,

@@ -12,6 +12,7 @@ typedef struct {
     const float *w;     /* [n][k], AWQ's scales folded in */
     const float *plain; /* [n][k] without those of the site; w where there are none */
     float global_scale; /* of its scales, where they have one; else 1 */
+    double missed[2];   /* vlmp_missed_take's, where the original outputs are the target */
 } vlmp_target;
 
 /* Linears that share AWQ's scales, or a single one. */
