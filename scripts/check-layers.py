@@ -27,10 +27,11 @@ LAYERS = {
     "src/quant/method": ["src/base", "kernels", "src/quant/scheme"],
     "src/quant/run": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/calib", "src/quant/scheme",
                       "src/quant/method"],
+    "src/plan": ["src/base", "kernels", "src/store", "src/picture", "src/model", "src/quant/scheme"],
     "src/runtime": ["src/base", "kernels", "src/store", "src/model", "src/flow"],
     "src/eval": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/runtime"],
     "tools": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model", "formats", "src/flow",
-              "src/calib", "src/quant/scheme", "src/quant/run", "src/runtime", "src/eval"],
+              "src/calib", "src/quant/scheme", "src/quant/run", "src/plan", "src/runtime", "src/eval"],
     "tests": None,  # anything
 }
 

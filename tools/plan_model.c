@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,11 +7,65 @@
 #include "tools/plan.h"
 #include "tools/quantize_tensors.h"
 
+/* Weights that int8 activations multiply, of linears whose names begin so. */
+static double int8_weights(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
+                           const char *prefix)
+{
+    const vlmp_packed_linear *linears = choice->plan.packed.linears;
+    size_t count = choice->plan.packed.linear_count;
+    double sum = 0;
+    if (choice->is_source && d->packed) linears = vlmp_packed_linears(d->source, &count);
+    for (size_t i = 0; i < count; i++)
+        if (linears[i].scheme.int8_activations &&
+            strncmp(linears[i].name, prefix, strlen(prefix)) == 0)
+            sum += (double)(linears[i].n * linears[i].k);
+    return sum;
+}
+
+static vlmp_plan_part part_of(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
+                              vlmp_part part, const char *prefix)
+{
+    const vlmp_weight_size *size = &choice->sizes.parts[part];
+    return (vlmp_plan_part){.weights = (double)size->weights,
+                            .bytes = (double)size->bytes,
+                            .int8 = int8_weights(d, choice, prefix)};
+}
+
+static void set_weights(const vlmp_plan_document *d, vlmp_plan_choice *choice)
+{
+    bool tied = d->model.config.text.tied;
+    choice->weights =
+        (vlmp_plan_weights){.vision = part_of(d, choice, VLMP_PART_VISION, "vision."),
+                            .projector = part_of(d, choice, VLMP_PART_PROJECTOR, "projector."),
+                            .text = part_of(d, choice, VLMP_PART_TEXT, "text.layers."),
+                            .head = tied ? part_of(d, choice, VLMP_PART_EMBED, "text.embed")
+                                         : part_of(d, choice, VLMP_PART_HEAD, "text.head")};
+}
+
+/* Errors of linears add up by their squares, each in proportion to its weights. */
+static void set_error(vlmp_plan_choice *choice)
+{
+    const vlmp_packed_plan *packed = &choice->plan.packed;
+    double squares = 0, weights = 0;
+    for (size_t i = 0; i < packed->linear_count; i++) {
+        const vlmp_packed_linear *linear = &packed->linears[i];
+        const vlmp_code_info *codes = &vlmp_code_types[linear->scheme.codes];
+        if (vlmp_codes_are_floats(linear->scheme.codes)) return;
+        double group = vlmp_scheme_group(&linear->scheme, (int)linear->k);
+        double error = vlmp_normal_error(group, codes->reach);
+        double count = (double)linear->n * (double)linear->k;
+        squares += count * error * error;
+        weights += count;
+    }
+    if (weights > 0) choice->error = sqrt(squares / weights);
+}
+
 static int add_source(vlmp_plan_document *d, vlmp_error *err)
 {
     vlmp_plan_choice *choice = &d->choices[d->choice_count++];
     *choice = (vlmp_plan_choice){.name = "as it is", .is_source = true};
     vlmp_weight_sizes_of(d->source, &choice->sizes);
+    set_weights(d, choice);
     choice->file_bytes = choice->sizes.unused_bytes;
     if (!__builtin_add_overflow(choice->file_bytes, choice->sizes.total.bytes, &choice->file_bytes))
         return VLMP_OK;
@@ -49,6 +104,8 @@ static int add_recipe(vlmp_plan_document *d, const char *name, vlmp_error *err)
         return status;
     }
     vlmp_weight_sizes_of_plan(&choice->plan.packed, &choice->sizes);
+    set_weights(d, choice);
+    set_error(choice);
     d->choice_count++;
     return VLMP_OK;
 }
@@ -71,10 +128,11 @@ static int add_usual(vlmp_plan_document *d, vlmp_error *err)
 
 enum { USUAL = 3 };
 
-int vlmp_plan_open(vlmp_plan_document *d, const char *model, const vlmp_cli_list *recipes,
+int vlmp_plan_open(vlmp_plan_document *d, const char *model, const vlmp_plan_options *options,
                    vlmp_error *err)
 {
-    *d = (vlmp_plan_document){0};
+    const vlmp_cli_list *recipes = &options->recipes;
+    *d = (vlmp_plan_document){.options = options};
     VLMP_TRY(vlmp_model_source_open_headers(&d->source, model, err));
     VLMP_TRY(vlmp_model_open_weights(&d->model, d->source, err));
     d->runs = vlmp_family_runs(d->model.config.family);
@@ -97,6 +155,8 @@ void vlmp_plan_close(vlmp_plan_document *d)
     for (int i = 0; i < d->choice_count; i++)
         vlmp_quantize_plan_free(&d->choices[i].plan);
     free(d->choices);
+    free(d->fits);
+    free(d->loads);
     vlmp_model_close(&d->model);
     if (d->source != NULL) d->source->close(d->source);
     *d = (vlmp_plan_document){0};

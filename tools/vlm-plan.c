@@ -1,34 +1,95 @@
 /* vlm-plan: what a model needs, before any work, from its headers alone. */
+#include <string.h>
+
 #include "tools/plan.h"
 
-struct options {
-    vlmp_cli_list recipes;
-};
+static int run(const vlmp_cli_command *command, const vlmp_cli_args *args,
+               const vlmp_plan_options *o, vlmp_plan_document *d, vlmp_error *err)
+{
+    vlmp_plan_device device = {0};
+    bool measured = o->device != NULL && strcmp(o->device, "cpu") == 0;
+    if ((o->requests > 0 || o->latency > 0) && o->device == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--qps and --latency are about a device; say which with --device-spec");
+    if (o->device != NULL && !measured) VLMP_TRY(vlmp_plan_device_read(&device, o->device, err));
+    VLMP_TRY(vlmp_plan_open(d, args->positionals[0], o, err));
+    if (measured) VLMP_TRY(vlmp_plan_measure(&device, args, err));
+    d->device = device;
+    VLMP_TRY(vlmp_plan_look(d, err));
+    if (!d->runs && (o->device != NULL || o->memory > 0))
+        vlmp_cli_warn(command, args,
+                      "models of type '%s' are not run here: only sizes are known of them",
+                      d->model.config.model_type);
+    return (args->json ? vlmp_plan_print_json : vlmp_plan_print)(d, err);
+}
 
 int main(int argc, char **argv)
 {
-    struct options o = {0};
+    vlmp_plan_options o = {.text = 64};
     const vlmp_cli_option options[] = {
         {.name = "recipe",
          .value = "R",
          .help = "a recipe to plan with: a JSON file, @w4, @seed, or a scheme's name as in recipes "
-                 "(int8, gptq_4bit, …)",
+                 "(int8, gptq_4bit, …); default: int8, gptq_4bit and @w4",
          .list = &o.recipes},
+        {.name = "memory",
+         .value = "M",
+         .help = "what fits this, as 24G, and which recipe to take (default: the device's)",
+         .bytes = &o.memory},
+        {.name = "picture",
+         .value = "WxH",
+         .help = "size of a request's picture, or none (default: the one with the most tokens, and "
+                 "448x448)",
+         .list = &o.pictures},
+        {.name = "batch",
+         .value = "N",
+         .help = "requests at a time (default: 1 and 8)",
+         .list = &o.batches},
+        {.name = "new-tokens",
+         .value = "N",
+         .help = "of an answer (default 512)",
+         .list = &o.new_tokens},
+        {.name = "text-tokens",
+         .value = "N",
+         .help = "of a prompt beside its picture (default 64)",
+         .integer = &o.text,
+         .low = 1,
+         .high = 1 << 24},
+        {.name = "device-spec",
+         .value = "D",
+         .help = "time and requests a second on it: cpu (this machine, measured), a name (t4, a10, "
+                 "l4, l40s, rtx3090, rtx4090, a100-40g, a100-80g, h100, h200; 2xNAME: two), or "
+                 "bandwidth=1555G,flops=312T,int8=624T,memory=40G",
+         .string = &o.device},
+        {.name = "qps",
+         .value = "Q",
+         .help = "whether so many requests a second can be answered",
+         .number = &o.requests,
+         .low = 0,
+         .high = 1000000000},
+        {.name = "latency",
+         .value = "T",
+         .help = "each within so many seconds",
+         .number = &o.latency,
+         .low = 0,
+         .high = 1000000000},
         {0}};
     const vlmp_cli_command command = {
         .name = "vlm-plan",
         .summary = "Says what a model will need under each recipe, from its headers alone.",
-        .usage = "MODEL [--recipe R]… [options]",
+        .usage = "MODEL [--recipe R]… [--memory M] [--device-spec D] [options]",
         .positional = "MODEL",
         .min_positionals = 1,
         .max_positionals = 1,
-        .options = options};
+        .options = options,
+        .notes =
+            "MODEL may be a folder, one without weights, a config.json or a packed file.\n\n"
+            "Example: vlm-plan demo/model --memory 24G --device-spec l4 --qps 10 --latency 5\n"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_error err = {0};
-    vlmp_plan_document d;
-    int status = vlmp_plan_open(&d, args.positionals[0], &o.recipes, &err);
-    if (status == VLMP_OK) status = (args.json ? vlmp_plan_print_json : vlmp_plan_print)(&d, &err);
+    vlmp_plan_document d = {0};
+    int status = run(&command, &args, &o, &d, &err);
     vlmp_plan_close(&d);
     return vlmp_cli_finish(&command, &args, status, &err);
 }

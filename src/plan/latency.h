@@ -1,0 +1,43 @@
+/* How long a request takes on a device, by the roofline: each phase reads its weights once and
+ * computes; the slower of both is its time. No engine is faster; how near one comes differs. */
+#pragma once
+
+#include "src/plan/formulas.h"
+#include "src/plan/running.h"
+
+/* The parts of the best engines' rates, for an estimate beside the bound: products of many rows at
+ * 0.7 of the peak (cuBLAS on an H100 reaches 700 to 790 of 989 TFLOP/s), single rows at 0.6 of the
+ * bandwidth (published 4-bit kernels: 0.39 on an A100 to 0.85 on a 4090). */
+#define VLMP_REACHED_RATE      0.7
+#define VLMP_REACHED_BANDWIDTH 0.6
+
+/* Weights of a component under a recipe. */
+typedef struct {
+    double weights, bytes;
+    double int8; /* of the weights, those that int8 activations multiply */
+} vlmp_plan_part;
+
+typedef struct {
+    vlmp_plan_part vision, projector, text, head; /* head: also a tied table */
+} vlmp_plan_weights;
+
+typedef struct {
+    double encode;  /* one picture: tower and projector */
+    double prefill; /* one prompt */
+    double decode;  /* one step of the whole batch, half of the answers there */
+    double request; /* all of the batch, which arrived at once */
+    double rate;    /* requests a second that this goes on for */
+} vlmp_phase_times;
+
+/* Bounds: no engine is faster. */
+vlmp_phase_times vlmp_phase_times_of(const vlmp_model *model, const vlmp_plan_weights *weights,
+                                     const vlmp_workload *load, const vlmp_rates *rates);
+
+/* The rates that good engines reach of a device's. */
+vlmp_rates vlmp_rates_reached(const vlmp_rates *rates);
+
+/* The most requests a second within a latency (0: any) and with at most so many at a time; *batch:
+ * how many are at work then, 0 where none keeps the latency. */
+double vlmp_requests_within(const vlmp_model *model, const vlmp_plan_weights *weights,
+                            const vlmp_workload *load, const vlmp_rates *rates, double latency,
+                            double most, double *batch);

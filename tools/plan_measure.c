@@ -1,0 +1,75 @@
+/* What this machine's processor reaches, measured for a tenth of a second. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/clock.h"
+#include "tools/engine.h"
+#include "tools/plan.h"
+
+/* Reads memory, in parts on all threads. */
+struct reading {
+    const uint64_t *words;
+    size_t count; /* of a part */
+    uint64_t sums[64];
+};
+
+static void read_part(void *arg, int part, int worker)
+{
+    struct reading *r = arg;
+    const uint64_t *words = r->words + (size_t)part * r->count;
+    uint64_t sum = 0;
+    (void)worker;
+    for (size_t i = 0; i < r->count; i++)
+        sum += words[i];
+    r->sums[part] = sum;
+}
+
+static double measure_reads(vlmp_pool *pool, const uint64_t *words, size_t count)
+{
+    struct reading r = {.words = words, .count = count / 64};
+    double best = 0;
+    for (int i = 0; i < 3; i++) {
+        double start = vlmp_seconds();
+        vlmp_parallel_for(pool, 64, read_part, &r);
+        double rate = (double)(count * sizeof *words) / (vlmp_seconds() - start);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+static double measure_products(vlmp_ctx *ctx, float *values)
+{
+    enum { N = 512 };
+    double best = 0;
+    for (int i = 0; i < 4; i++) {
+        double start = vlmp_seconds();
+        ctx->ops->gemm(ctx, false, false, N, N, N, 1.0f, values, N, values + N * N, N, 0.0f,
+                       values + 2 * N * N, N);
+        double rate = 2.0 * N * N * N / (vlmp_seconds() - start);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+int vlmp_plan_measure(vlmp_plan_device *out, const vlmp_cli_args *args, vlmp_error *err)
+{
+    const size_t bytes = (size_t)128 << 20; /* beyond most caches */
+    vlmp_cli_args quiet = *args;
+    quiet.device = VLMP_DEVICE_CPU;
+    quiet.quiet = true;
+    vlmp_engine engine = {0};
+    uint64_t *words = vlmp_alloc(bytes, 1);
+    int status = words != NULL ? vlmp_engine_start(&engine, &quiet, err)
+                               : vlmp_fail_memory(err, "a measurement");
+    *out = (vlmp_plan_device){.count = 1, .name = "this machine"};
+    if (status == VLMP_OK) {
+        memset(words, 0, bytes);
+        out->rates.bandwidth = measure_reads(engine.pool, words, bytes / sizeof *words);
+        out->rates.flops = measure_products(engine.ctx, (float *)words);
+    }
+    out->memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    free(words);
+    vlmp_engine_free(&engine);
+    return status;
+}
