@@ -283,6 +283,10 @@ static int parse_device(const parser *p)
         args->device = VLMP_DEVICE_CPU;
     } else if (strncmp(text, "cuda", 4) == 0 && (text[4] == '\0' || text[4] == ':')) {
         args->device = VLMP_DEVICE_CUDA;
+        if (p->command->computes_nothing)
+            return vlmp_fail(p->err, VLMP_ERR_USAGE,
+                             "%s computes nothing that --device cuda could take over; leave it out",
+                             p->command->name);
         if (text[4] == '\0') return VLMP_OK;
         char *end;
         long index = strtol(text + 5, &end, 10);

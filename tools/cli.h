@@ -58,6 +58,7 @@ typedef struct {
     const char *positional;               /* what positional arguments are called in messages */
     int min_positionals, max_positionals; /* max < 0: any number */
     const vlmp_cli_option *options;       /* ends with {0} */
+    bool computes_nothing;                /* and so refuses --device cuda */
     const char *notes;                    /* at the end of --help: examples; may be NULL */
 } vlmp_cli_command;
 

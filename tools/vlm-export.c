@@ -262,6 +262,7 @@ int main(int argc, char **argv)
         .min_positionals = 1,
         .max_positionals = 1,
         .options = options,
+        .computes_nothing = true,
         .notes = "What the format or the engine cannot express is refused before any work, with "
                  "the rule and what would fit."};
     vlmp_cli_args args;

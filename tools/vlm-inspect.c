@@ -341,6 +341,7 @@ int main(int argc, char **argv)
         .min_positionals = 1,
         .max_positionals = 1,
         .options = options,
+        .computes_nothing = true,
         .notes = "Bits per weight are 8 × the bytes of codes, scales, zeros and kept weights over "
                  "the number of weights, over all tensors that the model uses.",
     };

@@ -45,6 +45,8 @@ refuses 2 'ppl=2' vlm-eval "$model" --data "$eval_data" --gate 'ppl=2'
 refuses 2 'bleu' vlm-eval "$model" --data "$eval_data" --metrics ppl --gate 'bleu.4>=0.1'
 refuses 2 'metric' vlm-eval "$model" --data "$eval_data" --metrics ppl,blue
 refuses 2 'prompt' vlm-run "$model"
+refuses 2 'computes nothing' vlm-inspect "$model" --device cuda
+refuses 2 'computes nothing' vlm-export x.vlmp --format gptq -o x.folder --device cuda:1
 refuses 1 'cuda' vlm-run "$model" --prompt x --device cuda
 check "nothing was written" test -z "$(find . -name 'x.*')"
 check "existing files are untouched" test ! -s exists.vlmp -a ! -s exists.calib -a ! -s exists.ref
