@@ -34,6 +34,16 @@ void vlmp_ctx_free_memory(vlmp_ctx *ctx, void *at)
     if (at != NULL) ctx->ops->free(ctx, at);
 }
 
+size_t vlmp_ctx_peak(const vlmp_ctx *ctx)
+{
+    return ctx->peak;
+}
+
+void vlmp_ctx_peak_reset(vlmp_ctx *ctx)
+{
+    ctx->peak = ctx->held;
+}
+
 void vlmp_ctx_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes)
 {
     ctx->ops->write(ctx, to, from, bytes);

@@ -18,7 +18,8 @@ struct vlmp_ops;
 /* One context serves one caller at a time. */
 typedef struct vlmp_ctx {
     const struct vlmp_ops *ops;
-    vlmp_pool *pool; /* of the host; not owned */
+    vlmp_pool *pool;   /* of the host; not owned */
+    size_t held, peak; /* bytes of a device's memory, now and at most; 0 on a processor */
 } vlmp_ctx;
 
 /* Addresses in a context's memory. */
@@ -72,6 +73,10 @@ const char *vlmp_ctx_describe(const vlmp_ctx *ctx);
 int vlmp_ctx_alloc(vlmp_ctx *ctx, void *out, size_t count, size_t size, const char *what,
                    vlmp_error *err);
 void vlmp_ctx_free_memory(vlmp_ctx *ctx, void *at);
+
+/* The most bytes of a device's memory that were taken since the last reset; 0 on a processor. */
+size_t vlmp_ctx_peak(const vlmp_ctx *ctx);
+void vlmp_ctx_peak_reset(vlmp_ctx *ctx);
 
 /* Copies of bytes between host and context; host memory may be changed when write returns, and is
  * filled when read does. What operations failed at, read reports, as sync does: a device's error is

@@ -97,6 +97,17 @@ void vlmp_host_step_free(vlmp_ctx *ctx, vlmp_step *step)
     free(step);
 }
 
+bool vlmp_host_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step)
+{
+    (void)ctx, (void)replay, (void)step;
+    return false;
+}
+
+void vlmp_host_replay_end(vlmp_ctx *ctx, vlmp_replay *replay)
+{
+    (void)ctx, (void)replay;
+}
+
 void vlmp_host_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *from)
 {
     (void)ctx;

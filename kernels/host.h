@@ -68,6 +68,10 @@ int vlmp_host_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_size 
 void vlmp_host_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
 void vlmp_host_step_free(vlmp_ctx *ctx, vlmp_step *step);
 
+/* Calls are made again. */
+bool vlmp_host_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step);
+void vlmp_host_replay_end(vlmp_ctx *ctx, vlmp_replay *replay);
+
 int vlmp_host_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
 void vlmp_host_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);
 size_t vlmp_host_kv_bytes(const vlmp_kv_shape *shape);
@@ -85,11 +89,13 @@ void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_
                        vlmp_f32 w, int rows, int dim, bool add);
 
 /* The entries above but for those of the store, for a table. */
-#define VLMP_HOST_OPS                                                                             \
-    .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,                   \
-    .read = vlmp_host_read, .sync = vlmp_host_sync, .map = vlmp_host_map,                         \
-    .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                             \
-    .prepare = vlmp_host_prepare, .release = vlmp_host_release,                                   \
-    .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                         \
-    .step_free = vlmp_host_step_free, .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, \
-    .columns = vlmp_host_columns, .gather = vlmp_host_gather, .scatter = vlmp_host_scatter
+#define VLMP_HOST_OPS                                                                         \
+    .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,               \
+    .read = vlmp_host_read, .sync = vlmp_host_sync, .map = vlmp_host_map,                     \
+    .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                         \
+    .prepare = vlmp_host_prepare, .release = vlmp_host_release,                               \
+    .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                     \
+    .step_free = vlmp_host_step_free, .replay = vlmp_host_replay,                             \
+    .replay_end = vlmp_host_replay_end, .replay_free = vlmp_host_replay_end,                  \
+    .patchify = vlmp_host_patchify, .repeat = vlmp_host_repeat, .columns = vlmp_host_columns, \
+    .gather = vlmp_host_gather, .scatter = vlmp_host_scatter

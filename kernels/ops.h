@@ -81,6 +81,15 @@ typedef struct vlmp_ops {
     void (*step_set)(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
     void (*step_free)(vlmp_ctx *ctx, vlmp_step *step);
 
+    /* Calls that come again, with the same arguments but for what step_set has put into the step:
+     * they stand between replay, where it is false, and replay_end. true: they are done, as they
+     * were asked for before, and no call follows. Between the two nothing is read, written,
+     * allocated or freed; *replay, NULL before, serves these calls alone, and is freed before
+     * what they name. */
+    bool (*replay)(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step);
+    void (*replay_end)(vlmp_ctx *ctx, vlmp_replay *replay);
+    void (*replay_free)(vlmp_ctx *ctx, vlmp_replay *replay);
+
     int (*kv_create)(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
     void (*kv_free)(vlmp_ctx *ctx, vlmp_kv *kv);
     size_t (*kv_bytes)(const vlmp_kv_shape *shape);

@@ -36,6 +36,8 @@ typedef struct {
 
 typedef struct vlmp_step vlmp_step; /* a context's */
 
+typedef struct vlmp_replay vlmp_replay; /* a context's: calls of steps that come again */
+
 /* Keys and values of all layers of a stack: an implementation lays pages out as it likes. */
 typedef struct vlmp_kv vlmp_kv;
 

@@ -38,42 +38,45 @@ def rows_of(lines, bandwidth):
     groups = {}
     for line in lines:
         key = (line["model"], line["name"])
-        groups.setdefault(key + ("decode", line["sequences"]), []).append(line)
+        groups.setdefault(key + ("decode", line["sequences"], line["context"]), []).append(line)
         if line["prompt"] > 1:
-            groups.setdefault(key + ("prefill", line["prompt"]), []).append(line)
+            groups.setdefault(key + ("prefill", line["prompt"], 0), []).append(line)
     rows = []
-    for (model, name, kind, size), pair in groups.items():
+    for (model, name, kind, size, context), pair in groups.items():
         if len(pair) != 2:
             continue
         if kind == "decode":
             seconds = whole(pair, lambda line: line["sequences"] / line["decode_tps"])
         else:
             seconds = whole(pair, lambda line: line["prompt"] / line["prefill_tps"])
-        row = {"model": model, "type": name, "kind": kind, "size": size, "ms": 1e3 * seconds,
+        row = {"model": model, "type": name, "kind": kind, "size": size, "behind": context, "ms": 1e3 * seconds,
                "tokens_per_second": size / seconds, "measured_layers": sorted(line["shape"][4] for line in pair),
                "layers": pair[0]["layers"]}
         if kind == "decode" and bandwidth:
             row["share"] = whole(pair, lambda line: line["weight_bytes"]) / seconds / 1e9 / bandwidth
         rows.append(row)
-    f16 = {(r["model"], r["kind"], r["size"]): r["ms"] for r in rows if r["type"] == "f16"}
+    def same(r):
+        return r["model"], r["kind"], r["size"], r["behind"]
+
+    f16 = {same(r): r["ms"] for r in rows if r["type"] == "f16"}
     for row in rows:
-        base = f16.get((row["model"], row["kind"], row["size"]))
+        base = f16.get(same(row))
         if base:
             row["over_f16"] = base / row["ms"]
-    return sorted(rows, key=lambda r: (r["model"], r["kind"], r["size"], r["type"]))
+    return sorted(rows, key=lambda r: same(r) + (r["type"],))
 
 
 def show(rows, bandwidth):
     print("read bandwidth: %s" % ("%.1f GB/s" % bandwidth if bandwidth else "not measured"))
     if not rows:
         return
-    print("extrapolated from %s layers; decode: sequences together, prefill: tokens" %
+    print("extrapolated from %s layers; decode: sequences together, each behind so many tokens; prefill: tokens" %
           " and ".join(map(str, rows[0]["measured_layers"])))
-    print("%-6s %-8s %5s %-7s %10s %10s %6s %6s" % ("model", "what", "size", "type", "ms", "tokens/s", "share",
-                                                    "x F16"))
+    print("%-6s %-8s %5s %6s %-7s %10s %10s %6s %6s" % ("model", "what", "size", "behind", "type", "ms", "tokens/s",
+                                                        "share", "x F16"))
     for r in rows:
-        print("%-6s %-8s %5d %-7s %10.3f %10.1f %6s %6s" %
-              (r["model"], r["kind"], r["size"], r["type"], r["ms"], r["tokens_per_second"],
+        print("%-6s %-8s %5d %6d %-7s %10.3f %10.1f %6s %6s" %
+              (r["model"], r["kind"], r["size"], r["behind"], r["type"], r["ms"], r["tokens_per_second"],
                "%.0f %%" % (100 * r["share"]) if "share" in r else "", "%.2f" % r["over_f16"] if "over_f16" in r else ""))
 
 

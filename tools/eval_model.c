@@ -223,6 +223,7 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
 {
     vlmp_reader reader = {0};
     vlmp_peak_memory_reset();
+    vlmp_ctx_peak_reset(engine->ctx);
     VLMP_TRY(vlmp_engine_open(engine, job->path, err));
     engine->model.fast_activations = job->fast_activations;
     result->model = job->path;
@@ -246,6 +247,8 @@ int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_res
     if (status == VLMP_OK && odd[0] != '\0')
         status = vlmp_result_note(result, err, "pictures: %s", odd);
     result->memory.peak_rss_bytes = (int64_t)vlmp_peak_memory();
+    if (vlmp_ctx_peak(engine->ctx) > 0)
+        result->memory.peak_device_bytes = (int64_t)vlmp_ctx_peak(engine->ctx);
     if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);
     vlmp_engine_close(engine);

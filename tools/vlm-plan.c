@@ -82,6 +82,7 @@ int main(int argc, char **argv)
         .min_positionals = 1,
         .max_positionals = 1,
         .options = options,
+        .computes_nothing = true,
         .notes =
             "MODEL may be a folder, one without weights, a config.json or a packed file.\n\n"
             "Example: vlm-plan demo/model --memory 24G --device-spec l4 --qps 10 --latency 5\n"};

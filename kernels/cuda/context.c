@@ -30,13 +30,48 @@ static size_t mebibytes(size_t bytes)
     return (bytes >> 20) + (bytes % ((size_t)1 << 20) != 0);
 }
 
+/* Room to note another piece. */
+static bool has_room(vlmp_cuda *cuda)
+{
+    if (cuda->piece_count < cuda->piece_room) return true;
+    size_t room = 2 * cuda->piece_room + 64;
+    vlmp_cuda_piece *pieces = realloc(cuda->pieces, room * sizeof *pieces);
+    if (pieces == NULL) return false;
+    cuda->pieces = pieces;
+    cuda->piece_room = room;
+    return true;
+}
+
+static void note(vlmp_cuda *cuda, void *at, size_t bytes)
+{
+    cuda->pieces[cuda->piece_count++] = (vlmp_cuda_piece){at, bytes};
+    cuda->ctx.held += bytes;
+    if (cuda->ctx.held > cuda->ctx.peak) cuda->ctx.peak = cuda->ctx.held;
+}
+
+/* What was taken last mostly goes first. */
+static void forget(vlmp_cuda *cuda, const void *at)
+{
+    size_t i = cuda->piece_count;
+    while (i > 0 && cuda->pieces[i - 1].at != at)
+        i--;
+    if (i == 0) return;
+    cuda->ctx.held -= cuda->pieces[i - 1].bytes;
+    cuda->pieces[i - 1] = cuda->pieces[--cuda->piece_count];
+}
+
 int vlmp_cuda_take(vlmp_cuda *cuda, void *out, size_t bytes, const char *what, vlmp_error *err)
 {
     void *at = NULL;
     size_t left = 0, all = 0;
+    memcpy(out, &at, sizeof at);
+    if (!has_room(cuda)) return vlmp_fail_memory(err, what);
     cudaError_t status = cudaMalloc(&at, bytes > 0 ? bytes : 1);
     memcpy(out, &at, sizeof at);
-    if (status == cudaSuccess) return VLMP_OK;
+    if (status == cudaSuccess) {
+        note(cuda, at, bytes);
+        return VLMP_OK;
+    }
     if (status != cudaErrorMemoryAllocation || cudaMemGetInfo(&left, &all) != cudaSuccess) {
         vlmp_cuda_ok(cuda, status, what);
         return vlmp_cuda_status(cuda, err);
@@ -59,7 +94,9 @@ static int alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_
 /* Waits for what still uses it. */
 static void release_memory(vlmp_ctx *ctx, void *at)
 {
-    vlmp_cuda_ok(vlmp_cuda_of(ctx), cudaFree(at), "free");
+    vlmp_cuda *cuda = vlmp_cuda_of(ctx);
+    forget(cuda, at);
+    vlmp_cuda_ok(cuda, cudaFree(at), "free");
 }
 
 /* Room in pinned memory for up to `bytes`; *given: how much. What is put there is sent with send.
@@ -193,6 +230,7 @@ static void destroy(vlmp_ctx *ctx)
     if (cuda->scratch != NULL) (void)cudaFree(cuda->scratch);
     if (cuda->stream != NULL) (void)cudaStreamDestroy(cuda->stream);
     vlmp_ctx_free(cuda->host);
+    free(cuda->pieces);
     free(cuda);
 }
 
@@ -223,6 +261,9 @@ const vlmp_ops vlmp_cuda_ops = {
     .step_create = vlmp_cuda_step_create,
     .step_set = vlmp_cuda_step_set,
     .step_free = vlmp_cuda_step_free,
+    .replay = vlmp_cuda_replay,
+    .replay_end = vlmp_cuda_replay_end,
+    .replay_free = vlmp_cuda_replay_free,
     .kv_create = vlmp_cuda_kv_create,
     .kv_free = vlmp_cuda_kv_free,
     .kv_bytes = vlmp_cuda_kv_bytes,

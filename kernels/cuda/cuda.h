@@ -19,6 +19,9 @@ extern "C" {
 
 enum { VLMP_CUDA_STAGES = 2 };
 
+/* The least stored rows of a chunk of attention, and the most chunks of a row. */
+enum { VLMP_CUDA_CHUNK_ROWS = 64, VLMP_CUDA_MOST_CHUNKS = 64 };
+
 #define VLMP_CUDA_STAGE_BYTES ((size_t)4 << 20)
 #ifndef VLMP_CUDA_SCRATCH_BYTES                        /* tests have less, and so several passes */
 #    define VLMP_CUDA_SCRATCH_BYTES ((size_t)16 << 20) /* without a reserve */
@@ -29,6 +32,12 @@ typedef struct {
     unsigned char *at;
     cudaEvent_t copied; /* what was last put there has left */
 } vlmp_cuda_stage;
+
+/* Memory of the device that was taken. */
+typedef struct {
+    void *at;
+    size_t bytes;
+} vlmp_cuda_piece;
 
 typedef struct {
     vlmp_ctx ctx;   /* the first member, so that a vlmp_ctx pointer is one of these */
@@ -43,6 +52,8 @@ typedef struct {
     unsigned char *from_device; /* pinned, for reads */
     unsigned char *scratch;     /* of the device: rows quantized to int8 */
     size_t scratch_bytes;
+    vlmp_cuda_piece *pieces; /* [piece_room], of which piece_count are there */
+    size_t piece_count, piece_room;
     cudaError_t failure; /* the first */
     const char *failed;  /* what was being done */
 } vlmp_cuda;
@@ -87,7 +98,9 @@ typedef struct {
 
 struct vlmp_step {
     vlmp_step_size size;
-    int rows; /* as set */
+    int rows;    /* as set */
+    int singles; /* segments of one row */
+    int chunks;  /* that one of them may have (attention.cu) */
     vlmp_cuda_step device;
     int32_t *memory; /* of the device: all that it points to */
     int32_t *image;  /* of the host */
@@ -146,6 +159,9 @@ int vlmp_cuda_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_size 
                           vlmp_error *err);
 void vlmp_cuda_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
 void vlmp_cuda_step_free(vlmp_ctx *ctx, vlmp_step *step);
+bool vlmp_cuda_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step);
+void vlmp_cuda_replay_end(vlmp_ctx *ctx, vlmp_replay *replay);
+void vlmp_cuda_replay_free(vlmp_ctx *ctx, vlmp_replay *replay);
 int vlmp_cuda_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape, vlmp_error *err);
 void vlmp_cuda_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);
 size_t vlmp_cuda_kv_bytes(const vlmp_kv_shape *shape);

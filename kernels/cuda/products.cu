@@ -199,7 +199,9 @@ static void launch(vlmp_cuda *cuda, const product &p, bool decode)
     dim3 few((unsigned)((p.w.n + WARPS - 1) / WARPS), (unsigned)((p.rows + FEW - 1) / FEW));
     dim3 many((unsigned)((p.w.n + TILE_OUTPUTS - 1) / TILE_OUTPUTS),
               (unsigned)((p.rows + TILE_ROWS - 1) / TILE_ROWS));
-    if (decode && vlmp_cuda_few4(cuda, &p)) return;
+    if (p.w.int8 ? (decode ? vlmp_cuda_few8 : vlmp_cuda_tiles8)(cuda, &p)
+                 : decode && vlmp_cuda_few(cuda, &p))
+        return;
     if (decode && p.w.int8)
         VLMP_LAUNCH(few_rows_int8, few, BLOCK, 0, cuda->stream, p);
     else if (decode)

@@ -47,5 +47,11 @@ static __device__ inline void load_inputs(const product &p, int row, int first, 
 /* F16 inputs and weights of up to 16 bits, on tensor cores. */
 extern "C" void vlmp_cuda_tiles(vlmp_cuda *cuda, const product *p);
 
-/* Few rows, weights of 4 bits; false: of another shape. */
-extern "C" bool vlmp_cuda_few4(vlmp_cuda *cuda, const product *p);
+/* What is fast; false: of another shape. Rows of decoding, integer weights, F16 inputs … */
+extern "C" bool vlmp_cuda_few(vlmp_cuda *cuda, const product *p);
+
+/* … 8-bit integer weights and int8 inputs, … */
+extern "C" bool vlmp_cuda_few8(vlmp_cuda *cuda, const product *p);
+
+/* … and the same for rows of prompts. */
+extern "C" bool vlmp_cuda_tiles8(vlmp_cuda *cuda, const product *p);

@@ -60,14 +60,28 @@ void vlmp_cuda_step_free(vlmp_ctx *ctx, vlmp_step *step)
     free(step);
 }
 
+/* Chunks that are enough for rows of up to so many stored ones, in few different numbers, so that
+ * a recorded step (replay.c) serves for long. */
+static int chunks_for(int stored)
+{
+    int chunks = (stored + 8 * VLMP_CUDA_CHUNK_ROWS - 1) / (8 * VLMP_CUDA_CHUNK_ROWS) * 8;
+    return chunks < VLMP_CUDA_MOST_CHUNKS ? chunks : VLMP_CUDA_MOST_CHUNKS;
+}
+
 /* Fills the image's segments, and what follows from them: each row's segment and number. */
 static void set_segments(vlmp_step *step, const struct places *at, const vlmp_step_rows *from)
 {
     vlmp_cuda_segment *segments = (vlmp_cuda_segment *)(void *)step->image;
     int32_t *pages = step->image + at->pages, next = 0;
+    int longest = 0;
+    step->singles = 0;
     for (int s = 0; s < from->segment_count; s++) {
         const vlmp_segment *segment = &from->segments[s];
         bool listed = segment->pages != NULL;
+        if (segment->rows == 1) {
+            step->singles++;
+            if (segment->position >= longest) longest = segment->position + 1;
+        }
         segments[s] = (vlmp_cuda_segment){segment->first_row, segment->rows, segment->position,
                                           listed ? next : -1};
         for (int r = 0; r < segment->rows; r++) {
@@ -79,6 +93,7 @@ static void set_segments(vlmp_step *step, const struct places *at, const vlmp_st
         memcpy(pages + next, segment->pages, (size_t)segment->page_count * sizeof *pages);
         next += segment->page_count;
     }
+    step->chunks = chunks_for(longest);
 }
 
 void vlmp_cuda_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *from)

@@ -12,6 +12,7 @@ void vlmp_runtime_free(vlmp_runtime *r)
                             r->found.at, r->added.at, r->from.at,   r->to.at};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
         vlmp_ctx_free_memory(ctx, memory[i]);
+    ctx->ops->replay_free(ctx, r->replay);
     ctx->ops->kv_free(ctx, r->kv);
     ctx->ops->step_free(ctx, r->step);
     vlmp_block_work_free(&r->work);
@@ -204,8 +205,12 @@ static int run_pass(const struct pass *p, vlmp_error *err)
                            .ids = p->rows.decode ? r->ids : NULL};
     if (r->positions != NULL) place_rows(p, &rows);
     r->ctx->ops->step_set(r->ctx, r->step, &rows);
-    VLMP_TRY(fill(p, err));
-    VLMP_TRY(run_layers(p, false, err));
+    if (!p->rows.decode || !r->ctx->ops->replay(r->ctx, &r->replay, r->step)) {
+        int status = fill(p, err);
+        if (status == VLMP_OK) status = run_layers(p, false, err);
+        if (p->rows.decode) r->ctx->ops->replay_end(r->ctx, r->replay);
+        VLMP_TRY(status);
+    }
     VLMP_TRY(vlmp_first_bad(r->ctx, r->found, r->x, count, &at, &value, err));
     if (at == count) return VLMP_OK;
     VLMP_TRY(fill(p, err));

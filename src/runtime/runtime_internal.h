@@ -16,7 +16,8 @@ struct vlmp_runtime {
     vlmp_pages pages;
     vlmp_kv *kv; /* of pages.count pages; NULL before the first stream */
     vlmp_kv_shape kv_shape;
-    vlmp_step *step; /* of the pass at work */
+    vlmp_step *step;     /* of the pass at work */
+    vlmp_replay *replay; /* of passes of decoding */
     vlmp_block_work work;
     vlmp_f32 x;             /* [rows of a pass][hidden] */
     vlmp_act last;          /* [streams][hidden] normed rows that logits are wanted of */

@@ -24,6 +24,8 @@ void vlmp_stream_close(vlmp_stream *stream)
 static int resize_store(vlmp_runtime *r, int pages, vlmp_error *err)
 {
     const vlmp_ops *ops = r->ctx->ops;
+    ops->replay_free(r->ctx, r->replay);
+    r->replay = NULL;
     ops->kv_free(r->ctx, r->kv);
     r->kv = NULL;
     vlmp_pages_free(&r->pages);

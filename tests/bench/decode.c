@@ -48,6 +48,7 @@ struct model {
     vlmp_block_work work;
     vlmp_kv *kv;
     vlmp_step *step;
+    vlmp_replay *replay;    /* of decoding */
     int pages;              /* of a sequence */
     vlmp_segment *segments; /* [sequences] */
 };
@@ -322,6 +323,7 @@ static void forward(struct model *m, int sequences, int rows, int position)
     ops->step_set(
         m->ctx, m->step,
         &(vlmp_step_rows){.rows = all, .segment_count = sequences, .segments = m->segments});
+    if (rows == 1 && ops->replay(m->ctx, &m->replay, m->step)) return;
     ops->repeat(m->ctx, m->x, m->embedded, all, all, o->hidden); /* in place of embed */
     for (run.layer = 0; run.layer < o->layers; run.layer++)
         vlmp_block_forward(&run, &m->layers[run.layer], m->x, NULL, NULL);
@@ -329,6 +331,7 @@ static void forward(struct model *m, int sequences, int rows, int position)
                   vlmp_f32_at(m->x, (size_t)(all - sequences) * (size_t)o->hidden), sequences,
                   o->hidden, m->norm, 1e-5f);
     ops->linear_f32(m->ctx, m->logits, m->work.h, (vlmp_rows){sequences, true}, &m->head, false);
+    if (rows == 1) ops->replay_end(m->ctx, m->replay);
 }
 
 /* Seconds since start, once all that was asked for has happened. */

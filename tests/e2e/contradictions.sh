@@ -46,6 +46,7 @@ refuses 2 'bleu' vlm-eval "$model" --data "$eval_data" --metrics ppl --gate 'ble
 refuses 2 'metric' vlm-eval "$model" --data "$eval_data" --metrics ppl,blue
 refuses 2 'prompt' vlm-run "$model"
 refuses 2 'computes nothing' vlm-inspect "$model" --device cuda
+refuses 2 'computes nothing' vlm-plan "$model" --device cuda
 refuses 2 'computes nothing' vlm-export x.vlmp --format gptq -o x.folder --device cuda:1
 refuses 1 'cuda' vlm-run "$model" --prompt x --device cuda
 check "nothing was written" test -z "$(find . -name 'x.*')"

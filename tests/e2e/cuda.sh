@@ -58,6 +58,7 @@ score=(vlm-eval "$model" --data "$eval_data" --samples 2 --metrics ppl,kl --json
 exits 0 "${score[@]}" --reference "$model" --save-reference ref.ref --device cpu
 cuda exits 0 "${score[@]}" --reference ref.ref --device cuda
 json stdout '0 < d["results"][0]["kl"]["mean"] < 1.2e-4 and d["results"][0]["tokens"] == 38'
+json stdout 'd["results"][0]["memory"]["peak_device_bytes"] > 1e6'
 
 # Statistics, of which the largest may be off by four times those 0.5 %, and what is quantized by them: nearer to the
 # processor's error than half the way to round to nearest, and its provenance names the device.

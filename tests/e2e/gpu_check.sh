@@ -27,7 +27,7 @@ mkdir figures
 for layers in 1 3; do
     for type in f16:2 w8:1; do
         printf '{"model": "m", "layers": 40, "name": "%s", "shape": [0,0,0,0,%d,0], "sequences": 1, "prompt": 1,
-            "weight_bytes": %d, "kernels": "k", "prefill_tps": 1, "decode_tps": %f}\n' ${type%:*} $layers \
+            "context": 100, "weight_bytes": %d, "kernels": "k", "prefill_tps": 1, "decode_tps": %f}\n' ${type%:*} $layers \
             $((layers * 1000000)) "$(python3 -c "print(1000 / (${type#*:} * (1 + $layers)))")" | tr -d '\n'
         echo
     done

@@ -86,8 +86,110 @@ static void too_little_memory(void **state)
     vlmp_ctx_write(ctx, small.at, &in, sizeof in);
     assert_int_equal(vlmp_ctx_read(ctx, &out, small.at, sizeof out, &fine), VLMP_OK);
     assert_true(out == in);
+    size_t scratch = ((size_t)1 << 10) * ((1 << 12) + sizeof(float));
+    vlmp_ctx_peak_reset(ctx);
+    assert_int_equal(vlmp_ctx_peak(ctx), scratch + sizeof in);
     vlmp_ctx_free_memory(ctx, small.at);
+    assert_int_equal(vlmp_ctx_peak(ctx), scratch + sizeof in);
+    vlmp_ctx_peak_reset(ctx);
+    assert_int_equal(vlmp_ctx_peak(ctx), scratch);
     vlmp_ctx_free(ctx);
+}
+
+/* Attention of one new row of each of two sequences, behind `stored` ones, over and over: what is
+ * replayed gives the bits of what is not, for every number of rows. */
+enum { HEAD = 8, PAGES = 16, PAGE = 64, STEPS = 40, SEQUENCES = 2 };
+
+struct sequences {
+    vlmp_ctx *ctx;
+    vlmp_step *step;
+    vlmp_kv *kv;
+    vlmp_act rows, out;
+    vlmp_replay *replay;
+};
+
+static void step_further(struct sequences *s, int stored, bool replays)
+{
+    const vlmp_ops *ops = s->ctx->ops;
+    int32_t pages[SEQUENCES][PAGES];
+    vlmp_segment segments[SEQUENCES];
+    for (int i = 0; i < SEQUENCES; i++) {
+        for (int page = 0; page < PAGES; page++)
+            pages[i][page] = SEQUENCES * page + i;
+        segments[i] = (vlmp_segment){i, 1, stored, pages[i], PAGES};
+    }
+    ops->step_set(
+        s->ctx, s->step,
+        &(vlmp_step_rows){.rows = SEQUENCES, .segment_count = SEQUENCES, .segments = segments});
+    if (replays && ops->replay(s->ctx, &s->replay, s->step)) return;
+    ops->kv_write(s->ctx, s->kv, 0, s->rows, s->rows, s->step);
+    ops->attention(s->ctx, s->out, s->rows, s->kv, 0, &(vlmp_attention){1, 0.5f, true, 0}, s->step);
+    if (replays) ops->replay_end(s->ctx, s->replay);
+}
+
+/* Each page of the store with the same rows. */
+static void fill_store(struct sequences *s)
+{
+    float values[PAGE * HEAD];
+    vlmp_act rows;
+    vlmp_error err = {0};
+    for (int i = 0; i < PAGE * HEAD; i++)
+        values[i] = (float)(i % 29) / 16 - 1;
+    assert_int_equal(vlmp_ctx_alloc(s->ctx, &rows, PAGE * HEAD, 2, "rows", &err), VLMP_OK);
+    s->ctx->ops->write_act(s->ctx, rows, values, PAGE * HEAD);
+    for (int32_t page = 0; page < SEQUENCES * PAGES; page++) {
+        const vlmp_segment segment = {0, PAGE, 0, &page, 1};
+        s->ctx->ops->step_set(s->ctx, s->step, &(vlmp_step_rows){PAGE, 1, &segment, NULL, {NULL}});
+        s->ctx->ops->kv_write(s->ctx, s->kv, 0, rows, rows, s->step);
+    }
+    vlmp_ctx_free_memory(s->ctx, rows.at);
+}
+
+/* out [STEPS][SEQUENCES · HEAD]. */
+static void run_sequences(bool replays, float *out)
+{
+    enum { VALUES = SEQUENCES * HEAD };
+    vlmp_error err = {0};
+    struct sequences s = {0};
+    const vlmp_kv_shape shape = {1, SEQUENCES * PAGES, PAGE, 1, HEAD, false};
+    assert_int_equal(open_device(&s.ctx, 0, &err), VLMP_OK);
+    const vlmp_ops *ops = s.ctx->ops;
+    const vlmp_step_size size = {PAGE, SEQUENCES, SEQUENCES * PAGES};
+    assert_int_equal(ops->step_create(s.ctx, &s.step, &size, &err), VLMP_OK);
+    assert_int_equal(ops->kv_create(s.ctx, &s.kv, &shape, &err), VLMP_OK);
+    assert_int_equal(vlmp_ctx_alloc(s.ctx, &s.rows, VALUES, ops->act_bytes, "q", &err), VLMP_OK);
+    assert_int_equal(vlmp_ctx_alloc(s.ctx, &s.out, VALUES, ops->act_bytes, "y", &err), VLMP_OK);
+    fill_store(&s);
+    for (int i = 0; i < STEPS; i++) {
+        float values[VALUES];
+        for (int j = 0; j < VALUES; j++)
+            values[j] = (float)((i * 31 + j * 17) % 23) / 8 - 1;
+        ops->write_act(s.ctx, s.rows, values, VALUES);
+        step_further(&s, i < STEPS / 2 ? i : 500 + i, replays);
+        assert_int_equal(ops->read_act(s.ctx, out + (size_t)i * VALUES, s.out, VALUES, &err),
+                         VLMP_OK);
+    }
+    ops->replay_free(s.ctx, s.replay);
+    vlmp_ctx_free_memory(s.ctx, s.rows.at);
+    vlmp_ctx_free_memory(s.ctx, s.out.at);
+    ops->kv_free(s.ctx, s.kv);
+    ops->step_free(s.ctx, s.step);
+    vlmp_ctx_free(s.ctx);
+}
+
+static void what_comes_again_is_one_launch(void **state)
+{
+    (void)state;
+    enum { VALUES = STEPS * SEQUENCES * HEAD };
+    static float plain[VALUES], replayed[VALUES];
+    uint64_t calls[3] = {vlmp_emu_read_counts().calls};
+    run_sequences(false, plain);
+    calls[1] = vlmp_emu_read_counts().calls;
+    run_sequences(true, replayed);
+    calls[2] = vlmp_emu_read_counts().calls;
+    assert_memory_equal(plain, replayed, sizeof plain);
+    /* Three launches a step become one call, but for two steps of each of the two shapes. */
+    assert_in_range(calls[1] - calls[0] - (calls[2] - calls[1]), STEPS, 3 * STEPS);
 }
 
 /* Memory, a weight, a step, a store, an operation and what comes back. *calls: of the runtime until
@@ -99,6 +201,7 @@ static int work(uint64_t *calls, vlmp_error *err)
     vlmp_ctx *ctx = NULL;
     vlmp_step *step = NULL;
     vlmp_kv *kv = NULL;
+    vlmp_replay *replay = NULL;
     vlmp_act x = {NULL};
     vlmp_linear w = {.n = WIDTH, .k = WIDTH, .weight = weights, .dtype = VLMP_F32};
     const vlmp_segment segment = {.rows = ROWS};
@@ -117,10 +220,15 @@ static int work(uint64_t *calls, vlmp_error *err)
         ops->step_set(ctx, step, &rows);
         ops->linear(ctx, y, x, (vlmp_rows){ROWS, false}, &w);
         ops->kv_write(ctx, kv, 0, x, y, step);
-        ops->attention(ctx, y, x, kv, 0, &(vlmp_attention){.heads = 1, .scale = 1}, step);
+        for (int i = 0; i < 3; i++) { /* done, recorded, replayed */
+            if (ops->replay(ctx, &replay, step)) continue;
+            ops->attention(ctx, y, x, kv, 0, &(vlmp_attention){.heads = 1, .scale = 1}, step);
+            ops->replay_end(ctx, replay);
+        }
         status = ops->read_act(ctx, values, y, (size_t)ROWS * WIDTH, err);
     }
     *calls = vlmp_emu_read_counts().calls;
+    ops->replay_free(ctx, replay);
     ops->kv_free(ctx, kv);
     ops->step_free(ctx, step);
     if (w.own != NULL) ops->release(ctx, w.own);
@@ -186,8 +294,8 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_cannot_be_used),
-                                       cmocka_unit_test(too_little_memory),
-                                       cmocka_unit_test(whatever_fails_is_told)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_that_cannot_be_used), cmocka_unit_test(too_little_memory),
+        cmocka_unit_test(what_comes_again_is_one_launch), cmocka_unit_test(whatever_fails_is_told)};
     return cmocka_run_group_tests(tests, begin, end);
 }

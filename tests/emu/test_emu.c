@@ -355,7 +355,7 @@ static void test_graphs(void **state)
     cudaMemcpyAsync(y, pinned, 4, cudaMemcpyHostToDevice, stream);
     assert_int_equal(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
     assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
-    assert_int_equal(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+    assert_int_equal(cudaGraphInstantiateWithFlags(&exec, graph, 0), cudaSuccess);
     assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
     for (int i = 0; i < 3; i++) {
         pinned[0] = (float)i;

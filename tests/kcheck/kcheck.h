@@ -121,6 +121,7 @@ void kc_check_dense(kc *k);
 void kc_check_packed(kc *k);
 void kc_check_floats(kc *k);
 void kc_check_int8(kc *k);
+void kc_check_wide(kc *k);
 void kc_check_shared(kc *k);
 void kc_check_added(kc *k);
 void kc_check_neighbours(kc *k);

@@ -317,6 +317,39 @@ void kc_check_int8(kc *k)
     }
 }
 
+/* Inputs in whole chunks, as models have them, and rows from one tile of a kernel to several: what
+ * a device has fast kernels for. */
+void kc_check_wide(kc *k)
+{
+    static const struct {
+        int rows, bits, group;
+        bool zeros, int8;
+        vlmp_dtype scales;
+    } all[] = {
+        {3, 4, 128, true, false, VLMP_F16},   {13, 4, 64, false, false, VLMP_F16},
+        {30, 4, 32, true, false, VLMP_F16},   {70, 4, 0, false, false, VLMP_F16},
+        {11, 4, 128, false, false, VLMP_F32}, {2, 8, 128, true, false, VLMP_BF16},
+        {40, 8, 0, false, false, VLMP_F16},   {140, 8, 0, false, true, VLMP_F16},
+        {30, 8, 128, false, true, VLMP_F16},  {9, 8, 64, false, true, VLMP_BF16},
+        {5, 8, 128, true, true, VLMP_F16},    {9, 4, 128, false, false, VLMP_F16},
+        {20, 4, 32, false, false, VLMP_F16},  {37, 8, 128, false, false, VLMP_F16},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char name[96];
+        struct product p = {.rows = all[i].rows, .w = {.n = 69, .k = 640}};
+        p.w.scheme = scheme_of(all[i].bits, all[i].group, all[i].zeros, all[i].int8);
+        p.w.scheme.scales = all[i].scales;
+        snprintf(name, sizeof name, "linear wide w%d group %d%s %s rows %d", all[i].bits,
+                 all[i].group, all[i].zeros ? " zeros" : "", all[i].int8 ? "int8" : "float",
+                 p.rows);
+        kc_begin(k, name);
+        p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, i % 2 == 0 ? KC_NORMAL : KC_OUTLIERS);
+        packed_weights(k, &p.w);
+        if (i % 2 == 1) p.w.bias = kc_floats(k, (size_t)p.w.n, KC_NORMAL);
+        check_product(k, name, &p);
+    }
+}
+
 enum { MIXED = 7 };
 
 struct shared {
@@ -471,6 +504,15 @@ void kc_check_neighbours(kc *k)
             for (int i = 0; i < MIXED; i++)
                 check_neighbours(k, &w[i], rows[r], decode != 0);
         }
+    }
+    for (int i = 0; i < 5; i++) { /* in whole chunks: rows in tiles, and alone */
+        vlmp_linear w = {.n = 19, .k = 512};
+        w.scheme = scheme_of(i < 2 ? 4 : 8, i % 2 == 0 ? 128 : 32, false, i > 2);
+        if (i == 3) w.scheme.group = VLMP_GROUP_CHANNEL;
+        kc_begin(k, "neighbours");
+        packed_weights(k, &w);
+        for (int decode = 0; decode < 2; decode++)
+            check_neighbours(k, &w, 35, decode != 0);
     }
     /* More rows than the scratch of a context without a reserve holds at once (4 MiB; on the
      * emulated GPU 16 of these). */

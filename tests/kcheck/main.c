@@ -17,6 +17,7 @@ static const test tests[] = {
     {"linear.packed", kc_check_packed, true},
     {"linear.floats", kc_check_floats, true},
     {"linear.int8", kc_check_int8, true},
+    {"linear.wide", kc_check_wide, false},
     {"linear.shared", kc_check_shared, false},
     {"linear.added", kc_check_added, false},
     {"linear.neighbours", kc_check_neighbours, false},
