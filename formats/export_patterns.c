@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/export_plan.h"
+#include "formats/export_products.h"
 #include "src/model/family.h"
 #include "src/model/names.h"
 
@@ -26,14 +27,6 @@ static void find_stacks(stack out[STACKS], const vlmp_module_names *modules)
     out[1] = (stack){"projector.taps.", modules->taps, false};
     out[2] = (stack){"text.layers.", modules->text, true};
 }
-
-/* What engines compute as one product. */
-static const struct {
-    const char *name, *members[3];
-} products[] = {{"qkv_proj", {"q_proj", "k_proj", "v_proj"}},
-                {"gate_up_proj", {"gate_proj", "up_proj"}}};
-
-#define PRODUCTS ((int)(sizeof products / sizeof *products))
 
 typedef struct {
     const char *text; /* of the source's name, behind the layer's number: "self_attn.q_proj" */
@@ -128,19 +121,16 @@ static bool find_product(char out[2 * VLMP_NAME_BYTES], const layer_sets *sets, 
 {
     const size_t room = 2 * VLMP_NAME_BYTES;
     const leaf *first = &sets->leaves[i];
-    for (int p = 0; p < PRODUCTS; p++) {
-        int head = first->length - (int)strlen(products[p].members[0]);
-        bool all = head >= 0 && strncmp(first->text + head, products[p].members[0],
-                                        strlen(products[p].members[0])) == 0;
-        for (int m = 0; all && m < 3 && products[p].members[m] != NULL; m++) {
-            int length = snprintf(out, room, "%.*s%s", head, first->text, products[p].members[m]);
-            all = (set & 1u << find_leaf(sets, out, length)) != 0;
-        }
-        if (!all) continue;
-        snprintf(out, room, "%.*s%s", head, first->text, products[p].name);
-        return true;
+    vlmp_product product;
+    if (!vlmp_product_of(&product, first->text, (size_t)first->length) || product.index != 0)
+        return false;
+    for (int m = 0; m < VLMP_PRODUCT_MEMBERS && product.members[m] != NULL; m++) {
+        int length = snprintf(out, room, "%.*s%s%s", product.head, first->text, product.members[m],
+                              product.tail);
+        if ((set & 1u << find_leaf(sets, out, length)) == 0) return false;
     }
-    return false;
+    snprintf(out, room, "%.*s%s%s", product.head, first->text, product.product, product.tail);
+    return true;
 }
 
 /* Calls each for the leaves of the set, and for products whose members are all in it. */

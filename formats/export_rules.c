@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/export_products.h"
 #include "src/base/scheme.h"
 #include "src/model/names.h"
 
@@ -260,26 +261,18 @@ static bool differs_from(subject *s, const char *name)
     return true;
 }
 
-/* Whether what the engine computes as one product with the linear is apart from it. The second
- * names are those of models that are not run here. */
+/* Whether what the engine computes as one product with the linear is apart from it. */
 static bool any_of_product(subject *s, bool (*apart)(subject *s, const char *name))
 {
-    static const char *const sets[][3] = {{"attn.q", "attn.k", "attn.v"},
-                                          {"mlp.gate", "mlp.up", NULL},
-                                          {"attn.q_proj", "attn.k_proj", "attn.v_proj"},
-                                          {"mlp.gate_proj", "mlp.up_proj", NULL}};
     const char *name = s->linear->name;
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        for (int k = 0; k < 3 && sets[i][k] != NULL; k++) {
-            size_t tail = strlen(sets[i][k]);
-            if (length <= tail || strcmp(name + length - tail, sets[i][k]) != 0) continue;
-            for (int j = 0; j < 3 && sets[i][j] != NULL; j++) {
-                char sibling[VLMP_NAME_BYTES];
-                snprintf(sibling, sizeof sibling, "%.*s%s", (int)(length - tail), name, sets[i][j]);
-                if (j != k && apart(s, sibling)) return true;
-            }
-        }
+    vlmp_product product;
+    if (!vlmp_product_of(&product, name, strlen(name))) return false;
+    for (int m = 0; m < VLMP_PRODUCT_MEMBERS && product.members[m] != NULL; m++) {
+        char sibling[VLMP_NAME_BYTES];
+        snprintf(sibling, sizeof sibling, "%.*s%s%s", product.head, name, product.members[m],
+                 product.tail);
+        if (m != product.index && apart(s, sibling)) return true;
+    }
     return false;
 }
 
