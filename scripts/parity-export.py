@@ -27,9 +27,11 @@ import tempfile
 os.environ.update(HF_HUB_OFFLINE="1", TORCHDYNAMO_DISABLE="1")
 import torch
 from PIL import Image
+from compressed_tensors.offload import remove_dispatch
 from safetensors import safe_open
 from transformers import (AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AwqConfig,
                           CompressedTensorsConfig, GPTQConfig)
+from transformers.models.siglip.modeling_siglip import SiglipPreTrainedModel
 from transformers.utils import logging
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -103,7 +105,7 @@ def dequantized(tensors, name, linear):
 def module_of(modules, source):
     """The module of a source tensor's name, whatever this version of transformers calls it."""
     base = source.removesuffix(".weight")
-    tail = re.search(r"((layers|blocks)\.\d+|deepstack_merger_list|merger|projector|connector|lm_head).*$", base).group(0)
+    tail = re.search(r"((layers|blocks)\.\d+|deepstack_merger_list|merger|multi_modal_projector|connector|lm_head).*$", base).group(0)
     part = "vision" if "vision" in base else "visual" if "visual" in base else ""
     found = [m for name, m in modules.items() if ("." + name).endswith("." + tail) and part in name and
              ("layers" not in tail or part or "vision" not in name)]
@@ -171,6 +173,17 @@ def unpack(model):
         setattr(model.get_submodule(parent), leaf, dense)
 
 
+def spare_packed(model_class):
+    """SigLIP's initialization of what a folder lacks asks packed linears for a weight that they have not."""
+    initialize = model_class._init_weights
+
+    def spare(model, module):
+        if not any(hasattr(part, "weight_packed") for part in (module, *module.children())):
+            initialize(model, module)
+
+    model_class._init_weights = spare
+
+
 def load(folder, layout, dequantize):
     config = {GPTQ: lambda: GPTQConfig(bits=4, backend="gptq_torch"), AWQ: lambda: AwqConfig(backend="torch_awq"),
               CT: lambda: CompressedTensorsConfig(dequantize=True) if dequantize else None}[layout]()
@@ -178,6 +191,10 @@ def load(folder, layout, dequantize):
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, **more).eval()
     if layout != CT:
         unpack(model)
+    elif not dequantize:
+        # Else the first forward pass does this, and leaves behind what turns outputs that a module is given into dictionaries.
+        model.hf_quantizer.compressor.decompress_model(model)
+        remove_dispatch(model)
     return model
 
 
@@ -232,6 +249,7 @@ def main():
     args = arguments()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    spare_packed(SiglipPreTrainedModel)
     failures, roots = 0, ["--image-root", args.image_root] if args.image_root else []
     with open(args.data, encoding="utf-8") as file:
         samples = [json.loads(line) for line in file][:SAMPLES]
