@@ -58,18 +58,19 @@ bool vlmp_is_hub_id(const char *text)
 }
 
 /* false: no such variable, or the path is too long. */
-static bool from_environment(char out[PATH_MAX], const char *variable, const char *below)
+static bool from_environment(char *out, size_t capacity, const char *variable, const char *below)
 {
     const char *value = getenv(variable);
     return value != NULL && value[0] != '\0' &&
-           snprintf(out, PATH_MAX, "%s%s", value, below) < PATH_MAX;
+           snprintf(out, capacity, "%s%s", value, below) < (int)capacity;
 }
 
-static bool find_cache(char out[PATH_MAX])
+bool vlmp_hub_folder(char *out, size_t capacity)
 {
-    return from_environment(out, "HF_HUB_CACHE", "") || from_environment(out, "HF_HOME", "/hub") ||
-           from_environment(out, "XDG_CACHE_HOME", "/huggingface/hub") ||
-           from_environment(out, "HOME", "/.cache/huggingface/hub");
+    return from_environment(out, capacity, "HF_HUB_CACHE", "") ||
+           from_environment(out, capacity, "HF_HOME", "/hub") ||
+           from_environment(out, capacity, "XDG_CACHE_HOME", "/huggingface/hub") ||
+           from_environment(out, capacity, "HOME", "/.cache/huggingface/hub");
 }
 
 /* The commit of a branch or tag: the content of refs/REVISION; a commit stands for itself. */
@@ -99,7 +100,7 @@ int vlmp_hub_look(char *out, size_t capacity, const char *id, vlmp_error *err)
 {
     char org[PART], name[PART], revision[PART], commit[PART], cache[PATH_MAX];
     out[0] = '\0';
-    if (!split(id, org, name, revision) || !find_cache(cache)) return VLMP_OK;
+    if (!split(id, org, name, revision) || !vlmp_hub_folder(cache, sizeof cache)) return VLMP_OK;
     char repository[PATH_MAX];
     int length =
         snprintf(repository, sizeof repository, "%.3000s/models--%s--%s", cache, org, name);
@@ -122,7 +123,7 @@ int vlmp_hub_find(char *out, size_t capacity, const char *id, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%.200s: neither a model folder, a packed file nor ORG/NAME[@REVISION]",
                          id);
-    if (!find_cache(cache))
+    if (!vlmp_hub_folder(cache, sizeof cache))
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%.200s: no such folder, and no hub cache to look in; set HF_HOME", id);
     bool is_main = strcmp(revision, "main") == 0;

@@ -52,7 +52,7 @@ refuses 1 'cuda' vlm-run "$model" --prompt x --device cuda
 check "nothing was written" test -z "$(find . -name 'x.*')"
 check "existing files are untouched" test ! -s exists.vlmp -a ! -s exists.calib -a ! -s exists.ref
 
-for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run vlm-export vlm-plan; do
+for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run vlm-export vlm-plan vlm-doctor; do
     exits 0 $tool --help
     check "$tool --help is on stdout" grep -q -- '--threads' stdout
     check "$tool --help is quiet on stderr" test ! -s stderr

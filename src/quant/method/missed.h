@@ -20,7 +20,8 @@ typedef struct {
     vlmp_i32 kinds;                     /* [batch rows] all 0 */
 } vlmp_missed;
 
-/* For so many linears of k inputs, and batches of at most so many rows. Free after a failure too. */
+/* For so many linears of k inputs, and batches of at most so many rows. Free it after a failure,
+ * too. */
 int vlmp_missed_create(vlmp_missed *missed, vlmp_ctx *ctx, int linears, int k, int batch_rows,
                        vlmp_error *err);
 void vlmp_missed_free(vlmp_missed *missed); /* leaves it empty; harmless when empty */
