@@ -100,7 +100,7 @@ static void check_kernels(vlmp_findings *findings, vlmp_pool *pool, bool core_gi
     vlmp_ctx_free(ctx);
 }
 
-static void check_cuda(vlmp_findings *findings, vlmp_pool *pool, int device)
+static void check_cuda(vlmp_findings *findings, vlmp_pool *pool, int device, bool needed)
 {
     vlmp_finding *f = vlmp_findings_add(findings, "cuda");
     vlmp_error err = {0};
@@ -110,14 +110,14 @@ static void check_cuda(vlmp_findings *findings, vlmp_pool *pool, int device)
         vlmp_finding_say(f, "%s", vlmp_ctx_describe(ctx));
     } else {
         vlmp_finding_say(f, "none; commands use the processor");
-        vlmp_finding_advise(f, VLMP_FINDING_NOTE, "%s", err.message);
+        vlmp_finding_advise(f, needed ? VLMP_FINDING_BAD : VLMP_FINDING_NOTE, "%s", err.message);
     }
     vlmp_ctx_free(ctx);
 }
 
-void vlmp_doctor_kernels(vlmp_findings *findings, vlmp_pool *pool, int device)
+void vlmp_doctor_kernels(vlmp_findings *findings, vlmp_pool *pool, int device, bool needed)
 {
     const char *core = getenv("OPENBLAS_CORETYPE"); /* before opening BLAS sets it */
     check_kernels(findings, pool, core != NULL && core[0] != '\0');
-    check_cuda(findings, pool, device);
+    check_cuda(findings, pool, device, needed);
 }

@@ -74,7 +74,7 @@ static int run(const vlmp_cli_args *args, vlmp_error *err)
     vlmp_pool *pool;
     VLMP_TRY(vlmp_pool_create(&pool, (int)args->threads, err));
     vlmp_doctor_host(&findings, (int)args->threads);
-    vlmp_doctor_kernels(&findings, pool, args->device_index);
+    vlmp_doctor_kernels(&findings, pool, args->device_index, args->device == VLMP_DEVICE_CUDA);
     vlmp_pool_free(pool);
     if (!args->json) print_text(&findings);
     if (args->json) VLMP_TRY(print_json(&findings, err));

@@ -34,4 +34,5 @@ if [ -z "${VLMP_SANITIZED-}" ]; then
     refuses 1 'kernels: .*out of memory' bash -c 'ulimit -v 120000; exec vlm-doctor --threads 1'
     check "addresses are among the notes" grep -q 'ulimit -v allows 0.1 GB' stdout
 fi
+refuses 1 'cuda: ' vlm-doctor --device cuda
 refuses 2 'unexpected argument' vlm-doctor model
