@@ -49,8 +49,8 @@ void vlmp_finding_value_of(vlmp_finding *finding, const char *key, double value)
 /* Processor, threads, memory, disk, large pages, hub cache, locale. */
 void vlmp_doctor_host(vlmp_findings *findings, int threads);
 
-/* Kernels and BLAS, which multiplies a matrix on `pool` and is held against a plain loop; CUDA, on a
- * device that may be needed. */
+/* Kernels and BLAS, which multiplies a matrix on `pool` and is held against a plain loop; CUDA, on
+ * a device that may be needed. */
 void vlmp_doctor_kernels(vlmp_findings *findings, vlmp_pool *pool, int device, bool needed);
 
 /* Processors' worth of time that a control group allows: of cpu.max ("200000 100000"), or of

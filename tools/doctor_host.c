@@ -45,7 +45,7 @@ static bool read_field(const char *path, const char *key, char *out, size_t capa
 
 static void check_processor(vlmp_findings *findings)
 {
-    static const char *const wanted[] = {"avx2",     "fma",         "avx512f",  "avx512bw",
+    static const char *const wanted[] = {"avx2",     "fma",         "avx512f",     "avx512bw",
                                          "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8"};
     vlmp_finding *f = vlmp_findings_add(findings, "processor");
     char model[128] = "unknown", flags[4096] = "", listed[160] = "";
