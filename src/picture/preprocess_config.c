@@ -293,10 +293,6 @@ static int read_pixel_limits(const cJSON *o, vlmp_preprocess *out, const char *w
     const int64_t limit = (int64_t)1 << 40;
     const cJSON *size = vlmp_json_get(o, "size");
     int64_t patch, merge, frames;
-    if (size != NULL && !cJSON_IsObject(size))
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 'size' must be {shortest_edge, longest_edge}, numbers of pixels",
-                         where);
     const struct {
         const cJSON *object;
         const char *key;
@@ -305,9 +301,16 @@ static int read_pixel_limits(const cJSON *o, vlmp_preprocess *out, const char *w
         {size, "shortest_edge", &out->least_pixels}, {size, "longest_edge", &out->most_pixels},
         {size, "min_pixels", &out->least_pixels},    {size, "max_pixels", &out->most_pixels},
         {o, "min_pixels", &out->least_pixels},       {o, "max_pixels", &out->most_pixels}};
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+    bool given[2] = {false, false}; /* the least, the most */
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         VLMP_TRY(vlmp_json_int(limits[i].object, limits[i].key, *limits[i].value, 1, limit,
                                limits[i].value, where, err));
+        given[i % 2] |= vlmp_json_get(limits[i].object, limits[i].key) != NULL;
+    }
+    if (size != NULL && !(cJSON_IsObject(size) && given[0] && given[1]))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: 'size' must be {shortest_edge, longest_edge}, numbers of pixels",
+                         where);
     VLMP_TRY(vlmp_json_int(o, "patch_size", out->patch_size, 1, 1024, &patch, where, err));
     VLMP_TRY(vlmp_json_int(o, "merge_size", out->merge_size, 1, 64, &merge, where, err));
     VLMP_TRY(vlmp_json_int(o, "temporal_patch_size", out->frames, 1, 64, &frames, where, err));

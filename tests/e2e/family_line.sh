@@ -63,3 +63,31 @@ refuses 4 'clip.jsonl:1: the record has a .video' vlm-eval "$models/smolvlm-llam
 
 # What calibrated one model does not fit another.
 refuses 4 'calib' vlm-quantize "$models/next-llama" --method gptq --calib calib -o other.vlmp
+
+# What lies beside the weights is wrong: one message that names the file and the place, and nothing is written.
+# FAMILY|FILE|PYTHON, which sees the file as d (a template as d["text"])|MESSAGE
+while IFS='|' read -r family file code message; do
+    rm -rf bad
+    cp -r "$models/$family" bad
+    python3 - "bad/$file" "$code" <<'END'
+import json, sys
+path, code = sys.argv[1:]
+text = open(path, encoding="utf-8").read()
+d = json.loads(text) if path.endswith(".json") else {"text": text}
+exec(code)
+open(path, "w", encoding="utf-8").write(json.dumps(d) if path.endswith(".json") else d["text"])
+END
+    refuses 4 "$message" vlm-run bad --image "$models/pictures/wide.png" --prompt x
+    refuses 4 "$message" vlm-calibrate bad --data "$models/calib.jsonl" $pictures --samples 4 -o bad.calib
+    check "$family, $file: nothing is left" test -z "$(find . -name 'bad.calib*')"
+done <<'END'
+qwen2.5-vl|processor_config.json|d["image_processor"]["size"] = {"height": 9, "width": 9}|processor_config.json: 'size' must be .shortest_edge, longest_edge
+qwen3-vl|processor_config.json|d["image_processor"]["merge_size"] = 3|processor.* and config.json disagree about patch_size, merge_size
+smolvlm-llama|processor_config.json|d["image_seq_len"] = 7|processor.* and config.json disagree about image_seq_len
+onevision-qwen2|tokenizer.json|d["model"]["merges"].append(["no such", "token"])|tokenizer.json: merge [0-9]+ .*no suchtoken
+idefics3-llama3|tokenizer.json|d["pre_tokenizer"] = {"type": "BertPreTokenizer"}|tokenizer.json: the pre-tokenizer 'BertPreTokenizer'
+qwen2-vl|tokenizer.json|next(t for t in d["added_tokens"] if t["content"] == "<\x7cimage_pad\x7c>").update(id=-1)|tokenizer.json: an added token
+qwen3-vl|chat_template.jinja|d["text"] = d["text"].replace("<\x7cimage_pad\x7c>", "")|0 placeholders .'<.image_pad.>'.*chat template
+smolvlm-llama|chat_template.jinja|d["text"] += "{% for m in messages %}"|chat_template.jinja: line [0-9]+: .*missing its end
+idefics3-llama3|chat_template.jinja|d["text"] += "{{ messages[0].content }}"|chat_template.jinja: line [0-9]+: .*a list is used as text
+END

@@ -122,6 +122,12 @@ static void refuses_configurations(void **state)
         {"{\"image_processor_type\": \"FuyuImageProcessor\"}", "FuyuImageProcessor"},
         {"{\"image_processor_type\": \"CLIPImageProcessor\", \"size\": {\"longest_edge\": 9}}",
          "size"},
+        {"{\"image_processor_type\": \"Qwen2VLImageProcessor\", \"size\": {}}", "longest_edge"},
+        {"{\"image_processor_type\": \"Qwen2VLImageProcessor\", \"size\": \"big\"}",
+         "longest_edge"},
+        {"{\"image_processor_type\": \"Qwen2VLImageProcessor\", \"max_pixels\": 9000, "
+         "\"size\": {\"height\": 9, \"width\": 9}}",
+         "longest_edge"},
         {"{\"image_processor_type\": \"CLIPImageProcessor\", \"size\": {\"max_pixels\": 9}}",
          "size"},
         {"{\"image_processor_type\": \"CLIPImageProcessor\", \"size\": {\"height\": 9}}", "size"},
