@@ -32,21 +32,22 @@ static int plan_file(vlmp_quantize_plan *p, const vlmp_source *source, vlmp_erro
     return VLMP_OK;
 }
 
-static int plan_linears(vlmp_quantize_plan *p, const vlmp_model *model, const vlmp_recipe *recipe,
-                        const char *where, vlmp_error *err)
+int vlmp_plan_of_model(vlmp_plan *plan, const vlmp_linear_info *linears, int count,
+                       const vlmp_model *model, const vlmp_recipe *recipe, const char *where,
+                       vlmp_error *err)
 {
-    vlmp_plan_linear *list = vlmp_calloc((size_t)p->linear_count, sizeof *list);
+    vlmp_plan_linear *list = vlmp_calloc((size_t)count, sizeof *list);
     if (list == NULL) return vlmp_fail_memory(err, "plan");
-    for (int i = 0; i < p->linear_count; i++) {
-        bool embedding = p->linears[i].component == VLMP_COMPONENT_EMBED;
-        list[i] = (vlmp_plan_linear){.name = p->linears[i].name,
-                                     .n = p->linears[i].n,
-                                     .k = p->linears[i].k,
-                                     .bytes = source_bytes(model->source, p->linears[i].name),
+    for (int i = 0; i < count; i++) {
+        bool embedding = linears[i].component == VLMP_COMPONENT_EMBED;
+        list[i] = (vlmp_plan_linear){.name = linears[i].name,
+                                     .n = linears[i].n,
+                                     .k = linears[i].k,
+                                     .bytes = source_bytes(model->source, linears[i].name),
                                      .embedding = embedding,
                                      .tied = embedding && model->config.text.tied};
     }
-    int status = vlmp_plan_make(&p->plan, recipe, list, p->linear_count, where, err);
+    int status = vlmp_plan_make(plan, recipe, list, count, where, err);
     free(list);
     return status;
 }
@@ -58,7 +59,8 @@ int vlmp_quantize_plan_make(vlmp_quantize_plan *out, const vlmp_model *model,
     VLMP_TRY(vlmp_family_runs(model->config.family)
                  ? vlmp_model_linears(model, &out->linears, &out->linear_count, err)
                  : vlmp_linears_by_name(model->source, &out->linears, &out->linear_count, err));
-    VLMP_TRY(plan_linears(out, model, recipe, where, err));
+    VLMP_TRY(
+        vlmp_plan_of_model(&out->plan, out->linears, out->linear_count, model, recipe, where, err));
     return plan_file(out, model->source, err);
 }
 

@@ -18,6 +18,11 @@ typedef struct {
 #define VLMP_RESERVE_PROVENANCE 65536
 #define VLMP_RESERVE_LINEAR     360
 
+/* A recipe applied to a model's linears. where names the recipe in messages. Free the plan. */
+int vlmp_plan_of_model(vlmp_plan *plan, const vlmp_linear_info *linears, int count,
+                       const vlmp_model *model, const vlmp_recipe *recipe, const char *where,
+                       vlmp_error *err);
+
 /* By headers alone. model: also of a family that does not run, whose linears go by name. where
  * names the recipe in messages. Free it, after a failure too. */
 int vlmp_quantize_plan_make(vlmp_quantize_plan *out, const vlmp_model *model,

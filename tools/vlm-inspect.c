@@ -10,6 +10,7 @@
 #include "src/store/finite.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
+#include "tools/inspect_explain.h"
 #include "tools/interrupt.h"
 #include "tools/opening.h"
 #include "tools/progress.h"
@@ -17,6 +18,7 @@
 
 struct options {
     bool verify, summary;
+    const char *explain; /* a linear; NULL */
     vlmp_opener opener;
 };
 
@@ -314,10 +316,15 @@ static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err
     bool other;
     VLMP_TRY(vlmp_opener_check(&o->opener, args->positionals, 1, err));
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
+    if (other && o->explain != NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--explain: %s holds no model; give a packed file",
+                         path);
     if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_opener_open(&o->opener, &source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
-    if (status == VLMP_OK)
+    if (status == VLMP_OK && o->explain != NULL)
+        status = vlmp_inspect_explain(source, o->explain, args->json, err);
+    else if (status == VLMP_OK)
         status = args->json ? print_json(source, o, err) : print_text(source, o, err);
     vlmp_opener_close(&o->opener, source);
     vlmp_opener_free(&o->opener);
@@ -330,6 +337,8 @@ int main(int argc, char **argv)
     const vlmp_cli_option options[] = {
         {"verify", 0, NULL, "read everything and check every hash", .flag = &opt.verify},
         {"summary", 0, NULL, "leave out the list of tensors", .flag = &opt.summary},
+        {"explain", 0, "LINEAR", "say of one linear how it is stored, and why",
+         .string = &opt.explain},
         VLMP_OPENER_OPTIONS(&opt.opener),
         {0}};
     const vlmp_cli_command command = {
