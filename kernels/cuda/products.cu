@@ -210,7 +210,7 @@ static void launch(vlmp_cuda *cuda, const product &p, bool decode)
         VLMP_LAUNCH(many_rows_int8, many, BLOCK, 0, cuda->stream, p);
     else if (p.w.bits == 0 && p.w.dtype == VLMP_F32)
         VLMP_LAUNCH(many_rows, many, BLOCK, 0, cuda->stream, p);
-    else
+    else if (!vlmp_cuda_tiles16(cuda, &p))
         vlmp_cuda_tiles(cuda, &p);
 }
 

@@ -53,5 +53,8 @@ extern "C" bool vlmp_cuda_few(vlmp_cuda *cuda, const product *p);
 /* … 8-bit integer weights and int8 inputs, … */
 extern "C" bool vlmp_cuda_few8(vlmp_cuda *cuda, const product *p);
 
-/* … and the same for rows of prompts. */
+/* … and the same for rows of prompts; … */
 extern "C" bool vlmp_cuda_tiles8(vlmp_cuda *cuda, const product *p);
+
+/* … rows of prompts, F16 inputs, F16, BF16 or integer weights. */
+extern "C" bool vlmp_cuda_tiles16(vlmp_cuda *cuda, const product *p);

@@ -16,7 +16,9 @@ enum { DOWN = ROWS / 2 / 16, ACROSS = OUTPUTS / 2 / 8, STAGE_BYTES = (ROWS + OUT
 static __device__ void ask(const product &p, unsigned char *stage, int first)
 {
     const int pieces = DEPTH / PIECE;
-    for (int at = (int)threadIdx.x; at < (ROWS + OUTPUTS) * pieces; at += BLOCK) {
+    VLMP_UNROLL
+    for (int i = 0; i < (ROWS + OUTPUTS) * pieces / BLOCK; i++) {
+        const int at = i * BLOCK + (int)threadIdx.x;
         const int line = at / pieces, column = at % pieces * PIECE, k = first + column;
         const int row = (int)blockIdx.y * ROWS + line;
         const int n = (int)blockIdx.x * OUTPUTS + line - ROWS;

@@ -324,7 +324,7 @@ void kc_check_wide(kc *k)
     static const struct {
         int rows, bits, group;
         bool zeros, int8;
-        vlmp_dtype scales;
+        vlmp_dtype scales; /* bits 0: weights */
     } all[] = {
         {3, 4, 128, true, false, VLMP_F16},   {13, 4, 64, false, false, VLMP_F16},
         {30, 4, 32, true, false, VLMP_F16},   {70, 4, 0, false, false, VLMP_F16},
@@ -332,19 +332,25 @@ void kc_check_wide(kc *k)
         {40, 8, 0, false, false, VLMP_F16},   {140, 8, 0, false, true, VLMP_F16},
         {30, 8, 128, false, true, VLMP_F16},  {9, 8, 64, false, true, VLMP_BF16},
         {5, 8, 128, true, true, VLMP_F16},    {9, 4, 128, false, false, VLMP_F16},
+        {70, 0, 0, false, false, VLMP_F16},   {140, 0, 0, false, false, VLMP_BF16},
         {20, 4, 32, false, false, VLMP_F16},  {37, 8, 128, false, false, VLMP_F16},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char name[96];
         struct product p = {.rows = all[i].rows, .w = {.n = 69, .k = 640}};
-        p.w.scheme = scheme_of(all[i].bits, all[i].group, all[i].zeros, all[i].int8);
+        p.w.dtype = all[i].scales;
+        if (all[i].bits > 0)
+            p.w.scheme = scheme_of(all[i].bits, all[i].group, all[i].zeros, all[i].int8);
         p.w.scheme.scales = all[i].scales;
         snprintf(name, sizeof name, "linear wide w%d group %d%s %s rows %d", all[i].bits,
                  all[i].group, all[i].zeros ? " zeros" : "", all[i].int8 ? "int8" : "float",
                  p.rows);
         kc_begin(k, name);
         p.x = kc_floats(k, (size_t)p.rows * (size_t)p.w.k, i % 2 == 0 ? KC_NORMAL : KC_OUTLIERS);
-        packed_weights(k, &p.w);
+        if (all[i].bits > 0)
+            packed_weights(k, &p.w);
+        else
+            dense_weights(k, &p.w, KC_NORMAL);
         if (i % 2 == 1) p.w.bias = kc_floats(k, (size_t)p.w.n, KC_NORMAL);
         check_product(k, name, &p);
     }
