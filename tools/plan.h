@@ -6,6 +6,7 @@
 #include "src/model/model.h"
 #include "src/plan/advice.h"
 #include "src/plan/devices.h"
+#include "src/plan/quantizing.h"
 #include "tools/cli.h"
 #include "tools/quantize_plan.h"
 
@@ -14,6 +15,7 @@ typedef struct {
     vlmp_cli_list pictures;            /* "672x336" */
     vlmp_cli_list batches, new_tokens; /* numbers */
     int64_t text;                      /* tokens of a prompt beside its picture */
+    int64_t samples;                   /* of the calibration */
     uint64_t memory;                   /* 0: not asked for */
     const char *device;                /* NULL: none */
     double requests, latency;          /* a second, seconds; 0: not asked for */
@@ -49,8 +51,9 @@ typedef struct {
     vlmp_model model;
     bool runs; /* its family; else sizes are all that is known */
     bool packed;
-    vlmp_plan_choice *choices; /* the first is the model as it is */
-    vlmp_plan_fit *fits;       /* of each */
+    vlmp_plan_choice *choices;    /* the first is the model as it is */
+    vlmp_plan_fit *fits;          /* of each */
+    vlmp_quantizing *quantizings; /* of each; of the model as it is nothing */
     int choice_count;
     /* Of a family that runs. */
     vlmp_preprocess processor;
@@ -61,6 +64,7 @@ typedef struct {
     int load_count;
     vlmp_plan_device device; /* name "": none */
     double memory;           /* asked for, or the device's; 0: neither */
+    double products;         /* F32 operations a second of this machine's processor, measured */
 } vlmp_plan_document;
 
 /* Opens the model and applies recipes; none: those that are worth a look. Free it, after a failure
@@ -69,11 +73,12 @@ int vlmp_plan_open(vlmp_plan_document *d, const char *model, const vlmp_plan_opt
                    vlmp_error *err);
 void vlmp_plan_close(vlmp_plan_document *d);
 
-/* Workloads, device and fits; of a family that does not run, nothing. */
-int vlmp_plan_look(vlmp_plan_document *d, vlmp_error *err);
+/* This machine's processor, measured for a moment: products, and as d->device, where it is asked
+ * for, also what memory gives. */
+int vlmp_plan_measure(vlmp_plan_document *d, const vlmp_cli_args *args, vlmp_error *err);
 
-/* This machine's processor, measured for a tenth of a second, and its memory. */
-int vlmp_plan_measure(vlmp_plan_device *out, const vlmp_cli_args *args, vlmp_error *err);
+/* Workloads and fits; of a family that does not run, nothing. */
+int vlmp_plan_look(vlmp_plan_document *d, vlmp_error *err);
 
 /* The recipe to take for the load asked for: of those that fit, the one that keeps most bits; −1:
  * none does. */
@@ -83,6 +88,9 @@ int vlmp_plan_best(const vlmp_plan_document *d);
 int vlmp_plan_print(const vlmp_plan_document *d, vlmp_error *err);
 int vlmp_plan_print_json(const vlmp_plan_document *d, vlmp_error *err);
 
-/* A part of the first: phases on the device, the method of each, whether the rate is reached. */
+/* Parts of the first: memory, disk and time of quantizing. */
+int vlmp_plan_print_quantizing(const vlmp_plan_document *d, vlmp_error *err);
+
+/* Phases on the device, the method of each, whether the rate is reached. */
 int vlmp_plan_print_device(const vlmp_plan_document *d, vlmp_error *err);
 void vlmp_plan_print_rate(const vlmp_plan_document *d);

@@ -54,6 +54,28 @@ static void put_fit(vlmp_json_writer *w, const vlmp_plan_document *d, const vlmp
     put_times(w, "likely", &fit->reached, fit->likely, fit->likely_batch);
 }
 
+static void put_quantizing(vlmp_json_writer *w, const vlmp_plan_document *d,
+                           const vlmp_quantizing *q)
+{
+    const vlmp_quantizing_memory *m = &q->memory;
+    vlmp_json_pair_open(w, "quantizing", '{');
+    vlmp_json_pair_double(w, "memory_bytes", m->total);
+    vlmp_json_pair_string(w, "at", m->at);
+    vlmp_json_pair_open(w, "of_it", '{');
+    vlmp_json_pair_double(w, "block", m->weights);
+    vlmp_json_pair_double(w, "activations", m->activations);
+    vlmp_json_pair_double(w, "largest_sample", m->batch);
+    vlmp_json_pair_double(w, "moments", m->moments);
+    vlmp_json_pair_double(w, "linear", m->linear);
+    vlmp_json_pair_double(w, "program", m->program);
+    vlmp_json_close(w, '}');
+    vlmp_json_pair_double(w, "disk_bytes", q->disk);
+    vlmp_json_pair_double(w, "tokens", q->rows);
+    vlmp_json_pair_double(w, "operations", q->operations);
+    vlmp_json_pair_double(w, "seconds", vlmp_quantizing_seconds(q, d->products));
+    vlmp_json_close(w, '}');
+}
+
 static void put_choice(vlmp_json_writer *w, const vlmp_plan_document *d, int index)
 {
     const vlmp_plan_choice *choice = &d->choices[index];
@@ -76,6 +98,7 @@ static void put_choice(vlmp_json_writer *w, const vlmp_plan_document *d, int ind
     vlmp_json_close(w, '}');
     vlmp_json_pair_int(w, "unused_bytes", (int64_t)choice->sizes.unused_bytes);
     if (d->runs) put_fit(w, d, &d->fits[index]);
+    if (d->runs && !choice->is_source) put_quantizing(w, d, &d->quantizings[index]);
     vlmp_json_close(w, '}');
 }
 
@@ -149,6 +172,7 @@ int vlmp_plan_print_json(const vlmp_plan_document *d, vlmp_error *err)
     vlmp_json_pair_string(&w, "model", d->source->path);
     vlmp_json_pair_string(&w, "model_type", d->model.config.model_type);
     vlmp_json_pair_bool(&w, "weights_present", !d->source->promised);
+    vlmp_json_pair_double(&w, "processor_flops", d->products);
     if (d->memory > 0) {
         int best = vlmp_plan_best(d);
         vlmp_json_pair_double(&w, "memory", d->memory);

@@ -144,11 +144,22 @@ static void look_at(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
                                        &fit->likely_batch);
 }
 
+static void look_at_quantizing(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
+                               vlmp_quantizing *out)
+{
+    const vlmp_calibration_load load = {.picture = d->asked.picture,
+                                        .tokens = vlmp_workload_prompt(&d->asked),
+                                        .samples = (double)d->options->samples};
+    if (choice->is_source) return;
+    *out = vlmp_quantizing_of(&d->model, choice->plan.linears, &choice->plan.plan, &load);
+}
+
 int vlmp_plan_look(vlmp_plan_document *d, vlmp_error *err)
 {
     const vlmp_plan_options *o = d->options;
     d->fits = vlmp_calloc((size_t)d->choice_count, sizeof *d->fits);
-    if (d->fits == NULL) return vlmp_fail_memory(err, "plan");
+    d->quantizings = vlmp_calloc((size_t)d->choice_count, sizeof *d->quantizings);
+    if (d->fits == NULL || d->quantizings == NULL) return vlmp_fail_memory(err, "plan");
     if (!d->runs) return VLMP_OK;
     d->memory = o->memory > 0 ? (double)o->memory : d->device.memory;
     VLMP_TRY(find_processor(d, err));
@@ -158,8 +169,10 @@ int vlmp_plan_look(vlmp_plan_document *d, vlmp_error *err)
     int status = list_pictures(d, pictures, &count, err);
     if (status == VLMP_OK) status = list_loads(d, pictures, count, err);
     free(pictures);
-    for (int i = 0; i < d->choice_count && status == VLMP_OK; i++)
+    for (int i = 0; i < d->choice_count && status == VLMP_OK; i++) {
         look_at(d, &d->choices[i], &d->fits[i]);
+        look_at_quantizing(d, &d->choices[i], &d->quantizings[i]);
+    }
     return status;
 }
 

@@ -38,9 +38,10 @@ static double measure_reads(vlmp_pool *pool, const uint64_t *words, size_t count
     return best;
 }
 
+enum { N = 512 }; /* of square matrices */
+
 static double measure_products(vlmp_ctx *ctx, float *values)
 {
-    enum { N = 512 };
     double best = 0;
     for (int i = 0; i < 4; i++) {
         double start = vlmp_seconds();
@@ -52,24 +53,36 @@ static double measure_products(vlmp_ctx *ctx, float *values)
     return best;
 }
 
-int vlmp_plan_measure(vlmp_plan_device *out, const vlmp_cli_args *args, vlmp_error *err)
+/* More is read than most caches hold. */
+static int measure_memory(vlmp_plan_device *device, const vlmp_engine *engine, vlmp_error *err)
 {
-    const size_t bytes = (size_t)128 << 20; /* beyond most caches */
+    const size_t bytes = (size_t)128 << 20;
+    uint64_t *words = vlmp_alloc(bytes, 1);
+    if (words == NULL) return vlmp_fail_memory(err, "a measurement");
+    memset(words, 0, bytes);
+    device->rates.bandwidth = measure_reads(engine->pool, words, bytes / sizeof *words);
+    device->memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    free(words);
+    return VLMP_OK;
+}
+
+int vlmp_plan_measure(vlmp_plan_document *d, const vlmp_cli_args *args, vlmp_error *err)
+{
     vlmp_cli_args quiet = *args;
     quiet.device = VLMP_DEVICE_CPU;
     quiet.quiet = true;
     vlmp_engine engine = {0};
-    uint64_t *words = vlmp_alloc(bytes, 1);
-    int status = words != NULL ? vlmp_engine_start(&engine, &quiet, err)
-                               : vlmp_fail_memory(err, "a measurement");
-    *out = (vlmp_plan_device){.count = 1, .name = "this machine"};
-    if (status == VLMP_OK) {
-        memset(words, 0, bytes);
-        out->rates.bandwidth = measure_reads(engine.pool, words, bytes / sizeof *words);
-        out->rates.flops = measure_products(engine.ctx, (float *)words);
+    bool asked = d->options->device != NULL && strcmp(d->options->device, "cpu") == 0;
+    float *values = vlmp_calloc(3 * N * N, sizeof *values);
+    int status = values != NULL ? vlmp_engine_start(&engine, &quiet, err)
+                                : vlmp_fail_memory(err, "a measurement");
+    if (status == VLMP_OK) d->products = measure_products(engine.ctx, values);
+    if (status == VLMP_OK && asked) {
+        d->device =
+            (vlmp_plan_device){.count = 1, .name = "this machine", .rates.flops = d->products};
+        status = measure_memory(&d->device, &engine, err);
     }
-    out->memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    free(words);
+    free(values);
     vlmp_engine_free(&engine);
     return status;
 }

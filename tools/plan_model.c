@@ -156,6 +156,7 @@ void vlmp_plan_close(vlmp_plan_document *d)
         vlmp_quantize_plan_free(&d->choices[i].plan);
     free(d->choices);
     free(d->fits);
+    free(d->quantizings);
     free(d->loads);
     vlmp_model_close(&d->model);
     if (d->source != NULL) d->source->close(d->source);

@@ -268,5 +268,6 @@ int vlmp_plan_print(const vlmp_plan_document *d, vlmp_error *err)
     print_notes(d);
     if (!d->runs) return VLMP_OK;
     VLMP_TRY(print_running(d, err));
+    VLMP_TRY(vlmp_plan_print_quantizing(d, err));
     return d->device.name[0] != '\0' ? vlmp_plan_print_device(d, err) : VLMP_OK;
 }

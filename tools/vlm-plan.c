@@ -6,15 +6,15 @@
 static int run(const vlmp_cli_command *command, const vlmp_cli_args *args,
                const vlmp_plan_options *o, vlmp_plan_document *d, vlmp_error *err)
 {
-    vlmp_plan_device device = {0};
     bool measured = o->device != NULL && strcmp(o->device, "cpu") == 0;
+    vlmp_plan_device device = {0};
     if ((o->requests > 0 || o->latency > 0) && o->device == NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--qps and --latency are about a device; say which with --device-spec");
     if (o->device != NULL && !measured) VLMP_TRY(vlmp_plan_device_read(&device, o->device, err));
     VLMP_TRY(vlmp_plan_open(d, args->positionals[0], o, err));
-    if (measured) VLMP_TRY(vlmp_plan_measure(&device, args, err));
     d->device = device;
+    VLMP_TRY(vlmp_plan_measure(d, args, err));
     VLMP_TRY(vlmp_plan_look(d, err));
     if (!d->runs && (o->device != NULL || o->memory > 0))
         vlmp_cli_warn(command, args,
@@ -25,7 +25,7 @@ static int run(const vlmp_cli_command *command, const vlmp_cli_args *args,
 
 int main(int argc, char **argv)
 {
-    vlmp_plan_options o = {.text = 64};
+    vlmp_plan_options o = {.text = 64, .samples = 128};
     const vlmp_cli_option options[] = {
         {.name = "recipe",
          .value = "R",
@@ -53,6 +53,12 @@ int main(int argc, char **argv)
          .value = "N",
          .help = "of a prompt beside its picture (default 64)",
          .integer = &o.text,
+         .low = 1,
+         .high = 1 << 24},
+        {.name = "samples",
+         .value = "N",
+         .help = "of the calibration, each as large as the first request (default 128)",
+         .integer = &o.samples,
          .low = 1,
          .high = 1 << 24},
         {.name = "device-spec",

@@ -22,10 +22,7 @@ double vlmp_workload_kv(const vlmp_text_config *text, const vlmp_workload *load)
     return load->batch * vlmp_kv_bytes(text->layers, text->kv_heads, text->head_dim, rows, 2);
 }
 
-/* F32 values of a row in the passes of a stack: the residual stream, and what vlmp_block_work
- * holds.
- */
-static double row_values(const vlmp_block_shape *shape)
+double vlmp_pass_row_values(const vlmp_block_shape *shape)
 {
     double q = (double)shape->heads * shape->head_dim;
     double kv = (double)shape->kv_heads * shape->head_dim, inner = shape->intermediate;
@@ -45,14 +42,15 @@ static double tower_values(const vlmp_model *model, const vlmp_picture_cost *pic
     if (rows > picture->tower_rows) rows = picture->tower_rows;
     double keys = 2.0 * shape->kv_heads * shape->head_dim;
     double features = (double)vlmp_feature_width(&model->config) * picture->tokens;
-    return rows * (row_values(shape) + keys) + (double)picture->tower_rows * shape->dim + features;
+    return rows * (vlmp_pass_row_values(shape) + keys) + (double)picture->tower_rows * shape->dim +
+           features;
 }
 
 double vlmp_workload_work(const vlmp_model *model, const vlmp_workload *load)
 {
     const vlmp_text_config *text = &model->config.text;
     double rows = load->batch > VLMP_PLAN_STEP ? load->batch : VLMP_PLAN_STEP;
-    double values = rows * row_values(&model->text.shape);
+    double values = rows * vlmp_pass_row_values(&model->text.shape);
     values += load->batch * ((double)text->vocab + text->hidden);
     values += load->batch * vlmp_workload_prompt(load) * text->hidden;
     values += tower_values(model, &load->picture);

@@ -28,6 +28,9 @@ double vlmp_row_kv_bytes(const vlmp_text_config *text, bool stored);
 /* Of the whole workload, F16 in pages. */
 double vlmp_workload_kv(const vlmp_text_config *text, const vlmp_workload *load);
 
+/* Values of a row in the passes of a stack: the residual stream, and what vlmp_block_work holds. */
+double vlmp_pass_row_values(const vlmp_block_shape *shape);
+
 /* What a step of the runtime here works with beside weights, keys and values: F32 activations of
  * the largest pass of the tower and of the text model, logits, prompts that wait. */
 double vlmp_workload_work(const vlmp_model *model, const vlmp_workload *load);

@@ -15,6 +15,7 @@
 #include "src/base/rng.h"
 #include "src/plan/advice.h"
 #include "src/plan/devices.h"
+#include "src/plan/quantizing.h"
 
 static void near(double value, double wanted, double relative)
 {
@@ -276,6 +277,64 @@ static void limits(void **state)
     close_model(&f);
 }
 
+/* What quantizing the model by a scheme takes, its calibration of so many samples. */
+static vlmp_quantizing quantizing(const struct fixture *f, const char *method, bool outputs,
+                                  double samples)
+{
+    vlmp_error err = {0};
+    vlmp_linear_info *linears;
+    vlmp_recipe recipe;
+    vlmp_plan plan;
+    int count;
+    vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(method));
+    if (!outputs) scheme.target = VLMP_TARGET_WEIGHTS;
+    vlmp_calibration_load load = {.samples = samples, .tokens = 64};
+    assert_int_equal(vlmp_picture_cost_of(&load.picture, &f->model.config, NULL, 64, 64, &err),
+                     VLMP_OK);
+    load.tokens += load.picture.tokens;
+    assert_int_equal(vlmp_model_linears(&f->model, &linears, &count, &err), VLMP_OK);
+    vlmp_plan_linear *list = calloc((size_t)count, sizeof *list);
+    assert_non_null(list);
+    for (int i = 0; i < count; i++)
+        list[i] = (vlmp_plan_linear){.name = linears[i].name,
+                                     .n = linears[i].n,
+                                     .k = linears[i].k,
+                                     .bytes = 2 * (size_t)linears[i].n * (size_t)linears[i].k,
+                                     .embedding = linears[i].component == VLMP_COMPONENT_EMBED};
+    assert_int_equal(vlmp_recipe_from_scheme(&recipe, &scheme, &err), VLMP_OK);
+    assert_int_equal(vlmp_plan_make(&plan, &recipe, list, count, "test", &err), VLMP_OK);
+    vlmp_quantizing q = vlmp_quantizing_of(&f->model, linears, &plan, &load);
+    vlmp_plan_free(&plan);
+    vlmp_recipe_free(&recipe);
+    free(list);
+    free(linears);
+    return q;
+}
+
+static void quantizing_takes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_model(&f, "next-llama");
+    vlmp_quantizing rtn = quantizing(&f, "rtn", false, 100);
+    assert_true(rtn.operations == 0 && rtn.memory.activations == 0 && rtn.memory.moments == 0);
+    assert_true(rtn.memory.total > rtn.memory.weights && rtn.disk > 0);
+    vlmp_quantizing weights = quantizing(&f, "gptq", false, 100);
+    vlmp_quantizing outputs = quantizing(&f, "gptq", true, 100);
+    assert_true(weights.memory.total > rtn.memory.total);
+    assert_true(outputs.memory.total > weights.memory.total);
+    assert_true(outputs.operations > 1.5 * weights.operations);
+    /* Rows that methods see are limited, and what memory holds of them. */
+    vlmp_quantizing few = quantizing(&f, "gptq", true, 10),
+                    many = quantizing(&f, "gptq", true, 1e5),
+                    more = quantizing(&f, "gptq", true, 1e6);
+    assert_true(few.rows < outputs.rows && few.memory.total < outputs.memory.total);
+    assert_true(many.rows == more.rows && many.memory.total == more.memory.total);
+    near(vlmp_quantizing_seconds(&outputs, 1e9) - vlmp_quantizing_seconds(&outputs, 2e9),
+         0.8 * outputs.operations / 1e9, 1e-9);
+    close_model(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,7 +343,7 @@ int main(void)
         cmocka_unit_test(rounding),        cmocka_unit_test(batches),
         cmocka_unit_test(latency),         cmocka_unit_test(phases),
         cmocka_unit_test(devices),         cmocka_unit_test(pictures),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(limits),          cmocka_unit_test(quantizing_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
