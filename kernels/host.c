@@ -33,12 +33,6 @@ int vlmp_host_read(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp
     return VLMP_OK;
 }
 
-void *vlmp_host_map(vlmp_ctx *ctx, void *at)
-{
-    (void)ctx;
-    return at;
-}
-
 int vlmp_host_sync(vlmp_ctx *ctx, vlmp_error *err)
 {
     (void)ctx, (void)err;

@@ -53,6 +53,7 @@ typedef struct vlmp_ops {
     const char *name; /* "ref", "cpu" … */
     size_t act_bytes; /* of an activation */
     bool copies;      /* prepare copies a weight and its bias: what it was given may go */
+    bool host;        /* the context's memory is the host's: either may stand for the other */
 
     /* The implementation of kernels/context.h. */
     void (*destroy)(vlmp_ctx *ctx);
@@ -64,9 +65,6 @@ typedef struct vlmp_ops {
     void (*write)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
     int (*read)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);
     int (*sync)(vlmp_ctx *ctx, vlmp_error *err);
-    /* Where host code may read and write what lies at an address, until the next operation; NULL:
-     * it may not, and has to copy. Waits as read does. */
-    void *(*map)(vlmp_ctx *ctx, void *at);
     /* Activations from and to F32 of the host. */
     void (*write_act)(vlmp_ctx *ctx, vlmp_act to, const float *from, size_t count);
     int (*read_act)(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_error *err);
@@ -194,12 +192,12 @@ typedef struct vlmp_ops {
     void (*cross)(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k);
 
     /* c[m][n] = alpha·a[m][k]·b[k][n] + beta·c, row-major with leading dimensions lda, ldb, ldc;
-     * the transposed operand is given with its stored layout (trans_b: b[n][k]). For quantizers, on
-     * memory of the host. */
+     * the transposed operand is given with its stored layout (trans_b: b[n][k]). With beta 0 what c
+     * holds does not matter. */
     void (*gemm)(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
                  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
-    const struct vlmp_quant_ops *quant; /* kernels/quant.h; on memory of the host */
+    const struct vlmp_quant_ops *quant; /* kernels/quant.h */
 } vlmp_ops;
 
 static inline vlmp_f32 vlmp_f32_at(vlmp_f32 x, size_t element)

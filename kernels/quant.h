@@ -1,10 +1,12 @@
 /* What quantizers compute on whole matrices: a table beside that of kernels/ops.h, with its rules.
- * Every operation works row by row: rows of weights do not meet. Matrices are F32, row-major;
- * operations are described by structs and call nothing back, so that a device can run them.
+ * Matrices are F32, row-major. All pointers, those in structs too, are addresses of the context's
+ * memory but for the structs themselves: a device runs all of it, and the host sees what it reads
+ * back.
  *
- * Arithmetic is F32 without contraction, sums over columns one after another: rounding, codes,
- * scales and errors have the same bits at every level of the CPU. The reference adds in double, and
- * may choose otherwise where two choices are within rounding of each other. */
+ * Operations on codes work row by row: rows of weights do not meet. Their arithmetic is F32 without
+ * contraction, sums over columns one after another: rounding, codes, scales and errors have the
+ * same bits at every level of the CPU and on a device. The reference adds in double, and may choose
+ * otherwise where two choices are within rounding of each other. */
 #pragma once
 
 #include "kernels/ops.h"
@@ -37,19 +39,19 @@ typedef struct {
     uint8_t *zeros; /* [n][k/group] */
 } vlmp_coded;
 
-static inline float vlmp_grid_scale(const vlmp_grid *grid, float scale)
+VLMP_DEVICE static inline float vlmp_grid_scale(const vlmp_grid *grid, float scale)
 {
     return vlmp_scale_under(scale, grid->scales, grid->global_scale);
 }
 
-static inline float vlmp_grid_level(const vlmp_grid *grid, uint8_t code, uint8_t zero)
+VLMP_DEVICE static inline float vlmp_grid_level(const vlmp_grid *grid, uint8_t code, uint8_t zero)
 {
     if (grid->floats.mantissa != 0) return vlmp_minifloat_value(&grid->floats, code);
     return (float)(code - zero);
 }
 
 /* The code of a level that has one. */
-static inline uint8_t vlmp_grid_code(const vlmp_grid *grid, float level, float zero)
+VLMP_DEVICE static inline uint8_t vlmp_grid_code(const vlmp_grid *grid, float level, float zero)
 {
     if (grid->floats.mantissa != 0) return (uint8_t)vlmp_minifloat_code(&grid->floats, level);
     return (uint8_t)(int)(level + zero);
@@ -103,9 +105,22 @@ typedef struct {
     const float *levels; /* [n][k] */
     const float *curve;  /* [n][VLMP_BLOCK] levels·gram of the block's columns */
     const float *error;  /* [n][k] */
-    double *linear;      /* [n] += Σ curve·error */
-    double *square;      /* [n] += Σ curve·level */
+    double *linear;      /* [n] += Σ curve·error; = for the block at column 0 */
+    double *square;      /* [n] += Σ curve·level; the same */
 } vlmp_channel_sums_job;
+
+/* Floats of room that factor needs; bytes that weighted_error and dot need for n rows. */
+static inline size_t vlmp_factor_room(int k)
+{
+    return (size_t)VLMP_BLOCK * (2 * (size_t)k + VLMP_BLOCK);
+}
+
+#define VLMP_SUM_COLUMNS 256 /* of one product of weighted_error */
+
+static inline size_t vlmp_sum_room(int n)
+{
+    return (size_t)n * (sizeof(double) + VLMP_SUM_COLUMNS * sizeof(float));
+}
 
 typedef struct vlmp_quant_ops {
     /* error [n][k] = target − ŵ/factor[k]; NULL: 1. One rounding a step. */
@@ -139,4 +154,46 @@ typedef struct vlmp_quant_ops {
     void (*channel_move)(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                          const float *levels, const double *linear, const double *square,
                          float *error, double *gain);
+
+    /* Of symmetric a [k][k]: the upper triangle becomes what the lower is. */
+    void (*mirror)(vlmp_ctx *ctx, float *a, int k);
+
+    /* a[i][j] ·= s[i]·s[j], or with divide /= it. */
+    void (*scale_both)(vlmp_ctx *ctx, float *a, int k, const float *s, bool divide);
+
+    /* out [k]. */
+    void (*diagonal)(vlmp_ctx *ctx, float *out, const float *a, int k);
+
+    /* Lower triangle of out [k][k] = that of a[order[i]][order[j]] + ridge·I. */
+    void (*arrange)(vlmp_ctx *ctx, float *out, const float *a, int k, const int *order,
+                    float ridge);
+
+    /* a = M·diag(pivot)·Mᵀ with M unit lower triangular: a's lower triangle is read and replaced by
+     * M's; what is on and above the diagonal is left undefined. *failed = 1 when a pivot falls
+     * below least or is not finite, as the matrix is not positive definite in F32: a is spoiled.
+     * Else 0. */
+    void (*factor)(vlmp_ctx *ctx, float *a, int k, float *pivot, float least, float *room,
+                   int32_t *failed);
+
+    /* x·(M·diag(pivot)·Mᵀ) = t in place: x [n][k] holds t on entry. */
+    void (*solve)(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x, int n);
+
+    /* out[r][i] = x[r][order[i]], or with back out[r][order[i]] = x[r][i]; [n][k]. */
+    void (*permute)(vlmp_ctx *ctx, float *out, const float *x, int n, int k, const int *order,
+                    bool back);
+
+    /* out[r] = x[r·n/taken], `taken` ≤ n rows evenly spaced among those of x [n][k]. */
+    void (*sample_rows)(vlmp_ctx *ctx, float *out, int taken, const float *x, int n, int k);
+
+    /* y[i] += by·x[i]. */
+    void (*add_multiple)(vlmp_ctx *ctx, float *y, float by, const float *x, size_t count);
+
+    /* *out = Σ a∘b, [n][k], in double; room: vlmp_sum_room(n) bytes. */
+    void (*dot)(vlmp_ctx *ctx, double *out, const float *a, const float *b, int n, int k,
+                void *room);
+
+    /* *out = Σ rows e·gram·eᵀ + 2·Σ cross∘e of e [n][k], gram [k][k] symmetric, cross [n][k] or
+     * NULL; products F32, their sum double. */
+    void (*weighted_error)(vlmp_ctx *ctx, double *out, const float *e, int n, int k,
+                           const float *gram, const float *cross, void *room);
 } vlmp_quant_ops;

@@ -3,13 +3,19 @@
 
     scripts/gpu-table.py FOLDER COMMIT [FILE]
 
-FOLDER holds steps (name, state, details a line, tabs between), stream.json of bench-stream, and speed.jsonl: lines of
-bench-decode with "model", its "layers" and the type's "name" in front. FILE: where the JSON goes; one that ends with
+FOLDER holds steps (name, state, details a line, tabs between), stream.json of bench-stream, speed.jsonl: lines of
+bench-decode with "model", its "layers" and the type's "name" in front, and quant.jsonl: lines of bench-codes with
+"model", "layers" and the width "hidden". FILE: where the JSON goes; one that ends with
 a slash is the folder, and the name is made of date and device.
 
 bench-decode runs a model's first layers, two numbers of them. The time of a step is a line through both: what one
 layer takes, and what comes once (head, last norm). Shares are of the bandwidth that bench-stream read, and count
 bytes of weights alone. Ratios are to the F16 of the same table.
+
+bench-codes quantizes one linear of each shape. A block has four linears of hidden × hidden (three read one site), two
+of ffn × hidden (one site) and one of hidden × ffn: four sites, whose moments and factors are made once, and seven
+linears. Moments grow with the tokens, of which GPTQ gets 128 · 2048 and AWQ 128 · 512. The forward passes, the guard
+and the files are not in it.
 """
 import datetime
 import json
@@ -66,6 +72,42 @@ def rows_of(lines, bandwidth):
     return sorted(rows, key=lambda r: same(r) + (r["type"],))
 
 
+TOKENS = {"gptq": 128 * 2048, "awq": 128 * 512}
+
+
+def quantizers_of(lines):
+    """Seconds of quantizing each model with each method, as far as all of its shapes were run."""
+    groups, rows = {}, []
+    for line in lines:
+        shape = "down" if line["k"] != line["hidden"] else "up" if line["n"] != line["hidden"] else "square"
+        groups.setdefault((line["model"], line["method"]), {})[shape] = line
+    for (model, method), shapes in groups.items():
+        if len(shapes) != 3:
+            continue
+        square, up, down = shapes["square"], shapes["up"], shapes["down"]
+        scale = TOKENS[method] / square["tokens"]
+        row = {"model": model, "method": method, "layers": square["layers"], "tokens": TOKENS[method],
+               "moments_s": scale * (3 * square["moments_s"] + down["moments_s"]),
+               "codes_s": 4 * square["codes_s"] + 2 * up["codes_s"] + down["codes_s"]}
+        if method == "gptq": # once a site
+            row["factor_s"] = 3 * square["factor_s"] + down["factor_s"]
+        else: # as many rows a linear
+            row["search_s"] = 4 * square["search_s"] + 2 * up["search_s"] + down["search_s"]
+        parts = [name for name in row if name.endswith("_s")]
+        for name in parts:
+            row[name] *= square["layers"]
+        row["seconds"] = sum(row[name] for name in parts)
+        rows.append(row)
+    return rows
+
+
+def show_quantizers(rows):
+    for r in rows:
+        parts = ", ".join("%s %.1f" % (name[:-2], r[name]) for name in r if name.endswith("_s"))
+        print("%-6s %-8s %.1f s for %d layers, %d tokens, without forward passes and guard: %s" %
+              (r["model"], r["method"], r["seconds"], r["layers"], r["tokens"], parts))
+
+
 def show(rows, bandwidth):
     print("read bandwidth: %s" % ("%.1f GB/s" % bandwidth if bandwidth else "not measured"))
     if not rows:
@@ -88,7 +130,10 @@ def main():
     bandwidth = stream.get("read_GBps")
     lines = [json.loads(line) for line in read(os.path.join(folder, "speed.jsonl")).splitlines()]
     rows = rows_of(lines, bandwidth)
+    codes = [json.loads(line) for line in read(os.path.join(folder, "quant.jsonl")).splitlines()]
+    quantizers = quantizers_of(codes)
     show(rows, bandwidth)
+    show_quantizers(quantizers)
     if len(sys.argv) == 3:
         return
     path, date = sys.argv[3], datetime.datetime.now(datetime.timezone.utc).date().isoformat()
@@ -102,7 +147,7 @@ def main():
         json.dump({"device": device, "kernels": lines[0]["kernels"] if lines else None, "date": date, "commit": commit,
                    "command": "scripts/gpu-check", "read_GBps": bandwidth,
                    "demo_kl": kl["results"][0]["kl"]["mean"] if kl else None, "steps": steps, "speed": rows,
-                   "runs": lines}, file, indent=1)
+                   "quantizers": quantizers, "runs": lines, "quantizer_runs": codes}, file, indent=1)
         file.write("\n")
     print("written: %s" % path)
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/quant_work.h"
+#include "kernels/ref/quant.h"
 
 #define LANES VLMP_LANES
 
@@ -205,4 +206,15 @@ const vlmp_quant_ops vlmp_quant_ops_cpu = {
     .descend = vlmp_cpu_quant_descend,
     .channel_sums = vlmp_cpu_quant_channel_sums,
     .channel_move = vlmp_cpu_quant_channel_move,
+    .mirror = vlmp_cpu_quant_mirror,
+    .scale_both = vlmp_cpu_quant_scale_both,
+    .diagonal = vlmp_ref_quant_diagonal,
+    .arrange = vlmp_cpu_quant_arrange,
+    .factor = vlmp_cpu_quant_factor,
+    .solve = vlmp_cpu_quant_solve,
+    .permute = vlmp_cpu_quant_permute,
+    .sample_rows = vlmp_ref_quant_sample_rows,
+    .add_multiple = vlmp_cpu_quant_add_multiple,
+    .dot = vlmp_ref_quant_dot,
+    .weighted_error = vlmp_cpu_quant_weighted_error,
 };

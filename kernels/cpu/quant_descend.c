@@ -114,6 +114,7 @@ static void channel_sums_task(void *arg, int task, int thread)
     vlmp_tile_rows s = vlmp_tile_rows_of(w->q->n, task);
     for (int row = s.row0; row < s.row0 + s.rows; row++) {
         size_t at = (size_t)row * (size_t)w->q->k + (size_t)job->first;
+        if (job->first == 0) job->linear[row] = job->square[row] = 0.0;
         for (int i = 0; i < job->cols; i++) {
             double level = (double)job->levels[at + (size_t)i];
             double curve = (double)job->curve[(size_t)row * VLMP_BLOCK + (size_t)i] +

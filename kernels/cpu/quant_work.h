@@ -58,3 +58,17 @@ void vlmp_cpu_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
 void vlmp_cpu_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                                  const float *levels, const double *linear, const double *square,
                                  float *error, double *gain);
+
+void vlmp_cpu_quant_mirror(vlmp_ctx *ctx, float *a, int k);
+void vlmp_cpu_quant_scale_both(vlmp_ctx *ctx, float *a, int k, const float *s, bool divide);
+void vlmp_cpu_quant_arrange(vlmp_ctx *ctx, float *out, const float *a, int k, const int *order,
+                            float ridge);
+void vlmp_cpu_quant_factor(vlmp_ctx *ctx, float *a, int k, float *pivot, float least, float *room,
+                           int32_t *failed);
+void vlmp_cpu_quant_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x,
+                          int n);
+void vlmp_cpu_quant_permute(vlmp_ctx *ctx, float *out, const float *x, int n, int k,
+                            const int *order, bool back);
+void vlmp_cpu_quant_add_multiple(vlmp_ctx *ctx, float *y, float by, const float *x, size_t count);
+void vlmp_cpu_quant_weighted_error(vlmp_ctx *ctx, double *out, const float *e, int n, int k,
+                                   const float *gram, const float *cross, void *room);

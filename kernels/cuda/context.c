@@ -192,14 +192,6 @@ static int read_act(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_
     return VLMP_OK;
 }
 
-/* Nothing here is the host's. */
-static void *map(vlmp_ctx *ctx, void *at)
-{
-    (void)ctx, (void)at;
-    return NULL;
-}
-
-/* The host's context keeps what it has: gemm and quant need none of this. */
 static int reserve(vlmp_ctx *ctx, int rows, int k, vlmp_error *err)
 {
     vlmp_cuda *cuda = vlmp_cuda_of(ctx);
@@ -234,13 +226,6 @@ static void destroy(vlmp_ctx *ctx)
     free(cuda);
 }
 
-static void gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
-                 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
-{
-    vlmp_ctx *host = vlmp_cuda_of(ctx)->host;
-    host->ops->gemm(host, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
 const vlmp_ops vlmp_cuda_ops = {
     .name = "cuda",
     .act_bytes = sizeof(uint16_t),
@@ -253,7 +238,6 @@ const vlmp_ops vlmp_cuda_ops = {
     .write = write,
     .read = read_back,
     .sync = wait_for,
-    .map = map,
     .write_act = write_act,
     .read_act = read_act,
     .prepare = vlmp_cuda_prepare,
@@ -292,6 +276,6 @@ const vlmp_ops vlmp_cuda_ops = {
     .argmax = vlmp_cuda_argmax,
     .gram = vlmp_cuda_gram,
     .cross = vlmp_cuda_cross,
-    .gemm = gemm,
+    .gemm = vlmp_cuda_gemm,
     .quant = &vlmp_cuda_quant_ops,
 };

@@ -15,7 +15,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-#include "kernels/ops.h"
+#include "kernels/quant.h"
 
 enum { VLMP_CUDA_STAGES = 2 };
 
@@ -149,7 +149,7 @@ void vlmp_cuda_put(vlmp_cuda *cuda, void *to, size_t pitch, const void *from, si
 /* Launches nothing that matters: whether this build has code for the device. */
 cudaError_t vlmp_cuda_probe(cudaStream_t stream);
 
-/* The operations of kernels/quant.h, by the host's context. */
+/* The operations of kernels/quant.h. */
 extern const struct vlmp_quant_ops vlmp_cuda_quant_ops;
 
 /* Entries of vlmp_ops: in the host's code … */
@@ -205,7 +205,7 @@ void vlmp_cuda_gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32
 void vlmp_cuda_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from,
                        vlmp_f32 w, int rows, int dim, bool add);
 
-/* … measure.cu. */
+/* … measure.cu, moments.cu … */
 void vlmp_cuda_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count);
 void vlmp_cuda_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 void vlmp_cuda_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
@@ -215,6 +215,46 @@ void vlmp_cuda_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_st
 void vlmp_cuda_argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);
 void vlmp_cuda_gram(vlmp_ctx *ctx, vlmp_f32 gram, vlmp_act x, int rows, int k);
 void vlmp_cuda_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k);
+
+/* … linalg.cu, and with its help factor.cu … */
+void vlmp_cuda_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
+                    const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                    int ldc);
+void vlmp_cuda_mirror(vlmp_ctx *ctx, float *a, int k);
+void vlmp_cuda_scale_both(vlmp_ctx *ctx, float *a, int k, const float *s, bool divide);
+void vlmp_cuda_diagonal(vlmp_ctx *ctx, float *out, const float *a, int k);
+void vlmp_cuda_arrange(vlmp_ctx *ctx, float *out, const float *a, int k, const int *order,
+                       float ridge);
+void vlmp_cuda_factor(vlmp_ctx *ctx, float *a, int k, float *pivot, float least, float *room,
+                      int32_t *failed);
+void vlmp_cuda_solve(vlmp_ctx *ctx, const float *m, const float *pivot, int k, float *x, int n);
+void vlmp_cuda_permute(vlmp_ctx *ctx, float *out, const float *x, int n, int k, const int *order,
+                       bool back);
+void vlmp_cuda_sample_rows(vlmp_ctx *ctx, float *out, int taken, const float *x, int n, int k);
+void vlmp_cuda_add_multiple(vlmp_ctx *ctx, float *y, float by, const float *x, size_t count);
+void vlmp_cuda_dot(vlmp_ctx *ctx, double *out, const float *a, const float *b, int n, int k,
+                   void *room);
+void vlmp_cuda_weighted_error(vlmp_ctx *ctx, double *out, const float *e, int n, int k,
+                              const float *gram, const float *cross, void *room);
+
+/* … codes.cu, descend.cu. */
+void vlmp_cuda_quant_error(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                           const float *target, const float *factor, float *error);
+void vlmp_cuda_quant_levels(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                            float *levels);
+void vlmp_cuda_quant_search(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                            const vlmp_search_job *job);
+void vlmp_cuda_quant_round(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                           const float *w, const float *factor);
+void vlmp_cuda_quant_propagate(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                               const vlmp_propagate_job *job);
+void vlmp_cuda_quant_descend(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                             const vlmp_descend_job *job);
+void vlmp_cuda_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
+                                  const vlmp_channel_sums_job *job);
+void vlmp_cuda_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
+                                  const float *levels, const double *linear, const double *square,
+                                  float *error, double *gain);
 
 /* Room for so many rows of k inputs as int8, with a scale each. */
 static inline size_t vlmp_cuda_scratch_bytes(size_t rows, size_t k)

@@ -136,7 +136,8 @@ void vlmp_ref_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
                                  const vlmp_channel_sums_job *job)
 {
     (void)ctx;
-    for (size_t row = 0; row < (size_t)q->n; row++)
+    for (size_t row = 0; row < (size_t)q->n; row++) {
+        if (job->first == 0) job->linear[row] = job->square[row] = 0;
         for (int i = 0; i < job->cols; i++) {
             size_t at = row * (size_t)q->k + (size_t)(job->first + i);
             double level = job->levels[at];
@@ -144,6 +145,7 @@ void vlmp_ref_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
             job->linear[row] += curve * (double)job->error[at];
             job->square[row] += curve * level;
         }
+    }
 }
 
 void vlmp_ref_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,

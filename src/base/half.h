@@ -8,33 +8,35 @@
 #    include <immintrin.h>
 #endif
 
-static inline uint32_t vlmp_f32_bits(float value)
+#include "src/base/device.h"
+
+VLMP_DEVICE static inline uint32_t vlmp_f32_bits(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static inline float vlmp_f32_from_bits(uint32_t bits)
+VLMP_DEVICE static inline float vlmp_f32_from_bits(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-static inline float vlmp_bf16_to_f32(uint16_t value)
+VLMP_DEVICE static inline float vlmp_bf16_to_f32(uint16_t value)
 {
     return vlmp_f32_from_bits((uint32_t)value << 16);
 }
 
-static inline uint16_t vlmp_f32_to_bf16(float value)
+VLMP_DEVICE static inline uint16_t vlmp_f32_to_bf16(float value)
 {
     uint32_t bits = vlmp_f32_bits(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-static inline float vlmp_f16_to_f32(uint16_t value)
+VLMP_DEVICE static inline float vlmp_f16_to_f32(uint16_t value)
 {
 #if defined(__F16C__)
     return _cvtsh_ss(value);
@@ -49,7 +51,7 @@ static inline float vlmp_f16_to_f32(uint16_t value)
 #endif
 }
 
-static inline uint16_t vlmp_f32_to_f16(float value)
+VLMP_DEVICE static inline uint16_t vlmp_f32_to_f16(float value)
 {
     uint32_t bits = vlmp_f32_bits(value);
     uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);

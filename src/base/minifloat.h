@@ -22,7 +22,7 @@ typedef struct {
 #define VLMP_E4M3_NAN 0x7f /* without the sign */
 
 /* The value of a code. */
-static inline float vlmp_minifloat_value(const vlmp_minifloat *f, unsigned code)
+VLMP_DEVICE static inline float vlmp_minifloat_value(const vlmp_minifloat *f, unsigned code)
 {
     uint32_t magnitude = code & ((1u << (f->bits - 1)) - 1), sign = code >> (f->bits - 1);
     /* The fields in F32's places: the exponents differ by both biases, also of subnormals. */
@@ -32,7 +32,7 @@ static inline float vlmp_minifloat_value(const vlmp_minifloat *f, unsigned code)
 }
 
 /* The code of a value that has one; 0 for both zeros. */
-static inline unsigned vlmp_minifloat_code(const vlmp_minifloat *f, float value)
+VLMP_DEVICE static inline unsigned vlmp_minifloat_code(const vlmp_minifloat *f, float value)
 {
     uint32_t bits = vlmp_f32_bits(value), sign = value < 0 ? 1u << (f->bits - 1) : 0u;
     float magnitude = vlmp_f32_from_bits(bits & 0x7fffffffu);
@@ -41,7 +41,7 @@ static inline unsigned vlmp_minifloat_code(const vlmp_minifloat *f, float value)
 }
 
 /* The nearest value; never −0. x is not NaN. */
-static inline float vlmp_minifloat_round(const vlmp_minifloat *f, float x)
+VLMP_DEVICE static inline float vlmp_minifloat_round(const vlmp_minifloat *f, float x)
 {
     x = x < -f->largest ? -f->largest : x;
     x = x > f->largest ? f->largest : x;

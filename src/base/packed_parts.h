@@ -97,7 +97,7 @@ void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale);
  * global scale brings it there). Infinite when it does not fit. A power of two is the one below, or
  * from its 1.75-fold on the one above: of a quarter of the largest weight it is the least scale
  * that has this weight below level 7, the middle between 6 and 8. */
-static inline float vlmp_scale_stored(float scale, vlmp_dtype type)
+VLMP_DEVICE static inline float vlmp_scale_stored(float scale, vlmp_dtype type)
 {
     if (type == VLMP_F8_E4M3) {
         const vlmp_minifloat e4m3 = VLMP_E4M3;
@@ -111,7 +111,7 @@ static inline float vlmp_scale_stored(float scale, vlmp_dtype type)
 }
 
 /* The same of a scale under a scheme's global one, a power of two. */
-static inline float vlmp_scale_under(float scale, vlmp_dtype type, float global)
+VLMP_DEVICE static inline float vlmp_scale_under(float scale, vlmp_dtype type, float global)
 {
     return vlmp_scale_stored(scale / global, type) * global;
 }

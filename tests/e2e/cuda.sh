@@ -95,3 +95,34 @@ assert abs(device["held_error"] - host["held_error"]) < half, (host, device)
 assert json.loads(metadata("cuda.vlmp")["vlmp.provenance"])["kernels"].startswith("cuda emulated GPU")
 END
 check "statistics and codes come near to those of the processor" python3 near.py
+
+# Quantizers: what reads one site, with all that they have on the device; the same bytes each time. Codes differ from
+# the processor's where two are within what F16 does to the moments, so that KL is nearer to that of the processor's
+# file than half the way to round to nearest.
+codes() { # method, device, file
+    sed "s/METHOD/$1/" >recipe.json <<'JSON'
+{"version": 1, "rules": [
+    {"match": "text.layers.0.attn.q", "scheme": {"method": "METHOD", "bits": 4}},
+    {"match": "text.layers.0.attn.k", "scheme": {"method": "METHOD", "bits": 4}},
+    {"match": "text.layers.0.attn.v", "scheme": {"method": "METHOD", "bits": 4}},
+    {"match": "*", "scheme": null}]}
+JSON
+    cuda exits 0 vlm-quantize "$model" -q --recipe recipe.json --calib cpu.calib --device "$2" -o "$3"
+}
+kl() { # variable, file
+    exits 0 vlm-eval "$2" --data "$eval_data" --samples 16 --metrics kl --reference all.ref --json --device cpu
+    printf -v "$1" %s "$(python3 -c 'import json; print(json.load(open("stdout"))["results"][0]["kl"]["mean"])')"
+}
+exits 0 vlm-eval "$model" --data "$eval_data" --samples 16 --metrics kl --reference "$model" --save-reference all.ref \
+    --device cpu
+codes rtn cpu rtn.vlmp
+codes awq+gptq cpu host.vlmp
+codes awq+gptq cuda device.vlmp
+kl nearest rtn.vlmp
+kl host host.vlmp
+kl device device.vlmp
+# shellcheck disable=SC2154 # kl sets them
+check "KL $device is near the processor's, $host, of $nearest" \
+    python3 -c "assert abs($device - $host) < ($nearest - $host) / 2"
+codes awq+gptq cuda again.vlmp
+same device.vlmp again.vlmp

@@ -371,17 +371,6 @@ static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32
     if (w.at != NULL) PLAIN(w, (size_t)rows);
 }
 
-/* On the host's memory, and therefore at once. */
-static void gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
-                 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
-{
-    if (vlmp_hostile_owns(ctx, a) || vlmp_hostile_owns(ctx, b) || vlmp_hostile_owns(ctx, c))
-        vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = "gemm"},
-                            "memory of the context where the host's belongs");
-    else
-        vlmp_ref_gemm(ctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
 static int reserve(vlmp_ctx *ctx, int rows, int k, vlmp_error *err)
 {
     (void)ctx, (void)rows, (void)k, (void)err;
@@ -391,13 +380,6 @@ static int reserve(vlmp_ctx *ctx, int rows, int k, vlmp_error *err)
 static const char *describe(const vlmp_ctx *ctx)
 {
     return ctx->ops->name;
-}
-
-static void *map(vlmp_ctx *ctx, void *at)
-{
-    (void)at;
-    vlmp_hostile_drain(ctx);
-    return NULL;
 }
 
 const vlmp_ops vlmp_hostile_ops = {
@@ -411,7 +393,6 @@ const vlmp_ops vlmp_hostile_ops = {
     .write = vlmp_hostile_write,
     .read = vlmp_hostile_read,
     .sync = vlmp_hostile_sync,
-    .map = map,
     .write_act = vlmp_hostile_write_act,
     .read_act = vlmp_hostile_read_act,
     .prepare = vlmp_hostile_prepare,
@@ -450,6 +431,6 @@ const vlmp_ops vlmp_hostile_ops = {
     .argmax = vlmp_hostile_argmax,
     .gram = vlmp_hostile_gram,
     .cross = vlmp_hostile_cross,
-    .gemm = gemm,
-    .quant = &vlmp_quant_ops_ref,
+    .gemm = vlmp_hostile_gemm,
+    .quant = &vlmp_hostile_quant_ops,
 };

@@ -36,3 +36,9 @@ void vlmp_hostile_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q
 void vlmp_hostile_argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);
 void vlmp_hostile_gram(vlmp_ctx *ctx, vlmp_f32 sum, vlmp_act x, int rows, int k);
 void vlmp_hostile_cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act left, vlmp_act b, int rows, int k);
+
+/* Those of tests/hostile/quant.c. */
+extern const struct vlmp_quant_ops vlmp_hostile_quant_ops;
+void vlmp_hostile_gemm(vlmp_ctx *ctx, bool trans_a, bool trans_b, int m, int n, int k, float alpha,
+                       const float *left, int lda, const float *b, int ldb, float beta, float *c,
+                       int ldc);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernels/quant.h"
 #include "tests/hostile/hostile.h"
 
 enum { DIM = 8, FAULT = 7 };
@@ -115,7 +116,7 @@ static void the_host_cannot_touch_it(void **state)
     assert_int_equal(vlmp_ctx_read(ctx, back, x.at, sizeof back, &err), VLMP_OK);
     assert_memory_equal(back, host, sizeof host);
     assert_true(faults(x.at, false) && faults(x.at + DIM - 1, true));
-    assert_null(ctx->ops->map(ctx, x.at));
+    assert_false(ctx->ops->host);
     assert_int_equal(ctx->ops->step_create(ctx, &step, &size, &err), VLMP_OK);
     assert_true(faults(step, false));
     ctx->ops->step_free(ctx, step);
@@ -168,8 +169,10 @@ static void addresses_are_checked(void **state)
     expect("write: from is memory of the context");
     vlmp_ctx_write(ctx, host, host, sizeof host);
     expect("write: to is no address of the context's memory");
-    ctx->ops->gemm(ctx, false, false, 1, 1, 1, 1, host, 1, x.at, 1, 0, host, 1);
-    expect("gemm: memory of the context where the host's belongs");
+    ctx->ops->gemm(ctx, false, false, 1, 1, 1, 1, host, 1, x.at, 1, 0, x.at, 1);
+    expect("gemm: a is no address of the context's memory");
+    ctx->ops->quant->diagonal(ctx, x.at, x.at, DIM);
+    expect("diagonal: a needs 256 bytes of 32");
     vlmp_ctx_free_memory(ctx, x.at);
     ctx->ops->rms_norm(ctx, y, x, 1, DIM, weight, 0);
     expect("rms_norm: x was freed");

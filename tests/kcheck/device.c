@@ -4,24 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/kcheck/kcheck.h"
-
-enum { MOST_HELD = 24 };
-
-/* A buffer of the running operation on the device. */
-struct held {
-    void *at;
-    void *host;
-    size_t count; /* bytes, or activations */
-    bool act, out;
-};
-
-struct device {
-    vlmp_ctx base;
-    vlmp_ctx *inner; /* owned */
-    struct held held[MOST_HELD];
-    int held_count;
-};
+#include "tests/kcheck/device.h"
 
 struct vlmp_step {
     vlmp_step *inner;
@@ -35,7 +18,7 @@ struct vlmp_kv {
 
 static struct device *of(vlmp_ctx *ctx)
 {
-    return (struct device *)(void *)ctx;
+    return kc_device_of(ctx);
 }
 
 static void need(int status, const vlmp_error *err)
@@ -49,14 +32,13 @@ static struct held *hold(struct device *d, void *host, size_t count, size_t size
 {
     vlmp_error err = {0};
     struct held *held = &d->held[d->held_count];
-    if (d->held_count++ == MOST_HELD) abort();
+    if (d->held_count++ == KC_MOST_HELD) abort();
     *held = (struct held){.host = host, .count = count};
     need(vlmp_ctx_alloc(d->inner, &held->at, count, size, "a buffer", &err), &err);
     return held;
 }
 
-/* The device's place of `count` values of the host, of `bytes` in all. */
-static void *place(struct device *d, const void *host, size_t bytes, bool out)
+void *kc_device_place(struct device *d, const void *host, size_t bytes, bool out)
 {
     if (host == NULL) return NULL;
     struct held *held = hold(d, (void *)(uintptr_t)host, bytes, 1);
@@ -67,17 +49,17 @@ static void *place(struct device *d, const void *host, size_t bytes, bool out)
 
 static vlmp_f32 f32(struct device *d, vlmp_f32 x, size_t count, bool out)
 {
-    return (vlmp_f32){place(d, x.at, count * sizeof *x.at, out)};
+    return (vlmp_f32){kc_device_place(d, x.at, count * sizeof *x.at, out)};
 }
 
 static vlmp_f64 f64(struct device *d, vlmp_f64 x, size_t count)
 {
-    return (vlmp_f64){place(d, x.at, count * sizeof *x.at, true)};
+    return (vlmp_f64){kc_device_place(d, x.at, count * sizeof *x.at, true)};
 }
 
 static vlmp_i32 i32(struct device *d, vlmp_i32 x, size_t count, bool out)
 {
-    return (vlmp_i32){place(d, x.at, count * sizeof *x.at, out)};
+    return (vlmp_i32){kc_device_place(d, x.at, count * sizeof *x.at, out)};
 }
 
 static vlmp_act act(struct device *d, vlmp_act x, size_t count, bool out)
@@ -89,8 +71,7 @@ static vlmp_act act(struct device *d, vlmp_act x, size_t count, bool out)
     return (vlmp_act){held->at};
 }
 
-/* Brings results to the host. */
-static void finish(struct device *d)
+void kc_device_finish(struct device *d)
 {
     vlmp_error err = {0};
     for (int i = 0; i < d->held_count; i++) {
@@ -181,7 +162,7 @@ static void embed(vlmp_ctx *ctx, vlmp_f32 y, const vlmp_step *step, const vlmp_l
     struct device *d = of(ctx);
     vlmp_linear w = prepared(d, table);
     d->inner->ops->embed(d->inner, f32(d, y, size(step->rows, w.k), true), step->inner, &w);
-    finish(d);
+    kc_device_finish(d);
     d->inner->ops->release(d->inner, w.own);
 }
 
@@ -202,7 +183,7 @@ static void linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_row
     }
     d->inner->ops->linear_shared(d->inner, out, act(d, x, size(rows.count, w[0]->k), false), rows,
                                  list, count);
-    finish(d);
+    kc_device_finish(d);
     for (int i = 0; i < count; i++)
         d->inner->ops->release(d->inner, own[i].own);
 }
@@ -213,7 +194,7 @@ static void linear(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, vlmp_rows rows, const 
     vlmp_linear own = prepared(d, w);
     vlmp_act out = act(d, y, size(rows.count, w->n), true);
     d->inner->ops->linear(d->inner, out, act(d, x, size(rows.count, w->k), false), rows, &own);
-    finish(d);
+    kc_device_finish(d);
     d->inner->ops->release(d->inner, own.own);
 }
 
@@ -225,7 +206,7 @@ static void linear_f32(vlmp_ctx *ctx, vlmp_f32 y, vlmp_act x, vlmp_rows rows, co
     vlmp_f32 out = f32(d, y, size(rows.count, w->n), true);
     d->inner->ops->linear_f32(d->inner, out, act(d, x, size(rows.count, w->k), false), rows, &own,
                               add);
-    finish(d);
+    kc_device_finish(d);
     d->inner->ops->release(d->inner, own.own);
 }
 
@@ -237,7 +218,7 @@ static void rms_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, v
     vlmp_act out = act(d, y, count, true);
     d->inner->ops->rms_norm(d->inner, out, f32(d, x, count, false), rows, dim,
                             f32(d, weight, (size_t)dim, false), eps);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
@@ -249,7 +230,7 @@ static void layer_norm(vlmp_ctx *ctx, vlmp_act y, vlmp_f32 x, int rows, int dim,
     vlmp_f32 factor = f32(d, weight, (size_t)dim, false);
     d->inner->ops->layer_norm(d->inner, out, f32(d, x, count, false), rows, dim, factor,
                               f32(d, bias, (size_t)dim, false), eps);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f32 weight,
@@ -259,14 +240,14 @@ static void layer_norm_f32(vlmp_ctx *ctx, vlmp_f32 x, int rows, int dim, vlmp_f3
     vlmp_f32 factor = f32(d, weight, (size_t)dim, false);
     d->inner->ops->layer_norm_f32(d->inner, f32(d, x, size(rows, dim), true), rows, dim, factor,
                                   f32(d, bias, (size_t)dim, false), eps);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void activate(vlmp_ctx *ctx, vlmp_act x, size_t count, vlmp_activation function)
 {
     struct device *d = of(ctx);
     d->inner->ops->activate(d->inner, act(d, x, count, true), count, function);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_activation function)
@@ -274,7 +255,7 @@ static void gated(vlmp_ctx *ctx, vlmp_act gate, vlmp_act up, size_t count, vlmp_
     struct device *d = of(ctx);
     vlmp_act out = act(d, gate, count, true);
     d->inner->ops->gated(d->inner, out, act(d, up, count, false), count, function);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void subtract(vlmp_ctx *ctx, vlmp_act y, vlmp_act a, vlmp_act b, int rows, int dim,
@@ -285,7 +266,7 @@ static void subtract(vlmp_ctx *ctx, vlmp_act y, vlmp_act a, vlmp_act b, int rows
     vlmp_act out = act(d, y, count, true), from = act(d, a, count, false);
     d->inner->ops->subtract(d->inner, out, from, act(d, b, count, false), rows, dim,
                             f32(d, s, (size_t)dim, false));
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, int head_dim,
@@ -296,7 +277,7 @@ static void rope(vlmp_ctx *ctx, vlmp_act x, const vlmp_step *step, int heads, in
     vlmp_f32 frequencies = f32(d, inv_freq, (size_t)head_dim / 2, false);
     d->inner->ops->rope(d->inner, out, step->inner, heads, head_dim, frequencies,
                         i32(d, axes, (size_t)head_dim / 2, false), scaling);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act v,
@@ -306,7 +287,7 @@ static void kv_write(vlmp_ctx *ctx, vlmp_kv *kv, int layer, vlmp_act k, vlmp_act
     size_t count = size(step->rows, kv->shape.kv_heads) * (size_t)kv->shape.head_dim;
     vlmp_act keys = act(d, k, count, false);
     d->inner->ops->kv_write(d->inner, kv->inner, layer, keys, act(d, v, count, false), step->inner);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, int layer,
@@ -317,7 +298,7 @@ static void attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *kv, 
     vlmp_act out = act(d, y, count, true);
     d->inner->ops->attention(d->inner, out, act(d, q, count, false), kv->inner, layer, a,
                              step->inner);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int width, int patch,
@@ -325,10 +306,10 @@ static void patchify(vlmp_ctx *ctx, vlmp_act y, vlmp_u8 pixels, int height, int 
 {
     struct device *d = of(ctx);
     vlmp_act out = act(d, y, 3 * size(height / patch * patch, width / patch * patch), true);
-    vlmp_u8 bytes = {place(d, pixels.at, 3 * size(height, width), false)};
+    vlmp_u8 bytes = {kc_device_place(d, pixels.at, 3 * size(height, width), false)};
     d->inner->ops->patchify(d->inner, out, bytes, height, width, patch,
                             f32(d, levels, (size_t)3 * 256, false));
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, int column, int dim)
@@ -337,7 +318,7 @@ static void columns(vlmp_ctx *ctx, vlmp_act y, vlmp_act x, int rows, int x_dim, 
     vlmp_act out = act(d, y, size(rows, dim), true);
     d->inner->ops->columns(d->inner, out, act(d, x, size(rows, x_dim), false), rows, x_dim, column,
                            dim);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int period, int dim)
@@ -346,7 +327,7 @@ static void repeat(vlmp_ctx *ctx, vlmp_f32 y, vlmp_f32 table, int rows, int peri
     vlmp_f32 out = f32(d, y, size(rows, dim), true);
     d->inner->ops->repeat(d->inner, out, f32(d, table, size(period, dim), false), rows, period,
                           dim);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x, int x_dim,
@@ -357,7 +338,7 @@ static void gather(vlmp_ctx *ctx, vlmp_act y, int y_dim, int column, vlmp_f32 x,
     vlmp_f32 source = f32(d, x, rows_named(from, rows) * (size_t)x_dim, false);
     d->inner->ops->gather(d->inner, out, y_dim, column, source, x_dim,
                           i32(d, from, (size_t)rows, false), rows);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32 from, vlmp_f32 w,
@@ -370,7 +351,7 @@ static void scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_i32
     vlmp_i32 targets = i32(d, to, count, false), sources = i32(d, from, count, false);
     d->inner->ops->scatter(d->inner, out, targets, source, sources, f32(d, w, count, false), rows,
                            dim, add);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t count)
@@ -378,7 +359,7 @@ static void first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t coun
     struct device *d = of(ctx);
     vlmp_i32 found = i32(d, at, 1, true);
     d->inner->ops->first_not_finite(d->inner, found, act(d, x, count, false), count);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count)
@@ -386,7 +367,7 @@ static void first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t 
     struct device *d = of(ctx);
     vlmp_i32 found = i32(d, at, 1, true);
     d->inner->ops->first_not_finite_f32(d->inner, found, f32(d, x, count, false), count);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
@@ -399,7 +380,7 @@ static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32
     vlmp_act rows_in = act(d, x, size(rows, dim), false);
     d->inner->ops->column_sizes(d->inner, sums, power, most, rows_in, rows, dim,
                                 i32(d, kinds, (size_t)rows, false));
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
@@ -407,12 +388,12 @@ static void measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_strid
 {
     struct device *d = of(ctx);
     size_t before = (size_t)rows - 1, last = (size_t)vocab;
-    vlmp_measures results = {place(d, out.at, (size_t)rows * sizeof *out.at, true)};
+    vlmp_measures results = {kc_device_place(d, out.at, (size_t)rows * sizeof *out.at, true)};
     vlmp_f32 logits = f32(d, q, before * q_stride + last, false);
     vlmp_f32 reference = f32(d, p, before * p_stride + last, false);
     d->inner->ops->measure(d->inner, results, logits, q_stride, reference, p_stride, vocab,
                            i32(d, targets, (size_t)rows, false), rows);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n)
@@ -420,7 +401,7 @@ static void argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n)
     struct device *d = of(ctx);
     vlmp_i32 out = i32(d, best, (size_t)rows, true);
     d->inner->ops->argmax(d->inner, out, f32(d, x, size(rows, n), false), rows, n);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void gram(vlmp_ctx *ctx, vlmp_f32 sums, vlmp_act x, int rows, int k)
@@ -428,7 +409,7 @@ static void gram(vlmp_ctx *ctx, vlmp_f32 sums, vlmp_act x, int rows, int k)
     struct device *d = of(ctx);
     vlmp_f32 out = f32(d, sums, size(k, k), true);
     d->inner->ops->gram(d->inner, out, act(d, x, size(rows, k), false), rows, k);
-    finish(d);
+    kc_device_finish(d);
 }
 
 static void cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, int k)
@@ -437,10 +418,10 @@ static void cross(vlmp_ctx *ctx, vlmp_f32 c, vlmp_act a, vlmp_act b, int rows, i
     vlmp_f32 out = f32(d, c, size(k, k), true);
     vlmp_act left = act(d, a, size(rows, k), false);
     d->inner->ops->cross(d->inner, out, left, act(d, b, size(rows, k), false), rows, k);
-    finish(d);
+    kc_device_finish(d);
 }
 
-/* What is on memory of the host, and what checks do not call, is missing. */
+/* What checks do not call is missing. */
 static const vlmp_ops ops = {
     .name = "device",
     .act_bytes = sizeof(float),
@@ -476,6 +457,8 @@ static const vlmp_ops ops = {
     .argmax = argmax,
     .gram = gram,
     .cross = cross,
+    .gemm = kc_device_gemm,
+    .quant = &kc_device_quant_ops,
 };
 
 vlmp_ctx *kc_device(vlmp_ctx *inner)

@@ -138,6 +138,7 @@ void kc_check_gram(kc *k);
 void kc_check_cross(kc *k);
 void kc_check_gemm(kc *k);
 void kc_check_quant(kc *k);
+void kc_check_linalg(kc *k);
 void kc_check_self(kc *k);
 
 void kc_bench(kc *k);

@@ -99,7 +99,7 @@ static vlmp_quantized quantize_scaled(struct fixture *f, const float *scales)
     memcpy(w, f->w, sizeof w);
     memcpy(gram, f->gram, sizeof gram);
     vlmp_awq_scale_columns(w, N, K, scales);
-    vlmp_awq_scale_gram(gram, K, scales);
+    assert_int_equal(vlmp_awq_scale_gram(f->ctx, gram, K, scales, &err), VLMP_OK);
     vlmp_awq_options options = vlmp_awq_defaults();
     assert_int_equal(vlmp_quantized_alloc(&q, N, K, &scheme, &err), VLMP_OK);
     assert_int_equal(vlmp_awq_quantize(&q, f->ctx, gram, w, &options, "x", &err), VLMP_OK);

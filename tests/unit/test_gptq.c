@@ -15,7 +15,6 @@
 #include "src/base/rng.h"
 #include "src/quant/method/gptq.h"
 #include "src/quant/method/guard.h"
-#include "src/quant/method/linalg.h"
 #include "src/quant/method/rtn.h"
 #include "tests/unit/schemes.h"
 

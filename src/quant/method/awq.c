@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "src/base/memory.h"
-#include "src/quant/method/linalg.h"
+#include "src/quant/method/lend.h"
 #include "src/quant/method/polish.h"
 #include "src/quant/method/search.h"
 
 #define SCALE_LOW 1e-4f
+
+static const char what[] = "searching channel scales";
 
 vlmp_awq_options vlmp_awq_defaults(void)
 {
@@ -17,27 +19,43 @@ vlmp_awq_options vlmp_awq_defaults(void)
         .search = vlmp_search_defaults(), .steps = 10, .rows = 256, .refits = 3};
 }
 
+/* Searches and refits on weights w and what a channel weighs, both in the context's memory. */
+static int quantize(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *w,
+                    const float *weight, const vlmp_awq_options *options, vlmp_error *err)
+{
+    vlmp_coded coded;
+    vlmp_grid grid;
+    vlmp_polish_options refit = {.scales = true, .sweeps = options->refits, .converged = 0.01};
+    vlmp_polish_report report;
+    vlmp_grid_init(&grid, q, &options->search);
+    VLMP_TRY(vlmp_lend_coded(ctx, &coded, q, err));
+    ctx->ops->quant->search(ctx, &coded, &grid, &(vlmp_search_job){.w = w, .weight = weight});
+    ctx->ops->quant->round(ctx, &coded, &grid, w, NULL);
+    int status = vlmp_polish(&coded, q, ctx, gram, w, &refit, &report, err);
+    return vlmp_lend_coded_end(ctx, &coded, q, status, err);
+}
+
 int vlmp_awq_quantize(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *w,
                       const vlmp_awq_options *options, const char *name, vlmp_error *err)
 {
-    float *weight = vlmp_alloc((size_t)q->k, sizeof *weight);
-    if (weight == NULL) return vlmp_fail_memory(err, "rounding a linear");
-    float most = 0.0f;
-    for (int i = 0; i < q->k; i++)
-        most = fmaxf(most, gram[(size_t)i * (size_t)q->k + (size_t)i]);
+    static const char rounding[] = "rounding a linear";
+    size_t row = (size_t)q->k * sizeof *w;
+    const float *lent = NULL, *weights = NULL;
+    float most = 0.0f, *weight = vlmp_alloc(row, 1);
+    if (weight == NULL) return vlmp_fail_memory(err, rounding);
+    int status = vlmp_read_diagonal(ctx, weight, gram, q->k, err);
+    for (int i = 0; i < q->k && status == VLMP_OK; i++)
+        most = fmaxf(most, weight[i]);
     /* a channel that never fired still counts a little, so that its weights stay in range */
-    for (int i = 0; i < q->k; i++)
-        weight[i] = most > 0.0f ? gram[(size_t)i * (size_t)q->k + (size_t)i] + 1e-6f * most : 1.0f;
-    vlmp_coded coded = vlmp_coded_of(q);
-    vlmp_grid grid;
-    vlmp_grid_init(&grid, q, &options->search);
-    ctx->ops->quant->search(ctx, &coded, &grid, &(vlmp_search_job){.w = w, .weight = weight});
-    ctx->ops->quant->round(ctx, &coded, &grid, w, NULL);
+    for (int i = 0; i < q->k && status == VLMP_OK; i++)
+        weight[i] = most > 0.0f ? weight[i] + 1e-6f * most : 1.0f;
+    if (status == VLMP_OK) status = vlmp_lend(ctx, &weights, weight, row, rounding, err);
+    if (status == VLMP_OK) status = vlmp_lend(ctx, &lent, w, (size_t)q->n * row, rounding, err);
+    if (status == VLMP_OK) status = quantize(q, ctx, gram, lent, weights, options, err);
+    vlmp_lend_end(ctx, weights, weight);
+    vlmp_lend_end(ctx, lent, w);
     free(weight);
-    VLMP_TRY(vlmp_quantized_check_scales(q, name, err));
-    vlmp_polish_options refit = {.scales = true, .sweeps = options->refits, .converged = 0.01};
-    vlmp_polish_report report;
-    return vlmp_polish(q, ctx, gram, w, &refit, &report, err);
+    return status == VLMP_OK ? vlmp_quantized_check_scales(q, name, err) : status;
 }
 
 /* The search over scales of one site. */
@@ -51,9 +69,15 @@ struct search {
     float *rows;   /* the sampled rows of all linears, [total][k] */
     int total;
     vlmp_quantized rounded; /* the same, under the trial scales */
-    float *error;           /* [total][k] */
+    float *diagonal;        /* [k] of the second moments */
     float *weight;          /* [k] */
     float *trial;           /* [k] */
+    struct {                /* in the context's memory */
+        vlmp_coded coded;
+        const float *rows;
+        float *error; /* [total][k] */
+        float *weight, *trial;
+    } lent;
 };
 
 static int sampled(int n, int rows)
@@ -144,23 +168,26 @@ static bool form_trial(struct search *s, double exponent, bool weight_term)
 static int trial_loss(struct search *s, double *loss, vlmp_error *err)
 {
     int k = s->site->k;
+    size_t row = (size_t)k * sizeof(float);
     float most = 0.0f;
     for (int c = 0; c < k; c++) {
-        float diagonal = s->site->gram[(size_t)c * (size_t)k + (size_t)c];
-        s->weight[c] = diagonal / (s->trial[c] * s->trial[c]);
+        s->weight[c] = s->diagonal[c] / (s->trial[c] * s->trial[c]);
         most = fmaxf(most, s->weight[c]);
     }
     for (int c = 0; c < k; c++)
         s->weight[c] = most > 0.0f ? s->weight[c] + 1e-6f * most : 1.0f;
-    const vlmp_quant_ops *ops = s->ctx->ops->quant;
-    vlmp_coded coded = vlmp_coded_of(&s->rounded);
+    vlmp_ctx *ctx = s->ctx;
+    const vlmp_quant_ops *ops = ctx->ops->quant;
     vlmp_grid grid;
+    vlmp_ctx_write(ctx, s->lent.weight, s->weight, row);
+    vlmp_ctx_write(ctx, s->lent.trial, s->trial, row);
     vlmp_grid_init(&grid, &s->rounded, &s->options->search);
-    ops->search(s->ctx, &coded, &grid,
-                &(vlmp_search_job){.w = s->rows, .factor = s->trial, .weight = s->weight});
-    ops->round(s->ctx, &coded, &grid, s->rows, s->trial);
-    ops->error(s->ctx, &coded, &grid, s->rows, s->trial, s->error);
-    return vlmp_weighted_error(s->ctx, s->error, s->total, k, s->site->gram, NULL, loss, err);
+    ops->search(
+        ctx, &s->lent.coded, &grid,
+        &(vlmp_search_job){.w = s->lent.rows, .factor = s->lent.trial, .weight = s->lent.weight});
+    ops->round(ctx, &s->lent.coded, &grid, s->lent.rows, s->lent.trial);
+    ops->error(ctx, &s->lent.coded, &grid, s->lent.rows, s->lent.trial, s->lent.error);
+    return vlmp_weighted_error(ctx, s->lent.error, s->total, k, s->site->gram, NULL, loss, err);
 }
 
 static int try_all(struct search *s, float *scales, vlmp_awq_report *report, vlmp_error *err)
@@ -189,13 +216,40 @@ static int try_all(struct search *s, float *scales, vlmp_awq_report *report, vlm
 
 static void free_search(struct search *s)
 {
+    vlmp_lend_coded_end(s->ctx, &s->lent.coded, &s->rounded, VLMP_ERR_SYSTEM, NULL);
+    vlmp_lend_end(s->ctx, s->lent.rows, s->rows);
+    vlmp_ctx_free_memory(s->ctx, s->lent.error);
+    vlmp_ctx_free_memory(s->ctx, s->lent.weight);
+    vlmp_ctx_free_memory(s->ctx, s->lent.trial);
     free(s->x_mean);
     free(s->w_mean);
     free(s->rows);
     vlmp_quantized_free(&s->rounded);
-    free(s->error);
+    free(s->diagonal);
     free(s->weight);
     free(s->trial);
+}
+
+/* Memory of the host and of the context, and what lies there throughout. */
+static int prepare(struct search *s, vlmp_error *err)
+{
+    vlmp_ctx *ctx = s->ctx;
+    size_t k = (size_t)s->site->k, total = (size_t)s->total;
+    size_t row = k * sizeof(float), bytes = 0;
+    float **const vectors[] = {&s->x_mean, &s->w_mean, &s->diagonal, &s->weight, &s->trial};
+    bool there = vlmp_mul_size(total, row, &bytes);
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        there = (*vectors[i] = vlmp_alloc(row, 1)) != NULL && there;
+    s->rows = there ? vlmp_alloc(bytes, 1) : NULL;
+    if (s->rows == NULL) return vlmp_fail_memory(err, what);
+    gather_rows(s);
+    VLMP_TRY(vlmp_quantized_alloc(&s->rounded, s->total, s->site->k, s->scheme, err));
+    VLMP_TRY(vlmp_lend_coded(ctx, &s->lent.coded, &s->rounded, err));
+    VLMP_TRY(vlmp_lend(ctx, &s->lent.rows, s->rows, bytes, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &s->lent.error, total, row, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &s->lent.weight, row, 1, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &s->lent.trial, row, 1, what, err));
+    return vlmp_read_diagonal(ctx, s->diagonal, s->site->gram, s->site->k, err);
 }
 
 int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
@@ -204,26 +258,11 @@ int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
 {
     *report = (vlmp_awq_report){0};
     struct search s = {.ctx = ctx, .site = site, .scheme = scheme, .options = options};
-    size_t k = (size_t)site->k, count;
     for (int i = 0; i < site->count; i++)
         s.total += sampled(site->linears[i].n, options->rows);
-    bool fits = vlmp_mul_size((size_t)s.total, k, &count);
-    s.x_mean = vlmp_alloc(k, sizeof *s.x_mean);
-    s.w_mean = vlmp_alloc(k, sizeof *s.w_mean);
-    s.weight = vlmp_alloc(k, sizeof *s.weight);
-    s.trial = vlmp_alloc(k, sizeof *s.trial);
-    s.rows = fits ? vlmp_alloc(count, sizeof *s.rows) : NULL;
-    s.error = fits ? vlmp_alloc(count, sizeof *s.error) : NULL;
-    int status;
-    if (s.x_mean == NULL || s.w_mean == NULL || s.weight == NULL || s.trial == NULL ||
-        s.rows == NULL || s.error == NULL) {
-        status = vlmp_fail_memory(err, "searching channel scales");
-    } else {
-        status = vlmp_quantized_alloc(&s.rounded, s.total, site->k, scheme, err);
-    }
+    int status = prepare(&s, err);
     if (status == VLMP_OK) {
-        memcpy(s.x_mean, site->mean_abs, k * sizeof *s.x_mean);
-        gather_rows(&s);
+        memcpy(s.x_mean, site->mean_abs, (size_t)site->k * sizeof *s.x_mean);
         mean_weights(&s, vlmp_scheme_group(scheme, site->k));
         pool_shared(site, s.x_mean);
         revive_dead(s.x_mean, site->k);
@@ -241,9 +280,11 @@ void vlmp_awq_scale_columns(float *w, int n, int k, const float *scales)
             w[(size_t)r * (size_t)k + (size_t)c] *= scales[c];
 }
 
-void vlmp_awq_scale_gram(float *gram, int k, const float *scales)
+int vlmp_awq_scale_gram(vlmp_ctx *ctx, float *gram, int k, const float *scales, vlmp_error *err)
 {
-    for (int r = 0; r < k; r++)
-        for (int c = 0; c < k; c++)
-            gram[(size_t)r * (size_t)k + (size_t)c] /= scales[r] * scales[c];
+    const float *lent;
+    VLMP_TRY(vlmp_lend(ctx, &lent, scales, (size_t)k * sizeof *scales, what, err));
+    ctx->ops->quant->scale_both(ctx, gram, k, lent, true);
+    vlmp_lend_end(ctx, lent, scales);
+    return VLMP_OK;
 }

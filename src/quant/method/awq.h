@@ -18,7 +18,7 @@ typedef struct {
 /* Everything that shares one vector of scales. */
 typedef struct {
     int k;
-    const float *gram;     /* [k][k] */
+    const float *gram;     /* [k][k], in the context's memory */
     const float *mean_abs; /* [k] mean |x| */
     const vlmp_awq_linear *linears;
     int count;
@@ -52,11 +52,11 @@ int vlmp_awq_search(float *scales, vlmp_ctx *ctx, const vlmp_awq_site *site,
                     vlmp_awq_report *report, vlmp_error *err);
 
 /* Quantizes w [q->n][q->k] (already scaled) by rounding, group scales searched under the diagonal
- * of gram and refitted under all of it. gram is of the scaled inputs. */
+ * of gram and refitted under all of it. gram is of the scaled inputs, in the context's memory. */
 int vlmp_awq_quantize(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *w,
                       const vlmp_awq_options *options, const char *name, vlmp_error *err);
 
 /* What folding does: the site's weights times s per column, its inputs (and what produces them)
  * divided by s. */
 void vlmp_awq_scale_columns(float *w, int n, int k, const float *scales);
-void vlmp_awq_scale_gram(float *gram, int k, const float *scales);
+int vlmp_awq_scale_gram(vlmp_ctx *ctx, float *gram, int k, const float *scales, vlmp_error *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "src/quant/method/lend.h"
 #include "src/quant/method/polish.h"
 #include "src/quant/method/rtn.h"
 #include "src/quant/method/search.h"
@@ -53,9 +54,7 @@ static void propagate_all(vlmp_ctx *ctx, struct job *job)
     for (int end = k; end > 0; end = block.first) {
         block.cols = end < width ? end : width;
         block.first = end - block.cols;
-        if (end == k)
-            memset(job->passed, 0, (size_t)q->n * VLMP_BLOCK * sizeof *job->passed);
-        else
+        if (end < k) /* passed is zero at first */
             ctx->ops->gemm(ctx, false, false, q->n, block.cols, k - end, 1.0f, job->error + end, k,
                            h->factor + (size_t)end * (size_t)k + (size_t)block.first, k, 0.0f,
                            job->passed, VLMP_BLOCK);
@@ -65,21 +64,56 @@ static void propagate_all(vlmp_ctx *ctx, struct job *job)
 
 static int run_job(vlmp_ctx *ctx, struct job *job, vlmp_gptq_report *report, vlmp_error *err)
 {
+    static const char what[] = "quantizing a linear";
     size_t n = (size_t)job->q.n, k = (size_t)job->q.k;
-    job->error = vlmp_alloc(n, k * sizeof *job->error);
-    job->passed = vlmp_alloc(n, VLMP_BLOCK * sizeof *job->passed);
-    job->loss = vlmp_calloc(n, sizeof *job->loss);
-    int status = VLMP_OK;
-    if (job->error == NULL || job->passed == NULL || job->loss == NULL)
-        status = vlmp_fail_memory(err, "quantizing a linear");
-    else
+    const double *loss;
+    int status = vlmp_ctx_alloc(ctx, &job->error, n, k * sizeof *job->error, what, err);
+    if (status == VLMP_OK)
+        status = vlmp_ctx_alloc(ctx, &job->passed, n, VLMP_BLOCK * sizeof *job->passed, what, err);
+    if (status == VLMP_OK) status = vlmp_ctx_alloc(ctx, &job->loss, n, sizeof *loss, what, err);
+    if (status == VLMP_OK) {
         propagate_all(ctx, job);
-    for (size_t row = 0; status == VLMP_OK && row < n; row++)
-        report->propagated += job->loss[row];
-    free(job->error);
-    free(job->passed);
-    free(job->loss);
+        status = vlmp_fetch(ctx, &loss, job->loss, n * sizeof *loss, what, err);
+    }
+    if (status == VLMP_OK) {
+        for (size_t row = 0; row < n; row++)
+            report->propagated += loss[row];
+        vlmp_fetch_end(ctx, loss, job->loss);
+    }
+    vlmp_ctx_free_memory(ctx, job->error);
+    vlmp_ctx_free_memory(ctx, job->passed);
+    vlmp_ctx_free_memory(ctx, job->loss);
     return status;
+}
+
+/* What the host does: round to nearest, or the scales of it. */
+static int run_nearest(vlmp_quantized *q, vlmp_ctx *ctx, const float *target, bool scales,
+                       const char *name, vlmp_error *err)
+{
+    const float *host;
+    size_t bytes = (size_t)q->n * (size_t)q->k * sizeof *host;
+    VLMP_TRY(vlmp_fetch(ctx, &host, target, bytes, name, err));
+    int status = (scales ? vlmp_rtn_scales : vlmp_rtn)(q, host, ctx->pool, name, err);
+    vlmp_fetch_end(ctx, host, target);
+    return status;
+}
+
+static int propagate_and_polish(vlmp_ctx *ctx, struct job *job, const vlmp_quantized *q,
+                                const float *gram, const vlmp_gptq_options *options,
+                                vlmp_gptq_report *report, vlmp_error *err)
+{
+    VLMP_TRY(run_job(ctx, job, report, err));
+    if (options->sweeps == 0) return VLMP_OK;
+    vlmp_polish_options polish = {.codes = true,
+                                  .scales = !job->blocks,
+                                  .sweeps = options->sweeps,
+                                  .ridge = options->ridge,
+                                  .converged = options->converged};
+    vlmp_polish_report polished;
+    VLMP_TRY(vlmp_polish(&job->q, q, ctx, gram, job->target, &polish, &polished, err));
+    report->gain = polished.gain;
+    report->sweeps = polished.sweeps;
+    return VLMP_OK;
 }
 
 int vlmp_gptq(vlmp_quantized *q, vlmp_ctx *ctx, const vlmp_hessian *h, const float *gram,
@@ -92,22 +126,12 @@ int vlmp_gptq(vlmp_quantized *q, vlmp_ctx *ctx, const vlmp_hessian *h, const flo
                          "%s: groups of %d of %d inputs do not suit GPTQ; use a group of at most "
                          "%d, or one scale per channel",
                          name, q->group, q->k, VLMP_BLOCK);
-    if (h->failed) return vlmp_rtn(q, target, ctx->pool, name, err);
-    struct job job = {.q = vlmp_coded_of(q), .h = h, .target = target};
+    if (h->failed) return run_nearest(q, ctx, target, false, name, err);
+    struct job job = {.h = h, .target = target, .blocks = q->scheme.blocks};
     vlmp_grid_init(&job.grid, q, &options->search);
-    job.blocks = q->scheme.blocks;
-    if (job.blocks) VLMP_TRY(vlmp_rtn_scales(q, target, ctx->pool, name, err));
-    VLMP_TRY(run_job(ctx, &job, report, err));
-    VLMP_TRY(vlmp_quantized_check_scales(q, name, err));
-    if (options->sweeps == 0) return VLMP_OK;
-    vlmp_polish_options polish = {.codes = true,
-                                  .scales = !job.blocks,
-                                  .sweeps = options->sweeps,
-                                  .ridge = options->ridge,
-                                  .converged = options->converged};
-    vlmp_polish_report polished;
-    VLMP_TRY(vlmp_polish(q, ctx, gram, target, &polish, &polished, err));
-    report->gain = polished.gain;
-    report->sweeps = polished.sweeps;
-    return VLMP_OK;
+    if (job.blocks) VLMP_TRY(run_nearest(q, ctx, target, true, name, err));
+    VLMP_TRY(vlmp_lend_coded(ctx, &job.q, q, err));
+    int status = propagate_and_polish(ctx, &job, q, gram, options, report, err);
+    VLMP_TRY(vlmp_lend_coded_end(ctx, &job.q, q, status, err));
+    return vlmp_quantized_check_scales(q, name, err);
 }

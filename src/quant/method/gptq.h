@@ -32,8 +32,9 @@ vlmp_gptq_options vlmp_gptq_defaults(void);
 double vlmp_gptq_damping(void);
 
 /* Quantizes target [q->n][q->k] into q (allocated). h's group is q's. gram [k][k] is what h was
- * made from. A group other than per channel is at most 128. Scales beyond their type are
- * VLMP_ERR_INPUT with name. When h failed, q is round to nearest of target and report says so. */
+ * made from; it and target lie in the context's memory. A group other than per channel is at most
+ * 128. Scales beyond their type are VLMP_ERR_INPUT with name. When h failed, q is round to nearest
+ * of target and report says so. */
 int vlmp_gptq(vlmp_quantized *q, vlmp_ctx *ctx, const vlmp_hessian *h, const float *gram,
               const float *target, const vlmp_gptq_options *options, const char *name,
               vlmp_gptq_report *report, vlmp_error *err);

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "src/base/memory.h"
-#include "src/quant/method/linalg.h"
+#include "src/quant/method/lend.h"
 #include "src/quant/method/rtn.h"
 
 #define ROWS 16 /* of a task */
+
+static const char what[] = "comparing a linear";
 
 /* Rows of w [n][k] that an error is taken on. */
 static int rows_taken(int n)
@@ -61,19 +63,38 @@ static void form_error(void *arg, int task, int thread)
 }
 
 /* With e = W − ŵ: W·x₀ − ŵ·x = W·(x₀ − x) + e·x, and its square is what W misses, twice the product
- * of both, and what rounding adds. product [taken][k] is for W·Σ (x₀ − x)·xᵀ. */
-static int sum_error(double *error, vlmp_ctx *ctx, const struct job *job,
-                     const vlmp_guard_tokens *tokens, float *product, vlmp_error *err)
+ * of both, and what rounding adds. rows, error, product [taken][k]: in the context's memory, the
+ * last for W·Σ (x₀ − x)·xᵀ. */
+static int sum_error(double *out, vlmp_ctx *ctx, const struct job *job,
+                     const vlmp_guard_tokens *tokens, const float *rows, const float *error,
+                     float *product, vlmp_error *err)
 {
     int k = job->linear->q->k;
-    if (tokens->cross != NULL)
-        ctx->ops->gemm(ctx, false, false, job->taken, k, k, 1.0f, job->rows, k, tokens->cross, k,
-                       0.0f, product, k);
-    VLMP_TRY(vlmp_weighted_error(ctx, job->error, job->taken, k, tokens->gram,
-                                 tokens->cross != NULL ? product : NULL, error, err));
+    if (product != NULL)
+        ctx->ops->gemm(ctx, false, false, job->taken, k, k, 1.0f, rows, k, tokens->cross, k, 0.0f,
+                       product, k);
+    VLMP_TRY(vlmp_weighted_error(ctx, error, job->taken, k, tokens->gram, product, out, err));
     int n = job->linear->sample_of > 0 ? job->linear->sample_of : job->linear->q->n;
-    *error = (*error + job->linear->missed) * ((double)n / job->taken);
+    *out = (*out + job->linear->missed) * ((double)n / job->taken);
     return VLMP_OK;
+}
+
+static int lend_and_sum(double *out, vlmp_ctx *ctx, const struct job *job,
+                        const vlmp_guard_tokens *tokens, vlmp_error *err)
+{
+    size_t bytes = (size_t)job->taken * (size_t)job->linear->q->k * sizeof(float);
+    const float *rows = NULL, *error = NULL;
+    float *product = NULL;
+    int status = vlmp_lend(ctx, &error, job->error, bytes, what, err);
+    if (status == VLMP_OK && tokens->cross != NULL)
+        status = vlmp_lend(ctx, &rows, job->rows, bytes, what, err);
+    if (status == VLMP_OK && tokens->cross != NULL)
+        status = vlmp_ctx_alloc(ctx, &product, bytes, 1, what, err);
+    if (status == VLMP_OK) status = sum_error(out, ctx, job, tokens, rows, error, product, err);
+    vlmp_lend_end(ctx, error, job->error);
+    vlmp_lend_end(ctx, rows, job->rows);
+    vlmp_ctx_free_memory(ctx, product);
+    return status;
 }
 
 int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *linear,
@@ -84,29 +105,31 @@ int vlmp_guard_error(double *error, vlmp_ctx *ctx, const vlmp_guard_linear *line
     size_t values = (size_t)job.taken * (size_t)q->k;
     job.rows = vlmp_alloc(values, sizeof(float));
     job.error = vlmp_alloc(values, sizeof(float));
-    float *product = tokens->cross != NULL ? vlmp_alloc(values, sizeof(float)) : NULL;
-    int status;
-    if (job.rows == NULL || job.error == NULL || (tokens->cross != NULL && product == NULL)) {
-        status = vlmp_fail_memory(err, "comparing a linear");
+    int status = VLMP_OK;
+    if (job.rows == NULL || job.error == NULL) {
+        status = vlmp_fail_memory(err, what);
     } else {
         vlmp_parallel_for(ctx->pool, (job.taken + ROWS - 1) / ROWS, form_error, &job);
-        status = sum_error(error, ctx, &job, tokens, product, err);
+        status = lend_and_sum(error, ctx, &job, tokens, err);
     }
     free(job.rows);
     free(job.error);
-    free(product);
     return status;
 }
 
 int vlmp_guard_energy(double *energy, vlmp_ctx *ctx, const float *w, int n, int k,
                       const float *gram, vlmp_error *err)
 {
+    const float *lent = NULL;
     float *rows = vlmp_alloc((size_t)rows_taken(n), (size_t)k * sizeof *w);
-    if (rows == NULL) return vlmp_fail_memory(err, "comparing a linear");
+    if (rows == NULL) return vlmp_fail_memory(err, what);
     int taken = vlmp_guard_sample(rows, w, n, k);
-    int status = vlmp_weighted_error(ctx, rows, taken, k, gram, NULL, energy, err);
+    int status = vlmp_lend(ctx, &lent, rows, (size_t)taken * (size_t)k * sizeof *rows, what, err);
+    if (status == VLMP_OK)
+        status = vlmp_weighted_error(ctx, lent, taken, k, gram, NULL, energy, err);
+    vlmp_lend_end(ctx, lent, rows);
     free(rows);
-    *energy *= (double)n / taken;
+    if (status == VLMP_OK) *energy *= (double)n / taken;
     return status;
 }
 

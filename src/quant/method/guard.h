@@ -14,7 +14,8 @@ typedef struct {
     int sample_of;           /* rows of the linear that w and q are a sample of; 0: they are all */
 } vlmp_guard_linear;
 
-/* The tokens to judge on, by moments of their inputs x before scales are folded. */
+/* The tokens to judge on, by moments of their inputs x before scales are folded, in the context's
+ * memory: all other arrays here are the host's. */
 typedef struct {
     const float *gram; /* [k][k] Σ x·xᵀ */
     const float *cross; /* the wanted outputs are W·x₀: [k][k] Σ (x₀ − x)·xᵀ; NULL: x₀ = x */

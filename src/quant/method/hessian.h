@@ -7,6 +7,7 @@
 #include "kernels/ops.h"
 
 typedef struct {
+    vlmp_ctx *ctx; /* whose memory order, factor and pivot lie in */
     int k;
     int group;     /* columns of one group stay together */
     int *order;    /* [k] input at each position; positions are processed from last to first, the
@@ -20,14 +21,16 @@ typedef struct {
                        nearest without propagation; the caller reports a fallback */
 } vlmp_hessian;
 
-/* gram [k][k] symmetric; group as in vlmp_quantized (k: per channel). damping > 0 is doubled until
- * the matrix factors. A site that saw only zeros gets the identity and is not a failure. */
+/* gram [k][k] symmetric, in the context's memory; group as in vlmp_quantized (k: per channel).
+ * damping > 0 is doubled until the matrix factors. A site that saw only zeros gets the identity and
+ * is not a failure. */
 int vlmp_hessian_create(vlmp_hessian *h, vlmp_ctx *ctx, const float *gram, int k, int group,
                         double damping, vlmp_error *err);
 void vlmp_hessian_free(vlmp_hessian *h); /* leaves it empty; harmless when empty */
 
-/* The same sums over tokens that were held back: what validates a correction. So many rows of it
- * are enough: a step that misses the best one by a tenth loses a hundredth of what it gains. */
+/* The same sums over tokens that were held back: what validates a correction. In the context's
+ * memory, as all matrices below. So many rows of it are enough: a step that misses the best one by
+ * a tenth loses a hundredth of what it gains. */
 #define VLMP_HELD_ROWS 1024
 
 typedef struct {

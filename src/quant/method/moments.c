@@ -9,9 +9,13 @@
 #include "src/base/file.h"
 #include "src/base/memory.h"
 #include "src/base/outfile.h"
-#include "src/quant/method/linalg.h"
+#include "src/quant/method/lend.h"
 
 static const char what[] = "second moments of a site's inputs";
+
+enum {
+    PIECE = 4 << 20
+}; /* bytes that pass through the host at a time, to the work file and back */
 
 static void list(vlmp_moments *m, float **out[VLMP_MOMENTS])
 {
@@ -38,18 +42,18 @@ int vlmp_moments_create(vlmp_moments *moments, vlmp_ctx *ctx, int k, bool held, 
     if (folder != NULL) moments->folder = strdup(folder);
     if (folder != NULL && moments->folder == NULL) return vlmp_fail_memory(err, what);
     unsigned wanted = existing(moments) & (folder != NULL ? VLMP_GRAM : ~0u);
+    float **all[VLMP_MOMENTS];
+    list(moments, all);
     for (int i = 0; i < VLMP_MOMENTS; i++)
         if ((wanted >> i & 1) != 0)
-            VLMP_TRY(vlmp_ctx_alloc(ctx, &moments->sums[i], (size_t)k, (size_t)k * sizeof(float),
-                                    what, err));
+            VLMP_TRY(vlmp_ctx_alloc(ctx, all[i], (size_t)k, (size_t)k * sizeof(float), what, err));
     return VLMP_OK;
 }
 
-static void drop(vlmp_moments *m, int i, float **matrix)
+static void drop(vlmp_moments *m, float **matrix)
 {
-    if (*matrix != m->sums[i].at) free(*matrix);
-    vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
-    *matrix = m->sums[i].at = NULL;
+    vlmp_ctx_free_memory(m->ctx, *matrix);
+    *matrix = NULL;
 }
 
 void vlmp_moments_free(vlmp_moments *moments)
@@ -57,26 +61,17 @@ void vlmp_moments_free(vlmp_moments *moments)
     float **all[VLMP_MOMENTS];
     list(moments, all);
     for (int i = 0; i < VLMP_MOMENTS && moments->ctx != NULL; i++)
-        drop(moments, i, all[i]);
+        drop(moments, all[i]);
     if (moments->folder != NULL && moments->fd >= 0) close(moments->fd);
     free(moments->folder);
     *moments = (vlmp_moments){.fd = -1};
 }
 
-/* From the context's memory to where the host reads it: the same place, or a copy; whole where the
- * sum is of a triangle. */
-static int to_host(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
+/* Of a sum that is of a triangle, the other one. */
+static void complete(vlmp_moments *m, int i, float *matrix)
 {
-    *matrix = m->ctx->ops->map(m->ctx, m->sums[i].at);
-    if (*matrix == NULL) {
-        *matrix = vlmp_alloc(matrix_bytes(m), 1);
-        if (*matrix == NULL) return vlmp_fail_memory(err, what);
-        VLMP_TRY(vlmp_ctx_read(m->ctx, *matrix, m->sums[i].at, matrix_bytes(m), err));
-        vlmp_ctx_free_memory(m->ctx, m->sums[i].at);
-        m->sums[i].at = NULL;
-    }
-    if ((1u << i & (VLMP_CROSS | VLMP_HELD_CROSS)) == 0) vlmp_mirror(m->ctx, *matrix, m->k);
-    return VLMP_OK;
+    if ((1u << i & (VLMP_CROSS | VLMP_HELD_CROSS)) == 0)
+        m->ctx->ops->quant->mirror(m->ctx, matrix, m->k);
 }
 
 static int open_file(vlmp_moments *m, vlmp_error *err)
@@ -87,44 +82,61 @@ static int open_file(vlmp_moments *m, vlmp_error *err)
     return vlmp_workfile_create(&m->fd, path, err);
 }
 
+/* A matrix to its place in the work file, or back from there. */
+static int move_pieces(vlmp_moments *m, int i, float *matrix, bool back, vlmp_error *err)
+{
+    size_t bytes = matrix_bytes(m), now;
+    unsigned char *at = (unsigned char *)matrix, *piece = vlmp_alloc(PIECE, 1);
+    int status = piece != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
+    if (status == VLMP_OK && !back && lseek(m->fd, (off_t)(bytes * (size_t)i), SEEK_SET) < 0)
+        status = vlmp_fail_errno(err, "cannot seek in the work file of moments");
+    for (size_t done = 0; done < bytes && status == VLMP_OK; done += now) {
+        now = bytes - done < PIECE ? bytes - done : PIECE;
+        if (back) {
+            status = vlmp_file_read_at(m->fd, piece, now, (uint64_t)bytes * (unsigned)i + done,
+                                       m->folder, err);
+            if (status == VLMP_OK) vlmp_ctx_write(m->ctx, at + done, piece, now);
+        } else {
+            status = vlmp_ctx_read(m->ctx, piece, at + done, now, err);
+            if (status == VLMP_OK) status = vlmp_write_all(m->fd, piece, now, m->folder, err);
+        }
+    }
+    free(piece);
+    return status;
+}
+
 static int put_away(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
 {
-    size_t bytes = matrix_bytes(m);
-    if (*matrix == NULL) VLMP_TRY(to_host(m, i, matrix, err));
+    if (!m->finished) complete(m, i, *matrix);
     if ((m->changed >> i & 1) != 0) {
         VLMP_TRY(open_file(m, err));
-        if (lseek(m->fd, (off_t)(bytes * (size_t)i), SEEK_SET) < 0)
-            return vlmp_fail_errno(err, "cannot seek in the work file of moments");
-        VLMP_TRY(vlmp_write_all(m->fd, *matrix, bytes, m->folder, err));
+        VLMP_TRY(move_pieces(m, i, *matrix, false, err));
         m->there |= 1u << i;
         m->changed &= ~(1u << i);
     }
-    drop(m, i, matrix);
+    drop(m, matrix);
     return VLMP_OK;
 }
 
-static void unscale(float *matrix, int k, const float *scales)
+static int unscale(vlmp_moments *m, float *const *matrices, int count, vlmp_error *err)
 {
-    size_t width = (size_t)k;
-    for (size_t at = 0; at < width * width; at++)
-        matrix[at] *= scales[at / width] * scales[at % width];
+    const float *scales;
+    size_t bytes = (size_t)m->k * sizeof *scales;
+    VLMP_TRY(vlmp_lend(m->ctx, &scales, m->scales, bytes, what, err));
+    for (int i = 0; i < count; i++)
+        if (matrices[i] != NULL)
+            m->ctx->ops->quant->scale_both(m->ctx, matrices[i], m->k, scales, false);
+    vlmp_lend_end(m->ctx, scales, m->scales);
+    return VLMP_OK;
 }
 
 static int bring(vlmp_moments *m, int i, float **matrix, vlmp_error *err)
 {
-    size_t bytes = matrix_bytes(m);
     bool there = (m->there >> i & 1) != 0;
-    if (!m->finished) {
-        assert(!there);
-        return vlmp_ctx_alloc(m->ctx, &m->sums[i], bytes, 1, what, err);
-    }
-    *matrix = there ? vlmp_alloc(bytes, 1) : vlmp_calloc(bytes, 1);
-    if (*matrix == NULL) return vlmp_fail_memory(err, what);
-    if (there)
-        VLMP_TRY(vlmp_file_read_at(m->fd, *matrix, bytes, (uint64_t)bytes * (unsigned)i, m->folder,
-                                   err));
-    if (m->scales != NULL) unscale(*matrix, m->k, m->scales);
-    return VLMP_OK;
+    VLMP_TRY(vlmp_ctx_alloc(m->ctx, matrix, matrix_bytes(m), 1, what, err));
+    assert(m->finished || !there);
+    if (there) VLMP_TRY(move_pieces(m, i, *matrix, true, err));
+    return m->scales != NULL ? unscale(m, matrix, 1, err) : VLMP_OK;
 }
 
 int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err)
@@ -134,7 +146,7 @@ int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err)
     list(moments, all);
     bool here[VLMP_MOMENTS];
     for (int i = 1; i < VLMP_MOMENTS; i++) {
-        here[i] = *all[i] != NULL || moments->sums[i].at != NULL;
+        here[i] = *all[i] != NULL;
         if (!here[i] || (set >> i & 1) != 0) continue;
         VLMP_TRY(put_away(moments, i, all[i], err));
         here[i] = false;
@@ -150,13 +162,15 @@ void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act 
 {
     vlmp_ctx *ctx = moments->ctx;
     const vlmp_ops *ops = ctx->ops;
+    float **all[VLMP_MOMENTS];
+    list(moments, all);
     moments->changed |= set;
     for (int i = 0; i < VLMP_MOMENTS; i++) {
         unsigned which = set & 1u << i;
-        if ((which & (VLMP_GRAM | VLMP_HELD)) != 0)
-            ops->gram(ctx, moments->sums[i], x, rows, moments->k);
+        vlmp_f32 sum = {*all[i]};
+        if ((which & (VLMP_GRAM | VLMP_HELD)) != 0) ops->gram(ctx, sum, x, rows, moments->k);
         if ((which & (VLMP_CROSS | VLMP_HELD_CROSS)) != 0)
-            ops->cross(ctx, moments->sums[i], difference, x, rows, moments->k);
+            ops->cross(ctx, sum, difference, x, rows, moments->k);
         if ((which & (VLMP_CROSS | VLMP_HELD_CROSS)) != 0 && moments->missed != NULL)
             vlmp_missed_add(moments->missed, which == VLMP_HELD_CROSS, difference, rows);
     }
@@ -169,17 +183,19 @@ int vlmp_moments_finish(vlmp_moments *moments, vlmp_error *err)
     moments->finished = true;
     list(moments, all);
     for (int i = 0; i < VLMP_MOMENTS; i++)
-        if (moments->sums[i].at != NULL) VLMP_TRY(to_host(moments, i, all[i], err));
-    return VLMP_OK;
+        if (*all[i] != NULL) complete(moments, i, *all[i]);
+    return vlmp_ctx_sync(moments->ctx, err);
 }
 
 int vlmp_moments_unscale(vlmp_moments *moments, const float *scales, vlmp_error *err)
 {
-    float **all[VLMP_MOMENTS];
+    float **all[VLMP_MOMENTS], *matrices[VLMP_MOMENTS];
     VLMP_TRY(vlmp_moments_hold(moments, 0, err));
     list(moments, all);
     for (int i = 0; i < VLMP_MOMENTS; i++)
-        if (*all[i] != NULL) unscale(*all[i], moments->k, scales);
-    if (moments->folder != NULL) moments->scales = scales;
-    return VLMP_OK;
+        matrices[i] = *all[i];
+    moments->scales = scales;
+    int status = unscale(moments, matrices, VLMP_MOMENTS, err);
+    if (moments->folder == NULL) moments->scales = NULL;
+    return status;
 }

@@ -17,11 +17,11 @@ enum {
 typedef struct {
     vlmp_ctx *ctx;
     int k;
-    bool held_out;               /* some samples are */
-    bool original;               /* the original model's inputs x₀ are known */
-    bool finished;               /* no rows follow */
-    vlmp_f32 sums[VLMP_MOMENTS]; /* of what follows, while rows are added */
-    /* [k][k] each, when finished; NULL: there is none, or it lies in the work file. */
+    bool held_out; /* some samples are */
+    bool original; /* the original model's inputs x₀ are known */
+    bool finished; /* no rows follow */
+    /* [k][k] each in the context's memory, whole when finished: before, of a symmetric one the
+     * lower triangle is. NULL: there is none, or it lies in the work file. */
     float *gram; /* Σ x·xᵀ over the samples seen, always in memory; NULL: no statistics */
     float *held; /* the same over the samples held out */
     float *cross, *held_cross; /* Σ (x₀ − x)·xᵀ over both */
@@ -31,7 +31,7 @@ typedef struct {
     int fd;              /* of the work file, unlinked; −1: none yet */
     unsigned there;      /* set of the matrices that the file has */
     unsigned changed;    /* set of those in memory that differ from it */
-    const float *scales; /* those in the file are of inputs over these; NULL */
+    const float *scales; /* of the host; those in the file are of inputs over these; NULL */
 } vlmp_moments;
 
 /* All zero. held: some samples are held out; original: x₀ is known. folder: where matrices other
@@ -50,8 +50,8 @@ int vlmp_moments_hold(vlmp_moments *moments, unsigned set, vlmp_error *err);
 void vlmp_moments_add(vlmp_moments *moments, unsigned set, vlmp_act x, vlmp_act difference,
                       int rows);
 
-/* No rows follow: gram and what is held from now on is there for the host. */
+/* No rows follow: gram and what is held from now on is whole. */
 int vlmp_moments_finish(vlmp_moments *moments, vlmp_error *err);
 
-/* From inputs x/s to the inputs x. scales are read until the moments are freed. */
+/* From inputs x/s to the inputs x. scales are the host's, and read until the moments are freed. */
 int vlmp_moments_unscale(vlmp_moments *moments, const float *scales, vlmp_error *err);

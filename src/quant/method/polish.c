@@ -1,11 +1,14 @@
 #include "src/quant/method/polish.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/memory.h"
+#include "src/quant/method/lend.h"
 #include "src/quant/method/search.h"
 
+static const char what[] = "polishing a linear";
+
+/* Arrays in the context's memory. */
 struct job {
     vlmp_coded q;
     const float *target;
@@ -39,8 +42,6 @@ static void refit_channels(vlmp_ctx *ctx, struct job *job)
     int k = job->q.k;
     float *levels = job->levels, *curve = job->slope;
     ops->levels(ctx, &job->q, &job->grid, levels);
-    memset(job->linear, 0, (size_t)job->q.n * sizeof *job->linear);
-    memset(job->square, 0, (size_t)job->q.n * sizeof *job->square);
     for (pass->first = 0; pass->first < k; pass->first += VLMP_BLOCK) {
         pass->cols = k - pass->first < VLMP_BLOCK ? k - pass->first : VLMP_BLOCK;
         block_product(ctx, job, levels, curve);
@@ -70,49 +71,53 @@ static void sweep(vlmp_ctx *ctx, struct job *job)
     }
 }
 
-static void free_job(struct job *job)
+static void free_job(vlmp_ctx *ctx, struct job *job)
 {
-    free(job->pass.error);
-
-    free(job->pass.gain);
-    free(job->slope);
-    free(job->levels);
-    free(job->linear);
-    free(job->square);
+    vlmp_ctx_free_memory(ctx, job->pass.error);
+    vlmp_ctx_free_memory(ctx, job->pass.gain);
+    vlmp_ctx_free_memory(ctx, job->slope);
+    vlmp_ctx_free_memory(ctx, job->levels);
+    vlmp_ctx_free_memory(ctx, job->linear);
+    vlmp_ctx_free_memory(ctx, job->square);
 }
 
-static int alloc_job(struct job *job, vlmp_error *err)
+static int alloc_job(vlmp_ctx *ctx, struct job *job, vlmp_error *err)
 {
     size_t n = (size_t)job->q.n, k = (size_t)job->q.k;
-    bool ok = true;
-    ok = (job->pass.error = vlmp_alloc(n, k * sizeof(float))) != NULL && ok;
-    ok = (job->pass.gain = vlmp_calloc(n, sizeof(double))) != NULL && ok;
-    ok = (job->slope = vlmp_alloc(n, VLMP_BLOCK * sizeof(float))) != NULL && ok;
-    if (per_channel(job)) ok = (job->levels = vlmp_alloc(n, k * sizeof(float))) != NULL && ok;
-    ok = (job->linear = vlmp_calloc(n, sizeof(double))) != NULL && ok;
-    ok = (job->square = vlmp_calloc(n, sizeof(double))) != NULL && ok;
-    if (ok) return VLMP_OK;
-    free_job(job);
-    return vlmp_fail_memory(err, "polishing a linear");
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &job->pass.error, n, k * sizeof(float), what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &job->pass.gain, n, sizeof(double), what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &job->slope, n, VLMP_BLOCK * sizeof(float), what, err));
+    job->pass.slope = job->slope;
+    if (!per_channel(job)) return VLMP_OK;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &job->levels, n, k * sizeof(float), what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &job->linear, n, sizeof(double), what, err));
+    return vlmp_ctx_alloc(ctx, &job->square, n, sizeof(double), what, err);
 }
 
-static double mean_diagonal(const float *gram, int k)
+static int mean_diagonal(double *mean, vlmp_ctx *ctx, const float *gram, int k, vlmp_error *err)
 {
-    double mean = 0.0;
-    for (int i = 0; i < k; i++)
-        mean += (double)gram[(size_t)i * (size_t)k + (size_t)i] / k;
-    return mean;
+    float *diagonal = vlmp_alloc((size_t)k, sizeof *diagonal);
+    int status = diagonal != NULL ? vlmp_read_diagonal(ctx, diagonal, gram, k, err)
+                                  : vlmp_fail_memory(err, what);
+    *mean = 0.0;
+    for (int i = 0; i < k && status == VLMP_OK; i++)
+        *mean += (double)diagonal[i] / k;
+    free(diagonal);
+    return status;
 }
 
-static double total(const double *part, int count)
+static int total(double *sum, vlmp_ctx *ctx, const double *part, int count, vlmp_error *err)
 {
-    double sum = 0.0;
+    const double *host;
+    VLMP_TRY(vlmp_fetch(ctx, &host, part, (size_t)count * sizeof *host, what, err));
+    *sum = 0.0;
     for (int i = 0; i < count; i++)
-        sum += part[i];
-    return sum;
+        *sum += host[i];
+    vlmp_fetch_end(ctx, host, part);
+    return VLMP_OK;
 }
 
-static void run_sweeps(vlmp_ctx *ctx, struct job *job, vlmp_polish_report *report)
+static int run_sweeps(vlmp_ctx *ctx, struct job *job, vlmp_polish_report *report, vlmp_error *err)
 {
     const vlmp_polish_options *options = &job->options;
     double first = 0.0;
@@ -121,27 +126,30 @@ static void run_sweeps(vlmp_ctx *ctx, struct job *job, vlmp_polish_report *repor
         double before = report->gain;
         sweep(ctx, job);
         if (options->scales && per_channel(job)) refit_channels(ctx, job);
-        report->gain = total(job->pass.gain, job->q.n);
+        VLMP_TRY(total(&report->gain, ctx, job->pass.gain, job->q.n, err));
         report->sweeps++;
         if (first == 0.0) first = report->gain;
         if (report->gain - before <= options->converged * first) break;
     }
+    return VLMP_OK;
 }
 
-int vlmp_polish(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *target,
-                const vlmp_polish_options *options, vlmp_polish_report *report, vlmp_error *err)
+int vlmp_polish(const vlmp_coded *codes, const vlmp_quantized *q, vlmp_ctx *ctx, const float *gram,
+                const float *target, const vlmp_polish_options *options, vlmp_polish_report *report,
+                vlmp_error *err)
 {
     *report = (vlmp_polish_report){0};
     if (options->sweeps == 0) return VLMP_OK;
-    struct job job = {.q = vlmp_coded_of(q), .target = target, .options = *options};
+    struct job job = {.q = *codes, .target = target, .options = *options};
+    double mean;
+    VLMP_TRY(mean_diagonal(&mean, ctx, gram, q->k, err));
     job.pass.gram = gram;
-    job.pass.ridge = (float)(options->ridge * mean_diagonal(gram, q->k));
+    job.pass.ridge = (float)(options->ridge * mean);
     job.pass.codes = options->codes;
     job.pass.scales = options->scales && !per_channel(&job);
     vlmp_grid_init(&job.grid, q, NULL);
-    VLMP_TRY(alloc_job(&job, err));
-    job.pass.slope = job.slope;
-    run_sweeps(ctx, &job, report);
-    free_job(&job);
-    return VLMP_OK;
+    int status = alloc_job(ctx, &job, err);
+    if (status == VLMP_OK) status = run_sweeps(ctx, &job, report, err);
+    free_job(ctx, &job);
+    return status;
 }

@@ -4,7 +4,7 @@
  * later. Sweeps of codes alone would be nearly free, but leave up to a quarter more KL. */
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/quant.h"
 #include "src/quant/scheme/quantized.h"
 
 typedef struct {
@@ -20,6 +20,8 @@ typedef struct {
     int sweeps;
 } vlmp_polish_report;
 
-/* target [n][k], gram [k][k] symmetric. */
-int vlmp_polish(vlmp_quantized *q, vlmp_ctx *ctx, const float *gram, const float *target,
-                const vlmp_polish_options *options, vlmp_polish_report *report, vlmp_error *err);
+/* target [n][k], gram [k][k] symmetric, and codes: all in the context's memory; q: their shape and
+ * scheme. */
+int vlmp_polish(const vlmp_coded *codes, const vlmp_quantized *q, vlmp_ctx *ctx, const float *gram,
+                const float *target, const vlmp_polish_options *options, vlmp_polish_report *report,
+                vlmp_error *err);

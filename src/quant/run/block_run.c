@@ -202,11 +202,13 @@ static void collect_moments(void *arg, const vlmp_stack *stack, int layer, vlmp_
 }
 
 /* Moments of inputs that AWQ's scales divide, from those of the inputs as they were. */
-static void scale_moments(vlmp_moments *moments, const float *scales)
+static int scale_moments(vlmp_moments *moments, const float *scales, vlmp_error *err)
 {
-    if (moments->gram == NULL || scales == NULL) return;
-    vlmp_awq_scale_gram(moments->gram, moments->k, scales);
-    if (moments->held != NULL) vlmp_awq_scale_gram(moments->held, moments->k, scales);
+    vlmp_ctx *ctx = moments->ctx;
+    if (moments->gram == NULL || scales == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_awq_scale_gram(ctx, moments->gram, moments->k, scales, err));
+    if (moments->held == NULL) return VLMP_OK;
+    return vlmp_awq_scale_gram(ctx, moments->held, moments->k, scales, err);
 }
 
 /* x advances through the block as it was loaded. */
@@ -228,8 +230,8 @@ int vlmp_block_run_original(vlmp_block_job *b, const vlmp_block_flow *flow, vlmp
     for (int site = 0; site < VLMP_SITES && status == VLMP_OK; site++) {
         bool again;
         if (all.sites[site].ctx != NULL) status = vlmp_moments_finish(&all.sites[site], err);
+        if (status == VLMP_OK) status = scale_moments(&all.sites[site], b->fold.scales[site], err);
         if (status != VLMP_OK) break;
-        scale_moments(&all.sites[site], b->fold.scales[site]);
         status = vlmp_block_quantize_site(b, (vlmp_site)site,
                                           all.sites[site].gram != NULL ? &all.sites[site] : NULL,
                                           &again, err);

@@ -243,12 +243,16 @@ static int quantize_on_outputs(const vlmp_quantize_job *job, int index, vlmp_act
  * method sees and in what it is judged on. */
 static int quantize_table(const vlmp_quantize_job *job, int index, vlmp_error *err)
 {
+    static const float one = 1;
     vlmp_moments moments;
     int status = vlmp_moments_create(&moments, job->sweep.ctx, job->linears[index].k, true, false,
                                      NULL, err);
     if (status == VLMP_OK) status = vlmp_moments_finish(&moments, err);
-    for (size_t i = 0; i < (size_t)moments.k && status == VLMP_OK; i++)
-        moments.gram[i * (size_t)moments.k + i] = moments.held[i * (size_t)moments.k + i] = 1;
+    for (size_t i = 0; i < (size_t)moments.k && status == VLMP_OK; i++) {
+        size_t at = i * (size_t)moments.k + i;
+        vlmp_ctx_write(moments.ctx, moments.gram + at, &one, sizeof one);
+        vlmp_ctx_write(moments.ctx, moments.held + at, &one, sizeof one);
+    }
     if (status == VLMP_OK) status = quantize_one(job, index, &moments, err);
     vlmp_moments_free(&moments);
     return status;

@@ -142,8 +142,7 @@ static int helps(bool *out, vlmp_ctx *ctx, struct site_data *data, const vlmp_aw
     vlmp_guard_linear judged[VLMP_BLOCK_LINEARS];
     struct checked checked[VLMP_BLOCK_LINEARS] = {0};
     const vlmp_guard_tokens tokens = {.gram = data->moments.held};
-    int status = VLMP_OK;
-    vlmp_awq_scale_gram(data->moments.gram, data->moments.k, scales);
+    int status = vlmp_awq_scale_gram(ctx, data->moments.gram, data->moments.k, scales, err);
     for (int i = 0; i < count && status == VLMP_OK; i++) {
         status = quantize_checked(&checked[i], ctx, linears[i], weights[i], data->moments.gram,
                                   options, scales, err);

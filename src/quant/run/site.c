@@ -10,7 +10,7 @@
 #include "src/base/memory.h"
 #include "src/quant/method/awq.h"
 #include "src/quant/method/guard.h"
-#include "src/quant/method/linalg.h"
+#include "src/quant/method/lend.h"
 #include "src/quant/method/rtn.h"
 #include "src/quant/run/fold.h"
 
@@ -24,23 +24,27 @@ struct work {
     vlmp_quantized q;
 };
 
-/* cross [n][k] = W·C: how much of the wanted output the site's inputs miss. NULL: out of memory. */
-static float *output_cross(vlmp_ctx *ctx, const float *w, int n, int k, const float *cross)
+/* out [n][k] = W·C, how much of the wanted output the site's inputs miss; all in the context's
+ * memory. */
+static int output_cross(float **out, vlmp_ctx *ctx, const float *w, int n, int k,
+                        const float *cross, vlmp_error *err)
 {
-    float *out = vlmp_alloc((size_t)n * (size_t)k, sizeof *out);
-    if (out != NULL) ctx->ops->gemm(ctx, false, false, n, k, k, 1.0f, w, k, cross, k, 0.0f, out, k);
-    return out;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, out, (size_t)n, (size_t)k * sizeof **out, "outputs", err));
+    ctx->ops->gemm(ctx, false, false, n, k, k, 1.0f, w, k, cross, k, 0.0f, *out, k);
+    return VLMP_OK;
 }
 
 /* The same of the rows that validate a correction. */
-static float *sampled_cross(vlmp_ctx *ctx, const float *w, int n, int k, const float *cross)
+static int sampled_cross(float **out, vlmp_ctx *ctx, const float *w, int n, int k,
+                         const float *cross, vlmp_error *err)
 {
-    float *rows = vlmp_alloc(VLMP_HELD_ROWS, (size_t)k * sizeof *rows);
-    if (rows == NULL) return NULL;
-    n = vlmp_sample_rows(rows, VLMP_HELD_ROWS, w, n, k);
-    float *out = output_cross(ctx, rows, n, k, cross);
-    free(rows);
-    return out;
+    int taken = n < VLMP_HELD_ROWS ? n : VLMP_HELD_ROWS;
+    float *rows;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &rows, (size_t)taken, (size_t)k * sizeof *rows, "outputs", err));
+    ctx->ops->quant->sample_rows(ctx, rows, taken, w, n, k);
+    int status = output_cross(out, ctx, rows, taken, k, cross, err);
+    vlmp_ctx_free_memory(ctx, rows);
+    return status;
 }
 
 /* Whether the wanted outputs are W·x₀ of the original model's inputs x₀; else W·x. */
@@ -49,6 +53,7 @@ static bool aims_at_outputs(const struct work *work)
     return work->target->entry->target == VLMP_TARGET_OUTPUTS && work->moments->original;
 }
 
+/* target [n][k] in the context's memory. */
 static int run_gptq(struct work *work, const float *target, vlmp_error *err)
 {
     vlmp_gptq_report report = {0};
@@ -62,39 +67,56 @@ static int run_gptq(struct work *work, const float *target, vlmp_error *err)
     return VLMP_OK;
 }
 
-/* GPTQ aimed at the original model's outputs as far as that helps on held-out samples, instead of
- * at the original weights: what the quantized layers before have lost is made up for here. */
-static int run_gptq_to_outputs(struct work *work, vlmp_error *err)
+/* moved [n][k]: the original model's outputs as target as far as that helps on held-out samples,
+ * instead of the original weights w: what the quantized layers before have lost is made up for
+ * here. */
+static int move_target(struct work *work, const float *w, float *moved, vlmp_error *err)
 {
-    const vlmp_target *target = work->target;
+    const vlmp_linear_info *info = work->target->info;
     vlmp_moments *moments = work->moments;
     vlmp_ctx *ctx = work->job->sweep.ctx;
-    int n = target->info->n, k = target->info->k;
-    size_t values = (size_t)n * (size_t)k;
-    float *cross = NULL, *held_cross = NULL, *moved = NULL;
+    float *cross = NULL, *held_cross = NULL;
     int status = vlmp_moments_hold(moments, VLMP_CROSS, err);
-    if (status == VLMP_OK) {
-        cross = output_cross(ctx, target->w, n, k, moments->cross);
-        status = vlmp_moments_hold(moments, VLMP_HELD_CROSS, err);
-    }
-    if (status == VLMP_OK) {
-        held_cross = sampled_cross(ctx, target->w, n, k, moments->held_cross);
-        moved = vlmp_alloc(values, sizeof *moved);
-        status = cross != NULL && held_cross != NULL && moved != NULL
-                     ? vlmp_moments_hold(moments, VLMP_HELD, err)
-                     : vlmp_fail_memory(err, target->info->name);
-    }
+    if (status == VLMP_OK)
+        status = output_cross(&cross, ctx, w, info->n, info->k, moments->cross, err);
+    if (status == VLMP_OK) status = vlmp_moments_hold(moments, VLMP_HELD_CROSS, err);
+    if (status == VLMP_OK)
+        status = sampled_cross(&held_cross, ctx, w, info->n, info->k, moments->held_cross, err);
+    if (status == VLMP_OK) status = vlmp_moments_hold(moments, VLMP_HELD, err);
     if (status == VLMP_OK) {
         vlmp_held_back held = {.gram = moments->held, .cross = held_cross};
-        memcpy(moved, target->w, values * sizeof *moved);
-        status = vlmp_hessian_correct(work->hessian, ctx, cross, &held, 1.0, moved, n,
+        status = vlmp_hessian_correct(work->hessian, ctx, cross, &held, 1.0, moved, info->n,
                                       &work->result->correction, err);
     }
-    free(cross);
-    free(held_cross);
-    if (status == VLMP_OK) status = vlmp_moments_hold(moments, 0, err);
+    vlmp_ctx_free_memory(ctx, cross);
+    vlmp_ctx_free_memory(ctx, held_cross);
+    return status == VLMP_OK ? vlmp_moments_hold(moments, 0, err) : status;
+}
+
+static int run_gptq_to_outputs(struct work *work, const float *w, vlmp_error *err)
+{
+    const vlmp_linear_info *info = work->target->info;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    size_t bytes = (size_t)info->n * (size_t)info->k * sizeof(float);
+    float *moved;
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &moved, bytes, 1, info->name, err));
+    vlmp_ctx_write(ctx, moved, work->target->w, bytes);
+    int status = move_target(work, w, moved, err);
     if (status == VLMP_OK) status = run_gptq(work, moved, err);
-    free(moved);
+    vlmp_ctx_free_memory(ctx, moved);
+    return status;
+}
+
+static int run_gptq_on(struct work *work, vlmp_error *err)
+{
+    const vlmp_linear_info *info = work->target->info;
+    vlmp_ctx *ctx = work->job->sweep.ctx;
+    const float *w;
+    size_t bytes = (size_t)info->n * (size_t)info->k * sizeof *w;
+    VLMP_TRY(vlmp_lend(ctx, &w, work->target->w, bytes, info->name, err));
+    bool outputs = aims_at_outputs(work) && work->moments->held_out;
+    int status = outputs ? run_gptq_to_outputs(work, w, err) : run_gptq(work, w, err);
+    vlmp_lend_end(ctx, w, work->target->w);
     return status;
 }
 
@@ -112,8 +134,7 @@ static int run_method(struct work *work, vlmp_error *err)
                                  target->info->name, err);
     case VLMP_METHOD_GPTQ:
     case VLMP_METHOD_AWQ_GPTQ:
-        if (aims_at_outputs(work) && work->moments->held_out) return run_gptq_to_outputs(work, err);
-        return run_gptq(work, target->w, err);
+        return run_gptq_on(work, err);
     default:
         return vlmp_rtn(&work->q, target->w, ctx->pool, target->info->name, err);
     }
