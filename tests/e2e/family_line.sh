@@ -25,6 +25,11 @@ cat > tower.json <<'END'
                          {"match": "text.*", "scheme": null}]}
 END
 
+# The tower, the first and the last layers each another way, as in demo/mixed.json.
+cat > mixed.json <<'END'
+{"vision_encoder": "int8", "projection": null, "llm_layers_0%_50%": "awq_4bit", "llm_layers_50%_100%": "gptq_4bit", "lm_head": null}
+END
+
 for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-llama3 next-qwen2 \
     siglip-llama onevision-qwen2 \
     idefics3-llama3 smolvlm-llama qwen2.5-vl qwen2-vl qwen3-vl; do
@@ -38,11 +43,12 @@ for name in llava-llama llava-mistral llava-qwen2 next-llama next-mistral next-l
     quantizes "$model" w4.vlmp --recipe @w4
     quantizes "$model" seed.vlmp --recipe @seed
     quantizes "$model" tower.vlmp --recipe tower.json
+    quantizes "$model" mixed.vlmp --recipe mixed.json
     # Eight bits a weight cost little even where the weights are random; four stay in sight.
     exits 0 vlm-eval seed.vlmp tower.vlmp --reference "$model" --data "$models/eval.jsonl" $pictures \
         --gate 'kl.mean<=0.02' --gate 'ppl_ratio<=1.05' --json
     json stdout 'd["results"][0]["tokens"] > 20 and d["results"][0]["kl"]["mean"] > 0'
-    exits 0 vlm-eval rtn.vlmp int8.vlmp gptq.vlmp awq.vlmp both.vlmp w4.vlmp --reference "$model" \
+    exits 0 vlm-eval rtn.vlmp int8.vlmp gptq.vlmp awq.vlmp both.vlmp w4.vlmp mixed.vlmp --reference "$model" \
         --data "$models/eval.jsonl" $pictures --metrics ppl,kl --json
     json stdout 'all(0 < r["kl"]["mean"] < 1 and r["fallbacks"] == 0 for r in d["results"])'
     exits 0 vlm-run w4.vlmp --image "$models/pictures/wide.png" --image "$models/pictures/thin.png" \

@@ -37,7 +37,7 @@ for name in pad square anyres onevision; do
     exits 0 vlm-eval o/$name --reference o/$name-hf --data "$models/eval.jsonl" $data --metrics ppl,kl --json
     json stdout '(r := d["results"][0])["kl"]["max"] == 0 and r["ppl_ratio"] == 1 and r["tokens"] > 20'
     # Every method, out of the packed file too, which holds the tower.
-    for method in rtn gptq awq awq+gptq; do
+    for method in rtn int8 gptq awq awq+gptq; do
         exits 0 vlm-quantize o/$name --method $method --calib $name.calib -o $name.vlmp -q --force
         exits 0 vlm-quantize o/$name-hf --method $method --calib $name-hf.calib -o hf.vlmp -q --force
         equal_tensors $name.vlmp hf.vlmp text. vision. projector. newline
