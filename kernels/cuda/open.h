@@ -5,7 +5,7 @@
 
 /* Counted up when what the two share changes: this header, tables and structs of kernels/, the
  * error. */
-#define VLMP_CUDA_ABI 3
+#define VLMP_CUDA_ABI 4
 
 typedef struct {
     int abi;
