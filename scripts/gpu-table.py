@@ -5,7 +5,7 @@
 
 FOLDER holds steps (name, state, details a line, tabs between), stream.json of bench-stream, speed.jsonl: lines of
 bench-decode with "model", its "layers" and the type's "name" in front, and quant.jsonl: lines of bench-codes with
-"model", "layers" and the width "hidden". FILE: where the JSON goes; one that ends with
+"model", "layers" and the "part" of a block: square, up or down. FILE: where the JSON goes; one that ends with
 a slash is the folder, and the name is made of date and device.
 
 bench-decode runs a model's first layers, two numbers of them. The time of a step is a line through both: what one
@@ -79,8 +79,7 @@ def quantizers_of(lines):
     """Seconds of quantizing each model with each method, as far as all of its shapes were run."""
     groups, rows = {}, []
     for line in lines:
-        shape = "down" if line["k"] != line["hidden"] else "up" if line["n"] != line["hidden"] else "square"
-        groups.setdefault((line["model"], line["method"]), {})[shape] = line
+        groups.setdefault((line["model"], line["method"]), {})[line["part"]] = line
     for (model, method), shapes in groups.items():
         if len(shapes) != 3:
             continue

@@ -34,10 +34,10 @@ for layers in 1 3; do
         echo
     done
 done >figures/speed.jsonl
-# A linear takes as many seconds as its outputs and 10 times its inputs, in units; moments 1 s for a tenth of the tokens.
-for shape in '1 1' '2 1' '1 2'; do
-    printf '{"model": "m", "layers": 40, "hidden": 1, "method": "awq", "n": %d, "k": %d, "tokens": 6554, "moments_s": 1,
-        "search_s": 2, "codes_s": %d}\n' $shape $((${shape% *} + 10 * ${shape#* })) | tr -d '\n'
+# Codes of three linears; moments 1 s for a tenth of the tokens.
+for part in 'square 11' 'up 12' 'down 21'; do
+    printf '{"model": "m", "layers": 40, "method": "awq", "part": "%s", "tokens": 6554, "moments_s": 1, "search_s": 2,
+        "codes_s": %d}\n' "${part% *}" "${part#* }" | tr -d '\n'
     echo
 done >figures/quant.jsonl
 echo '{"device": "A GPU", "read_GBps": 2}' >figures/stream.json
