@@ -43,8 +43,11 @@ static const vlmp_import_layout *layout_named(const char *name)
 static int strip(vlmp_import *import, cJSON *root, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 2};
-    cJSON_DeleteItemFromObjectCaseSensitive(root, "quantization_config");
-    cJSON_DeleteItemFromObjectCaseSensitive(root, "compression_config");
+    cJSON *const holders[] = {root, cJSON_GetObjectItemCaseSensitive(root, "text_config")};
+    for (int i = 0; i < 2; i++) {
+        cJSON_DeleteItemFromObjectCaseSensitive(holders[i], "quantization_config");
+        cJSON_DeleteItemFromObjectCaseSensitive(holders[i], "compression_config");
+    }
     vlmp_json_put_tree(&w, root);
     if (!w.out.failed) import->config = vlmp_arena_copy(&import->arena, w.out.data, w.out.length);
     import->config_length = w.out.length;
@@ -56,6 +59,11 @@ static int configure(vlmp_import *import, const cJSON *config, const char *fallb
                      vlmp_error *err)
 {
     const char *method;
+    if (!cJSON_IsObject(config))
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: what says how the model is quantized is no object; download the "
+                         "model again",
+                         import->where);
     VLMP_TRY(vlmp_json_string(config, "quant_method", fallback, &method, import->where, err));
     import->layout = layout_named(method);
     if (import->layout == NULL)
@@ -66,11 +74,16 @@ static int configure(vlmp_import *import, const cJSON *config, const char *fallb
     return import->layout->configure(import, config, err);
 }
 
-/* The description in config.json, under its old or its new name; NULL. */
+/* The description in config.json, under its old or its new name, of the model or of its text model
+ * as some tools have it; NULL. */
 static const cJSON *description(const cJSON *root)
 {
-    const cJSON *found = vlmp_json_get(root, "quantization_config");
-    return found != NULL ? found : vlmp_json_get(root, "compression_config");
+    const cJSON *const holders[] = {root, vlmp_json_get(root, "text_config")}, *found = NULL;
+    for (int i = 0; i < 2 && found == NULL; i++) {
+        found = vlmp_json_get(holders[i], "quantization_config");
+        if (found == NULL) found = vlmp_json_get(holders[i], "compression_config");
+    }
+    return found;
 }
 
 const vlmp_import_file vlmp_import_files[] = {{"quantize_config.json", "gptq"},

@@ -4,15 +4,16 @@
     scripts/parity-export.py TOOLS MODEL DATA.jsonl [--calib C.calib | --calib-data D.jsonl] [--image-root DIR]
                              [--formats FORMAT …] [--only TITLE …]
 
-MODEL is of any family that is read; of a tiny one of tests/golden/models, what wide-folder.py makes. For every method and format: the weights that the consumer computes with are the packed file's, bit for bit; its
-final states at the answers of DATA (first 4 samples) are the runtime's, within the bound of
-tests/golden/test_stages.c (12 √K u (d + 1) of the largest row, for d blocks and K the widest sum); its greedy
-answers are the runtime's. int8 activations are rounded by both sides, at a scale computed apart, so that a value
-at a rounding border may fall to either side: there the states are compared as they are. Prints one line each;
-exit 1 when one differs. Floats are loaded with dequantize=True, since the reader would round activations too. GPTQ and
-AWQ folders are loaded by GPTQModel's linears, whose own unpacking, with the scales in F32, gives the weights that
-take their place: its kernels multiply in F16. Needs torch, transformers,
-compressed-tensors, gptqmodel, optimum, safetensors, Pillow (not used by the tests).
+MODEL is of any family that is read; of a tiny one of tests/golden/models, what wide-folder.py makes. For every method
+and format: the weights and biases that the consumer computes with are the packed file's, bit for bit; its final
+states at the answers of DATA (first 4 samples) are the runtime's, within the bound of tests/golden/test_stages.c (12
+√K u (d + 1) of the largest row, for d blocks and K the widest sum); its greedy answers are the runtime's. int8
+activations are rounded by both sides, at a scale computed apart, so that a value at a rounding border may fall to
+either side: there the states are compared as they are. Floats are loaded with dequantize=True, since the reader would
+round activations too. GPTQ and AWQ folders are loaded by GPTQModel's linears, whose kernels multiply in F16: dense
+ones take their place, with the weights that their own unpacking gives under scales in F32, and the folder's biases,
+which they have rounded to F16. Prints one line each; exit 1 when one differs. Needs torch, transformers, compressed-
+tensors, gptqmodel, safetensors, Pillow (not used by the tests).
 """
 import argparse
 import importlib.util
@@ -198,6 +199,23 @@ def load(folder, layout, dequantize):
     return model
 
 
+def weigh(model, tensors, sources, linears, asymmetric, layout):
+    """How far weights and biases are from the packed file's: 0, or up to 1 where one rounding is due."""
+    modules, worst = dict(model.named_modules()), 0.0
+    for name, linear in linears.items():
+        module, own = module_of(modules, sources[name + ".codes"]), dequantized(tensors, name, linear)
+        weight, bias = module.weight.detach().float(), tensors.get(name + ".bias")
+        # dequantize=True multiplies in the scales' type: one rounding of F16, 2⁻¹¹ of the value.
+        worst = max(worst, ((weight - own).abs() / (own.abs() * 2.0**-11 + 1e-30)).max().item() if asymmetric
+                    else float(not torch.equal(weight, own)))
+        if bias is not None:
+            # GPTQModel's linears hold F16.
+            rounded = bias.float() if layout == CT else bias.half().float()
+            worst = max(worst, float(2 * (not torch.equal(module.bias.detach().float(), rounded))))
+            module.bias.data = bias.float()
+    return worst
+
+
 def compare(tools, packed, folder, samples, root, reference, layout):
     tensors, sources, linears = golden().read_packed(packed)
     asymmetric = layout == CT and not all(entry["symmetric"] for entry in linears.values())
@@ -208,15 +226,8 @@ def compare(tools, packed, folder, samples, root, reference, layout):
         want, targets, first = (file.get_tensor(n) for n in ("states", "targets", "first"))
     processor = AutoProcessor.from_pretrained(folder)
     processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    worst = weigh(model, tensors, sources, linears, asymmetric, layout)
     got, answers = states_of(model, processor, samples, root, targets, first)
-    modules = dict(model.named_modules())
-    worst = 0.0
-    for name, linear in linears.items():
-        weight = module_of(modules, sources[name + ".codes"]).weight.detach().float()
-        own = dequantized(tensors, name, linear)
-        # dequantize=True multiplies in the scales' type: one rounding of F16, 2⁻¹¹ of the value.
-        worst = max(worst, ((weight - own).abs() / (own.abs() * 2.0**-11 + 1e-30)).max().item() if asymmetric
-                    else float(not torch.equal(weight, own)))
     error = ((got - want).norm(dim=1).max() / want.norm(dim=1).max()).item()
     widest = max(entry["shape"][1] for entry in linears.values())
     tower = model.config.vision_config

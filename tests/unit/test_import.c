@@ -13,6 +13,7 @@
 #include "formats/packed.h"
 #include "formats/safetensors_write.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
 #include "src/base/packed_parts.h"
 #include "src/model/family.h"
 #include "tests/unit/temp_folder.h"
@@ -273,6 +274,7 @@ static const struct {
     {CT, "\"quant_method\": \"compressed-tensors\"", "\"quant_method\": \"bitsandbytes\"",
      "'bitsandbytes', which is not read"},
     {CT, "\"quant_method\": \"compressed-tensors\"", "\"quant_method\": 3", "quant_method"},
+    {CT, "\"quantization_config\": {", "\"quantization_config\": 3, \"was\": {", "is no object"},
     {CT, "\"config_groups\"", "\"groups\"", "no 'config_groups'"},
     {CT, "\"dynamic\": true", "\"dynamic\": false", "static symmetric 8-bit int activations"},
     {CT, "\"num_bits\": 4", "\"num_bits\": 3", "3-bit int weights"},
@@ -309,6 +311,36 @@ static void other_configurations_are_refused(void **state)
         edit_config(edits[i].format, edits[i].from, edits[i].to);
         refuse(edits[i].phrase, "bad/");
     }
+}
+
+/* Some tools describe the quantization in the text model's part. */
+static void descriptions_of_the_text_model(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_source *source;
+    char *text;
+    size_t length;
+    cJSON *root;
+    assert_int_equal(vlmp_file_read(&text, &length, GOLDEN CT "/config.json", 1 << 20, &err),
+                     VLMP_OK);
+    assert_int_equal(vlmp_json_parse(&root, text, length, "config.json", &err), VLMP_OK);
+    cJSON *moved = cJSON_DetachItemFromObject(root, "quantization_config");
+    assert_true(cJSON_AddItemToObject(cJSON_GetObjectItem(root, "text_config"),
+                                      "quantization_config", moved));
+    vlmp_json_writer w = {0};
+    vlmp_json_put_tree(&w, root);
+    temp_write("bad/config.json", w.out.data, w.out.length);
+    copy_file(CT, "model.safetensors");
+    if (vlmp_model_source_open(&source, temp_path("bad"), &err) != VLMP_OK)
+        fail_msg("%s", err.message);
+    assert_string_equal(source->imported, CT);
+    const char *config = source->file(source, "config.json", &length);
+    assert_null(memmem(config, length, "quantization", strlen("quantization")));
+    source->close(source);
+    vlmp_buffer_free(&w.out);
+    cJSON_Delete(root);
+    free(text);
 }
 
 #define TEXT_CONFIG                                                                                \
@@ -439,6 +471,7 @@ int main(void)
         cmocka_unit_test(schemes_are_the_folders),
         cmocka_unit_test(damaged_folders_are_refused),
         cmocka_unit_test(other_configurations_are_refused),
+        cmocka_unit_test(descriptions_of_the_text_model),
         cmocka_unit_test(packers_are_undone),
         cmocka_unit_test(files_of_their_own),
         cmocka_unit_test(other_words_are_refused),
