@@ -3,11 +3,11 @@
 
     scripts/parity-vllm.py TOOLS MODEL DATA.jsonl [--calib-data D.jsonl] [--dtype bfloat16] [--only TITLE …]
 
-For every recipe, in a process of its own: vLLM reads the folder that vlm-export made for it, answers the first 8 samples of
-DATA greedily and gives the perplexity of their answers; beside it what vlm-run and vlm-eval give of the packed file. vLLM
-computes in the type named, vlmpack in F32, so the unquantized model stands first: what the type alone costs. Prints one
-line each; exit 1 when a folder cannot be loaded, or two answers differ. Needs vllm for the CPU and what it needs (not used by the
-tests); one list of modules is printed with the kernel that vLLM chose.
+For every recipe, in a process of its own: vLLM reads the folder that vlm-export made, answers the first 8 samples of
+DATA greedily and gives the perplexity of their own answers; beside it what vlm-run and vlm-eval give of the packed
+file. vLLM computes in the type named, vlmpack in F32, so the unquantized model stands first: what the type alone
+costs. Prints one line each, with the kernels that vLLM chose; exit 1 when a folder cannot be loaded, or answers
+differ. Needs vllm for the CPU (not used by the tests).
 """
 import argparse
 import json
