@@ -19,6 +19,22 @@ void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank)
                                  (long long)shape[i]);
 }
 
+void vlmp_listing_scheme(char *out, size_t capacity, const vlmp_scheme *scheme)
+{
+    char group[16] = "channel", codes[16];
+    if (scheme->blocks)
+        snprintf(group, sizeof group, "block");
+    else if (scheme->group > 0)
+        snprintf(group, sizeof group, "%d", scheme->group);
+    vlmp_codes_text(codes, sizeof codes, scheme);
+    if (vlmp_codes_are_floats(scheme->codes)) {
+        snprintf(out, capacity, "%s A16 %s", codes, group);
+        return;
+    }
+    snprintf(out, capacity, "%sA%s %s %s", codes, scheme->int8_activations ? "8" : "16",
+             scheme->zeros == VLMP_ZEROS_NONE ? "sym" : "asym", group);
+}
+
 bool vlmp_listing_add(vlmp_listing *rows, size_t column, const char *text)
 {
     if (column == 0 && rows->count == rows->capacity) {

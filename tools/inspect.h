@@ -8,6 +8,7 @@
 #include "src/base/error.h"
 #include "src/base/json.h"
 #include "src/base/memory.h"
+#include "src/base/scheme.h"
 #include "src/base/table.h"
 #include "tools/cli.h"
 
@@ -26,6 +27,9 @@ int vlmp_listing_print(vlmp_listing *rows, vlmp_column *columns, bool failed, vl
 
 /* "64×96", "scalar". */
 void vlmp_shape_text(char *out, size_t capacity, const int64_t *shape, int rank);
+
+/* "W4A16 sym 64", "nvfp4 A16 16". */
+void vlmp_listing_scheme(char *out, size_t capacity, const vlmp_scheme *scheme);
 
 /* A JSON text as a value of w; as a string where it is not valid. Want of memory sets out.failed.
  */

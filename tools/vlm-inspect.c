@@ -10,6 +10,7 @@
 #include "src/store/finite.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
+#include "tools/inspect_diff.h"
 #include "tools/inspect_explain.h"
 #include "tools/interrupt.h"
 #include "tools/opening.h"
@@ -19,26 +20,11 @@
 struct options {
     bool verify, summary;
     const char *explain; /* a linear; NULL */
+    const char *diff;    /* another model; NULL */
     vlmp_opener opener;
 };
 
 static const char *const note_keys[] = {"import", "recipe", "provenance", "decisions", "fates"};
-
-static void scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
-{
-    char group[16] = "channel", codes[16];
-    if (scheme->blocks)
-        snprintf(group, sizeof group, "block");
-    else if (scheme->group > 0)
-        snprintf(group, sizeof group, "%d", scheme->group);
-    vlmp_codes_text(codes, sizeof codes, scheme);
-    if (vlmp_codes_are_floats(scheme->codes)) {
-        snprintf(out, capacity, "%s A16 %s", codes, group);
-        return;
-    }
-    snprintf(out, capacity, "%sA%s %s %s", codes, scheme->int8_activations ? "8" : "16",
-             scheme->zeros == VLMP_ZEROS_NONE ? "sym" : "asym", group);
-}
 
 /* The scheme of the quantized linear that tensor is a part of, or NULL. */
 static const vlmp_scheme *scheme_of(const vlmp_source *source, const vlmp_tensor *tensor)
@@ -109,7 +95,7 @@ static int print_tensors(const vlmp_source *source, vlmp_error *err)
         snprintf(text, sizeof text, "%zu", t->bytes);
         good = good && vlmp_listing_add(&rows, 3, text);
         text[0] = '\0';
-        if (scheme != NULL) scheme_text(text, sizeof text, scheme);
+        if (scheme != NULL) vlmp_listing_scheme(text, sizeof text, scheme);
         good = good && vlmp_listing_add(&rows, 4, t->unused ? "unused" : text);
         good = good && vlmp_listing_add(&rows, 5, t->source_name);
     }
@@ -309,6 +295,15 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
     return status;
 }
 
+static int diff(const vlmp_source *source, struct options *o, bool json, vlmp_error *err)
+{
+    vlmp_source *other;
+    VLMP_TRY(vlmp_opener_open(&o->opener, &other, o->diff, err));
+    int status = vlmp_inspect_diff(source, other, json, err);
+    vlmp_opener_close(&o->opener, other);
+    return status;
+}
+
 static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err)
 {
     vlmp_source *source;
@@ -316,14 +311,16 @@ static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err
     bool other;
     VLMP_TRY(vlmp_opener_check(&o->opener, args->positionals, 1, err));
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
-    if (other && o->explain != NULL)
-        return vlmp_fail(err, VLMP_ERR_USAGE, "--explain: %s holds no model; give a packed file",
-                         path);
+    if (other && (o->explain != NULL || o->diff != NULL))
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--%s: %s holds no model; give a packed file",
+                         o->explain != NULL ? "explain" : "diff", path);
     if (other) return vlmp_inspect_other(path, args, o->verify, err);
     VLMP_TRY(vlmp_opener_open(&o->opener, &source, path, err));
     int status = o->verify ? verify(source, args, err) : VLMP_OK;
     if (status == VLMP_OK && o->explain != NULL)
         status = vlmp_inspect_explain(source, o->explain, args->json, err);
+    else if (status == VLMP_OK && o->diff != NULL)
+        status = diff(source, o, args->json, err);
     else if (status == VLMP_OK)
         status = args->json ? print_json(source, o, err) : print_text(source, o, err);
     vlmp_opener_close(&o->opener, source);
@@ -339,6 +336,8 @@ int main(int argc, char **argv)
         {"summary", 0, NULL, "leave out the list of tensors", .flag = &opt.summary},
         {"explain", 0, "LINEAR", "say of one linear how it is stored, and why",
          .string = &opt.explain},
+        {"diff", 0, "OTHER", "say in what another model differs from this one",
+         .string = &opt.diff},
         VLMP_OPENER_OPTIONS(&opt.opener),
         {0}};
     const vlmp_cli_command command = {
@@ -358,5 +357,8 @@ int main(int argc, char **argv)
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_interrupt_install();
     vlmp_error err = {0};
-    return vlmp_cli_finish(&command, &args, inspect(&args, &opt, &err), &err);
+    static const char *const either[] = {"explain", "diff", NULL};
+    int status = vlmp_cli_exclusive(&command, &args, either, &err);
+    if (status == VLMP_OK) status = inspect(&args, &opt, &err);
+    return vlmp_cli_finish(&command, &args, status, &err);
 }

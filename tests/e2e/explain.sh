@@ -1,5 +1,5 @@
 #!/bin/bash
-# vlm-inspect --explain: what it says of a linear is what is in the file.
+# vlm-inspect --explain and --diff: what they say is what is in the files.
 # shellcheck disable=SC1091 source=tests/e2e/lib.sh
 . "${VLMP_ROOT:?}/tests/e2e/lib.sh"
 
@@ -49,3 +49,17 @@ refuses 2 'did you mean text.layers.1.attn.q\?' vlm-inspect m.vlmp --explain tex
 refuses 2 'no linear .nonsense' vlm-inspect m.vlmp --explain nonsense
 refuses 2 'no linear .vision.layers.0.attn.q.bias' vlm-inspect m.vlmp --explain vision.layers.0.attn.q.bias
 refuses 2 'holds no model' vlm-inspect c.calib --explain text.head
+
+# --diff: what is stored otherwise, and nothing else.
+exits 0 vlm-quantize "$model" --recipe r.json --calib c.calib --tokens 300 -o n.vlmp -q
+exits 0 vlm-inspect m.vlmp --diff m.vlmp
+check "a model is like itself" grep -q '^0 tensors differ, [0-9]* are the same; the recipes are the same$' stdout
+exits 0 vlm-inspect m.vlmp --diff n.vlmp --json
+json stdout "d['same_recipe'] and d['files'] == [] and {t['name'][:14] for t in d['tensors']} == {'text.layers.0.'}"
+json stdout "all(t['a'] == t['b'] == 'gptq W4A16 asym 32' and t['error_a'] != t['error_b'] for t in d['tensors'])"
+cp -r "$model" other && chmod -R u+w other && echo '{}' >other/generation_config.json && rm other/tokenizer_config.json
+exits 0 vlm-inspect m.vlmp --diff other --json
+json stdout "sorted(d['files']) == ['generation_config.json', 'tokenizer_config.json'] and not d['same_recipe']"
+json stdout "all(t['name'].startswith('text.layers.') and t['b'] == 'BF16' and t['error_b'] is None for t in d['tensors'])"
+refuses 2 'contradict' vlm-inspect m.vlmp --diff n.vlmp --explain text.head
+refuses 4 'nowhere' vlm-inspect m.vlmp --diff nowhere

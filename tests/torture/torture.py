@@ -80,6 +80,7 @@ def cases(root, work):
         Case("inspect", ["vlm-inspect", "i.vlmp", "--verify"], inputs=["i.vlmp"]),
         Case("inspect-json", ["vlm-inspect", "i.vlmp", "--json"], inputs=["i.vlmp"]),
         Case("inspect-explain", ["vlm-inspect", "i.vlmp", "--explain", "text.layers.0.mlp.down"], inputs=["i.vlmp"]),
+        Case("inspect-diff", ["vlm-inspect", "i.vlmp", "--diff", model, "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),
         Case("plan", ["vlm-plan", model]),
         Case("plan-config", ["vlm-plan", os.path.join(model, "config.json"), "--json"]),
