@@ -54,10 +54,9 @@ typedef enum {
 int vlmp_ctx_create(vlmp_ctx **ctx, vlmp_backend backend, const char *level, vlmp_pool *pool,
                     vlmp_error *err);
 
-/* The same on CUDA device `device`, by libvlmpack-cuda.so; what is on memory of the host is
- * computed by the CPU's best context. VLMP_ERR_SYSTEM, with what to do: the library is missing
- * (*installed: false) or of another version, no device, a driver that is too old, an architecture
- * without code, too little memory. */
+/* The same on CUDA device `device`, by libvlmpack-cuda.so. VLMP_ERR_SYSTEM, with what to do: the
+ * library is missing (*installed: false) or of another version, no device, a driver that is too
+ * old, an architecture without code, too little memory. */
 int vlmp_ctx_create_cuda(vlmp_ctx **ctx, int device, vlmp_pool *pool, bool *installed,
                          vlmp_error *err);
 void vlmp_ctx_free(vlmp_ctx *ctx);

@@ -41,7 +41,7 @@ typedef struct {
 
 typedef struct {
     vlmp_ctx ctx;   /* the first member, so that a vlmp_ctx pointer is one of these */
-    vlmp_ctx *host; /* computes what is on memory of the host; owned */
+    vlmp_ctx *host; /* the processor's: its pool, and its part of describe; owned */
     int device;
     char name[256]; /* the device's */
     char describe[320];

@@ -11,7 +11,7 @@ typedef struct {
     int abi;
     const char *version; /* of the build; the same as the program's */
 
-    /* A context on a device. host: for what is on memory of the host; freed with the context, by
+    /* A context on a device. host: the processor's, whose pool serves; freed with the context, by
      * the caller on failure. VLMP_ERR_SYSTEM: no driver, one that is too old, no such device, one
      * that this build has no code for, or too little memory. */
     int (*create)(vlmp_ctx **ctx, vlmp_ctx *host, int device, vlmp_error *err);
