@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/context.h"
+#include "kernels/linear.h"
 #include "src/base/dtype.h"
 
 enum { VLMP_POSITION_AXES = 3 };
@@ -58,4 +59,6 @@ typedef struct {
     float scale;
     bool causal; /* row i of a sequence sees rows j ≤ i, and j > i − window when window > 0 */
     int window;
+    /* Whose weights are read next, NULL: unknown. A hint: memory idles while attention computes. */
+    const vlmp_linear *next;
 } vlmp_attention;

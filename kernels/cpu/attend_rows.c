@@ -7,8 +7,12 @@
 
 #include "kernels/cpu/store.h"
 
-/* Rows of a chunk, which grow where there would be too many of them. */
-enum { CHUNK_ROWS = 256, MAX_CHUNKS = 32 };
+enum {
+    CHUNK_ROWS = 256, /* of stored rows, more where there would be too many chunks */
+    MAX_CHUNKS = 32,
+    /* Heads of a group from which on computing with a row takes longer than reading it. */
+    BUSY_HEADS = 4,
+};
 
 struct rows {
     const vlmp_cpu_ctx *cpu;
@@ -19,6 +23,7 @@ struct rows {
     int first, end;
     const float *q;
     float *y;
+    int tasks;
     int group;       /* query heads of a key/value head */
     float *partials; /* of each segment in turn: [kv head][chunk][group]{sums[width]}, then as many
                       * {largest, total} */
@@ -103,6 +108,7 @@ static vlmp_int16_keys keys_of(const struct rows *r, const struct run *run)
 
 /* A task: chunk `chunk` of a key/value head. */
 struct chunk {
+    int task;
     const vlmp_segment *segment;
     struct view view;
     int kv_head;
@@ -134,6 +140,30 @@ static const int16_t *keys_ahead(const struct rows *r, const struct chunk *c,
     return run.count == count ? block_at(r, &r->kv->k, run.slot) : NULL;
 }
 
+/* The codes of a weight, or itself. */
+static const unsigned char *bytes_of(const vlmp_linear *w, size_t *bytes)
+{
+    bool quantized = vlmp_linear_quantized(w);
+    *bytes = (size_t)w->n * (quantized ? vlmp_codes_row_bytes(w->k, vlmp_linear_bits(w))
+                                       : (size_t)w->k * vlmp_dtype_size(w->dtype));
+    return quantized ? w->codes : w->weight;
+}
+
+/* The part of the weights behind attention that arrives while scores (or sums) from row `row` of
+ * the chunk are computed: memory would idle. All parts together cover the weights, or are spread
+ * evenly over them. */
+static const void *weights_ahead(const struct rows *r, const struct chunk *c, int row, bool sums)
+{
+    if (r->group < BUSY_HEADS || r->a->next == NULL) return NULL;
+    size_t bytes, row_bytes = (size_t)r->kv->width * sizeof(int16_t);
+    const unsigned char *weights = bytes_of(r->a->next, &bytes);
+    size_t all = (size_t)r->tasks * CHUNK_ROWS * row_bytes;
+    size_t at = ((size_t)c->task * CHUNK_ROWS + (size_t)(row - c->start)) * row_bytes;
+    if (sums) at += all;
+    if (bytes > 2 * all) at *= bytes / (2 * all);
+    return at < bytes ? weights + at : NULL;
+}
+
 static void attend_chunk(const struct rows *r, const struct chunk *c, const struct chunk *next,
                          const struct partial *out, float *scratch)
 {
@@ -148,8 +178,9 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
         vlmp_int16_keys keys = keys_of(r, &run);
+        const vlmp_ahead ahead = {block_at(r, v, run.slot), weights_ahead(r, c, row, false)};
         kernels->int16_scores(scores + (row - c->first), stride, r->a->scale, q, r->group, &keys,
-                              block_at(r, v, run.slot));
+                              &ahead);
     }
     for (int h = 0; h < r->group; h++) {
         float *s = scores + (size_t)h * stride;
@@ -159,9 +190,11 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     memset(out->sums, 0, floats * sizeof *out->sums);
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
+        const vlmp_ahead ahead = {keys_ahead(r, c, next, row, run.count),
+                                  weights_ahead(r, c, row, true)};
         kernels->int16_sums(out->sums, scores + (row - c->first), stride, r->group,
                             v->rows + run.slot * (size_t)width, v->scales + run.slot, run.count,
-                            width, keys_ahead(r, c, next, row, run.count));
+                            width, &ahead);
     }
 }
 
@@ -169,6 +202,7 @@ static void chunk_task(void *arg, int task, int thread)
 {
     const struct rows *r = arg;
     float *partials = r->partials;
+    int number = task;
     for (int s = r->first;; s++) {
         const vlmp_segment *segment = &r->segments[s];
         if (segment->rows != 1) continue;
@@ -176,6 +210,7 @@ static void chunk_task(void *arg, int task, int thread)
         int tasks = chunks * r->kv->host.shape.kv_heads;
         if (task < tasks) {
             struct chunk c = chunk_of(r, segment, task);
+            c.task = number;
             struct chunk next = chunk_of(r, segment, task + vlmp_pool_threads(r->cpu->ctx.pool));
             struct partial out = partial_of(r, partials, &c.view, task / chunks, task % chunks);
             attend_chunk(r, &c, &next, &out, vlmp_cpu_scratch_of(r->cpu, thread));
@@ -212,30 +247,31 @@ static void join_task(void *arg, int task, int thread)
     (void)thread;
     const struct rows *r = arg;
     float *partials = r->partials;
-    int s = r->first;
-    for (; r->segments[s].rows != 1 || task-- > 0; s++)
+    int s = r->first, kv_heads = r->kv->host.shape.kv_heads;
+    int segment = task / kv_heads, kv_head = task % kv_heads;
+    for (; r->segments[s].rows != 1 || segment-- > 0; s++)
         if (r->segments[s].rows == 1) partials += segment_floats(r, &r->segments[s]);
     struct view view = view_of(r->a, &r->segments[s]);
     size_t dim = (size_t)r->kv->host.shape.head_dim;
     float *y = r->y + (size_t)r->segments[s].first_row * (size_t)r->a->heads * dim;
-    for (int head = 0; head < r->a->heads; head++)
+    for (int head = kv_head * r->group; head < (kv_head + 1) * r->group; head++)
         join_head(r, y + (size_t)head * dim, &view, partials, head);
 }
 
-/* Segments from r->first on as far as the scratch goes: sets r->end, *tasks and how many they are.
- * Segments do not influence one another. */
-static int gather(struct rows *r, int segment_count, int *tasks)
+/* Segments from r->first on as far as the scratch goes: sets r->end and r->tasks, returns how many
+ * they are. Segments do not influence one another. */
+static int gather(struct rows *r, int segment_count)
 {
     size_t room = r->cpu->scratch_bytes / sizeof(float);
     int count = 0;
-    *tasks = 0;
+    r->tasks = 0;
     for (r->end = r->first; r->end < segment_count; r->end++) {
         const vlmp_segment *segment = &r->segments[r->end];
         if (segment->rows != 1) continue;
         size_t floats = segment_floats(r, segment);
         if (floats > room) break;
         room -= floats;
-        *tasks += view_of(r->a, segment).chunks * r->kv->host.shape.kv_heads;
+        r->tasks += view_of(r->a, segment).chunks * r->kv->host.shape.kv_heads;
         count++;
     }
     return count;
@@ -255,9 +291,9 @@ void vlmp_cpu_attend_rows(vlmp_ctx *ctx, float *y, const float *q, const vlmp_kv
                      .group = a->heads / kv->shape.kv_heads,
                      .partials = (float *)(void *)cpu->scratch};
     for (; r.first < step->segment_count; r.first = r.end) {
-        int tasks, count = gather(&r, step->segment_count, &tasks);
+        int count = gather(&r, step->segment_count);
         assert(r.end > r.first);
-        vlmp_parallel_for(ctx->pool, tasks, chunk_task, &r);
-        vlmp_parallel_for(ctx->pool, count, join_task, &r);
+        vlmp_parallel_for(ctx->pool, r.tasks, chunk_task, &r);
+        vlmp_parallel_for(ctx->pool, count * kv->shape.kv_heads, join_task, &r);
     }
 }

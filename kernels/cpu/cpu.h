@@ -20,6 +20,12 @@ typedef struct {
     int skip, count, dim, width;
 } vlmp_int16_keys;
 
+/* Where as many bytes as a call reads will be read later; NULL: unknown. */
+typedef struct {
+    const void *rows;    /* of the store, by the next call */
+    const void *weights; /* by a product */
+} vlmp_ahead;
+
 typedef struct vlmp_cpu_kernels {
     /* Weights k0 … k1-1 of output n to F32. k0 is even. */
     void (*weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1);
@@ -65,13 +71,12 @@ typedef struct vlmp_cpu_kernels {
     /* y[VLMP_INT16_UNIT][dim] of a block of keys. */
     void (*keys_to_f32)(float *y, const int16_t *k, const float *scales, int dim);
     /* s[h][j] = factor·scale·q_h·k of the j-th of the keys, for heads q_h of dim values; s_stride
-     * between heads. ahead: as many bytes as the keys', which the next call reads; NULL: unknown.
-     */
+     * between heads. */
     void (*int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                         const vlmp_int16_keys *keys, const int16_t *ahead);
-    /* o_h += Σ p[h][j]·scales[j]·v_j for rows of width; p becomes p·scales. ahead as above. */
+                         const vlmp_int16_keys *keys, const vlmp_ahead *ahead);
+    /* o_h += Σ p[h][j]·scales[j]·v_j for rows of width; p becomes p·scales. */
     void (*int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
-                       const float *scales, int count, int width, const int16_t *ahead);
+                       const float *scales, int count, int width, const vlmp_ahead *ahead);
 
     /* x = exp(x − largest), returns the sum. */
     float (*exp_sum)(float *x, float largest, int count);

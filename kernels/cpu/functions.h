@@ -30,13 +30,7 @@ INLINE vfloat vf_exp(vfloat x)
     vfloat tail = POLYNOMIAL(r, 0.001393368816934526f, 0.008363205008208752f, 0.041666463017463684f,
                              0.16666576266288757f, 0.5f);
     vfloat value = vf_add(vf_fma(vf_mul(r, r), tail, r), vf_set(1));
-    /* 2ⁿ in two factors, since n is −152 … 130. */
-    vint whole = vf_to_int(n);
-    vint half = vi_sar(whole, 1);
-    vint rest = vi_sub(whole, half);
-    const vint bias = vi_set(127);
-    value = vf_mul(value, vi_as_float(vi_shl(vi_add(half, bias), 23)));
-    return vf_mul(value, vi_as_float(vi_shl(vi_add(rest, bias), 23)));
+    return vf_times_power(value, n); /* n is −152 … 130 */
 }
 
 /* x/(1 + e^(−z)). Where e^(−z) overflows the result is a zero. */

@@ -52,6 +52,12 @@ enum {
     MOST_HEADS = LANES == 16 ? 8 : 4,   /* read with one conversion of a stored value */
 };
 
+/* A line that is read later, into L2. */
+INLINE void fetch(const char *from)
+{
+    _mm_prefetch(from, _MM_HINT_T1);
+}
+
 /* Scores of one call. */
 struct scores {
     float *s;
@@ -59,25 +65,30 @@ struct scores {
     float factor;
     const float *q; /* [heads][dim] */
     const vlmp_int16_keys *keys;
-    const int16_t *ahead;
+    const char *ahead[2]; /* rows and weights, as far from here as keys from their first */
 };
 
-/* The scores of a block that belong to keys. */
-INLINE void put_scores(const struct scores *a, int head, int block, const vfloat *sums)
+/* The scores of a block that belong to keys; `stride` vectors of sums between heads. */
+INLINE void put_scores(const struct scores *a, int head, int block, const vfloat *sums,
+                       const int heads, const int stride)
 {
-    _Alignas(64) float all[BLOCK];
     const vlmp_int16_keys *keys = a->keys;
-    for (int v = 0; v < BLOCK_VECTORS; v++) {
-        vfloat scale = vf_load(keys->scales + block * BLOCK + v * LANES);
-        vf_store(all + v * LANES, vf_mul(sums[v], vf_mul(scale, vf_set(a->factor))));
-    }
+    const float *scales = keys->scales + block * BLOCK;
     int first = block == 0 ? keys->skip : 0, end = keys->skip + keys->count - block * BLOCK;
     if (end > BLOCK) end = BLOCK;
     float *to = a->s + (size_t)head * a->s_stride + (block * BLOCK + first - keys->skip);
-    if (end - first == BLOCK)
-        memcpy(to, all, sizeof all);
-    else
-        memcpy(to, all + first, (size_t)(end - first) * sizeof *to);
+    bool whole = end - first == BLOCK;
+    UNROLL
+    for (int h = 0; h < heads; h++, to += a->s_stride) {
+        _Alignas(64) float all[BLOCK];
+        float *out = whole ? to : all;
+        UNROLL
+        for (int v = 0; v < BLOCK_VECTORS; v++) {
+            vfloat scale = vf_mul(vf_load(scales + v * LANES), vf_set(a->factor));
+            vf_store(out + v * LANES, vf_mul(sums[h * stride + v], scale));
+        }
+        if (!whole) memcpy(to, all + first, (size_t)(end - first) * sizeof *to);
+    }
 }
 
 /* Scores of `heads` heads and the keys of `blocks` blocks, with all sums in registers. A key's are
@@ -94,11 +105,11 @@ INLINE void score_blocks(const struct scores *a, int head, int block, const int 
         sums[i] = vf_zero();
     for (int i = 0; i < a->keys->dim; i++, at += BLOCK) {
         vfloat k[SUM_VECTORS];
+        const char *ahead = a->ahead[i % 2]; /* two values are a line */
         UNROLL
         for (int b = 0; b < blocks; b++) {
             size_t key = at + (size_t)b * stride;
-            if (a->ahead != NULL && head == 0 && i % 2 == 0)
-                _mm_prefetch((const char *)(a->ahead + key), _MM_HINT_T1);
+            fetch(ahead + key * sizeof(int16_t));
             UNROLL
             for (int v = 0; v < BLOCK_VECTORS; v++)
                 k[b * BLOCK_VECTORS + v] = vf_from_i16(a->keys->rows + key + v * LANES);
@@ -112,9 +123,8 @@ INLINE void score_blocks(const struct scores *a, int head, int block, const int 
         }
     }
     UNROLL
-    for (int h = 0; h < heads; h++)
-        for (int b = 0; b < blocks; b++)
-            put_scores(a, head + h, block + b, sums + (h * blocks + b) * BLOCK_VECTORS);
+    for (int b = 0; b < blocks; b++)
+        put_scores(a, head, block + b, sums + b * BLOCK_VECTORS, heads, vectors);
 }
 
 INLINE void score_heads(const struct scores *a, int head, const int heads)
@@ -128,9 +138,12 @@ INLINE void score_heads(const struct scores *a, int head, const int heads)
 }
 
 void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                              const vlmp_int16_keys *keys, const int16_t *ahead)
+                              const vlmp_int16_keys *keys, const vlmp_ahead *ahead)
 {
-    const struct scores a = {s, s_stride, factor, q, keys, ahead};
+    /* What is not known is the keys themselves, which costs nothing. */
+    const char *rows = ahead->rows != NULL ? ahead->rows : keys->rows;
+    const char *weights = ahead->weights != NULL ? ahead->weights : keys->rows;
+    const struct scores a = {s, s_stride, factor, q, keys, {rows, weights}};
     int head = 0;
     for (; heads - head >= MOST_HEADS; head += MOST_HEADS)
         score_heads(&a, head, MOST_HEADS);
@@ -141,12 +154,12 @@ void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const flo
     if (heads - head == 1) score_heads(&a, head, 1);
 }
 
-/* Fetches row `row` of those that the next call reads: it has a whole chunk's time to arrive. */
-INLINE void fetch_row(const int16_t *ahead, int row, int dim)
+/* Row `row` of what is ahead. */
+INLINE void fetch_row(const char *ahead, int row, int dim)
 {
-    const char *from = (const char *)(ahead + (size_t)row * (size_t)dim);
-    for (int i = 0; i < dim * (int)sizeof *ahead; i += 64)
-        _mm_prefetch(from + i, _MM_HINT_T1);
+    size_t bytes = (size_t)dim * sizeof(int16_t);
+    for (size_t i = 0; i < bytes; i += 64)
+        fetch(ahead + (size_t)row * bytes + i);
 }
 
 /* Sums of one call. */
@@ -156,13 +169,16 @@ struct sums {
     size_t p_stride;
     const int16_t *v;
     int count, dim;
-    const int16_t *ahead;
+    const vlmp_ahead *ahead;
 };
 
 /* `columns` vectors of `heads` outputs in registers over all rows. */
 INLINE void sum_columns(const struct sums *a, int head, int first, const int heads,
                         const int columns)
 {
+    const char *ahead = NULL;
+    if (head == 0 && first == 0) ahead = a->ahead->rows;
+    if (head == 0 && first == columns * LANES) ahead = a->ahead->weights;
     vfloat sums[8][8];
     float *o = a->o + (size_t)head * (size_t)a->dim + first;
     UNROLL
@@ -172,9 +188,8 @@ INLINE void sum_columns(const struct sums *a, int head, int first, const int hea
         sums[h][c] = vf_load(o + (size_t)h * (size_t)a->dim + c * LANES);
     const float *p = a->p + (size_t)head * a->p_stride;
     const int16_t *v = a->v + first;
-    bool fetch = a->ahead != NULL && head == 0 && first == 0;
     for (int j = 0; j < a->count; j++, p++, v += a->dim) {
-        if (fetch) fetch_row(a->ahead, j, a->dim);
+        if (ahead != NULL) fetch_row(ahead, j, a->dim);
         vfloat values[8];
         UNROLL
         for (int c = 0; c < columns; c++)
@@ -208,7 +223,7 @@ INLINE void sum_rows(const struct sums *a, int head, const int heads, const int 
 }
 
 void LEVEL_NAME(int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
-                            const float *scales, int count, int width, const int16_t *ahead)
+                            const float *scales, int count, int width, const vlmp_ahead *ahead)
 {
     for (int head = 0; head < heads; head++) {
         float *row = p + (size_t)head * p_stride;

@@ -41,9 +41,9 @@ float LEVEL_NAME(to_int16)(int16_t *y, const float *x, int count, int width);
 void LEVEL_NAME(from_int16)(float *y, const int16_t *x, float scale, int count);
 void LEVEL_NAME(keys_to_f32)(float *y, const int16_t *k, const float *scales, int dim);
 void LEVEL_NAME(int16_scores)(float *s, size_t s_stride, float factor, const float *q, int heads,
-                              const vlmp_int16_keys *keys, const int16_t *ahead);
+                              const vlmp_int16_keys *keys, const vlmp_ahead *ahead);
 void LEVEL_NAME(int16_sums)(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
-                            const float *scales, int count, int width, const int16_t *ahead);
+                            const float *scales, int count, int width, const vlmp_ahead *ahead);
 void LEVEL_NAME(scale)(float *y, float factor, int count);
 float LEVEL_NAME(exp_sum)(float *x, float largest, int count);
 float LEVEL_NAME(largest)(const float *x, int count);

@@ -193,7 +193,7 @@ static void keys_to_f32(float *y, const int16_t *k, const float *scales, int dim
 }
 
 static void int16_scores(float *s, size_t s_stride, float factor, const float *q, int heads,
-                         const vlmp_int16_keys *keys, const int16_t *ahead)
+                         const vlmp_int16_keys *keys, const vlmp_ahead *ahead)
 {
     (void)ahead;
     for (int j = 0; j < keys->count; j++) {
@@ -210,7 +210,7 @@ static void int16_scores(float *s, size_t s_stride, float factor, const float *q
 }
 
 static void int16_sums(float *o, float *p, size_t p_stride, int heads, const int16_t *v,
-                       const float *scales, int count, int width, const int16_t *ahead)
+                       const float *scales, int count, int width, const vlmp_ahead *ahead)
 {
     (void)ahead;
     for (int j = 0; j < count; j++, v += width) {

@@ -176,6 +176,19 @@ INLINE void vi_transpose4(void *out, size_t out_stride, const void *from, size_t
     _mm_storeu_ps(to + 3 * out_stride, d);
 }
 
+/* x·2ⁿ for whole n from −250 to 250, rounded once where it is subnormal (x is near 1). */
+INLINE vfloat vf_times_power(vfloat x, vfloat n)
+{
+#if defined(__AVX512BW__)
+    return _mm512_scalef_ps(x, n);
+#else
+    vint whole = vf_to_int(n), half = vi_sar(whole, 1), rest = vi_sub(whole, half);
+    const vint bias = vi_set(127);
+    x = vf_mul(x, vi_as_float(vi_shl(vi_add(half, bias), 23)));
+    return vf_mul(x, vi_as_float(vi_shl(vi_add(rest, bias), 23)));
+#endif
+}
+
 /* Eight lanes: those of 256 bits, or both halves of 512 added. */
 INLINE __m256 vf_fold(vfloat a)
 {

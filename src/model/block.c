@@ -172,6 +172,7 @@ void vlmp_block_attn_out(const vlmp_block_run *run, const vlmp_block *block, vlm
         .scale = 1.0f / __builtin_sqrtf((float)shape->head_dim),
         .causal = shape->causal,
         .window = block->window,
+        .next = &block->o,
     };
     ops->attention(run->ctx, a, work->q, run->kv, run->layer, &attention, run->step);
 }
