@@ -50,7 +50,7 @@ int vlmp_plan_print_quantizing(const vlmp_plan_document *d, vlmp_error *err)
     bool good = true;
     if (d->choice_count < 2) return VLMP_OK;
     if (d->asked.picture.width > 0)
-        printf("\nquantizing, %lld samples of %.0f tokens (picture %dx%d: %d rows of the tower)\n",
+        printf("\nquantizing, %lld samples of %.0f tokens (picture %dx%d, %d tower rows)\n",
                (long long)d->options->samples, vlmp_workload_prompt(&d->asked),
                d->asked.picture.width, d->asked.picture.height, d->asked.picture.tower_rows);
     else

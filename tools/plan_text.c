@@ -8,11 +8,15 @@
 #include "tools/progress.h"
 #include "tools/terminal.h"
 
-/* "13.3 B", "7.74 M". */
+/* "13.3 B", "7.74 M", "512 k". */
 static void format_count(char *out, size_t capacity, double count)
 {
-    bool billions = count >= 1e9;
-    snprintf(out, capacity, "%.3g %c", count / (billions ? 1e9 : 1e6), billions ? 'B' : 'M');
+    if (count >= 1e9)
+        snprintf(out, capacity, "%.3g B", count / 1e9);
+    else if (count >= 1e6)
+        snprintf(out, capacity, "%.3g M", count / 1e6);
+    else
+        snprintf(out, capacity, "%.3g k", count / 1e3);
 }
 
 static void print_title(const vlmp_plan_document *d)

@@ -77,7 +77,9 @@ void vlmp_quantize_options_init(vlmp_quantize_options *o,
          .choices = "f32|bf16"},
         {.name = "recipe",
          .value = "R",
-         .help = "scheme of each component: a JSON file, @w4 or @seed",
+         .help =
+             "scheme of each component: a JSON file, @w4, @seed, or a scheme's name (gptq_4bit, "
+             "…) as --method means it",
          .string = &o->recipe},
         {.name = "data-free",
          .help =

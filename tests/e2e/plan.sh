@@ -92,6 +92,10 @@ check '5 a second of a small model' grep -q '^5 requests a second within 10 s on
 check 'no line is wider than a terminal' test "$(wc -L <stdout)" -le 80
 exits 0 vlm-plan "$model" --device-spec cpu --json
 json stdout "d['device']['bandwidth'] > 0 and d['device']['flops'] > 0 and d['device']['source'] is None"
+exits 0 vlm-plan --help
+example=$(sed -n 's/^Example: //p' stdout | sed "s|demo/model|$model|")
+check 'the example of --help works' test -n "$example"
+exits 0 $example
 refuses 2 'device-spec' vlm-plan "$model" --qps 5
 refuses 2 'no such device' vlm-plan "$model" --device-spec h1000
 refuses 2 'bandwidth= .* and flops=' vlm-plan "$model" --device-spec bandwidth=5G

@@ -31,7 +31,8 @@ import tempfile
 MEMORY = re.compile(r"out of memory|Cannot allocate memory|cannot start thread")
 SYSTEM = re.compile(r"Input/output error|No space left|Interrupted system call|Cannot allocate memory|"
                     r"out of memory|standard output|became shorter")
-VOLATILE = {"memory", "speed", "quantize_seconds", "seconds", "peak_rss_bytes", "ttft_ms", "decode_tps"}
+VOLATILE = {"memory", "speed", "quantize_seconds", "seconds", "peak_rss_bytes", "ttft_ms", "decode_tps",
+            "processor_flops"}
 
 
 class Case:
@@ -82,7 +83,7 @@ def cases(root, work):
         Case("inspect-explain", ["vlm-inspect", "i.vlmp", "--explain", "text.layers.0.mlp.down"], inputs=["i.vlmp"]),
         Case("inspect-diff", ["vlm-inspect", "i.vlmp", "--diff", model, "--json"], inputs=["i.vlmp"]),
         Case("inspect-folder", ["vlm-inspect", model]),
-        Case("plan", ["vlm-plan", model]),
+        Case("plan", ["vlm-plan", model, "--json", "--memory", "1G", "--device-spec", "t4"]),
         Case("plan-config", ["vlm-plan", os.path.join(model, "config.json"), "--json"]),
         Case("inspect-import", ["vlm-inspect", os.path.join(root, "tests/golden/import/compressed-tensors")]),
         Case("inspect-gguf", ["vlm-inspect", os.path.join(root, "tests/golden/import/gguf"), "--verify"]),
