@@ -44,14 +44,35 @@ def gguf_source(job):
     return out
 
 
+def importance(job):
+    """What vlm-export --imatrix writes of the calibration's pictures and texts, as llama.cpp's quantizer takes it."""
+    import gguf
+    import llama_cpp
+    calib, path = [os.path.join(job["work"], name) for name in ("own.calib", "imatrix.gguf")]
+    run(job["tools"] + "/vlm-calibrate", job["model"], "--data", job["calib"], "-o", calib, "--force")
+    run(job["tools"] + "/vlm-export", job["model"], "--calib", calib, "--imatrix", path, "--force")
+    tensors = {t.name: t.data.ravel() for t in gguf.GGUFReader(path).tensors}
+    rows = {name.removesuffix(".in_sum2"): (sums / tensors[name.replace(".in_sum2", ".counts")]).astype(np.float32)
+            for name, sums in tensors.items() if name.endswith(".in_sum2")}
+    data = (llama_cpp.llama_model_imatrix_data * (len(rows) + 1))()
+    for entry, (name, row) in zip(data, rows.items()):
+        entry.name, entry.size = name.encode(), row.size
+        entry.data = row.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return data, rows
+
+
 def build_gguf(recipe, job, out):
     import llama_cpp
     silent(llama_cpp)
     source = gguf_source(job)
+    kind, _, guided = recipe.partition("-")
     os.makedirs(out)
     shutil.copy(os.path.join(source, GGUF_FILES[1]), out)
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype, params.nthread = FILE_TYPES[recipe], 1
+    params.ftype, params.nthread = FILE_TYPES[kind], 1
+    if guided:
+        data, rows = importance(job)
+        params.imatrix = data
     status = llama_cpp.llama_model_quantize(os.path.join(source, GGUF_FILES[0]).encode(),
                                             os.path.join(out, GGUF_FILES[0]).encode(), ctypes.byref(params))
     assert status == 0, "llama_model_quantize gave %d" % status
