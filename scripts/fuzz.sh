@@ -36,8 +36,9 @@ for name in "${targets[@]}"; do
     [ -d "$out/tests/fuzz/seeds/$name" ] && corpora+=("$out/tests/fuzz/seeds/$name")
     [ "$name" = picture ] && corpora+=(tests/golden/images)
     [ "$name" = packed ] && corpora+=(tests/golden/packed)
-    [ "$name" = gguf ] && corpora+=(tests/golden/import/gguf)
-    "$out/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
+    most=65536
+    [ "$name" = gguf ] && corpora+=(tests/golden/import/gguf tests/golden/import/converted/*) most=163840
+    "$out/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=$most \
         -print_final_stats=1 -artifact_prefix="$out/found/$name-" "${corpora[@]}" >"$out/logs/$name" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/logs/$name")

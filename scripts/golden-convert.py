@@ -5,7 +5,8 @@
 
 LLAMA_CPP: its sources, 2026; FOLDER: one of tests/golden/models. The converter is run as it is, but for what it does not
 know of tiny models: their tokenizers, how the text model of an Idefics3 is called where its configuration does not say it,
-and projectors whose second linear is called 2 above towers of two layers."""
+and projectors whose second linear is called 2 above towers of two layers. config.json comes with them, windows of the
+size that llama.cpp has."""
 import json
 import os
 import runpy
@@ -37,11 +38,16 @@ def main():
         with open(path, encoding="utf-8") as file:
             config = json.load(file)
         TextModel.get_vocab_base_pre = lambda self, tokenizer: PRE[config["model_type"]]
+        os.makedirs(OUT, exist_ok=True)
+        if "window_size" in config["vision_config"]:
+            config["vision_config"]["window_size"] = 112
+        with open(os.path.join(OUT, "config.json"), "w", encoding="utf-8") as file:
+            json.dump(config, file, indent=2, sort_keys=True)
+            file.write("\n")
         if config["model_type"] in ("idefics3", "smolvlm"):
             config["text_config"]["architectures"] = ["VLlama3ForCausalLM"]
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(config, file)
-        os.makedirs(OUT, exist_ok=True)
         convert(folder, "model.gguf")
         convert(folder, "mmproj-model.gguf", "--mmproj")
 

@@ -60,6 +60,57 @@ cp "$model/config.json" config/config.json
 sed -i 's/LlavaForConditionalGeneration/GptForCausalLM/; s/"llava"/"gpt"/' config/config.json
 refused 'config.json.*gpt' vlm-quantize config --method rtn -o out.vlmp
 
+# --- what other tools wrote: GGUF pairs, folders of LLaVA's own code -----------------------------------
+exits 0 vlm-quantize "$model" --method rtn --group 64 -o pair.vlmp -q
+exits 0 vlm-export pair.vlmp --format gguf -o pair
+while IFS=: read -r kind file pattern; do
+    cp -r pair "$kind"
+    at=$kind/$file
+    case $kind in
+    cut) head -c 50000 pair/"$file" >"$at" ;;
+    header) head -c 700 pair/"$file" >"$at" ;;
+    hollow-file) : >"$at" ;;
+    words) echo "version https://git-lfs.github.com/spec/v1" >"$at" ;;
+    other) cp pair/model.gguf "$at" ;;
+    absent) rm "$at" ;;
+    folder) rm "$at" && mkdir "$at" ;;
+    old) printf '\001' | dd of="$at" bs=1 seek=4 conv=notrunc status=none ;;
+    many) printf '\377\377\377' | dd of="$at" bs=1 seek=8 conv=notrunc status=none ;;
+    json) echo '{' >"$at" ;;
+    esac
+    refused "$kind/?$pattern" vlm-inspect "$kind"
+    refused "$kind/?$pattern" vlm-run "$kind" --prompt x
+    refused "$kind/?$pattern" vlm-export "$kind" --format gguf -o out.gguf
+    rm -rf "./$kind"
+done <<'END'
+cut:mmproj-model.gguf:mmproj-model.gguf: tensor .*truncated
+cut:model.gguf:model.gguf: tensor .*truncated
+header:mmproj-model.gguf:mmproj-model.gguf: byte
+hollow-file:mmproj-model.gguf:mmproj-model.gguf: 
+words:mmproj-model.gguf:mmproj-model.gguf: is no GGUF file
+words:model.gguf:model.gguf: is no GGUF file
+other:mmproj-model.gguf:mmproj-model.gguf: general.architecture is .llama., not .clip.
+absent:mmproj-model.gguf:: 0 GGUF files with 'mmproj'
+folder:mmproj-model.gguf:mmproj-model.gguf: 
+old:model.gguf:model.gguf: byte 4: GGUF version 1
+many:model.gguf:model.gguf: byte 8: 
+json:config.json:config.json
+END
+python3 "$VLMP_ROOT/tests/e2e/make_original.py" "$VLMP_ROOT/tests/golden/models" originals
+while IFS=% read -r change pattern; do
+    cp -r originals/anyres originals/bad # beside its tower
+    sed -i "$change" originals/bad/config.json
+    refused "originals/bad.*($pattern)" vlm-quantize originals/bad --method rtn -o out.vlmp
+    rm -rf ./originals/bad
+done <<'END'
+s/"mm_projector_type": "[^"]*"/"mm_projector_type": "resampler"/%resampler
+s/"mm_vision_tower": "[^"]*"/"mm_vision_tower": "nowhere"/%nowhere
+s/"hidden_size": [0-9]*/"hidden_size": 24/%shape
+s/{/{"mm_hidden_size": "x",/%mm_hidden_size
+END
+mkdir originals/bad && cp originals/anyres/config.json originals/bad
+refused 'originals/bad: ' vlm-quantize originals/bad --method rtn -o out.vlmp
+
 # --- data: the line, the picture --------------------------------------------------------------------
 mkdir data
 cp "$VLMP_ROOT/demo/calib/images/0000.png" data/good.png

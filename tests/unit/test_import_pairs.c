@@ -132,43 +132,18 @@ static void rewrite(const change *c, const char *from, const char *to)
     vlmp_gguf_close(&w.file);
 }
 
-/* The model's own configuration, with the windows that llama.cpp has. */
-static void write_base(const char *pair)
-{
-    static const char small[] = "\"window_size\": 26", large[] = "\"window_size\": 112";
-    vlmp_error err = {0};
-    char path[1024], *text;
-    size_t length;
-    bool own = strcmp(pair, LLAVA) == 0;
-    snprintf(path, sizeof path, GOLDEN "%s%s/config.json", own ? "" : "models",
-             own ? LLAVA : strrchr(pair, '/'));
-    assert_int_equal(vlmp_file_read(&text, &length, path, 1 << 20, &err), VLMP_OK);
-    vlmp_buffer config = {0};
-    const char *at = memmem(text, length, small, sizeof small - 1);
-    size_t head = at == NULL ? length : (size_t)(at - text);
-    vlmp_buffer_append(&config, text, head);
-    if (at != NULL) {
-        vlmp_buffer_text(&config, large);
-        vlmp_buffer_append(&config, at + sizeof small - 1, length - head - sizeof small + 1);
-    }
-    mkdir(temp_path("base"), 0700);
-    temp_write("base/config.json", config.data, config.length);
-    vlmp_buffer_free(&config);
-    free(text);
-}
-
 /* Opens the pair with a change. */
 static int open_changed(vlmp_opener *opener, vlmp_source **out, const change *c, vlmp_error *err)
 {
     char text[1024], tower[1024];
+    static char base[1024];
     bool of_text = strcmp(c->file, TEXT) == 0;
     snprintf(text, sizeof text, GOLDEN "%s/" TEXT, c->pair);
     snprintf(tower, sizeof tower, GOLDEN "%s/" TOWER, c->pair);
-    write_base(c->pair);
+    snprintf(base, sizeof base, GOLDEN "%s", c->pair);
     rewrite(c, of_text ? text : tower, temp_path("changed.gguf"));
-    *opener = (vlmp_opener){.gguf = true,
-                            .base = temp_path("base"),
-                            .mmproj = of_text ? tower : temp_path("changed.gguf")};
+    *opener = (vlmp_opener){
+        .gguf = true, .base = base, .mmproj = of_text ? tower : temp_path("changed.gguf")};
     return vlmp_opener_open(opener, out, of_text ? temp_path("changed.gguf") : text, err);
 }
 
