@@ -53,6 +53,11 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                             .layout = layout,
                             .engine = engine,
                             .shard_bytes = SHARD_BYTES};
+    if (source->named_by != NULL && !layout->names)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: its tensors have %s's names, which no reader of %s knows; take "
+                         "--format gguf",
+                         source->path, source->named_by, vlmp_layout_name(layout->layout));
     VLMP_TRY(vlmp_export_check_family(config, layout->layout, source->path, err));
     export->linears = vlmp_packed_linears(source, &export->linear_count);
     VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,

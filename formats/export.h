@@ -61,6 +61,7 @@ typedef struct vlmp_export_layout {
     int (*write)(const vlmp_export *export, vlmp_outfolder *folder, vlmp_export_progress *progress,
                  void *arg, vlmp_error *err);
     void (*release)(vlmp_export *export); /* frees export->own; NULL: there is none */
+    bool names; /* names all tensors itself: a source's own (named_by) are of no account */
 } vlmp_export_layout;
 
 /* NULL when no such layout is written. */

@@ -123,4 +123,8 @@ static int write_both(const vlmp_export *export, vlmp_outfolder *folder,
     return write_part(export, folder, VLMP_GGUF_TOWER, &all, err);
 }
 
-const vlmp_export_layout vlmp_export_gguf = {VLMP_LAYOUT_GGUF, plan_both, write_both, release};
+const vlmp_export_layout vlmp_export_gguf = {.layout = VLMP_LAYOUT_GGUF,
+                                             .plan = plan_both,
+                                             .write = write_both,
+                                             .release = release,
+                                             .names = true};

@@ -368,6 +368,8 @@ static void put_import(vlmp_json_writer *w, const vlmp_import *import)
 {
     vlmp_json_open(w, '{');
     vlmp_json_pair_string(w, "format", import->layout->name);
+    if (import->layout->named_by != NULL)
+        vlmp_json_pair_string(w, "named_by", import->layout->named_by);
     vlmp_json_pair_string(w, "note", import->note);
     vlmp_json_close(w, '}');
 }

@@ -46,7 +46,8 @@ typedef struct vlmp_import vlmp_import;
 
 /* A format is one record; nothing else knows it. Rows of codes and zeros come one a byte. */
 typedef struct vlmp_import_layout {
-    const char *name; /* as 'quant_method' calls it */
+    const char *name;     /* as 'quant_method' calls it */
+    const char *named_by; /* vlmp_source.named_by */
     /* For tensors' names; the last has no suffix. */
     const vlmp_import_suffix *suffixes;
     /* Reads the configuration: what it says of the whole model is refused here. */

@@ -167,6 +167,7 @@ static void put_decisions(vlmp_json_writer *w, const vlmp_import *import)
 
 static const vlmp_import_layout layout = {
     .name = "gguf",
+    .named_by = "llama.cpp",
     .codes = read_codes,
     .zeros = read_zeros,
     .scale = scale_index,

@@ -194,13 +194,19 @@ static int read_all(vlmp_packed *p, vlmp_error *err)
 static int read_import(vlmp_packed *p, vlmp_error *err)
 {
     cJSON *import;
-    const char *format = NULL;
+    const char *format = NULL, *named_by = NULL;
     if (vlmp_packed_note(&p->base, VLMP_PACKED_IMPORT, NULL) == NULL) return VLMP_OK;
     VLMP_TRY(note_json(p, VLMP_PACKED_IMPORT, &import, err));
     int status = vlmp_json_string(import, "format", "unknown", &format, p->base.path, err);
+    if (status == VLMP_OK)
+        status = vlmp_json_string(import, "named_by", NULL, &named_by, p->base.path, err);
     if (status == VLMP_OK) {
         p->base.imported = vlmp_arena_copy(&p->arena, format, strlen(format));
         if (p->base.imported == NULL) status = vlmp_fail_memory(err, p->base.path);
+    }
+    if (status == VLMP_OK && named_by != NULL) {
+        p->base.named_by = vlmp_arena_copy(&p->arena, named_by, strlen(named_by));
+        if (p->base.named_by == NULL) status = vlmp_fail_memory(err, p->base.path);
     }
     cJSON_Delete(import);
     return status;

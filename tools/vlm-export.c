@@ -56,13 +56,6 @@ static int open_packed(struct command *c, vlmp_error *err)
     if (strcmp(c->source->kind, "packed") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: is a model folder; quantize it first, with vlm-quantize", path);
-    bool gguf = c->source->imported != NULL && strcmp(c->source->imported, "gguf") == 0;
-    if (gguf && strcmp(c->opt.format, "gguf") != 0)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: its tensors have llama.cpp's names, which no reader of %s knows; take "
-            "--format gguf",
-            path, c->opt.format);
     return vlmp_model_open_weights(&c->model, c->source, err);
 }
 

@@ -125,7 +125,7 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
     bool packed = strcmp(source->kind, "packed") == 0;
     if (source->imported != NULL)
         vlmp_show_line(stdout, "%s: %s, %s", source->path,
-                       strcmp(source->imported, "gguf") == 0 ? "model files" : "model folder",
+                       source->named_by != NULL ? "model files" : "model folder",
                        source->imported);
     else
         vlmp_show_line(stdout, "%s: %s", source->path,

@@ -35,6 +35,8 @@ struct vlmp_source {
     /* The format of another tool that the tensors were read from, "compressed-tensors" …; it is
      * then a packed source whose tensors lie in no file with a name. NULL: one of our own. */
     const char *imported;
+    /* Who has named the tensors, in source_name, where the model has not: "llama.cpp". */
+    const char *named_by;
     bool promised; /* there are no weights: tensors are those that the configuration asks for */
     const char *digest; /* SHA-256 over all tensors' names, types, shapes and bytes; hex. May be
                          * NULL until asked for with digest_now (hashing reads every byte). */
