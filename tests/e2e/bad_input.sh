@@ -86,14 +86,14 @@ done <<'END'
 cut:mmproj-model.gguf:mmproj-model.gguf: tensor .*truncated
 cut:model.gguf:model.gguf: tensor .*truncated
 header:mmproj-model.gguf:mmproj-model.gguf: byte
-hollow-file:mmproj-model.gguf:mmproj-model.gguf: 
+hollow-file:mmproj-model.gguf:mmproj-model.gguf:
 words:mmproj-model.gguf:mmproj-model.gguf: is no GGUF file
 words:model.gguf:model.gguf: is no GGUF file
 other:mmproj-model.gguf:mmproj-model.gguf: general.architecture is .llama., not .clip.
 absent:mmproj-model.gguf:: 0 GGUF files with 'mmproj'
-folder:mmproj-model.gguf:mmproj-model.gguf: 
+folder:mmproj-model.gguf:mmproj-model.gguf:
 old:model.gguf:model.gguf: byte 4: GGUF version 1
-many:model.gguf:model.gguf: byte 8: 
+many:model.gguf:model.gguf: byte 8:
 json:config.json:config.json
 END
 python3 "$VLMP_ROOT/tests/e2e/make_original.py" "$VLMP_ROOT/tests/golden/models" originals
