@@ -123,7 +123,8 @@ static void step_further(struct sequences *s, int stored, bool replays)
         &(vlmp_step_rows){.rows = SEQUENCES, .segment_count = SEQUENCES, .segments = segments});
     if (replays && ops->replay(s->ctx, &s->replay, s->step)) return;
     ops->kv_write(s->ctx, s->kv, 0, s->rows, s->rows, s->step);
-    ops->attention(s->ctx, s->out, s->rows, s->kv, 0, &(vlmp_attention){1, 0.5f, true, 0}, s->step);
+    ops->attention(s->ctx, s->out, s->rows, s->kv, 0,
+                   &(vlmp_attention){.heads = 1, .scale = 0.5f, .causal = true}, s->step);
     if (replays) ops->replay_end(s->ctx, s->replay);
 }
 
