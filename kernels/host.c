@@ -33,6 +33,11 @@ int vlmp_host_read(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp
     return VLMP_OK;
 }
 
+void vlmp_host_range(vlmp_ctx *ctx, const char *name)
+{
+    (void)ctx, (void)name;
+}
+
 int vlmp_host_sync(vlmp_ctx *ctx, vlmp_error *err)
 {
     (void)ctx, (void)err;

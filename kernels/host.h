@@ -54,6 +54,7 @@ int vlmp_host_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vl
 void vlmp_host_free(vlmp_ctx *ctx, void *at);
 void vlmp_host_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
 int vlmp_host_read(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);
+void vlmp_host_range(vlmp_ctx *ctx, const char *name); /* nobody watches */
 int vlmp_host_sync(vlmp_ctx *ctx, vlmp_error *err);
 void vlmp_host_write_act(vlmp_ctx *ctx, vlmp_act to, const float *from, size_t count);
 int vlmp_host_read_act(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_error *err);
@@ -90,7 +91,7 @@ void vlmp_host_scatter(vlmp_ctx *ctx, vlmp_f32 y, vlmp_i32 to, vlmp_act x, vlmp_
 /* The entries above but for those of the store, for a table. */
 #define VLMP_HOST_OPS                                                                         \
     .alloc = vlmp_host_alloc, .free = vlmp_host_free, .write = vlmp_host_write,               \
-    .read = vlmp_host_read, .sync = vlmp_host_sync, .host = true,                             \
+    .read = vlmp_host_read, .sync = vlmp_host_sync, .host = true, .range = vlmp_host_range,   \
     .write_act = vlmp_host_write_act, .read_act = vlmp_host_read_act,                         \
     .prepare = vlmp_host_prepare, .release = vlmp_host_release,                               \
     .step_create = vlmp_host_step_create, .step_set = vlmp_host_step_set,                     \

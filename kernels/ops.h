@@ -65,6 +65,9 @@ typedef struct vlmp_ops {
     void (*write)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);
     int (*read)(vlmp_ctx *ctx, void *to, const void *from, size_t bytes, vlmp_error *err);
     int (*sync)(vlmp_ctx *ctx, vlmp_error *err);
+    /* Names what is asked for until the same with NULL, for tools that watch a device; ranges nest.
+     */
+    void (*range)(vlmp_ctx *ctx, const char *name);
     /* Activations from and to F32 of the host. */
     void (*write_act)(vlmp_ctx *ctx, vlmp_act to, const float *from, size_t count);
     int (*read_act)(vlmp_ctx *ctx, float *to, vlmp_act from, size_t count, vlmp_error *err);

@@ -238,6 +238,7 @@ const vlmp_ops vlmp_cuda_ops = {
     .write = write,
     .read = read_back,
     .sync = wait_for,
+    .range = vlmp_cuda_range,
     .write_act = write_act,
     .read_act = read_act,
     .prepare = vlmp_cuda_prepare,

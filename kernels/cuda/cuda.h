@@ -153,6 +153,7 @@ cudaError_t vlmp_cuda_probe(cudaStream_t stream);
 extern const struct vlmp_quant_ops vlmp_cuda_quant_ops;
 
 /* Entries of vlmp_ops: in the host's code … */
+void vlmp_cuda_range(vlmp_ctx *ctx, const char *name);
 int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err);
 void vlmp_cuda_release(vlmp_ctx *ctx, void *own);
 int vlmp_cuda_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_size *size,

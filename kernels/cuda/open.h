@@ -5,7 +5,7 @@
 
 /* Counted up when what the two share changes: this header, tables and structs of kernels/, the
  * error. */
-#define VLMP_CUDA_ABI 4
+#define VLMP_CUDA_ABI 5
 
 typedef struct {
     int abi;

@@ -446,7 +446,10 @@ static int load_all(vlmp_resident *out, const vlmp_model *model, vlmp_error *err
 int vlmp_load_all(vlmp_resident *out, vlmp_ctx *ctx, const vlmp_model *model, vlmp_error *err)
 {
     *out = (vlmp_resident){.loaded.ctx = ctx};
-    return load_all(out, model, err);
+    ctx->ops->range(ctx, "load");
+    int status = load_all(out, model, err);
+    ctx->ops->range(ctx, NULL);
+    return status;
 }
 
 int vlmp_check_shapes(const vlmp_model *model, vlmp_error *err)

@@ -275,8 +275,12 @@ static void add_item(struct pass *p, vlmp_step_item *item, int rows)
 /* The pass's rows are stored, and what follows them is known. */
 static int finish(struct pass *p, vlmp_error *err)
 {
+    vlmp_ctx *ctx = p->r->ctx;
     if (p->count == 0) return VLMP_OK;
-    VLMP_TRY(run_pass(p, err));
+    ctx->ops->range(ctx, p->rows.decode ? "decode" : "prefill");
+    int status = run_pass(p, err);
+    ctx->ops->range(ctx, NULL);
+    VLMP_TRY(status);
     for (int i = 0; i < p->count; i++) {
         vlmp_stream *stream = p->r->items[i]->stream;
         stream->position += p->r->segments[i].rows;
@@ -284,7 +288,10 @@ static int finish(struct pass *p, vlmp_error *err)
         vlmp_activations_free(&stream->prompt);
         vlmp_added_rows_free(&stream->added);
     }
-    VLMP_TRY(predict(p, err));
+    ctx->ops->range(ctx, "sample");
+    status = predict(p, err);
+    ctx->ops->range(ctx, NULL);
+    VLMP_TRY(status);
     p->count = p->rows.count = 0;
     return VLMP_OK;
 }

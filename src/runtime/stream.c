@@ -93,11 +93,13 @@ static int embed_prompt(vlmp_stream *s, const vlmp_sequence *sequence, int lengt
     vlmp_activations pixels = {.fd = -1}, features = {.fd = -1};
     vlmp_batches tiles = {0}, rows = {0};
     VLMP_TRY(place_prompt(s, &prompt, err));
+    r->ctx->ops->range(r->ctx, "encode");
     int status = vlmp_sweep_vision_input(&sweep, &prompt, 1, &pixels, &tiles, err);
     if (status == VLMP_OK && tiles.count > 0)
         status = vlmp_sweep_vision(&sweep, &pixels, &tiles, NULL, NULL, &features, err);
     if (status == VLMP_OK)
         status = vlmp_sweep_text_input(&sweep, &prompt, 1, &features, &s->prompt, &rows, err);
+    r->ctx->ops->range(r->ctx, NULL);
     vlmp_activations_free(&pixels);
     vlmp_activations_free(&features);
     vlmp_batches_free(&tiles);

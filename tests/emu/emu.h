@@ -38,6 +38,8 @@ void vlmp_emu_fail_once(int n, int error);
 /* Counts since the start, for tests of tests. */
 typedef struct {
     uint64_t launches, blocks, switches, accesses, allocations, calls; /* calls: that can fail */
+    uint64_t ranges;                                                   /* of NVTX that began */
+    int64_t open_ranges;                                               /* and have not ended */
 } vlmp_emu_counts;
 
 vlmp_emu_counts vlmp_emu_read_counts(void);

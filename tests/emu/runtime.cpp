@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <nvtx3/nvToolsExt.h>
 
 namespace emu {
 
@@ -50,6 +51,19 @@ size_t shared_limit(const void *kernel)
 using namespace emu;
 
 extern "C" {
+
+int nvtxRangePushA(const char *)
+{
+    locked lock;
+    counts.ranges++;
+    return static_cast<int>(counts.open_ranges++);
+}
+
+int nvtxRangePop(void)
+{
+    locked lock;
+    return static_cast<int>(--counts.open_ranges);
+}
 
 void vlmp_emu_set_device(const vlmp_emu_device *it)
 {

@@ -17,10 +17,35 @@ static vlmp_pool *pool;
 static const vlmp_emu_device whole = {
     .present = 1, .multiprocessors = 4, .major = 8, .memory = (size_t)64 << 20};
 
+/* Host memory that runs out (-Wl,--wrap): once a device is being opened, the n-th call gives NULL.
+ */
+static int wanted_failure, calls_left;
+
+void *__real_vlmp_calloc(size_t count, size_t size);
+void *__wrap_vlmp_calloc(size_t count, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+static bool runs_out(void)
+{
+    return calls_left > 0 && --calls_left == 0;
+}
+
+void *__wrap_vlmp_calloc(size_t count, size_t size)
+{
+    return runs_out() ? NULL : __real_vlmp_calloc(count, size);
+}
+
+void *__wrap_realloc(void *at, size_t size)
+{
+    return runs_out() ? NULL : __real_realloc(at, size);
+}
+
 static int open_device(vlmp_ctx **ctx, int device, vlmp_error *err)
 {
     vlmp_ctx *host;
     assert_int_equal(vlmp_ctx_create(&host, VLMP_BACKEND_REF, NULL, pool, err), VLMP_OK);
+    calls_left = wanted_failure;
     int status = vlmp_cuda_plugin.create(ctx, host, device, err);
     if (status != VLMP_OK) vlmp_ctx_free(host);
     return status;
@@ -91,6 +116,12 @@ static void too_little_memory(void **state)
     assert_int_equal(vlmp_ctx_peak(ctx), scratch + sizeof in);
     vlmp_ctx_free_memory(ctx, small.at);
     assert_int_equal(vlmp_ctx_peak(ctx), scratch + sizeof in);
+    vlmp_emu_counts ranges = vlmp_emu_read_counts();
+    ctx->ops->range(ctx, "what a profiler shows");
+    assert_int_equal(vlmp_emu_read_counts().ranges, ranges.ranges + 1);
+    assert_int_equal(vlmp_emu_read_counts().open_ranges, ranges.open_ranges + 1);
+    ctx->ops->range(ctx, NULL);
+    assert_int_equal(vlmp_emu_read_counts().open_ranges, ranges.open_ranges);
     vlmp_ctx_peak_reset(ctx);
     assert_int_equal(vlmp_ctx_peak(ctx), scratch);
     vlmp_ctx_free(ctx);
@@ -278,6 +309,27 @@ static void whatever_fails_is_told(void **state)
         }
 }
 
+/* The same of the host's memory; only a step that cannot be recorded goes on without. */
+static void host_memory_that_runs_out_is_told(void **state)
+{
+    (void)state;
+    int told = 0, n = 0;
+    do {
+        vlmp_error err = {0};
+        uint64_t calls;
+        size_t left = 0, all = 0;
+        wanted_failure = ++n;
+        bool fails = work(&calls, &err) != VLMP_OK;
+        assert_int_equal(cudaMemGetInfo(&left, &all), cudaSuccess);
+        assert_int_equal(left, all);
+        if (fails) assert_non_null(strstr(err.message, "out of memory"));
+        told += fails;
+    } while (calls_left == 0);
+    wanted_failure = calls_left = 0;
+    assert_int_equal(told, n - 2); /* the last one was not reached */
+    assert_in_range(n, 7, 20);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -297,6 +349,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_cannot_be_used), cmocka_unit_test(too_little_memory),
-        cmocka_unit_test(what_comes_again_is_one_launch), cmocka_unit_test(whatever_fails_is_told)};
+        cmocka_unit_test(what_comes_again_is_one_launch), cmocka_unit_test(whatever_fails_is_told),
+        cmocka_unit_test(host_memory_that_runs_out_is_told)};
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -19,6 +19,7 @@ struct hostile {
     vlmp_ctx base;
     vlmp_hostile_report *report;
     void *report_arg;
+    int ranges; /* open */
     unsigned char *start;
     size_t used;
     struct vlmp_hostile_area *areas; /* by rising addresses */
@@ -373,6 +374,14 @@ void vlmp_hostile_free(vlmp_ctx *ctx, void *at)
     vlmp_hostile_drop(ctx, "free", VLMP_HOSTILE_MEMORY, at);
 }
 
+void vlmp_hostile_range(vlmp_ctx *ctx, const char *name)
+{
+    of(ctx)->ranges += name != NULL ? 1 : -1;
+    if (of(ctx)->ranges < 0)
+        vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = "range"},
+                            "none is open that could end");
+}
+
 void vlmp_hostile_destroy(vlmp_ctx *ctx)
 {
     struct hostile *h = of(ctx);
@@ -390,6 +399,9 @@ void vlmp_hostile_destroy(vlmp_ctx *ctx)
                             "%zu allocations, %zu weights, %zu steps and %zu stores were not freed",
                             left[VLMP_HOSTILE_MEMORY], left[VLMP_HOSTILE_WEIGHT],
                             left[VLMP_HOSTILE_STEP], left[VLMP_HOSTILE_STORE]);
+    if (h->ranges > 0)
+        vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = "destroy"},
+                            "%d ranges have not ended", h->ranges);
     munmap(h->start, stretch);
     free(h->areas);
     free(h->calls);

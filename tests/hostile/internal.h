@@ -101,6 +101,7 @@ bool vlmp_hostile_owns(const vlmp_ctx *ctx, const void *at);
 /* The table, of operations.c, and the entries that are in other files. */
 extern const vlmp_ops vlmp_hostile_ops;
 void vlmp_hostile_destroy(vlmp_ctx *ctx);
+void vlmp_hostile_range(vlmp_ctx *ctx, const char *name);
 int vlmp_hostile_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err);
 void vlmp_hostile_free(vlmp_ctx *ctx, void *at);
 void vlmp_hostile_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes);

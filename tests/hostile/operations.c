@@ -393,6 +393,7 @@ const vlmp_ops vlmp_hostile_ops = {
     .write = vlmp_hostile_write,
     .read = vlmp_hostile_read,
     .sync = vlmp_hostile_sync,
+    .range = vlmp_hostile_range,
     .write_act = vlmp_hostile_write_act,
     .read_act = vlmp_hostile_read_act,
     .prepare = vlmp_hostile_prepare,

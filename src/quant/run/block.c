@@ -284,9 +284,14 @@ int vlmp_quantize_block(const vlmp_quantize_job *job, const vlmp_stack *stack, i
     vlmp_loaded loaded = {0};
     int status = vlmp_load_block(&loaded, job->sweep.model, stack, layer, &b->block, err);
     if (status == VLMP_OK) {
+        char step[VLMP_NAME_MAX];
+        vlmp_ctx *ctx = job->sweep.ctx;
+        vlmp_step_name(step, stack->prefix, layer);
         b->original = b->block;
         list_linears(b);
+        ctx->ops->range(ctx, step);
         status = run_block(b, flow, err);
+        ctx->ops->range(ctx, NULL);
     }
     for (int i = 0; i < b->count; i++)
         vlmp_packed_arrays_free(&b->packed[i]);
