@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 vlmp_finding *vlmp_findings_add(vlmp_findings *findings, const char *name)
 {
@@ -22,9 +23,12 @@ void vlmp_finding_say(vlmp_finding *finding, const char *fmt, ...)
 
 void vlmp_finding_advise(vlmp_finding *finding, vlmp_finding_state state, const char *fmt, ...)
 {
+    size_t used = strlen(finding->advice), room = sizeof finding->advice - used;
     va_list list;
+    if (used > 0) used += (size_t)snprintf(finding->advice + used, room, "; ");
     va_start(list, fmt);
-    vsnprintf(finding->advice, sizeof finding->advice, fmt, list);
+    if (used < sizeof finding->advice)
+        vsnprintf(finding->advice + used, sizeof finding->advice - used, fmt, list);
     va_end(list);
     if (finding->state < state) finding->state = state;
 }

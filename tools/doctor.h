@@ -41,7 +41,7 @@ typedef struct {
 vlmp_finding *vlmp_findings_add(vlmp_findings *findings, const char *name);
 __attribute__((format(printf, 2, 3))) void vlmp_finding_say(vlmp_finding *finding, const char *fmt,
                                                             ...);
-/* Makes it no better than the state, and says what to do. */
+/* Makes it no better than the state, and says what to do, behind what was said before. */
 __attribute__((format(printf, 3, 4))) void
 vlmp_finding_advise(vlmp_finding *finding, vlmp_finding_state state, const char *fmt, ...);
 void vlmp_finding_value_of(vlmp_finding *finding, const char *key, double value);

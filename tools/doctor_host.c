@@ -112,19 +112,34 @@ static void check_threads(vlmp_findings *findings, int threads)
                             quota < 1 ? 1 : quota);
 }
 
-/* Bytes that a control group allows beyond what is used; negative: no limit. */
+/* "inactive_file N" of a group's statistics, in bytes. */
+static double file_pages(const char *path)
+{
+    char line[128];
+    double bytes = 0;
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "inactive_file %lf", &bytes) == 1) break;
+    if (file != NULL) fclose(file);
+    return bytes;
+}
+
+/* Bytes that a control group allows beyond what is used and cannot be taken back, which pages of
+ * files can; negative: no limit. */
 static double cgroup_memory(void)
 {
-    static const char *const files[][2] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+    static const char *const files[][3] = {
+        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
+         "/sys/fs/cgroup/memory.stat"},
         {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-         "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
+         "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.stat"}};
     char limit[64], used[64];
     for (size_t i = 0; i < 2; i++) {
         if (!read_line(files[i][0], limit, sizeof limit)) continue;
         if (!read_line(files[i][1], used, sizeof used)) continue;
         double most = strtod(limit, NULL);
-        return most > 0 && most < 0x1p60 ? most - strtod(used, NULL) : -1; /* "max" reads as 0 */
+        if (!(most > 0 && most < 0x1p60)) return -1; /* "max" reads as 0 */
+        return most - strtod(used, NULL) + file_pages(files[i][2]);
     }
     return -1;
 }

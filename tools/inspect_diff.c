@@ -109,9 +109,10 @@ static void stored(char *out, size_t capacity, const struct item *item, const cJ
         return;
     }
     const char *method = cJSON_GetStringValue(vlmp_json_get(decision, "method"));
-    int used =
-        snprintf(out, capacity, "%s%s", method != NULL ? method : "", method != NULL ? " " : "");
-    vlmp_listing_scheme(out + used, capacity - (size_t)used, item->scheme);
+    char scheme[64];
+    vlmp_listing_scheme(scheme, sizeof scheme, item->scheme);
+    snprintf(out, capacity, "%.30s%s%s", method != NULL ? method : "", method != NULL ? " " : "",
+             scheme);
 }
 
 static const cJSON *decision_of(const struct side *side, const char *name)

@@ -125,8 +125,7 @@ static int print_text(const vlmp_source *source, const struct options *o, vlmp_e
     bool packed = strcmp(source->kind, "packed") == 0;
     if (source->imported != NULL)
         vlmp_show_line(stdout, "%s: %s, %s", source->path,
-                       source->named_by != NULL ? "model files" : "model folder",
-                       source->imported);
+                       source->named_by != NULL ? "model files" : "model folder", source->imported);
     else
         vlmp_show_line(stdout, "%s: %s", source->path,
                        packed ? "packed model, version 1" : "model folder");
@@ -295,11 +294,13 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
     return status;
 }
 
-static int diff(const vlmp_source *source, struct options *o, bool json, vlmp_error *err)
+static int diff(const vlmp_source *source, struct options *o, const vlmp_cli_args *args,
+                vlmp_error *err)
 {
     vlmp_source *other;
     VLMP_TRY(vlmp_opener_open(&o->opener, &other, o->diff, err));
-    int status = vlmp_inspect_diff(source, other, json, err);
+    int status = o->verify ? verify(other, args, err) : VLMP_OK;
+    if (status == VLMP_OK) status = vlmp_inspect_diff(source, other, args->json, err);
     vlmp_opener_close(&o->opener, other);
     return status;
 }
@@ -309,7 +310,8 @@ static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err
     vlmp_source *source;
     const char *path = args->positionals[0];
     bool other;
-    VLMP_TRY(vlmp_opener_check(&o->opener, args->positionals, 1, err));
+    const char *models[] = {path, o->diff};
+    VLMP_TRY(vlmp_opener_check(&o->opener, models, o->diff != NULL ? 2 : 1, err));
     VLMP_TRY(vlmp_is_other_file(&other, path, err));
     if (other && (o->explain != NULL || o->diff != NULL))
         return vlmp_fail(err, VLMP_ERR_USAGE, "--%s: %s holds no model; give a packed file",
@@ -320,7 +322,7 @@ static int inspect(const vlmp_cli_args *args, struct options *o, vlmp_error *err
     if (status == VLMP_OK && o->explain != NULL)
         status = vlmp_inspect_explain(source, o->explain, args->json, err);
     else if (status == VLMP_OK && o->diff != NULL)
-        status = diff(source, o, args->json, err);
+        status = diff(source, o, args, err);
     else if (status == VLMP_OK)
         status = args->json ? print_json(source, o, err) : print_text(source, o, err);
     vlmp_opener_close(&o->opener, source);
@@ -332,7 +334,8 @@ int main(int argc, char **argv)
 {
     struct options opt = {.opener = VLMP_OPENER_DEFAULT};
     const vlmp_cli_option options[] = {
-        {"verify", 0, NULL, "read everything and check every hash", .flag = &opt.verify},
+        {"verify", 0, NULL, "read everything and check every hash, also of OTHER",
+         .flag = &opt.verify},
         {"summary", 0, NULL, "leave out the list of tensors", .flag = &opt.summary},
         {"explain", 0, "LINEAR", "say of one linear how it is stored, and why",
          .string = &opt.explain},
@@ -357,7 +360,7 @@ int main(int argc, char **argv)
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_interrupt_install();
     vlmp_error err = {0};
-    static const char *const either[] = {"explain", "diff", NULL};
+    static const char *const either[] = {"explain", "diff", "summary", NULL};
     int status = vlmp_cli_exclusive(&command, &args, either, &err);
     if (status == VLMP_OK) status = inspect(&args, &opt, &err);
     return vlmp_cli_finish(&command, &args, status, &err);

@@ -62,4 +62,30 @@ exits 0 vlm-inspect m.vlmp --diff other --json
 json stdout "sorted(d['files']) == ['generation_config.json', 'tokenizer_config.json'] and not d['same_recipe']"
 json stdout "all(t['name'].startswith('text.layers.') and t['b'] == 'BF16' and t['error_b'] is None for t in d['tensors'])"
 refuses 2 'contradict' vlm-inspect m.vlmp --diff n.vlmp --explain text.head
+refuses 2 'contradict' vlm-inspect m.vlmp --diff n.vlmp --summary
+cp n.vlmp damaged.vlmp
+printf '\xff' | dd of=damaged.vlmp bs=1 seek=$(($(stat -c %s damaged.vlmp) - 1)) conv=notrunc status=none
+refuses 4 'damaged.vlmp' vlm-inspect m.vlmp --diff damaged.vlmp --verify
+
+# A method of any length in the record of a file that someone else has made.
+python3 - m.vlmp long.vlmp <<'PY'
+import hashlib, json, struct, sys
+file = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", file[:8])[0]
+header = json.loads(file[8:8 + size])
+decisions = json.loads(header["__metadata__"]["vlmp.decisions"])
+for decision in decisions:
+    decision["method"] = "x" * 600
+metadata = header["__metadata__"]
+metadata["vlmp.decisions"], metadata["vlmp.header"] = json.dumps(decisions), "0" * 64
+text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+text += b" " * (-(8 + len(text)) % 64)
+head = struct.pack("<Q", len(text)) + text
+sealed = head.replace(b'"vlmp.header":"' + b"0" * 64, b'"vlmp.header":"' + hashlib.sha256(head).hexdigest().encode())
+with open(sys.argv[2], "wb") as out:
+    out.write(sealed + file[8 + size:])
+PY
+exits 0 vlm-inspect long.vlmp --diff other
+check "a long method is cut" grep -q ' x\{30\} nvfp4 A16 16 ' stdout
+exits 0 vlm-inspect long.vlmp --explain text.layers.0.mlp.down
 refuses 4 'nowhere' vlm-inspect m.vlmp --diff nowhere

@@ -30,7 +30,10 @@ static void findings_get_worse_only(void **state)
     vlmp_finding_advise(f, VLMP_FINDING_BAD, "buy %d GB", 8);
     vlmp_finding_advise(f, VLMP_FINDING_NOTE, "or more");
     assert_true(f->state == VLMP_FINDING_BAD);
-    assert_string_equal(f->advice, "or more");
+    assert_string_equal(f->advice, "buy 8 GB; or more");
+    for (int i = 0; i < 60; i++)
+        vlmp_finding_advise(f, VLMP_FINDING_NOTE, "or much more");
+    assert_true(strlen(f->advice) == sizeof f->advice - 1);
     vlmp_finding_value_of(f, "bytes", 8e9);
     assert_true(f->value_count == 1 && f->values[0].value == 8e9);
 }
