@@ -7,7 +7,7 @@
  *    or wider. All are row-major and contiguous. Outputs never alias inputs unless said.
  *  - Arguments that are addresses lie in the context's memory; structs are read before the call
  *    returns. Results may come later: vlmp_ctx_read and vlmp_ctx_sync wait.
- *  - Nothing allocates or logs but what returns a status. Preconditions are asserts.
+ *  - Nothing allocates or logs but what returns a status, and replay. Preconditions are asserts.
  *  - The same input gives the same bits whatever the number of threads, and a row's result does not
  *    depend on the other rows.
  */

@@ -8,6 +8,7 @@
 
 #define MAX_DIM      (1 << 20) /* no plausible model exceeds it; larger values are corrupt files */
 #define MAX_HEADS    4096
+#define MAX_GROUP    64 /* query heads a key head: their scores fit a thread's scratch together */
 #define MAX_HEAD_DIM 1024
 #define MAX_THETA    1e12
 
@@ -263,6 +264,11 @@ static int read_heads(vlmp_text_config *text, const struct text_class *class, co
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: %d attention heads are no multiple of %d key/value heads", where,
                          text->heads, text->kv_heads);
+    if (text->heads / text->kv_heads > MAX_GROUP)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: %d attention heads share %d key/value heads; more than %d to one are "
+                         "not supported",
+                         where, text->heads, text->kv_heads, MAX_GROUP);
     if (text->head_dim % 2 != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: head_dim %d is odd; RoPE needs pairs", where,
                          text->head_dim);

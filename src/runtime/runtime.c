@@ -10,9 +10,9 @@ void vlmp_runtime_free(vlmp_runtime *r)
     vlmp_ctx *ctx = r->ctx;
     void *const memory[] = {r->x.at,     r->last.at,  r->logits.at, r->best.at,
                             r->found.at, r->added.at, r->from.at,   r->to.at};
+    ctx->ops->replay_free(ctx, r->replay); /* before what it names */
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
         vlmp_ctx_free_memory(ctx, memory[i]);
-    ctx->ops->replay_free(ctx, r->replay);
     ctx->ops->kv_free(ctx, r->kv);
     ctx->ops->step_free(ctx, r->step);
     vlmp_block_work_free(&r->work);

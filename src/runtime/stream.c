@@ -20,7 +20,20 @@ void vlmp_stream_close(vlmp_stream *stream)
     free(stream);
 }
 
-/* A store of `pages` pages, while nobody holds any. */
+static int create_store(vlmp_runtime *r, int pages, vlmp_error *err)
+{
+    const vlmp_ops *ops = r->ctx->ops;
+    vlmp_kv_shape shape = r->kv_shape;
+    shape.pages = pages;
+    VLMP_TRY(ops->kv_create(r->ctx, &r->kv, &shape, err));
+    r->kv_shape = shape;
+    ops->step_free(r->ctx, r->step);
+    r->step = NULL;
+    return ops->step_create(r->ctx, &r->step,
+                            &(vlmp_step_size){vlmp_runtime_rows(r), r->streams, pages}, err);
+}
+
+/* A store of `pages` pages, while nobody holds any; after a failure there are none. */
 static int resize_store(vlmp_runtime *r, int pages, vlmp_error *err)
 {
     const vlmp_ops *ops = r->ctx->ops;
@@ -31,14 +44,9 @@ static int resize_store(vlmp_runtime *r, int pages, vlmp_error *err)
     vlmp_pages_free(&r->pages);
     r->kv_shape.pages = 0;
     VLMP_TRY(vlmp_pages_create(&r->pages, pages, err));
-    vlmp_kv_shape shape = r->kv_shape;
-    shape.pages = pages;
-    VLMP_TRY(ops->kv_create(r->ctx, &r->kv, &shape, err));
-    r->kv_shape = shape;
-    ops->step_free(r->ctx, r->step);
-    r->step = NULL;
-    return ops->step_create(r->ctx, &r->step,
-                            &(vlmp_step_size){vlmp_runtime_rows(r), r->streams, pages}, err);
+    int status = create_store(r, pages, err);
+    if (status != VLMP_OK) vlmp_pages_free(&r->pages);
+    return status;
 }
 
 /* Pages for as many streams of this size as may be open, as far as VLMP_KV_BYTES goes. */

@@ -184,6 +184,9 @@ static void impossible_numbers(void **state)
             "does not hold");
     refused("llava", "", "\"num_key_value_heads\":5", "no multiple of 5");
     refused("llava", "", "\"num_key_value_heads\":64", "no multiple of 64");
+    refused("llava", "",
+            "\"hidden_size\":1040,\"num_attention_heads\":130,\"num_key_value_heads\":2",
+            "share 2 key/value heads");
     refused("llava", "", "\"head_dim\":0", "head_dim");
     refused("llava", "", "\"head_dim\":33", "odd");
     static const char *const epsilons[] = {"-1e-5", "0",     "0.0",      "1",
