@@ -113,6 +113,21 @@ static int check_user_defined(const converter *c)
     return VLMP_OK;
 }
 
+/* Where the model puts a space in front and the configuration says no, Llama's class in
+ * transformers puts none; AutoTokenizer of a LLaVA and SentencePiece itself do. */
+static int check_prefix(const converter *c)
+{
+    bool prefix;
+    VLMP_TRY(vlmp_json_bool(c->beside->config, "add_prefix_space", c->m->dummy_prefix, &prefix,
+                            c->beside->config_where, c->err));
+    if (prefix || !c->m->dummy_prefix) return VLMP_OK;
+    return vlmp_fail(c->err, VLMP_ERR_INPUT,
+                     "%s: 'add_prefix_space' is false, but tokenizer.model puts a space in front; "
+                     "readers differ on which counts: save a tokenizer.json with the class that "
+                     "the model was trained with (its save_pretrained), or remove the key",
+                     c->beside->config_where);
+}
+
 static int put_token(const converter *c, vlmp_json_writer *w, const vlmp_piece *content, int32_t id,
                      const cJSON *flags, bool special)
 {
@@ -353,11 +368,18 @@ static int put_merges(const converter *c, vlmp_json_writer *w)
             order[count++] = (ranked){c->m->pieces[id].score, (int32_t)id};
     if (count > 0) qsort(order, count, sizeof *order, by_rank);
     vlmp_json_pair_open(w, "merges", '[');
-    for (size_t i = 0; i < count; i++)
+    size_t start = w->out.length;
+    for (size_t i = 0; i < count && w->out.length - start <= VLMP_SENTENCEPIECE_MAX_MERGES; i++)
         put_cuts(c, w, &c->names[order[i].id]);
+    bool fits = w->out.length - start <= VLMP_SENTENCEPIECE_MAX_MERGES;
     vlmp_json_close(w, ']');
     free(order);
-    return VLMP_OK;
+    return fits ? VLMP_OK
+                : vlmp_fail(c->err, VLMP_ERR_INPUT,
+                            "%s: its pieces are cut into others in more ways than any trained "
+                            "tokenizer's (over %zu MiB of merges); it is damaged: download it "
+                            "again, or put a tokenizer.json beside it",
+                            c->m->where, VLMP_SENTENCEPIECE_MAX_MERGES >> 20);
 }
 
 static int put_model(const converter *c, vlmp_json_writer *w)
@@ -430,6 +452,7 @@ int vlmp_sentencepiece_convert(vlmp_json_writer *tokenizer, vlmp_json_writer *co
     int status = list_added(&c);
     if (status == VLMP_OK) status = name_pieces(&c);
     if (status == VLMP_OK) status = check_user_defined(&c);
+    if (status == VLMP_OK) status = check_prefix(&c);
     if (status == VLMP_OK) status = put_tokenizer(&c, tokenizer);
     if (status == VLMP_OK) put_config(&c, config);
     vlmp_piece_map_free(&c.ids);

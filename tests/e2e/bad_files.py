@@ -206,6 +206,14 @@ def huge_jpeg(source, target):
     write(target, data)
 
 
+def many_cuts(source, target):
+    """A SentencePiece model of the pieces a, aa, … of 512 letters: each can be cut wherever one likes."""
+    def text(content):
+        return b"\x0a" + bytes([len(content) & 127 | 128, len(content) >> 7]) + content
+    pieces = [text(b"<unk>") + b"\x18\x02"] + [text(b"a" * n) for n in range(1, 513)]
+    write(target, b"".join(map(text, pieces)) + b"\x12\x02\x18\x02\x1a\x02\x20\x00")
+
+
 def write(path, data):
     with open(path, "wb") as file:
         file.write(data)
@@ -240,6 +248,7 @@ KINDS = {
     "corrupt-png": corrupt_png,
     "huge-jpeg": huge_jpeg,
     "truncated-file": truncated_file,
+    "many-cuts": many_cuts,
 }
 
 if __name__ == "__main__":

@@ -108,6 +108,19 @@ s/"mm_vision_tower": "[^"]*"/"mm_vision_tower": "nowhere"/%nowhere
 s/"hidden_size": [0-9]*/"hidden_size": 24/%shape
 s/{/{"mm_hidden_size": "x",/%mm_hidden_size
 END
+while IFS=% read -r kind config pattern; do # SentencePiece's file in place of tokenizer.json
+    cp -r originals/anyres originals/bad
+    rm originals/bad/tokenizer.json
+    echo "$config" >originals/bad/tokenizer_config.json
+    bad "$kind" "$VLMP_ROOT/tests/golden/text/sentencepiece/legacy/tokenizer.model" originals/bad/tokenizer.model
+    refused "originals/bad/$pattern" vlm-quantize originals/bad --method rtn -o out.vlmp
+    refused "originals/bad/$pattern" vlm-run originals/bad --prompt x
+    rm -rf ./originals/bad
+done <<'END'
+truncated-file%{}%tokenizer.model: byte .*: download it again
+many-cuts%{}%tokenizer.model: its pieces are cut .*: download it again
+many-cuts%{"add_prefix_space": false}%tokenizer_config.json: 'add_prefix_space' is false.*remove the key
+END
 mkdir originals/bad && cp originals/anyres/config.json originals/bad
 refused 'originals/bad: ' vlm-quantize originals/bad --method rtn -o out.vlmp
 

@@ -109,9 +109,10 @@ static void ids_and_texts_equal_the_reference(void **state)
     "\x0a\x08\x0a\x01" \
     "a"                \
     "\x15\x00\x00\x80\xbf"
-#define BPE   "\x12\x02\x18\x02"
-#define PLAIN "\x1a\x02\x20\x00"
-#define GOOD  UNKNOWN BEGIN END LETTER BPE PLAIN
+#define BPE       "\x12\x02\x18\x02"
+#define PLAIN     "\x1a\x02\x20\x00"
+#define NO_PREFIX "\x1a\x02\x18\x00"
+#define GOOD      UNKNOWN BEGIN END LETTER BPE PLAIN
 
 static void refused(const char *model, size_t length, const char *message)
 {
@@ -176,6 +177,9 @@ static void companions_are_checked(void **state)
          "{\"added_tokens_decoder\":{\"4\":{\"content\":\"y\",\"lstrip\":1}}}", "'lstrip'"},
         {"tokenizer_config.json", "{\"legacy\":\"no\"}", "'legacy' is not true or false"},
         {"tokenizer_config.json", "{\"add_bos_token\":1}", "'add_bos_token'"},
+        {"tokenizer_config.json", "{\"add_prefix_space\":0}", "'add_prefix_space' is not true"},
+        {"tokenizer_config.json", "{\"add_prefix_space\":false}",
+         "tokenizer_config.json: 'add_prefix_space' is false"},
         {"special_tokens_map.json", "{", "special_tokens_map.json: byte"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -183,6 +187,57 @@ static void companions_are_checked(void **state)
         refused(GOOD, sizeof GOOD - 1, rows[i].message);
         remove(temp_path(rows[i].name));
     }
+}
+
+/* Its default, and false of a model that puts no space in front: no reader does otherwise. */
+static void a_prefix_that_is_the_models_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *model;
+        size_t length;
+    } rows[] = {
+        {"{\"add_prefix_space\":true}", GOOD, sizeof GOOD - 1},
+        {"{\"add_prefix_space\":null}", GOOD, sizeof GOOD - 1},
+        {"{\"add_prefix_space\":false}", GOOD NO_PREFIX, sizeof(GOOD NO_PREFIX) - 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        vlmp_ids ids = {0};
+        vlmp_error err = {0};
+        temp_write("tokenizer_config.json", rows[i].config, strlen(rows[i].config));
+        temp_write("tokenizer.model", rows[i].model, rows[i].length);
+        vlmp_tokenizer *t = tokenizer_of(temp_folder);
+        assert_int_equal(vlmp_tokenizer_encode(t, "a", 1, false, &ids, &err), VLMP_OK);
+        assert_int_equal(ids.count, i < 2 ? 2 : 1); /* "▁" is no piece: unknown */
+        vlmp_ids_free(&ids);
+        vlmp_tokenizer_free(t);
+    }
+    remove(temp_path("tokenizer_config.json"));
+}
+
+/* a, aa, aaa …: of n characters, with n − 1 cuts. */
+static void pieces_with_too_many_cuts_are_refused(void **state)
+{
+    (void)state;
+    vlmp_buffer model = {0};
+    char text[512];
+    memset(text, 'a', sizeof text);
+    vlmp_buffer_append(&model, GOOD, sizeof GOOD - 1);
+    for (unsigned n = 2; n <= sizeof text; n++) { /* lengths as varints of two bytes */
+        const unsigned char head[] = {0x0a, ((n + 3) & 127) | 128, (n + 3) >> 7,
+                                      0x0a, (n & 127) | 128,       n >> 7};
+        vlmp_buffer_append(&model, head, sizeof head);
+        vlmp_buffer_append(&model, text, n);
+        if (n != 448) continue;
+        struct opened o;
+        vlmp_error err;
+        temp_write("tokenizer.model", model.data, model.length); /* 29.3 of 32 MiB */
+        assert_int_equal(open_folder(&o, temp_folder, &err), VLMP_OK);
+        close_folder(&o);
+    }
+    assert_false(model.failed);
+    refused(model.data, model.length, "tokenizer.model: its pieces are cut into others");
+    vlmp_buffer_free(&model);
 }
 
 /* What the files leave out: names of the trainer's pieces, <s> in front. */
@@ -241,6 +296,8 @@ int main(void)
         cmocka_unit_test(ids_and_texts_equal_the_reference),
         cmocka_unit_test(other_models_are_named),
         cmocka_unit_test(companions_are_checked),
+        cmocka_unit_test(a_prefix_that_is_the_models_is_read),
+        cmocka_unit_test(pieces_with_too_many_cuts_are_refused),
         cmocka_unit_test(a_model_alone_is_enough),
         cmocka_unit_test(damaged_files_do_no_harm),
     };
