@@ -160,6 +160,14 @@ static int read_file(folder *f, vlmp_error *err)
     free(text);
     if (copy == NULL) return vlmp_fail_memory(err, f->t.base.path);
     VLMP_TRY(vlmp_source_files_put(&f->t.files, "config.json", copy, length, err));
+    bool is_original;
+    VLMP_TRY(vlmp_original_look(&is_original, vlmp_source_files_find(&f->t.files, "config.json"),
+                                f->t.base.path, err));
+    if (is_original)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: of an original LLaVA checkpoint, which does not describe its tower; "
+                         "give the folder with its weights' headers",
+                         f->t.base.path);
     return vlmp_config_read(&f->t.config, copy, length, f->t.base.path, err);
 }
 
@@ -174,12 +182,12 @@ static int fill(folder *f, vlmp_error *err)
     if (f->headers) VLMP_TRY(vlmp_shards_look(&weights, f->t.base.path, err));
     VLMP_TRY(
         vlmp_folder_config_read(&f->says, &f->t, f->t.base.path, f->boundary, f->headers, err));
-    if (!weights) return vlmp_promise_tensors(&f->t, err);
     if (f->headers && f->says.import != NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: its weights are quantized already, and their sizes are known when "
                          "they are read; give the model that it was made from",
                          f->t.base.path);
+    if (!weights) return vlmp_promise_tensors(&f->t, err);
     VLMP_TRY(open_shards(f, err));
     return name_tensors(f, err);
 }

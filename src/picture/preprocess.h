@@ -97,6 +97,9 @@ typedef struct {
 int vlmp_processor_settings_parse(vlmp_processor_settings *out, const char *json, size_t length,
                                   const char *where, vlmp_error *err);
 
+/* Whether a model's files have an image processor. */
+int vlmp_preprocess_look(bool *there, const vlmp_source *source, vlmp_error *err);
+
 /* Both from a model's files: the image processor nested in processor_config.json if there is one,
  * else preprocessor_config.json. settings may be NULL. */
 int vlmp_preprocess_from_source(vlmp_preprocess *out, vlmp_processor_settings *settings,

@@ -434,6 +434,18 @@ static int has_nested(bool *nested, const char *json, size_t length, const char 
     return VLMP_OK;
 }
 
+int vlmp_preprocess_look(bool *there, const vlmp_source *source, vlmp_error *err)
+{
+    static const char outer[] = "processor_config.json";
+    size_t length;
+    char where[1024];
+    *there = source->file(source, "preprocessor_config.json", &length) != NULL;
+    const char *json = source->file(source, outer, &length);
+    if (*there || json == NULL) return VLMP_OK;
+    snprintf(where, sizeof where, "%s/%s", source->path, outer);
+    return has_nested(there, json, length, where, err);
+}
+
 int vlmp_preprocess_from_source(vlmp_preprocess *out, vlmp_processor_settings *settings,
                                 const vlmp_source *source, vlmp_error *err)
 {
