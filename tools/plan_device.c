@@ -82,8 +82,26 @@ static void print_method(const char *phase, double rows, double weights, const v
         printf("weights are read %.2g times as fast as in 16 bits\n", gain);
     else if (a.best == VLMP_W8A8)
         printf("bound by products: int8 are %.2g times as fast as F16\n", gain);
+    else if (a.best == VLMP_W4A16)
+        printf("bound by products, %.2g times as fast as in 16 bits\n", gain);
     else
-        printf("bound by products, and the device has none of int8\n");
+        printf("bound by products; no rate of int8 is known\n");
+}
+
+/* Where the rates contradict the tree. */
+static void print_errors(const vlmp_plan_document *d, double prompt_rows, double weights)
+{
+    const vlmp_rates *rates = &d->device.rates;
+    vlmp_phase_advice prompt = vlmp_advise_phase(weights, prompt_rows, rates);
+    vlmp_phase_advice answer = vlmp_advise_phase(weights, d->asked.batch, rates);
+    if (answer.best != VLMP_W16A16)
+        printf("  but with memory to spare, too, answers come %.2g times as fast by %s\n",
+               answer.seconds[VLMP_W16A16] / answer.seconds[answer.best],
+               vlmp_arithmetic_name(answer.best));
+    if (prompt.best == VLMP_W8A8 && answer.best != VLMP_W8A8)
+        printf("  but INT8 is the fastest for prompts alone, %.2g times as fast as F16\n",
+               prompt.seconds[VLMP_W16A16] / prompt.seconds[VLMP_W8A8]);
+    printf("  whether GPTQ is nearer than AWQ no tree settles: vlm-eval --metrics kl\n");
 }
 
 /* The tree of many guides beside what follows from the rates. */
@@ -91,19 +109,17 @@ static void print_methods(const vlmp_plan_document *d)
 {
     const vlmp_rates *rates = &d->device.rates;
     double weights = d->choices[0].weights.text.weights;
+    double prompt_rows = d->asked.batch * vlmp_workload_prompt(&d->asked);
     bool enough = d->memory > 0 && d->fits[0].fits;
     printf("\nmethod of each phase\n");
-    print_method("prompt", d->asked.batch * vlmp_workload_prompt(&d->asked), weights, rates);
+    print_method("prompt", prompt_rows, weights, rates);
     print_method("answer", d->asked.batch, weights, rates);
     printf("  4-bit weights are bound by memory up to %.0f rows at a time\n",
            floor(vlmp_rows_to_compute(rates)));
     printf("the usual tree (memory? latency? accuracy?) says %s%s%s\n",
            vlmp_common_tree(enough, true, true), enough ? "" : "; without haste ",
            enough ? "" : vlmp_common_tree(false, false, true));
-    printf("  it errs: with memory to spare, too, answers come %.2g times as fast in 4 bits;\n"
-           "  INT8 is the fastest for prompts alone; and that GPTQ is nearer than AWQ is not\n"
-           "  settled by a tree: vlm-eval --metrics kl measures it\n",
-           16 / 4.125);
+    print_errors(d, prompt_rows, weights);
 }
 
 int vlmp_plan_print_device(const vlmp_plan_document *d, vlmp_error *err)
@@ -150,9 +166,7 @@ void vlmp_plan_print_rate(const vlmp_plan_document *d)
     if (o->requests > fit->likely)
         printf("  needed: %.0f such devices, each with its copy of the model\n",
                ceil(o->requests / fit->likely));
-    double weights = (double)d->choices[0].sizes.total.weights;
-    double tokens = vlmp_workload_prompt(&d->asked) + d->asked.new_tokens;
-    printf("  F16 products alone allow %.3g a second: 2 operations for each of %.3g\n"
-           "  weights and %.0f tokens\n",
-           vlmp_most_requests(weights, tokens, d->device.rates.flops), weights, tokens);
+    double operations = vlmp_request_operations(&d->choices[0].weights, &d->asked);
+    printf("  F16 products alone allow %.3g a second, each of %.3g operations\n",
+           d->device.rates.flops / operations, operations);
 }

@@ -18,17 +18,51 @@ static int read_number(const char *text, const char *option, double low, double 
                      text, low, high);
 }
 
+/* none: 0 x 0. */
+static int read_size(const char *text, int *width, int *height, vlmp_error *err)
+{
+    int end = 0;
+    *width = *height = 0;
+    if (strcmp(text, "none") == 0) return VLMP_OK;
+    if (sscanf(text, "%5dx%5d%n", width, height, &end) == 2 && text[end] == '\0' && *width >= 1 &&
+        *height >= 1)
+        return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_USAGE,
+                     "--picture '%.40s': give width and height in pixels, as 1280x720, or none",
+                     text);
+}
+
+static int read_batch(const char *text, double *out, vlmp_error *err)
+{
+    return read_number(text, "batch", 1, 1 << 20, out, err);
+}
+
+static int read_new_tokens(const char *text, double *out, vlmp_error *err)
+{
+    return read_number(text, "new-tokens", 1, 1 << 24, out, err);
+}
+
+/* What is asked for, also of a model of which that is not known. */
+static int check_lists(const vlmp_plan_options *o, vlmp_error *err)
+{
+    int width, height;
+    double number;
+    for (size_t i = 0; i < o->pictures.count; i++)
+        VLMP_TRY(read_size(o->pictures.items[i], &width, &height, err));
+    for (size_t i = 0; i < o->batches.count; i++)
+        VLMP_TRY(read_batch(o->batches.items[i], &number, err));
+    for (size_t i = 0; i < o->new_tokens.count; i++)
+        VLMP_TRY(read_new_tokens(o->new_tokens.items[i], &number, err));
+    return VLMP_OK;
+}
+
 static int read_picture(const vlmp_plan_document *d, const char *text, vlmp_picture_cost *out,
                         vlmp_error *err)
 {
-    int width, height, end = 0;
+    int width, height;
     *out = (vlmp_picture_cost){0};
-    if (strcmp(text, "none") == 0) return VLMP_OK;
-    if (sscanf(text, "%5dx%5d%n", &width, &height, &end) != 2 || text[end] != '\0' || width < 1 ||
-        height < 1)
-        return vlmp_fail(err, VLMP_ERR_USAGE,
-                         "--picture '%.40s': give width and height in pixels, as 1280x720, or none",
-                         text);
+    VLMP_TRY(read_size(text, &width, &height, err));
+    if (width == 0) return VLMP_OK;
     return vlmp_picture_cost_of(out, &d->model.config, d->has_processor ? &d->processor : NULL,
                                 width, height, err);
 }
@@ -36,9 +70,8 @@ static int read_picture(const vlmp_plan_document *d, const char *text, vlmp_pict
 /* The folder's processor; where it has none, its class's. */
 static int find_processor(vlmp_plan_document *d, vlmp_error *err)
 {
-    size_t outer, inner;
-    bool there = d->source->file(d->source, "processor_config.json", &outer) != NULL ||
-                 d->source->file(d->source, "preprocessor_config.json", &inner) != NULL;
+    bool there;
+    VLMP_TRY(vlmp_preprocess_look(&there, d->source, err));
     if (there) {
         d->has_processor = true;
         return vlmp_preprocess_from_source(&d->processor, NULL, d->source, err);
@@ -86,11 +119,11 @@ static int list_loads(vlmp_plan_document *d, const vlmp_picture_cost *pictures, 
             for (size_t n = 0; n < lengths; n++) {
                 vlmp_workload *load = &d->loads[d->load_count++];
                 *load = (vlmp_workload){.picture = pictures[p], .text = (double)o->text};
-                VLMP_TRY(read_number(o->batches.count > 0 ? o->batches.items[b] : usual_batches[b],
-                                     "batch", 1, 1 << 20, &load->batch, err));
-                VLMP_TRY(
-                    read_number(o->new_tokens.count > 0 ? o->new_tokens.items[n] : usual_tokens[n],
-                                "new-tokens", 1, 1 << 24, &load->new_tokens, err));
+                VLMP_TRY(read_batch(o->batches.count > 0 ? o->batches.items[b] : usual_batches[b],
+                                    &load->batch, err));
+                VLMP_TRY(read_new_tokens(o->new_tokens.count > 0 ? o->new_tokens.items[n]
+                                                                 : usual_tokens[n],
+                                         &load->new_tokens, err));
             }
     d->asked = d->loads[0];
     return VLMP_OK;
@@ -134,14 +167,14 @@ static void look_at(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
     }
     if (d->device.name[0] == '\0') return;
     vlmp_rates reached = vlmp_rates_reached(&d->device.rates);
-    fit->best = vlmp_phase_times_of(&d->model, &choice->weights, load, &d->device.rates);
-    fit->reached = vlmp_phase_times_of(&d->model, &choice->weights, load, &reached);
+    fit->best = vlmp_phase_times_of(&d->model, &choice->weights, load, &d->device.rates, true);
+    fit->reached = vlmp_phase_times_of(&d->model, &choice->weights, load, &reached, false);
     if (d->memory <= 0) batch = 4096;
     double latency = d->options->latency;
-    fit->most = vlmp_requests_within(&d->model, &choice->weights, load, &d->device.rates, latency,
-                                     batch, &fit->most_batch);
-    fit->likely = vlmp_requests_within(&d->model, &choice->weights, load, &reached, latency, batch,
-                                       &fit->likely_batch);
+    fit->most = vlmp_requests_within(&d->model, &choice->weights, load, &d->device.rates, true,
+                                     latency, batch, &fit->most_batch);
+    fit->likely = vlmp_requests_within(&d->model, &choice->weights, load, &reached, false, latency,
+                                       batch, &fit->likely_batch);
 }
 
 static void look_at_quantizing(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
@@ -160,6 +193,7 @@ int vlmp_plan_look(vlmp_plan_document *d, vlmp_error *err)
     d->fits = vlmp_calloc((size_t)d->choice_count, sizeof *d->fits);
     d->quantizings = vlmp_calloc((size_t)d->choice_count, sizeof *d->quantizings);
     if (d->fits == NULL || d->quantizings == NULL) return vlmp_fail_memory(err, "plan");
+    VLMP_TRY(check_lists(o, err));
     if (!d->runs) return VLMP_OK;
     d->memory = o->memory > 0 ? (double)o->memory : d->device.memory;
     VLMP_TRY(find_processor(d, err));

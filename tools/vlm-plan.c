@@ -16,7 +16,9 @@ static int run(const vlmp_cli_command *command, const vlmp_cli_args *args,
     d->device = device;
     VLMP_TRY(vlmp_plan_measure(d, args, err));
     VLMP_TRY(vlmp_plan_look(d, err));
-    if (!d->runs && (o->device != NULL || o->memory > 0))
+    bool more = o->device != NULL || o->memory > 0 || o->pictures.count > 0 ||
+                o->batches.count > 0 || o->new_tokens.count > 0;
+    if (!d->runs && more)
         vlmp_cli_warn(command, args,
                       "models of type '%s' are not run here: only sizes are known of them",
                       d->model.config.model_type);

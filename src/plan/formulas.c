@@ -69,8 +69,3 @@ double vlmp_request_seconds(double encode, double prefill, double decode, double
 {
     return encode + prefill + (tokens > 1 ? tokens - 1 : 0) * decode + overhead;
 }
-
-double vlmp_most_requests(double weights, double tokens, double operations_a_second)
-{
-    return operations_a_second / (2 * weights * tokens);
-}

@@ -30,7 +30,7 @@ double vlmp_paged_efficiency(const double *lengths, size_t count, double page);
 typedef struct {
     double bandwidth; /* bytes/s of its memory */
     double flops;     /* F16 or BF16 products, F32 sums; 2 a product and sum */
-    double int8;      /* the same of int8; 0: has none */
+    double int8;      /* the same of int8; 0: none, or not known */
 } vlmp_rates;
 
 /* Seconds of work that reads so many bytes and computes so many operations: the slower of both, for
@@ -41,7 +41,3 @@ double vlmp_roofline_seconds(double bytes, double operations, double bandwidth, 
  * takes. tokens: new ones; the prompt's pass gives the first. */
 double vlmp_request_seconds(double encode, double prefill, double decode, double tokens,
                             double overhead);
-
-/* Requests a second that no engine exceeds: each token of each request passes all weights, at two
- * operations a weight. */
-double vlmp_most_requests(double weights, double tokens, double operations_a_second);

@@ -1,5 +1,5 @@
-/* How long a request takes on a device, by the roofline: each phase reads its weights once and
- * computes; the slower of both is its time. No engine is faster; how near one comes differs. */
+/* How long requests take on a device, by the roofline: a pass reads its weights once for all
+ * requests in it and computes; the slower of both is its time. */
 #pragma once
 
 #include "src/plan/formulas.h"
@@ -25,13 +25,19 @@ typedef struct {
     double encode;  /* one picture: tower and projector */
     double prefill; /* one prompt */
     double decode;  /* one step of the whole batch, half of the answers there */
-    double request; /* all of the batch, which arrived at once */
+    double request; /* all of the batch */
     double rate;    /* requests a second that this goes on for */
 } vlmp_phase_times;
 
-/* Bounds: no engine is faster. */
+/* overlap: a batch's request is a bound, which no engine beats: the time of one alone, or of all
+ * reads and of all products, whichever is the longest, since some engines compute prompts while
+ * steps of others read. Else its phases come one after the other. */
 vlmp_phase_times vlmp_phase_times_of(const vlmp_model *model, const vlmp_plan_weights *weights,
-                                     const vlmp_workload *load, const vlmp_rates *rates);
+                                     const vlmp_workload *load, const vlmp_rates *rates,
+                                     bool overlap);
+
+/* Of one request's products with weights: two for each weight and row that passes it. */
+double vlmp_request_operations(const vlmp_plan_weights *weights, const vlmp_workload *load);
 
 /* The rates that good engines reach of a device's. */
 vlmp_rates vlmp_rates_reached(const vlmp_rates *rates);
@@ -39,5 +45,5 @@ vlmp_rates vlmp_rates_reached(const vlmp_rates *rates);
 /* The most requests a second within a latency (0: any) and with at most so many at a time; *batch:
  * how many are at work then, 0 where none keeps the latency. */
 double vlmp_requests_within(const vlmp_model *model, const vlmp_plan_weights *weights,
-                            const vlmp_workload *load, const vlmp_rates *rates, double latency,
-                            double most, double *batch);
+                            const vlmp_workload *load, const vlmp_rates *rates, bool overlap,
+                            double latency, double most, double *batch);

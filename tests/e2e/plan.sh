@@ -51,6 +51,24 @@ for path in alone alone/config.json; do
     check 'it says that there are no weights' grep -q 'no weights' stdout
 done
 
+# A configuration of quantized weights, or of an original checkpoint, promises no sizes.
+mkdir quantized
+for section in config "config['text_config']"; do
+    python3 -c "import json
+config = json.load(open('alone/config.json'))
+$section['quantization_config'] = {'quant_method': 'gptq', 'bits': 4, 'group_size': 32}
+json.dump(config, open('quantized/config.json', 'w'))"
+    refuses 4 'quantized' vlm-plan quantized
+done
+echo '{"model_type": "llava", "mm_vision_tower": "openai/clip-vit-large-patch14-336", "hidden_size": 64}' >original.json
+refuses 4 "give the folder with its weights' headers" vlm-plan original.json
+
+# A processor_config.json that has no picture processor: the class's.
+mkdir settings && cp "$VLMP_ROOT/tests/golden/models/next-llama/config.json" settings
+echo '{"processor_class": "LlavaNextProcessor"}' >settings/processor_config.json
+exits 0 vlm-plan settings
+check 'pictures are as the class makes them' grep -q 'the folder has no picture processor' stdout
+
 # 26.7 GB by their headers, in less than a second.
 python3 "$VLMP_ROOT/scripts/make-13b.py" next-13b --headers >log
 TIMEFORMAT='%U %S'
@@ -90,6 +108,9 @@ json stdout "d['methods']['prompt']['arithmetic'] == 'W8A8' and d['methods']['an
 exits 0 vlm-plan "$model" --device-spec h100 --qps 5 --latency 10
 check '5 a second of a small model' grep -q '^5 requests a second within 10 s on h100: yes' stdout
 check 'no line is wider than a terminal' test "$(wc -L <stdout)" -le 80
+exits 0 vlm-plan "$model" --device-spec bandwidth=5T,flops=1T
+check 'nothing is said against FP16 where products decide' test -z "$(grep 'but with memory\|but INT8' stdout)"
+check 'of int8 nothing is known' grep -q 'no rate of int8 is known' stdout
 exits 0 vlm-plan "$model" --device-spec cpu --json
 json stdout "d['device']['bandwidth'] > 0 and d['device']['flops'] > 0 and d['device']['source'] is None"
 exits 0 vlm-plan --help
@@ -108,6 +129,10 @@ exits 0 vlm-plan other --json --recipe rtn_4bit
 cp stdout other.json
 exits 0 vlm-quantize other --recipe rtn_4bit --data-free -o other.vlmp -q
 json other.json "d['recipes'][1]['file_bytes'] == $(stat -c %s other.vlmp)"
+refuses 2 'picture' vlm-plan other --picture abc
+refuses 2 'batch' vlm-plan other --batch zzz
+exits 0 vlm-plan other --batch 2
+check 'that says nothing of it' grep -q 'only sizes are known' stderr
 cp other/config.json other.json
 refuses 4 'config.json alone' vlm-plan other.json
 

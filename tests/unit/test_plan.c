@@ -63,8 +63,17 @@ static void requests(void **state)
     vlmp_error err = {0};
     vlmp_plan_device device;
     assert_int_equal(vlmp_plan_device_read(&device, "2xa100-40g", &err), VLMP_OK);
-    double most = vlmp_most_requests(34e9, 2048, device.rates.flops);
+    vlmp_plan_weights weights = {
+        .vision.weights = 3e8, .projector.weights = 5e7, .text.weights = 34e9, .head.weights = 4e8};
+    vlmp_workload load = {.text = 1536, .new_tokens = 512};
+    double operations = vlmp_request_operations(&weights, &load);
+    assert_true(operations == 2 * (34e9 * 2047 + 4e8 * 512));
+    double most = device.rates.flops / operations;
     assert_true(most > 4.4 && most <= 4.5);
+    /* A tower has rows of its own; the projector those of the picture. */
+    load.picture = (vlmp_picture_cost){.width = 1, .tokens = 576, .tower_rows = 577};
+    near(vlmp_request_operations(&weights, &load),
+         operations + 2 * (34e9 * 576 + 3e8 * 577 + 5e7 * 576), 1e-12);
     assert_true(device.memory == 80e9 && device.count == 2 && device.source != NULL);
 }
 
@@ -263,17 +272,56 @@ static void limits(void **state)
                                        .text = {1e6, 2e6, 0},
                                        .head = {1e5, 2e5, 0}};
     const vlmp_rates rates = {.bandwidth = 1e9, .flops = 1e11, .int8 = 2e11};
-    double alone = vlmp_phase_times_of(&f.model, &weights, &load, &rates).request, batch, none;
-    double rate = vlmp_requests_within(&f.model, &weights, &load, &rates, 2 * alone, 1000, &batch);
+    double alone = vlmp_phase_times_of(&f.model, &weights, &load, &rates, true).request, batch,
+           none;
+    double rate =
+        vlmp_requests_within(&f.model, &weights, &load, &rates, true, 2 * alone, 1000, &batch);
     assert_true(batch >= 1);
     load.batch = batch;
-    assert_true(vlmp_phase_times_of(&f.model, &weights, &load, &rates).request <= 2 * alone);
+    assert_true(vlmp_phase_times_of(&f.model, &weights, &load, &rates, true).request <= 2 * alone);
     load.batch = batch + 1;
-    assert_true(vlmp_phase_times_of(&f.model, &weights, &load, &rates).request > 2 * alone);
+    assert_true(vlmp_phase_times_of(&f.model, &weights, &load, &rates, true).request > 2 * alone);
     assert_true(rate >= batch / (2 * alone) && rate > 1 / alone);
-    assert_true(vlmp_requests_within(&f.model, &weights, &load, &rates, alone / 2, 1000, &none) ==
-                0);
+    assert_true(
+        vlmp_requests_within(&f.model, &weights, &load, &rates, true, alone / 2, 1000, &none) == 0);
     assert_true(none == 0);
+    close_model(&f);
+}
+
+/* One pass reads its weights once, for however many requests: eight take longer than one by their
+ * keys and values where all else is free, and eight times as long where reading is. */
+static void shared_passes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    vlmp_error err = {0};
+    open_model(&f, "next-llama");
+    const vlmp_plan_weights weights = {.vision = {1e5, 2e5, 0},
+                                       .projector = {1e4, 2e4, 0},
+                                       .text = {1e6, 2e6, 0},
+                                       .head = {1e5, 2e5, 0}};
+    const vlmp_rates reading = {.bandwidth = 1e9, .flops = 1e30},
+                     computing = {.bandwidth = 1e30, .flops = 1e11},
+                     both = {.bandwidth = 1e9, .flops = 1e11};
+    vlmp_workload one = {.text = 64, .new_tokens = 100, .batch = 1};
+    assert_int_equal(vlmp_picture_cost_of(&one.picture, &f.model.config, NULL, 64, 64, &err),
+                     VLMP_OK);
+    vlmp_workload eight = one;
+    eight.batch = 8;
+    double kv = (vlmp_workload_prompt(&one) + 50) * vlmp_row_kv_bytes(&f.model.config.text, false);
+    for (int overlap = 0; overlap < 2; overlap++) {
+        near(vlmp_phase_times_of(&f.model, &weights, &one, &reading, overlap).request,
+             (2e5 + 2e4 + 100 * (2e6 + 2e5) + 99 * kv) / 1e9, 1e-9);
+        near(vlmp_phase_times_of(&f.model, &weights, &eight, &reading, overlap).request,
+             (2e5 + 2e4 + 100 * (2e6 + 2e5) + 8 * 99 * kv) / 1e9, 1e-9);
+        near(vlmp_phase_times_of(&f.model, &weights, &eight, &computing, overlap).request,
+             8 * vlmp_phase_times_of(&f.model, &weights, &one, &computing, overlap).request, 1e-9);
+    }
+    /* Alone, phases wait for each other; eight prompts are computed while steps read. */
+    near(vlmp_phase_times_of(&f.model, &weights, &one, &both, true).request,
+         vlmp_phase_times_of(&f.model, &weights, &one, &both, false).request, 1e-12);
+    assert_true(vlmp_phase_times_of(&f.model, &weights, &eight, &both, true).request <
+                vlmp_phase_times_of(&f.model, &weights, &eight, &both, false).request);
     close_model(&f);
 }
 
@@ -338,12 +386,13 @@ static void quantizing_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_and_values), cmocka_unit_test(packed_weights),
-        cmocka_unit_test(scores),          cmocka_unit_test(requests),
-        cmocka_unit_test(rounding),        cmocka_unit_test(batches),
-        cmocka_unit_test(latency),         cmocka_unit_test(phases),
-        cmocka_unit_test(devices),         cmocka_unit_test(pictures),
-        cmocka_unit_test(limits),          cmocka_unit_test(quantizing_takes),
+        cmocka_unit_test(keys_and_values),  cmocka_unit_test(packed_weights),
+        cmocka_unit_test(scores),           cmocka_unit_test(requests),
+        cmocka_unit_test(rounding),         cmocka_unit_test(batches),
+        cmocka_unit_test(latency),          cmocka_unit_test(phases),
+        cmocka_unit_test(devices),          cmocka_unit_test(pictures),
+        cmocka_unit_test(limits),           cmocka_unit_test(shared_passes),
+        cmocka_unit_test(quantizing_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
