@@ -54,7 +54,7 @@ static vlmp_tokenizer *open_file(const char *path)
     vlmp_error err = {0};
     char *json;
     size_t length;
-    vlmp_tokenizer *t;
+    vlmp_tokenizer *t = NULL;
     if (vlmp_file_read(&json, &length, path, VLMP_TOKENIZER_MAX_BYTES, &err) != 0 ||
         vlmp_tokenizer_create(&t, json, length, NULL, 0, path, &err) != 0)
         stop(&err);
@@ -67,7 +67,7 @@ static vlmp_tokenizer *open_folder(const char *path)
     vlmp_error err = {0};
     vlmp_arena arena = {0};
     vlmp_source_files files;
-    vlmp_tokenizer *t;
+    vlmp_tokenizer *t = NULL;
     char inside[PATH_MAX];
     if (vlmp_folder_boundary(inside, sizeof inside, path, &err) != 0 ||
         vlmp_source_files_map(&files, path, inside, &arena, &err) != 0 ||
