@@ -181,6 +181,7 @@ static void assert_same(const vlmp_source *pair, const char *folder, const char 
         free(b);
     }
     assert_int_equal(pair->count(pair), tensors);
+    vlmp_opener_close(&opener, source);
     vlmp_opener_free(&opener);
 }
 
