@@ -7,6 +7,7 @@
 #include "src/plan/advice.h"
 #include "src/plan/devices.h"
 #include "src/plan/quantizing.h"
+#include "src/quant/run/selection.h"
 #include "tools/cli.h"
 #include "tools/quantize_plan.h"
 
@@ -16,6 +17,7 @@ typedef struct {
     vlmp_cli_list batches, new_tokens; /* numbers */
     int64_t text;                      /* tokens of a prompt beside its picture */
     int64_t samples;                   /* of the calibration */
+    int64_t tokens;                    /* of it that methods see; VLMP_TOKENS_AUTO; 0: all */
     uint64_t memory;                   /* 0: not asked for */
     const char *device;                /* NULL: none */
     double requests, latency;          /* a second, seconds; 0: not asked for */

@@ -1,4 +1,5 @@
 /* What is asked for, and how each choice gets on with it. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,9 +181,13 @@ static void look_at(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
 static void look_at_quantizing(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
                                vlmp_quantizing *out)
 {
+    int64_t tokens = d->options->tokens;
     const vlmp_calibration_load load = {.picture = d->asked.picture,
                                         .tokens = vlmp_workload_prompt(&d->asked),
-                                        .samples = (double)d->options->samples};
+                                        .samples = (double)d->options->samples,
+                                        .seen_tokens = tokens == VLMP_TOKENS_AUTO ? 0
+                                                       : tokens == 0              ? INFINITY
+                                                                                  : (double)tokens};
     if (choice->is_source) return;
     *out = vlmp_quantizing_of(&d->model, choice->plan.linears, &choice->plan.plan, &load);
 }

@@ -60,7 +60,7 @@ int vlmp_plan_print_quantizing(const vlmp_plan_document *d, vlmp_error *err)
         good = add_choice(&rows, d, i);
     VLMP_TRY(vlmp_listing_print(&rows, columns, !good, err));
     printf("estimates, memory and time here: products at %.3g GFLOP/s, measured just now\n"
-           "disk: beside the output until the run ends\n",
+           "disk: beside the output until the run ends; time: --tokens N takes less\n",
            d->products / 1e9);
     return VLMP_OK;
 }

@@ -27,7 +27,7 @@ static int run(const vlmp_cli_command *command, const vlmp_cli_args *args,
 
 int main(int argc, char **argv)
 {
-    vlmp_plan_options o = {.text = 64, .samples = 128};
+    vlmp_plan_options o = {.text = 64, .samples = 128, .tokens = VLMP_TOKENS_AUTO};
     const vlmp_cli_option options[] = {
         {.name = "recipe",
          .value = "R",
@@ -63,6 +63,13 @@ int main(int argc, char **argv)
          .integer = &o.samples,
          .low = 1,
          .high = 1 << 24},
+        {.name = "tokens",
+         .value = "N|all",
+         .help = "of the calibration that methods see, as vlm-quantize takes it",
+         .integer = &o.tokens,
+         .word = "all",
+         .low = 1,
+         .high = 1ll << 40},
         {.name = "device-spec",
          .value = "D",
          .help = "time and requests a second on it: cpu (this machine, measured), a name (t4, a10, "

@@ -7,7 +7,9 @@
 #define MEMORY_LIMIT  268435456.0 /* bytes of a store of activations, or a matrix of moments */
 #define PROGRAM       10e6        /* measured of round to nearest on small models */
 #define PROGRAM_BLAS  20e6        /* of what computes statistics, its buffers included */
-#define TOKENS_INPUT  16.0        /* that methods see, for each input of the widest linear */
+/* What methods see of a calibration by default, as src/quant/run/selection.h has it: tokens for
+ * each input of the widest linear, at least so many, and of at least so many samples. */
+#define TOKENS_INPUT  16.0
 #define TOKENS_LEAST  16384.0
 #define SAMPLES_LEAST 32.0
 #define HELD_SHARE    7.0  /* samples seen for each that is held out */
@@ -42,12 +44,13 @@ static double smaller(double a, double b)
     return a < b ? a : b;
 }
 
-/* Rows that are seen and held out, of samples with so many rows each. */
-static double selected(double wanted, double rows, double samples)
+/* Samples that are seen and held out, the load's being alike. */
+static double selected(const vlmp_calibration_load *load, double widest)
 {
-    double all = rows * samples, share = HELD_SHARE / (HELD_SHARE + 1);
-    double seen = wanted > SAMPLES_LEAST * rows ? wanted : SAMPLES_LEAST * rows;
-    return smaller(all, seen / share);
+    const double share = HELD_SHARE / (HELD_SHARE + 1);
+    double usual = fmax(SAMPLES_LEAST, fmax(TOKENS_LEAST, TOKENS_INPUT * widest) / load->tokens);
+    double seen = load->seen_tokens > 0 ? ceil(load->seen_tokens / load->tokens) : usual;
+    return smaller(load->samples, seen / share);
 }
 
 static double widest(const vlmp_linear_info *linears, const vlmp_plan *plan)
@@ -195,8 +198,7 @@ vlmp_quantizing vlmp_quantizing_of(const vlmp_model *model, const vlmp_linear_in
     struct stack text = {.stack = &model->text}, vision = {.stack = &model->vision};
     bool statistics = plan->needs_calibration && load != NULL;
     if (statistics) {
-        double wanted = fmax(TOKENS_LEAST, TOKENS_INPUT * widest(linears, plan));
-        double samples = selected(wanted, load->tokens, load->samples) / load->tokens;
+        double samples = selected(load, widest(linears, plan));
         out.rows = samples * load->tokens;
         text = stack_of(&model->text, VLMP_COMPONENT_TEXT, linears, plan, out.rows, load->tokens);
         vision = stack_of(&model->vision, VLMP_COMPONENT_VISION, linears, plan,

@@ -11,6 +11,7 @@ typedef struct {
     vlmp_picture_cost picture;
     double tokens; /* of a sample, its picture's rows included */
     double samples;
+    double seen_tokens; /* that methods see: --tokens; 0: as many as by default */
 } vlmp_calibration_load;
 
 /* Bytes at the moment that takes most, that of one linear. */

@@ -326,8 +326,8 @@ static void shared_passes(void **state)
 }
 
 /* What quantizing the model by a scheme takes, its calibration of so many samples. */
-static vlmp_quantizing quantizing(const struct fixture *f, const char *method, bool outputs,
-                                  double samples)
+static vlmp_quantizing quantizing_seen(const struct fixture *f, const char *method, bool outputs,
+                                       double samples, double seen_tokens)
 {
     vlmp_error err = {0};
     vlmp_linear_info *linears;
@@ -336,7 +336,7 @@ static vlmp_quantizing quantizing(const struct fixture *f, const char *method, b
     int count;
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(method));
     if (!outputs) scheme.target = VLMP_TARGET_WEIGHTS;
-    vlmp_calibration_load load = {.samples = samples, .tokens = 64};
+    vlmp_calibration_load load = {.samples = samples, .tokens = 64, .seen_tokens = seen_tokens};
     assert_int_equal(vlmp_picture_cost_of(&load.picture, &f->model.config, NULL, 64, 64, &err),
                      VLMP_OK);
     load.tokens += load.picture.tokens;
@@ -359,6 +359,12 @@ static vlmp_quantizing quantizing(const struct fixture *f, const char *method, b
     return q;
 }
 
+static vlmp_quantizing quantizing(const struct fixture *f, const char *method, bool outputs,
+                                  double samples)
+{
+    return quantizing_seen(f, method, outputs, samples, 0);
+}
+
 static void quantizing_takes(void **state)
 {
     (void)state;
@@ -378,6 +384,10 @@ static void quantizing_takes(void **state)
                     more = quantizing(&f, "gptq", true, 1e6);
     assert_true(few.rows < outputs.rows && few.memory.total < outputs.memory.total);
     assert_true(many.rows == more.rows && many.memory.total == more.memory.total);
+    /* --tokens: whole samples, in proportion those that are held out; all is all. */
+    double sample = few.rows / 10;
+    assert_true(quantizing_seen(&f, "gptq", true, 1e5, 6.5 * sample).rows == 8 * sample);
+    assert_true(quantizing_seen(&f, "gptq", true, 1e5, INFINITY).rows == 1e5 * sample);
     near(vlmp_quantizing_seconds(&outputs, 1e9) - vlmp_quantizing_seconds(&outputs, 2e9),
          0.8 * outputs.operations / 1e9, 1e-9);
     close_model(&f);
