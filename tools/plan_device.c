@@ -26,7 +26,7 @@ static void head(const vlmp_plan_document *d)
     const vlmp_plan_device *device = &d->device;
     char int8[32] = "";
     if (device->rates.int8 > 0)
-        snprintf(int8, sizeof int8, ", int8 %.0f", device->rates.int8 / 1e12);
+        snprintf(int8, sizeof int8, ", int8 %.4g", device->rates.int8 / 1e12);
     vlmp_show_line(stdout, "on %s: %.4g GB/s, %.4g TFLOP/s%s%s%s%s", device->name,
                    device->rates.bandwidth / 1e9, device->rates.flops / 1e12, int8,
                    device->source != NULL ? " (" : "", device->source != NULL ? device->source : "",

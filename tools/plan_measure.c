@@ -53,6 +53,39 @@ static double measure_products(vlmp_ctx *ctx, float *values)
     return best;
 }
 
+/* Inputs and weights as integers of 8 bits: a matrix of codes that say nothing. values: inputs and
+ * room for products. */
+static int measure_int8(vlmp_plan_device *device, vlmp_ctx *ctx, float *values, vlmp_error *err)
+{
+    uint8_t *codes = vlmp_alloc(N, N);
+    float *scales = vlmp_alloc(N, sizeof *scales);
+    vlmp_linear w = {.n = N,
+                     .k = N,
+                     .scheme =
+                         vlmp_scheme_make(VLMP_CODES_U8, VLMP_GROUP_CHANNEL, VLMP_ZEROS_NONE, true),
+                     .codes = codes,
+                     .scales = scales};
+    int status = codes != NULL && scales != NULL ? VLMP_OK : vlmp_fail_memory(err, "a measurement");
+    if (status == VLMP_OK) {
+        memset(codes, 130, N * N);
+        for (int i = 0; i < N; i++)
+            scales[i] = 1;
+        status = vlmp_ctx_reserve(ctx, N, N, err);
+    }
+    if (status == VLMP_OK) status = ctx->ops->prepare(ctx, &w, err);
+    for (int i = 0; i < 4 && status == VLMP_OK; i++) {
+        double start = vlmp_seconds();
+        ctx->ops->linear(ctx, (vlmp_act){values + N * N}, (vlmp_act){values},
+                         (vlmp_rows){.count = N}, &w);
+        double rate = 2.0 * N * N * N / (vlmp_seconds() - start);
+        if (rate > device->rates.int8) device->rates.int8 = rate;
+    }
+    ctx->ops->release(ctx, w.own);
+    free(codes);
+    free(scales);
+    return status;
+}
+
 /* More is read than most caches hold. */
 static int measure_memory(vlmp_plan_device *device, const vlmp_engine *engine, vlmp_error *err)
 {
@@ -80,8 +113,9 @@ int vlmp_plan_measure(vlmp_plan_document *d, const vlmp_cli_args *args, vlmp_err
     if (status == VLMP_OK && asked) {
         d->device =
             (vlmp_plan_device){.count = 1, .name = "this machine", .rates.flops = d->products};
-        status = measure_memory(&d->device, &engine, err);
+        status = measure_int8(&d->device, engine.ctx, values, err);
     }
+    if (status == VLMP_OK && asked) status = measure_memory(&d->device, &engine, err);
     free(values);
     vlmp_engine_free(&engine);
     return status;
