@@ -104,7 +104,9 @@ static const vlmp_tensor *find_part(const vlmp_export *export, const char *stem,
 int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const char *suffix,
                     const vlmp_export_tensor *made, vlmp_packed_part part, vlmp_error *err)
 {
-    const vlmp_tensor *codes = find_part(export, linear->name, "codes");
+    vlmp_code_type type = linear->scheme.codes;
+    const vlmp_tensor *codes =
+        find_part(export, linear->name, vlmp_packed_part_name(VLMP_PACKED_CODES, type));
     size_t base = strlen(codes->source_name), tail = strlen(".weight");
     if (base <= tail || strcmp(codes->source_name + base - tail, ".weight") != 0)
         return vlmp_fail(err, VLMP_ERR_INPUT,
@@ -119,7 +121,7 @@ int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const
     added.tensor.name = name;
     added.linear = linear;
     if (part < VLMP_PACKED_PARTS)
-        added.source = find_part(export, linear->name, vlmp_packed_part_names[part]);
+        added.source = find_part(export, linear->name, vlmp_packed_part_name(part, type));
     VLMP_TRY(vlmp_st_bytes(&added.tensor, &added.tensor.bytes, err));
     return vlmp_export_append(export, &added, err);
 }

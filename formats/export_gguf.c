@@ -66,11 +66,12 @@ static vlmp_gguf_type float_type(vlmp_dtype dtype)
     return dtype == VLMP_F32 ? VLMP_GGUF_F32 : dtype == VLMP_F16 ? VLMP_GGUF_F16 : VLMP_GGUF_BF16;
 }
 
-static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
+static const vlmp_tensor *part_of(const vlmp_source *source, const vlmp_packed_linear *linear,
                                   vlmp_packed_part part)
 {
     char full[VLMP_NAME_BYTES + 16];
-    snprintf(full, sizeof full, "%s.%s", linear, vlmp_packed_part_names[part]);
+    snprintf(full, sizeof full, "%s.%s", linear->name,
+             vlmp_packed_part_name(part, linear->scheme.codes));
     return source->find(source, full);
 }
 
@@ -106,8 +107,8 @@ static void take_values(vlmp_gguf_item *item, const vlmp_source *source, const v
     }
     item->linear = vlmp_packed_linear_find(source, tensor->name, stem);
     item->codes = tensor;
-    item->scales = part_of(source, item->linear->name, VLMP_PACKED_SCALES);
-    item->zeros = part_of(source, item->linear->name, VLMP_PACKED_ZEROS);
+    item->scales = part_of(source, item->linear, VLMP_PACKED_SCALES);
+    item->zeros = part_of(source, item->linear, VLMP_PACKED_ZEROS);
     item->out.shape[1] = item->linear->k;
     fit_codes(item);
 }

@@ -124,6 +124,11 @@ static bool is_asymmetric(const subject *s)
     return s->linear->scheme.zeros != VLMP_ZEROS_NONE;
 }
 
+static bool three_bits(subject *s)
+{
+    return s->linear->scheme.codes == VLMP_CODES_U3;
+}
+
 static bool no_integer(subject *s)
 {
     return !is_integer(s);
@@ -328,6 +333,9 @@ static const struct {
     broken_fn *broken;
     const char *why, *fits;
 } rules[] = {
+    {CT | GPTQ | AWQ | GGUF, EVERY, three_bits,
+     "3-bit codes are for this program's own runtime and are not written to other formats",
+     "use 4 or 8 bits"},
     {GPTQ | AWQ | GGUF, EVERY, no_integer,
      "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
     {CT | GPTQ | AWQ, EVERY, embedding,

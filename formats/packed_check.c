@@ -179,8 +179,9 @@ static int read_linear(vlmp_packed *p, const cJSON *item, vlmp_packed_linear *ou
     if (!vlmp_packed_shape_of(&shape, out->n, out->k, &out->scheme))
         return bad_linear(p, item->string, "has codes, bits, group and shape that do not fit", err);
     for (int i = 0; i < VLMP_PACKED_PARTS; i++)
-        VLMP_TRY(check_part(p, out->name, vlmp_packed_part_names[i], shape.parts[i].dtype,
-                            shape.parts[i].rows, shape.parts[i].columns, err));
+        VLMP_TRY(
+            check_part(p, out->name, vlmp_packed_part_name((vlmp_packed_part)i, out->scheme.codes),
+                       shape.parts[i].dtype, shape.parts[i].rows, shape.parts[i].columns, err));
     return check_part(p, out->name, "weight", VLMP_U8, 0, 0, err);
 }
 
@@ -194,8 +195,10 @@ static int linears_by_computation(const void *a, const void *b)
 static int check_strays(const vlmp_packed *p, vlmp_error *err)
 {
     size_t have[VLMP_PACKED_PARTS + 1] = {0};
-    size_t want[VLMP_PACKED_PARTS] = {p->linear_count, p->linear_count, 0};
+    size_t want[VLMP_PACKED_PARTS] = {
+        [VLMP_PACKED_CODES] = p->linear_count, [VLMP_PACKED_SCALES] = p->linear_count};
     for (size_t i = 0; i < p->linear_count; i++) {
+        want[VLMP_PACKED_HIGH] += vlmp_code_types[p->linears[i].scheme.codes].high_bits != 0;
         want[VLMP_PACKED_ZEROS] += p->linears[i].scheme.zeros == VLMP_ZEROS_PACKED;
         want[VLMP_PACKED_GLOBAL] += vlmp_scheme_has_global(&p->linears[i].scheme);
     }
@@ -208,7 +211,8 @@ static int check_strays(const vlmp_packed *p, vlmp_error *err)
             return vlmp_fail(
                 err, VLMP_ERR_INPUT,
                 "%s: %zu tensors end in '.%s', the linears have %zu; make the file again",
-                p->base.path, have[k], vlmp_packed_part_names[k], want[k]);
+                p->base.path, have[k], vlmp_packed_part_name((vlmp_packed_part)k, VLMP_CODES_NONE),
+                want[k]);
     return VLMP_OK;
 }
 

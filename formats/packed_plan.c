@@ -90,11 +90,12 @@ static vlmp_tensor *find(vlmp_packed_plan *plan, const char *name, vlmp_error *e
     return NULL;
 }
 
-static int add_part(vlmp_packed_plan *plan, const char *name, vlmp_packed_part part,
-                    vlmp_tensor tensor, const vlmp_packed_shape *shape, vlmp_error *err)
+static int add_part(vlmp_packed_plan *plan, const char *name, vlmp_code_type codes,
+                    vlmp_packed_part part, vlmp_tensor tensor, const vlmp_packed_shape *shape,
+                    vlmp_error *err)
 {
     char full[VLMP_NAME_BYTES];
-    snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[part]);
+    snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_name(part, codes));
     tensor.name = vlmp_arena_copy(&plan->arena, full, strlen(full));
     if (tensor.name == NULL) return vlmp_fail_memory(err, full);
     tensor.dtype = shape->parts[part].dtype;
@@ -133,7 +134,7 @@ int vlmp_packed_plan_quantize(vlmp_packed_plan *plan, const char *name, const vl
     *weight = plan->tensors[--plan->tensor_count];
     for (int i = 0; i < VLMP_PACKED_PARTS; i++)
         if (shape.parts[i].columns > 0)
-            VLMP_TRY(add_part(plan, name, (vlmp_packed_part)i, base, &shape, err));
+            VLMP_TRY(add_part(plan, name, scheme->codes, (vlmp_packed_part)i, base, &shape, err));
     return VLMP_OK;
 }
 

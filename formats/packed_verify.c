@@ -56,6 +56,26 @@ static int check_codes(const vlmp_packed *p, const vlmp_packed_linear *linear,
     return VLMP_OK;
 }
 
+/* Zeros that take more bits than codes are codes nevertheless. */
+static int check_zeros(const vlmp_packed *p, const vlmp_packed_linear *linear,
+                       const vlmp_tensor *zeros, int used_bits, vlmp_error *err)
+{
+    VLMP_TRY(check_padding(p, zeros, used_bits, err));
+    int bits = vlmp_code_zero_bits(linear->scheme.codes), in_byte = 8 / bits;
+    int high = vlmp_code_grid_of(&linear->scheme).high;
+    for (size_t i = 0; high < (1 << bits) - 1 && i < zeros->bytes; i++)
+        for (int j = 0; j < in_byte; j++)
+            if (vlmp_code_at(zeros->data + i, j, bits) > high)
+                return vlmp_fail(err, VLMP_ERR_INPUT,
+                                 "%s: tensor '%.200s' at byte %llu: a zero is %d, beyond the "
+                                 "highest code; make the file again",
+                                 p->base.path, zeros->name,
+                                 (unsigned long long)(zeros->file_offset + i),
+                                 vlmp_code_at(zeros->data + i, j, bits));
+    p->base.release(&p->base, zeros);
+    return VLMP_OK;
+}
+
 static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, vlmp_error *err)
 {
     vlmp_packed_shape shape;
@@ -63,10 +83,13 @@ static int check_linear(const vlmp_packed *p, const vlmp_packed_linear *linear, 
     for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
         if (shape.parts[i].columns == 0) continue;
         char full[VLMP_ST_MAX_NAME + 16];
-        snprintf(full, sizeof full, "%s.%s", linear->name, vlmp_packed_part_names[i]);
+        snprintf(full, sizeof full, "%s.%s", linear->name,
+                 vlmp_packed_part_name((vlmp_packed_part)i, linear->scheme.codes));
         const vlmp_tensor *tensor = vlmp_tensor_table_find(&p->table, full);
         if (i == VLMP_PACKED_SCALES || i == VLMP_PACKED_GLOBAL)
             VLMP_TRY(check_scales(p, linear, tensor, err));
+        else if (i == VLMP_PACKED_ZEROS)
+            VLMP_TRY(check_zeros(p, linear, tensor, shape.parts[i].used_bits, err));
         else
             VLMP_TRY(check_codes(p, linear, tensor, shape.parts[i].used_bits, err));
     }

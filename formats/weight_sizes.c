@@ -57,7 +57,7 @@ static void add_tensor(vlmp_weight_sizes *out, const vlmp_tensor *tensor)
 static void add_linear(vlmp_weight_sizes *out, const vlmp_packed_linear *linear)
 {
     char name[VLMP_NAME_BYTES + 16];
-    snprintf(name, sizeof name, "%s.codes", linear->name);
+    snprintf(name, sizeof name, "%s.codes", linear->name); /* of any type: its place counts */
     add_to(out, name, (uint64_t)(linear->n * linear->k), 0, true);
 }
 
@@ -71,7 +71,8 @@ void vlmp_weight_sizes_of(const vlmp_source *source, vlmp_weight_sizes *out)
     const vlmp_packed_linear *linears = vlmp_packed_linears(source, &count);
     for (size_t i = 0; i < count; i++) {
         char name[VLMP_NAME_BYTES + 16];
-        snprintf(name, sizeof name, "%s.codes", linears[i].name);
+        snprintf(name, sizeof name, "%s.%s", linears[i].name,
+                 vlmp_packed_part_name(VLMP_PACKED_CODES, linears[i].scheme.codes));
         const vlmp_tensor *codes = source->find(source, name);
         if (codes != NULL && !codes->unused) add_linear(out, &linears[i]);
     }

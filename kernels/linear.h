@@ -23,6 +23,7 @@ typedef struct {
      * input that is not finite gives NaN. */
     vlmp_scheme scheme; /* codes VLMP_CODES_NONE: dense */
     const uint8_t *codes;
+    const uint8_t *high; /* the second plane of codes that have one; else NULL */
     const void *scales;
     const uint8_t *zeros; /* NULL without zeros */
 
@@ -58,10 +59,15 @@ static inline int vlmp_linear_groups(const vlmp_linear *w)
     return w->k / vlmp_linear_group(w);
 }
 
-/* The codes of output n. */
+/* The codes of output n, or their first plane; and the second, NULL where there is none. */
 static inline const uint8_t *vlmp_linear_codes(const vlmp_linear *w, int n)
 {
-    return w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, vlmp_linear_bits(w));
+    return w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, vlmp_code_low_bits(w->scheme.codes));
+}
+
+static inline const uint8_t *vlmp_linear_high(const vlmp_linear *w, int n)
+{
+    return w->high != NULL ? w->high + (size_t)n * vlmp_codes_row_bytes(w->k, 1) : NULL;
 }
 
 /* Scale and zero of one group of output n. */
@@ -74,8 +80,8 @@ static inline float vlmp_linear_scale(const vlmp_linear *w, int n, int group)
 
 static inline int vlmp_linear_zero(const vlmp_linear *w, int n, int group)
 {
-    const vlmp_code_info *info = &vlmp_code_types[w->scheme.codes];
-    if (w->zeros == NULL) return info->middle;
-    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), info->bits);
-    return vlmp_code_at(w->zeros + (size_t)n * row_bytes, group, info->bits);
+    if (w->zeros == NULL) return vlmp_code_types[w->scheme.codes].middle;
+    int bits = vlmp_code_zero_bits(w->scheme.codes);
+    size_t row_bytes = vlmp_codes_row_bytes(vlmp_linear_groups(w), bits);
+    return vlmp_code_at(w->zeros + (size_t)n * row_bytes, group, bits);
 }

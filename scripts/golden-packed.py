@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tiny.vlmp and floats.vlmp from formats/FORMAT.md alone (no code of the program).
+"""Writes tiny.vlmp, floats.vlmp and three.vlmp from formats/FORMAT.md alone (no code of the program).
 
     scripts/golden-packed.py [FOLDER]      (default: tests/golden/packed)
 """
@@ -100,6 +100,19 @@ float_linears = {
 for scheme in float_linears.values():
     scheme.update(symmetric=True, activations="float")
 
+# Codes of 3 bits: two bits of each in one plane, the third in another; zeros have 4 bits.
+codes = [[0, 1, 2, 3, 4, 5], [7, 7, 7, 0, 0, 4]]
+three = [
+    ("text.layers.0.attn.q.scales", "F16", [2, 3], half([1, 0.5, 2, 0.25, 1, 1]), A + "q_proj.weight", False),
+    ("text.layers.0.attn.q.codes1", "U8", [2, 1], pack([[u >> 2 for u in row] for row in codes], 1),
+     A + "q_proj.weight", False),
+    ("text.layers.0.attn.q.codes2", "U8", [2, 2], pack([[u & 3 for u in row] for row in codes], 2),
+     A + "q_proj.weight", False),
+    ("text.layers.0.attn.q.zeros", "U8", [2, 2], pack([[1, 2, 3], [4, 0, 7]], 4), A + "q_proj.weight", False),
+]
+three_linears = {"text.layers.0.attn.q": {"shape": [2, 6], "bits": 3, "group": 2, "symmetric": False,
+                                          "activations": "float"}}
+
 
 def header(own_hash, tensors, linears, features):
     def text(value):
@@ -136,4 +149,5 @@ def write(name, *contents):
 
 
 write("tiny.vlmp", tensors, linears, ["codes-4", "codes-8", "zeros", "activations-int8"])
+write("three.vlmp", three, three_linears, ["codes-3", "zeros"])
 write("floats.vlmp", floats, float_linears, ["codes-fp8", "codes-mxfp4", "codes-nvfp4"])

@@ -48,10 +48,11 @@ static bool item_of(struct item *item, const vlmp_source *source, const vlmp_ten
     if (!whole) *leaf = '\0';
     if (part == VLMP_PACKED_PARTS) return true;
     item->scheme = source->scheme(source, item->name);
-    if (part != VLMP_PACKED_CODES) return false;
+    if (part != VLMP_PACKED_CODES || item->scheme == NULL) return false;
     for (int i = 1; i < VLMP_PACKED_PARTS; i++) {
         char name[VLMP_NAME_BYTES + 16];
-        snprintf(name, sizeof name, "%s.%s", item->name, vlmp_packed_part_names[i]);
+        snprintf(name, sizeof name, "%s.%s", item->name,
+                 vlmp_packed_part_name((vlmp_packed_part)i, item->scheme->codes));
         item->parts[i] = source->find(source, name);
     }
     return true;
@@ -60,7 +61,7 @@ static bool item_of(struct item *item, const vlmp_source *source, const vlmp_ten
 /* What a source has under a name; false: nothing. */
 static bool find(struct item *item, const vlmp_source *source, const char *name)
 {
-    static const char *const leaves[] = {".weight", ".codes", ""};
+    static const char *const leaves[] = {".weight", ".codes", ".codes2", ""};
     for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
         char full[VLMP_NAME_BYTES + 16];
         snprintf(full, sizeof full, "%s%s", name, leaves[i]);

@@ -39,7 +39,8 @@ static bool means(const vlmp_tensor *tensor, const char *name, char stem[VLMP_NA
     size_t length = vlmp_name_stem(tensor->name);
     if (length + 1 > VLMP_NAME_MAX || tensor->name[length] == '\0') return false;
     const char *leaf = tensor->name + length + 1;
-    if (strcmp(leaf, "weight") != 0 && strcmp(leaf, "codes") != 0) return false;
+    bool codes = vlmp_packed_part_of(leaf - 1) == VLMP_PACKED_CODES;
+    if (strcmp(leaf, "weight") != 0 && !codes) return false;
     if (strcmp(leaf, "weight") == 0 && tensor->rank != 2) return false;
     snprintf(stem, VLMP_NAME_MAX, "%.*s", (int)length, tensor->name);
     if (strcmp(name, stem) == 0 || strcmp(name, tensor->name) == 0) return true;
@@ -108,7 +109,7 @@ static void look_at_scales(struct facts *f, const vlmp_source *source,
     const vlmp_tensor *scales = part(source, f, "scales"), *zeros = part(source, f, "zeros"),
                       *global = part(source, f, "global");
     float factor = global != NULL ? vlmp_scale_at(global->data, 0, VLMP_F32) : 1.0f;
-    int bits = vlmp_code_types[f->scheme.codes].bits,
+    int bits = vlmp_code_zero_bits(f->scheme.codes),
         middle = vlmp_code_types[f->scheme.codes].middle;
     int64_t rows = shape->parts[VLMP_PACKED_SCALES].rows;
     size_t count = (size_t)rows * (size_t)shape->groups;
@@ -132,14 +133,20 @@ static void look_at_scales(struct facts *f, const vlmp_source *source,
         }
 }
 
-static void look_at_codes(struct facts *f)
+static void look_at_codes(struct facts *f, const vlmp_source *source)
 {
     vlmp_code_grid grid = vlmp_code_grid_of(&f->scheme);
-    int bits = vlmp_code_types[f->scheme.codes].bits;
-    size_t row_bytes = vlmp_codes_row_bytes(f->k, bits), counts[256] = {0}, ends = 0;
-    for (int row = 0; row < f->n; row++)
+    vlmp_code_type type = f->scheme.codes;
+    const vlmp_tensor *high =
+        part(source, f, vlmp_packed_part_name(VLMP_PACKED_HIGH, f->scheme.codes));
+    size_t row_bytes = vlmp_codes_row_bytes(f->k, vlmp_code_low_bits(type)), counts[256] = {0},
+           ends = 0;
+    for (int row = 0; row < f->n; row++) {
+        const uint8_t *low_row = f->tensor->data + (size_t)row * row_bytes, *high_row = NULL;
+        if (high != NULL) high_row = high->data + (size_t)row * vlmp_codes_row_bytes(f->k, 1);
         for (int c = 0; c < f->k; c++)
-            counts[vlmp_code_at(f->tensor->data + (size_t)row * row_bytes, c, bits)]++;
+            counts[vlmp_planes_at(low_row, high_row, c, type)]++;
+    }
     for (int code = grid.low; code <= grid.high; code++)
         if (grid.floats.mantissa == 0
                 ? code == grid.low || code == grid.high
@@ -331,7 +338,7 @@ static int explain(struct facts *f, vlmp_source *source, const char *name, vlmp_
                          "file with --verify",
                          source->path, f->name);
     look_at_scales(f, source, &shape);
-    look_at_codes(f);
+    look_at_codes(f, source);
     return VLMP_OK;
 }
 

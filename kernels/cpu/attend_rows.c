@@ -140,12 +140,13 @@ static const int16_t *keys_ahead(const struct rows *r, const struct chunk *c,
     return run.count == count ? block_at(r, &r->kv->k, run.slot) : NULL;
 }
 
-/* The codes of a weight, or itself. */
+/* The codes of a weight or their first plane, or itself. */
 static const unsigned char *bytes_of(const vlmp_linear *w, size_t *bytes)
 {
     bool quantized = vlmp_linear_quantized(w);
-    *bytes = (size_t)w->n * (quantized ? vlmp_codes_row_bytes(w->k, vlmp_linear_bits(w))
-                                       : (size_t)w->k * vlmp_dtype_size(w->dtype));
+    *bytes =
+        (size_t)w->n * (quantized ? vlmp_codes_row_bytes(w->k, vlmp_code_low_bits(w->scheme.codes))
+                                  : (size_t)w->k * vlmp_dtype_size(w->dtype));
     return quantized ? w->codes : w->weight;
 }
 

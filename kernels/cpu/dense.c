@@ -28,6 +28,26 @@ INLINE void dense_to_f32(float *out, const unsigned char *from, int count, const
                       count - i);
 }
 
+/* count codes of one group, from code `first` of both planes on. */
+INLINE void planes_to_f32(float *out, const uint8_t *low, const uint8_t *high, int first, int count,
+                          int zero, float scale)
+{
+    int i = 0;
+    const vfloat factor = vf_set(scale);
+    const vint offset = vi_set(zero), lanes = vi_iota(), twice = vi_shl(lanes, 1);
+    for (; first % 8 == 0 && i + LANES <= count; i += LANES) {
+        uint32_t low_bits = 0, high_bits = 0;
+        memcpy(&low_bits, low + (first + i) / 4, LANES / 4);
+        memcpy(&high_bits, high + (first + i) / 8, LANES / 8);
+        vint a = vi_and(vi_shr_each(vi_set((int32_t)low_bits), twice), vi_set(3));
+        vint b = vi_and(vi_shr_each(vi_set((int32_t)high_bits), lanes), vi_set(1));
+        vint level = vi_sub(vi_or(a, vi_shl(b, 2)), offset);
+        vf_store(out + i, vf_mul(vi_to_float(level), factor));
+    }
+    for (; i < count; i++)
+        out[i] = (float)(vlmp_planes_at(low, high, first + i, VLMP_CODES_U3) - zero) * scale;
+}
+
 /* count codes of one group; bit 0 of `first` says in which nibble the first code lies. */
 INLINE void codes_to_f32(float *out, const uint8_t *codes, int first, int count, int bits, int zero,
                          float scale)
@@ -57,24 +77,28 @@ INLINE void codes_to_f32(float *out, const uint8_t *codes, int first, int count,
 
 INLINE void packed_to_f32(float *out, const vlmp_linear *w, int n, int k0, int k1, const int bits)
 {
-    int size = vlmp_linear_group(w), groups = w->k / size,
-        middle = vlmp_code_types[w->scheme.codes].middle;
-    const uint8_t *codes = w->codes + (size_t)n * vlmp_codes_row_bytes(w->k, bits);
-    const uint8_t *zeros =
-        w->zeros != NULL ? w->zeros + (size_t)n * vlmp_codes_row_bytes(groups, bits) : NULL;
+    int size = vlmp_linear_group(w), groups = w->k / size;
+    const uint8_t *codes = vlmp_linear_codes(w, n), *high = vlmp_linear_high(w, n);
     for (int k = k0; k < k1;) {
         int group = k / size;
         int end = (group + 1) * size < k1 ? (group + 1) * size : k1;
-        int zero = zeros != NULL ? vlmp_code_at(zeros, group, bits) : middle;
+        int zero = vlmp_linear_zero(w, n, group);
         size_t at = (size_t)n * (size_t)groups + (size_t)group;
         float scale = vlmp_scale_at(w->scales, at, w->scheme.scales) * w->scheme.global_scale;
-        codes_to_f32(out + (k - k0), codes, k, end - k, bits, zero, scale);
+        if (bits == 3)
+            planes_to_f32(out + (k - k0), codes, high, k, end - k, zero, scale);
+        else
+            codes_to_f32(out + (k - k0), codes, k, end - k, bits, zero, scale);
         k = end;
     }
 }
 
 void LEVEL_NAME(weights_to_f32)(float *out, const vlmp_linear *w, int n, int k0, int k1)
 {
+    if (w->scheme.codes == VLMP_CODES_U3) {
+        packed_to_f32(out, w, n, k0, k1, 3);
+        return;
+    }
     if (w->scheme.codes == VLMP_CODES_U4) {
         packed_to_f32(out, w, n, k0, k1, 4);
         return;

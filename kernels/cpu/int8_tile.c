@@ -1,12 +1,14 @@
 /* Products of many rows with int8 activations. A tile of outputs is unpacked once: a step is 4
  * consecutive bytes of codes of each output, one output a lane, so that a row's 4 int8 inputs,
  * broadcast, meet them in one dot product. 8 inputs of 4-bit codes are two steps: the even ones and
- * the odd ones. Compiled once a level. */
+ * the odd ones; 16 inputs of 3-bit codes are four: every fourth one from each of the first four.
+ * Compiled once a level. */
 #include <assert.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/int8.h"
 #include "kernels/cpu/level.h"
+#include "kernels/cpu/planes.h"
 #include "kernels/cpu/simd.h"
 
 /* Two vectors of outputs by so many rows stay in registers: sums of a group and of the row. */
@@ -20,9 +22,15 @@ INLINE size_t round64(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Inputs whose codes are unpacked together. */
+INLINE int word_inputs(int bits)
+{
+    return bits == 3 ? 16 : 32 / bits;
+}
+
 INLINE int steps_of(int k, int bits)
 {
-    return bits == 4 ? (k + 7) / 8 * 2 : (k + 3) / 4;
+    return vlmp_ceil_div(k, word_inputs(bits)) * (word_inputs(bits) / 4);
 }
 
 INLINE size_t steps_offset(int groups)
@@ -34,7 +42,7 @@ bool LEVEL_NAME(tile_supports)(const vlmp_linear *w)
 {
     /* Sums of a group stay within 32 bits: 255·127·MAX_K. */
     int group = vlmp_linear_group(w);
-    return w->k <= MAX_K && (group == w->k || group % 8 == 0);
+    return w->k <= MAX_K && (group == w->k || group % (code_bits(w) == 3 ? 16 : 8) == 0);
 }
 
 size_t LEVEL_NAME(tile_prepared_bytes)(const vlmp_linear *w)
@@ -42,19 +50,23 @@ size_t LEVEL_NAME(tile_prepared_bytes)(const vlmp_linear *w)
     return steps_offset(vlmp_linear_groups(w)) + round64((size_t)steps_of(w->k, code_bits(w)) * 4);
 }
 
-/* 8 inputs to 8 codes; split: even ones first. */
-INLINE void store_codes(int8_t *codes, __m256 x, float divisor, bool split)
+/* 16 inputs to 16 codes, in the order in which those of weights are unpacked. */
+INLINE void store_codes(int8_t *codes, const float *x, float divisor, int bits)
 {
-    const __m256 limit = _mm256_set1_ps(127);
-    x = _mm256_min_ps(_mm256_div_ps(x, _mm256_set1_ps(divisor)), limit);
-    x = _mm256_max_ps(x, _mm256_sub_ps(_mm256_setzero_ps(), limit));
-    __m256i q = _mm256_cvtps_epi32(x);
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
-    __m128i bytes = _mm_packs_epi16(words, words);
-    if (split)
-        bytes = _mm_shuffle_epi8(
-            bytes, _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, -1, -1, -1, -1, -1, -1, -1, -1));
-    _mm_storel_epi64((__m128i *)(void *)codes, bytes);
+    const __m128i natural = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m128i halves = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    const __m128i fourths = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256 limit = _mm256_set1_ps(127), least = _mm256_set1_ps(-127);
+    __m128i words[2];
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        __m256 v = _mm256_div_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(divisor));
+        __m256i q = _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(v, limit), least));
+        words[i] = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+    }
+    __m128i order = bits == 3 ? fourths : bits == 4 ? halves : natural;
+    _mm_storeu_si128((__m128i *)(void *)codes,
+                     _mm_shuffle_epi8(_mm_packs_epi16(words[0], words[1]), order));
 }
 
 /* Σ of codes, count a multiple of 8. */
@@ -72,21 +84,21 @@ INLINE int sum_codes(const int8_t *codes, int count)
 void LEVEL_NAME(tile_prepare_row)(void *prepared, const float *x, const vlmp_linear *w)
 {
     int groups = vlmp_linear_groups(w);
-    bool split = code_bits(w) == 4;
+    int bits = code_bits(w);
     unsigned char *bytes = prepared;
     int32_t *sums = (int32_t *)(void *)(bytes + HEADER);
     int8_t *codes = (int8_t *)bytes + steps_offset(groups);
     float scale = int8_scale(x, w->k);
     memcpy(bytes, &scale, sizeof scale);
-    int padded = (w->k + 7) / 8 * 8; /* steps have room: they are padded to 64 */
-    float tail[8] = {0};
-    for (int i = 0; i < padded; i += 8) {
+    int padded = vlmp_ceil_div(w->k, 16) * 16; /* steps have room: they are padded to 64 */
+    float tail[16] = {0};
+    for (int i = 0; i < padded; i += 16) {
         const float *from = x + i;
-        if (w->k - i < 8) {
+        if (w->k - i < 16) {
             memcpy(tail, from, (size_t)(w->k - i) * sizeof *tail);
             from = tail;
         }
-        store_codes(codes + i, _mm256_loadu_ps(from), int8_divisor(scale), split);
+        store_codes(codes + i, from, int8_divisor(scale), bits);
     }
     int group = groups == 1 ? padded : vlmp_linear_group(w);
     for (int g = 0; g < groups; g++)
@@ -107,66 +119,83 @@ struct tile {
     int32_t *zeros;       /* the same */
 };
 
-INLINE uint32_t code_word(const uint8_t *row, size_t row_bytes, size_t offset)
+/* `bytes` bytes of a row, zeros behind its end. */
+INLINE uint32_t code_word(const uint8_t *row, size_t row_bytes, size_t offset, const size_t bytes)
 {
     uint32_t word = 0;
-    if (offset + 4 <= row_bytes)
-        memcpy(&word, row + offset, 4);
+    if (offset + bytes <= row_bytes)
+        memcpy(&word, row + offset, bytes);
     else if (offset < row_bytes)
         memcpy(&word, row + offset, row_bytes - offset);
     return word;
+}
+
+/* One word of each output of a pair of vectors to its steps; returns the end of what it stores. */
+INLINE unsigned char *unpack_words(unsigned char *out, const uint32_t *low, const uint32_t *high,
+                                   const int bits)
+{
+    enum { MOST_STEPS = 4 };
+    const vint nibble = vi_set8(15);
+    const int steps = word_inputs(bits) / 4;
+    vint codes[2][MOST_STEPS];
+    UNROLL
+    for (int v = 0; v < 2; v++) {
+        vint word = vi_load(low + v * LANES);
+        codes[v][0] = word;
+        if (bits == 4) {
+            codes[v][0] = vi_and(word, nibble);
+            codes[v][1] = vi_and(vi_shr(word, 4), nibble);
+        } else if (bits == 3) {
+            unpack_planes(codes[v], word, vi_load(high + v * LANES));
+        }
+    }
+    UNROLL
+    for (int s = 0; s < steps; s++, out += 2 * VECTOR_BYTES) {
+        vi_store(out, codes[0][s]);
+        vi_store(out + VECTOR_BYTES, codes[1][s]);
+    }
+    return out;
 }
 
 /* Outputs first … of the tile; those beyond its columns become zeros. */
 INLINE void unpack_pair(const struct tile *t, int first, unsigned char *out, const int bits)
 {
     enum { WORDS = 16 };
-    const vint nibble = vi_set8(15);
-    size_t row_bytes = vlmp_codes_row_bytes(t->w->k, bits);
-    int words = bits == 4 ? t->steps / 2 : t->steps;
+    size_t row_bytes = vlmp_codes_row_bytes(t->w->k, bits == 3 ? 2 : bits);
+    size_t high_bytes = vlmp_codes_row_bytes(t->w->k, 1);
+    int words = t->steps * 4 / word_inputs(bits);
     for (int word0 = 0; word0 < words; word0 += WORDS) {
-        uint32_t block[WORDS][PAIR];
+        uint32_t low[WORDS][PAIR], high[WORDS][PAIR];
         int count = words - word0 < WORDS ? words - word0 : WORDS;
         for (int o = 0; o < PAIR; o++) {
             bool inside = first + o < t->columns;
-            const uint8_t *row =
-                inside ? t->w->codes + (size_t)(t->n0 + first + o) * row_bytes : t->w->codes;
+            size_t n = inside ? (size_t)(t->n0 + first + o) : 0;
+            const uint8_t *row = t->w->codes + n * row_bytes;
             for (int i = 0; i < count; i++)
-                block[i][o] = inside ? code_word(row, row_bytes, (size_t)(word0 + i) * 4) : 0;
+                low[i][o] = inside ? code_word(row, row_bytes, (size_t)(word0 + i) * 4, 4) : 0;
+            if (bits != 3) continue;
+            row = t->w->high + n * high_bytes;
+            for (int i = 0; i < count; i++)
+                high[i][o] = inside ? code_word(row, high_bytes, (size_t)(word0 + i) * 2, 2) : 0;
         }
-        for (int i = 0; i < count; i++) {
-            vint a = vi_load(&block[i][0]);
-            vint b = vi_load(&block[i][LANES]);
-            if (bits == 4) {
-                vi_store(out, vi_and(a, nibble));
-                vi_store(out + VECTOR_BYTES, vi_and(b, nibble));
-                a = vi_and(vi_shr(a, 4), nibble);
-                b = vi_and(vi_shr(b, 4), nibble);
-                out += 2 * VECTOR_BYTES;
-            }
-            vi_store(out, a);
-            vi_store(out + VECTOR_BYTES, b);
-            out += 2 * VECTOR_BYTES;
-        }
+        for (int i = 0; i < count; i++)
+            out = unpack_words(out, low[i], high[i], bits);
     }
 }
 
 static void unpack_scales(const struct tile *t)
 {
     const vlmp_linear *w = t->w;
-    int bits = code_bits(w), middle = vlmp_code_types[w->scheme.codes].middle;
-    size_t zero_bytes = vlmp_codes_row_bytes(t->groups, bits);
     for (int c = 0; c < VLMP_TILE_COLUMNS; c++) {
         size_t n = (size_t)(t->n0 + c);
         bool inside = c < t->columns;
-        const uint8_t *zeros = inside && w->zeros != NULL ? w->zeros + n * zero_bytes : NULL;
         for (int g = 0; g < t->groups; g++) {
             size_t from = n * (size_t)t->groups + (size_t)g;
             size_t to = (size_t)g * VLMP_TILE_COLUMNS + (size_t)c;
             t->scales[to] =
                 inside ? vlmp_scale_at(w->scales, from, w->scheme.scales) * w->scheme.global_scale
                        : 0;
-            t->zeros[to] = zeros != NULL ? vlmp_code_at(zeros, g, bits) : middle;
+            t->zeros[to] = inside ? vlmp_linear_zero(w, (int)n, g) : 0;
         }
     }
 }
@@ -273,13 +302,15 @@ void LEVEL_NAME(int8_tile)(float *y, const void *prepared, size_t stride, int ro
     for (int first = 0; first < t.columns; first += PAIR) {
         unsigned char *out =
             t.codes + (size_t)(first / PAIR) * (size_t)t.steps * (2 * VECTOR_BYTES);
-        if (code_bits(w) == 4)
+        if (code_bits(w) == 3)
+            unpack_pair(&t, first, out, 3);
+        else if (code_bits(w) == 4)
             unpack_pair(&t, first, out, 4);
         else
             unpack_pair(&t, first, out, 8);
     }
-    if (code_bits(w) == 4)
-        run_rows(&t, y, rows, false);
-    else
+    if (code_bits(w) == 8)
         run_rows(&t, y, rows, true);
+    else
+        run_rows(&t, y, rows, false);
 }

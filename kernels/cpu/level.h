@@ -8,7 +8,7 @@
  * for each number of bits. */
 INLINE int code_bits(const vlmp_linear *w)
 {
-    return w->scheme.codes == VLMP_CODES_U4 ? 4 : w->scheme.codes == VLMP_CODES_U8 ? 8 : 0;
+    return vlmp_codes_are_floats(w->scheme.codes) ? 0 : vlmp_code_types[w->scheme.codes].bits;
 }
 
 bool LEVEL_NAME(packed_supports)(const vlmp_linear *w);

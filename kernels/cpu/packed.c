@@ -6,6 +6,7 @@
 #include "kernels/cpu/packed.h"
 
 #include "kernels/cpu/level.h"
+#include "kernels/cpu/planes.h"
 
 enum {
     /* Bytes by which codes are prefetched, into L2: L1's few miss buffers would be the limit. */
@@ -20,8 +21,9 @@ struct few {
     const vlmp_linear *w;
     const unsigned char *prepared; /* rows, stride apart */
     size_t stride;
-    size_t row_bytes; /* of codes */
-    int group;        /* inputs */
+    size_t row_bytes;  /* of codes, or their low bits */
+    size_t high_bytes; /* of high bits */
+    int group;         /* inputs */
     int groups;
     vint lane_index; /* group in the block of each lane */
 };
@@ -30,6 +32,7 @@ struct few {
 struct outputs {
     int n[STREAMS];
     const uint8_t *codes[STREAMS];
+    const uint8_t *high[STREAMS]; /* NULL where codes have one plane */
 };
 
 typedef vfloat sums[STREAMS][MOST_ROWS];
@@ -64,12 +67,13 @@ INLINE vfloat lane_scales(const struct few *f, int n, int group, int count)
 INLINE vint lane_zeros(const struct few *f, int n, int group, int count, int bits, const bool zeros)
 {
     if (!zeros) return vi_set(1 << (bits - 1));
-    size_t row_bytes = vlmp_codes_row_bytes(f->groups, bits);
-    const uint8_t *from = f->w->zeros + (size_t)n * row_bytes + (size_t)(group * bits / 8);
+    const int wide = zero_bits(bits);
+    size_t row_bytes = vlmp_codes_row_bytes(f->groups, wide);
+    const uint8_t *from = f->w->zeros + (size_t)n * row_bytes + (size_t)(group * wide / 8);
     uint32_t packed = 0;
-    memcpy(&packed, from, vlmp_codes_row_bytes(count, bits));
-    vint shifts = bits == 4 ? vi_shl(f->lane_index, 2) : vi_shl(f->lane_index, 3);
-    return vi_and(vi_shr_each(vi_set((int32_t)packed), shifts), vi_set((1 << bits) - 1));
+    memcpy(&packed, from, vlmp_codes_row_bytes(count, wide));
+    vint shifts = wide == 4 ? vi_shl(f->lane_index, 2) : vi_shl(f->lane_index, 3);
+    return vi_and(vi_shr_each(vi_set((int32_t)packed), shifts), vi_set((1 << wide) - 1));
 }
 
 INLINE float group_scale(const struct few *f, int n, int group)
@@ -81,15 +85,18 @@ INLINE float group_scale(const struct few *f, int n, int group)
 INLINE vint group_zero(const struct few *f, int n, int group, int bits, const bool zeros)
 {
     if (!zeros) return vi_set(1 << (bits - 1));
-    const uint8_t *row = f->w->zeros + (size_t)n * vlmp_codes_row_bytes(f->groups, bits);
-    return vi_set(vlmp_code_at(row, group, bits));
+    const int wide = zero_bits(bits);
+    const uint8_t *row = f->w->zeros + (size_t)n * vlmp_codes_row_bytes(f->groups, wide);
+    return vi_set(vlmp_code_at(row, group, wide));
 }
 
 /* −z·Σ of a lane's inputs, for one vector of sums. */
 INLINE vint zero_term(vint negated_sum, vint zero, int bits, const bool zeros)
 {
     if (zeros) return vi_mul(negated_sum, zero);
-    return bits == 4 ? vi_shl(negated_sum, 3) : vi_shl(negated_sum, 7);
+    return bits == 3   ? vi_shl(negated_sum, 2)
+           : bits == 4 ? vi_shl(negated_sum, 3)
+                       : vi_shl(negated_sum, 7);
 }
 
 /* The codes of a block, unpacked, and the zeros of its lanes. */
@@ -137,15 +144,28 @@ INLINE void dot_three(vfloat *out, const struct unpacked *u, const unsigned char
     }
 }
 
-/* The parts of a block of `bytes` bytes: of the lanes' first 4 bytes, then of their last 4; 4-bit
+/* The parts of 3-bit codes of a block's first `inputs` inputs. */
+INLINE void load_planes(vint *codes, const uint8_t *low, const uint8_t *high, int inputs)
+{
+    if (inputs == MOST_INPUTS) {
+        unpack_planes(codes, vi_load(low), vi_from_u16(high));
+        return;
+    }
+    uint8_t copy[VECTOR_BYTES / 2] = {0};
+    memcpy(copy, high, (size_t)(inputs + 7) / 8);
+    unpack_planes(codes, vi_load_part(low, code_bytes(inputs, 3)), vi_from_u16(copy));
+}
+
+/* The parts of codes of `inputs` inputs: of the lanes' first 4 bytes, then of their last 4; 4-bit
  * codes fall into even and odd ones. */
-INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
+INLINE void load_codes(vint *codes, const uint8_t *from, int inputs, int bits)
 {
     vint a, b;
-    if (bytes == BLOCK_BYTES) {
+    if (inputs == block_inputs(bits)) {
         a = vi_load(from);
         b = vi_load(from + VECTOR_BYTES);
     } else {
+        int bytes = code_bytes(inputs, bits);
         a = vi_load_part(from, bytes);
         b = bytes > VECTOR_BYTES ? vi_load_part(from + VECTOR_BYTES, bytes - VECTOR_BYTES)
                                  : vi_zero();
@@ -163,15 +183,25 @@ INLINE void load_codes(vint *codes, const uint8_t *from, int bytes, int bits)
     codes[3] = vi_and(vi_shr(last, 4), vi_set8(15));
 }
 
-INLINE void prefetch_block(const uint8_t *from)
+/* Block `block` of output o, and memory further on on its way. */
+INLINE void load_block(vint *codes, const struct outputs *at, int o, int block, int inputs,
+                       const int bits)
 {
-    for (int i = 0; i < BLOCK_BYTES; i += 64)
+    const uint8_t *from = at->codes[o] + (size_t)block * (size_t)block_codes(bits);
+    for (int i = 0; i < block_codes(bits); i += 64)
         _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T1);
+    if (bits != 3) {
+        load_codes(codes, from, inputs, bits);
+        return;
+    }
+    const uint8_t *high = at->high[o] + (size_t)block * (VECTOR_BYTES / 2);
+    _mm_prefetch((const char *)high + AHEAD / 2, _MM_HINT_T1);
+    load_planes(codes, from, high, inputs);
 }
 
 /* One block whose lanes belong to 2, 4 or 8 groups. */
 INLINE void lane_block(const struct few *f, sums total, const struct outputs *at, int block,
-                       int bytes, int groups, const int lanes, const int outs, const int rows,
+                       int inputs, int groups, const int lanes, const int outs, const int rows,
                        const int bits, const int digits, const bool zeros)
 {
     UNROLL
@@ -181,9 +211,7 @@ INLINE void lane_block(const struct few *f, sums total, const struct outputs *at
         UNROLL
         for (int o = 0; o < TOGETHER; o++) {
             int n = at->n[first + o];
-            const uint8_t *from = at->codes[first + o] + (size_t)block * BLOCK_BYTES;
-            prefetch_block(from);
-            load_codes(u[o].codes, from, bytes, bits);
+            load_block(u[o].codes, at, first + o, block, inputs, bits);
             scales[o] = lane_scales(f, n, block * lanes, groups);
             u[o].zeros = lane_zeros(f, n, block * lanes, groups, bits, zeros);
         }
@@ -223,15 +251,14 @@ INLINE void group_block(const struct few *f, struct group_sums *g, const struct 
                         int block, const int outs, const int rows, const int bits, const int digits,
                         const bool zeros)
 {
-    size_t offset = (size_t)block * BLOCK_BYTES, left = f->row_bytes - offset;
-    int bytes = left < BLOCK_BYTES ? (int)left : BLOCK_BYTES;
+    int inputs = f->w->k - block * block_inputs(bits);
+    if (inputs > block_inputs(bits)) inputs = block_inputs(bits);
     UNROLL
     for (int first = 0; first < outs; first += TOGETHER) {
         struct unpacked u[TOGETHER];
         UNROLL
         for (int o = 0; o < TOGETHER; o++) {
-            prefetch_block(at->codes[first + o] + offset);
-            load_codes(u[o].codes, at->codes[first + o] + offset, bytes, bits);
+            load_block(u[o].codes, at, first + o, block, inputs, bits);
             u[o].zeros = g->zeros[first + o];
         }
         UNROLL
@@ -326,11 +353,11 @@ INLINE void run_outputs(const struct few *f, float *y, const struct outputs *at,
     int whole_blocks = k / per_block;
     if (lanes) {
         for (int block = 0; block < whole_blocks; block++)
-            lane_block(f, total, at, block, BLOCK_BYTES, lanes, lanes, outs, rows, bits, digits,
+            lane_block(f, total, at, block, per_block, lanes, lanes, outs, rows, bits, digits,
                        zeros);
         if (k % per_block != 0)
-            lane_block(f, total, at, whole_blocks, (int)f->row_bytes - whole_blocks * BLOCK_BYTES,
-                       k % per_block / f->group, lanes, outs, rows, bits, digits, zeros);
+            lane_block(f, total, at, whole_blocks, k % per_block, k % per_block / f->group, lanes,
+                       outs, rows, bits, digits, zeros);
     } else {
         int blocks = whole_blocks + (k % per_block != 0);
         int group_size = f->groups == 1 ? blocks : f->group / per_block;
@@ -360,7 +387,8 @@ INLINE int run_rows(const struct few *f, float *y, const struct outputs *at, int
     int some = rows - row >= 4 ? 4 : 2;
     for (int first = 0; first < STREAMS; first += TOGETHER) {
         const struct outputs two = {{at->n[first], at->n[first + 1]},
-                                    {at->codes[first], at->codes[first + 1]}};
+                                    {at->codes[first], at->codes[first + 1]},
+                                    {at->high[first], at->high[first + 1]}};
         if (some == 4)
             run_outputs(&part, y, &two, TOGETHER, 4, bits, digits, lanes, zeros);
         else
@@ -379,6 +407,7 @@ INLINE void run(const struct few *f, float *y, int rows, int n0, int n1, const i
             /* A stream that is shorter ends with the last output again. */
             at.n[o] = vlmp_smaller(n + o * step, n1 - 1);
             at.codes[o] = f->w->codes + (size_t)at.n[o] * f->row_bytes;
+            at.high[o] = bits == 3 ? f->w->high + (size_t)at.n[o] * f->high_bytes : NULL;
         }
         for (int row = 0; row < rows;)
             row += run_rows(f, y, &at, row, rows, bits, digits, lanes, zeros);
@@ -405,6 +434,10 @@ typedef void run_fn(const struct few *f, float *y, int rows, int n0, int n1);
     DEFINE_LANES(bits, digits, 2) \
     DEFINE_LANES(bits, digits, 4)
 
+DEFINE_ALL(3, 1)
+DEFINE_LANES(3, 1, 8)
+DEFINE_ALL(3, 3)
+DEFINE_LANES(3, 3, 8)
 DEFINE_ALL(4, 1)
 DEFINE_LANES(4, 1, 8)
 DEFINE_ALL(4, 3)
@@ -418,7 +451,11 @@ DEFINE_ALL(8, 3)
     }
 
 /* By bits, activations, log2 of the groups in a block (0: none), zeros. */
-static run_fn *const runs[2][2][4][2] = {
+static run_fn *const runs[3][2][4][2] = {
+    {
+        {RUNS(3, 1, 0), RUNS(3, 1, 2), RUNS(3, 1, 4), RUNS(3, 1, 8)},
+        {RUNS(3, 3, 0), RUNS(3, 3, 2), RUNS(3, 3, 4), RUNS(3, 3, 8)},
+    },
     {
         {RUNS(4, 1, 0), RUNS(4, 1, 2), RUNS(4, 1, 4), RUNS(4, 1, 8)},
         {RUNS(4, 3, 0), RUNS(4, 3, 2), RUNS(4, 3, 4), RUNS(4, 3, 8)},
@@ -437,7 +474,7 @@ bool LEVEL_NAME(packed_supports)(const vlmp_linear *w)
     if (group == w->k || group % per_block == 0) return true;
     int lane_groups = per_block / group;
     return per_block % group == 0 && w->scheme.scales == VLMP_F16 &&
-           (lane_groups == 2 || lane_groups == 4 || (lane_groups == 8 && bits == 4));
+           (lane_groups == 2 || lane_groups == 4 || (lane_groups == 8 && bits != 8));
 }
 
 void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int rows,
@@ -448,7 +485,8 @@ void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int 
         .w = w,
         .prepared = (const unsigned char *)prepared + HEADER,
         .stride = stride,
-        .row_bytes = vlmp_codes_row_bytes(w->k, bits),
+        .row_bytes = vlmp_codes_row_bytes(w->k, vlmp_code_low_bits(w->scheme.codes)),
+        .high_bytes = vlmp_codes_row_bytes(w->k, 1),
         .group = vlmp_linear_group(w),
         .groups = vlmp_linear_groups(w),
     };
@@ -457,9 +495,9 @@ void LEVEL_NAME(packed_rows)(float *y, const void *prepared, size_t stride, int 
     if (lanes != 0) {
         _Alignas(64) int32_t index[LANES];
         for (int lane = 0; lane < LANES; lane++)
-            index[lane] = lane_byte(lane) * 8 / bits / f.group;
+            index[lane] = lane_first(lane, bits) / f.group;
         f.lane_index = vi_load(index);
     }
-    runs[bits == 8][!vlmp_linear_int8(w)][lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)]
-        [w->zeros != NULL](&f, y, rows, n0, n1);
+    runs[bits == 8 ? 2 : bits - 3][!vlmp_linear_int8(w)]
+        [lanes == 0 ? 0 : __builtin_ctz((unsigned)lanes)][w->zeros != NULL](&f, y, rows, n0, n1);
 }

@@ -1,7 +1,8 @@
 /* Products of few rows with packed weights: how codes and inputs meet. Private to a level's files.
  *
  * A block is two vectors of codes; each of its LANES lanes holds 8 consecutive bytes, 16 (4 bits)
- * or 8 (8 bits) inputs. Inputs become integers first, once a call, so that codes meet them in 8-bit
+ * or 8 (8 bits) inputs; of 3 bits one vector of low bits and half a vector of high ones, 16 inputs
+ * a lane. Inputs become integers first, once a call, so that codes meet them in 8-bit
  * dot products:
  *  - int8 activations: one code, one scale a row;
  *  - float activations: x = 2^e·(65536·d2 + 256·d1 + d0), three signed 8-bit digits, e per lane
@@ -15,28 +16,48 @@
  * (for each digit one for each part of the codes, see load_codes), the negated sums of its lanes,
  * and with three digits the scales of its lanes. 8-bit codes with three digits have two vectors of
  * sums: of 256·d2 + d1 and of d0, since the whole would not fit 32 bits. */
-enum { HEADER = 64, BLOCK_BYTES = 2 * VECTOR_BYTES };
+enum { HEADER = 64 };
 
 /* Vectors that a block's codes unpack to. */
 INLINE int parts_of(int bits)
 {
-    return bits == 4 ? 4 : 2;
-}
-
-INLINE int block_inputs(int bits)
-{
-    return BLOCK_BYTES * 8 / bits;
+    return bits == 8 ? 2 : 4;
 }
 
 INLINE int lane_inputs(int bits)
 {
-    return 64 / bits;
+    return bits == 8 ? 8 : 16;
 }
 
-/* The first of the 8 bytes of a block that lane `lane` holds, from the order of vi_even. */
-INLINE int lane_byte(int lane)
+INLINE int block_inputs(int bits)
 {
-    return lane / 2 % 2 * VECTOR_BYTES + lane / 4 * 16 + lane % 2 * 8;
+    return LANES * lane_inputs(bits);
+}
+
+enum { MOST_INPUTS = LANES * 16 };
+
+/* Bytes of a block's codes, of 3 bits those of their first plane: the second has half as many. */
+INLINE int block_codes(int bits)
+{
+    return bits == 3 ? VECTOR_BYTES : 2 * VECTOR_BYTES;
+}
+
+/* Bytes of so many codes, or of their low bits. */
+INLINE int code_bytes(int inputs, int bits)
+{
+    return bits == 3 ? (inputs + 3) / 4 : (inputs * bits + 7) / 8;
+}
+
+INLINE int zero_bits(int bits)
+{
+    return bits == 8 ? 8 : 4;
+}
+
+/* The first input of a block that lane `lane` holds; of 4 and 8 bits from the order of vi_even. */
+INLINE int lane_first(int lane, int bits)
+{
+    if (bits == 3) return lane * 16;
+    return (lane / 2 % 2 * VECTOR_BYTES + lane / 4 * 16 + lane % 2 * 8) * 8 / bits;
 }
 
 INLINE int digit_vectors(int bits, int digits)

@@ -17,15 +17,17 @@ static void weights_to_f32(float *out, const vlmp_linear *w, int n, int k0, int 
         return;
     }
     vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
-    const uint8_t *codes = vlmp_linear_codes(w, n);
-    int bits = vlmp_linear_bits(w), size = vlmp_linear_group(w);
+    const uint8_t *codes = vlmp_linear_codes(w, n), *high = vlmp_linear_high(w, n);
+    vlmp_code_type type = w->scheme.codes;
+    int size = vlmp_linear_group(w);
     for (int k = k0; k < k1;) {
         int group = k / size;
         int end = (group + 1) * size < k1 ? (group + 1) * size : k1;
         int zero = vlmp_linear_zero(w, n, group);
         float scale = vlmp_linear_scale(w, n, group);
         for (; k < end; k++)
-            out[k - k0] = vlmp_code_level(&grid, vlmp_code_at(codes, k, bits), zero) * scale;
+            out[k - k0] =
+                vlmp_code_level(&grid, vlmp_planes_at(codes, high, k, type), zero) * scale;
     }
 }
 
@@ -91,14 +93,15 @@ static void float_tile(float *y, const float *x, int rows, const vlmp_linear *w,
 static float dot_int8(const int8_t *x, const vlmp_linear *w, int n)
 {
     vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
-    const uint8_t *codes = vlmp_linear_codes(w, n);
-    int bits = vlmp_linear_bits(w), size = vlmp_linear_group(w);
+    const uint8_t *codes = vlmp_linear_codes(w, n), *high = vlmp_linear_high(w, n);
+    vlmp_code_type type = w->scheme.codes;
+    int size = vlmp_linear_group(w);
     float sum = 0;
     for (int group = 0; group < vlmp_linear_groups(w); group++) {
         double dot = 0; /* of integers: exact */
         int zero = vlmp_linear_zero(w, n, group);
         for (int k = group * size; k < (group + 1) * size; k++)
-            dot += vlmp_code_level(&grid, vlmp_code_at(codes, k, bits), zero) * x[k];
+            dot += vlmp_code_level(&grid, vlmp_planes_at(codes, high, k, type), zero) * x[k];
         sum += (float)dot * vlmp_linear_scale(w, n, group);
     }
     return sum;

@@ -33,6 +33,22 @@ INLINE __m256i digits_of(__m256i q)
     return _mm256_xor_si256(_mm256_add_epi32(q, half), half);
 }
 
+/* Stores the digits of 8 inputs of a lane where unpack_planes puts their codes: input 4·j + p is
+ * byte j of part p; the second eight are bytes 2 and 3. */
+INLINE void store_planes(unsigned char *block, int lane, int first, __m256i q, int digits)
+{
+    __m256i bytes = digits_of(q);
+    __m128i a = _mm256_castsi256_si128(bytes), b = _mm256_extracti128_si256(bytes, 1);
+    uint16_t pairs[16]; /* [part][digit] */
+    _mm_storeu_si128((__m128i *)(void *)pairs, _mm_unpacklo_epi8(a, b));
+    _mm_storeu_si128((__m128i *)(void *)(pairs + 8), _mm_unpackhi_epi8(a, b));
+    unsigned char *to = block + lane * 4 + first / 4;
+    UNROLL
+    for (int d = 0; d < digits; d++)
+        for (int p = 0; p < 4; p++)
+            memcpy(to + (d * 4 + p) * VECTOR_BYTES, &pairs[4 * p + d], 2);
+}
+
 /* Stores the digits of 8 inputs of a lane, 4 bytes a digit and part. 4 bits: even inputs go to part
  * `part`, odd ones to the next. 8 bits: the first four, then the last four. */
 INLINE void store_eight(unsigned char *block, int lane, int part, __m256i q, int bits, int digits)
@@ -105,7 +121,7 @@ INLINE void prepare_block(unsigned char *block, const float *x, int bits, int di
     float *scales = (float *)(void *)(block + block_bytes(bits, digits) - VECTOR_BYTES);
     const __m256 limit = _mm256_set1_ps(127);
     for (int lane = 0; lane < LANES; lane++) {
-        const float *values = x + lane_byte(lane) * 8 / bits;
+        const float *values = x + lane_first(lane, bits);
         float inverse = 0;
         if (digits == 3)
             scales[lane] = lane_scale(lane_largest(values, lane_inputs(bits)), &inverse);
@@ -117,7 +133,10 @@ INLINE void prepare_block(unsigned char *block, const float *x, int bits, int di
             else
                 v = _mm256_max_ps(_mm256_min_ps(_mm256_div_ps(v, _mm256_set1_ps(scale)), limit),
                                   _mm256_sub_ps(_mm256_setzero_ps(), limit));
-            store_eight(block, lane, i / 4, _mm256_cvtps_epi32(v), bits, digits);
+            if (bits == 3)
+                store_planes(block, lane, i, _mm256_cvtps_epi32(v), digits);
+            else
+                store_eight(block, lane, i / 4, _mm256_cvtps_epi32(v), bits, digits);
         }
     }
     store_sums(block, bits, digits);
@@ -134,7 +153,7 @@ INLINE void prepare_row(unsigned char *prepared, const float *x, int k, int bits
         if (k - i >= per_block) {
             prepare_block(prepared, x + i, bits, digits, divisor);
         } else {
-            float padded[2 * BLOCK_BYTES] = {0};
+            float padded[MOST_INPUTS] = {0};
             memcpy(padded, x + i, (size_t)(k - i) * sizeof *padded);
             prepare_block(prepared, padded, bits, digits, divisor);
         }
@@ -144,6 +163,8 @@ INLINE void prepare_row(unsigned char *prepared, const float *x, int k, int bits
 void LEVEL_NAME(prepare_row)(void *prepared, const float *x, const vlmp_linear *w)
 {
     bool int8 = vlmp_linear_int8(w);
+    if (code_bits(w) == 3 && int8) prepare_row(prepared, x, w->k, 3, 1);
+    if (code_bits(w) == 3 && !int8) prepare_row(prepared, x, w->k, 3, 3);
     if (code_bits(w) == 4 && int8) prepare_row(prepared, x, w->k, 4, 1);
     if (code_bits(w) == 4 && !int8) prepare_row(prepared, x, w->k, 4, 3);
     if (code_bits(w) == 8 && int8) prepare_row(prepared, x, w->k, 8, 1);

@@ -25,6 +25,7 @@ INLINE vint vi_set8(int8_t x) { return _mm512_set1_epi8(x); }
 INLINE vint vi_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE void vi_store(void *p, vint x) { _mm512_storeu_si512(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
+INLINE vint vi_or(vint a, vint b) { return _mm512_or_si512(a, b); }
 INLINE vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm512_sub_epi32(a, b); }
 /* In 16-bit lanes: u·s of two neighbouring bytes, added and saturated; and two of these added to 32 bits. */
@@ -95,6 +96,7 @@ INLINE vint vi_set8(int8_t x) { return _mm256_set1_epi8(x); }
 INLINE vint vi_load(const void *p) { return _mm256_loadu_si256(p); }
 INLINE void vi_store(void *p, vint x) { _mm256_storeu_si256(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
+INLINE vint vi_or(vint a, vint b) { return _mm256_or_si256(a, b); }
 INLINE vint vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm256_sub_epi32(a, b); }
 INLINE vint vi_pairs(vint u, vint s) { return _mm256_maddubs_epi16(u, s); }

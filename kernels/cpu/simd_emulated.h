@@ -27,6 +27,7 @@ INLINE vint vi_set8(int8_t x) { return (vint)(x - (vlmp_signed_byte_lanes){0}); 
 INLINE vint vi_load(const void *p) { vint x; memcpy(&x, p, sizeof x); return x; }
 INLINE void vi_store(void *p, vint x) { memcpy(p, &x, sizeof x); }
 INLINE vint vi_and(vint a, vint b) { return a & b; }
+INLINE vint vi_or(vint a, vint b) { return a | b; }
 INLINE vint vi_add(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a + (vlmp_unsigned_lanes)b); }
 INLINE vint vi_sub(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a - (vlmp_unsigned_lanes)b); }
 INLINE vint vi_pairs(vint u, vint s)

@@ -1,4 +1,6 @@
-/* Weights on the device: rows of codes begin at 16 bytes, the rest lies as in the file. */
+/* Weights on the device: rows of codes begin at 16 bytes, the rest lies as in the file. Codes of 3
+ * bits become the 4-bit ones of the same weights: their zeros have 4 bits already, and without
+ * zeros both the code and the middle are 4 more. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -53,6 +55,33 @@ static bool list_parts(const vlmp_linear *w, struct part parts[PARTS], size_t *b
     return true;
 }
 
+/* *w with codes of 4 bits; false: no memory. *codes is to be freed. */
+static bool widen(vlmp_linear *w, uint8_t **codes)
+{
+    size_t row_bytes = vlmp_codes_row_bytes(w->k, 4);
+    uint8_t *row = vlmp_alloc((size_t)w->k, 1);
+    *codes = vlmp_alloc((size_t)w->n, row_bytes);
+    if (row == NULL || *codes == NULL) {
+        free(row);
+        return false;
+    }
+    int more = w->zeros == NULL
+                   ? vlmp_code_types[VLMP_CODES_U4].middle - vlmp_code_types[VLMP_CODES_U3].middle
+                   : 0;
+    for (int n = 0; n < w->n; n++) {
+        vlmp_planes_unpack(row, vlmp_linear_codes(w, n), vlmp_linear_high(w, n), w->k,
+                           w->scheme.codes);
+        for (int k = 0; k < w->k; k++)
+            row[k] = (uint8_t)(row[k] + more);
+        vlmp_codes_pack(*codes + (size_t)n * row_bytes, row, w->k, 4);
+    }
+    free(row);
+    w->scheme.codes = VLMP_CODES_U4;
+    w->codes = *codes;
+    w->high = NULL;
+    return true;
+}
+
 static vlmp_cuda_weight weight_of(const vlmp_linear *w)
 {
     vlmp_cuda_weight to = {.n = w->n, .k = w->k, .dtype = (int)w->dtype};
@@ -72,7 +101,7 @@ static vlmp_cuda_weight weight_of(const vlmp_linear *w)
     return to;
 }
 
-int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
+static int prepare(vlmp_ctx *ctx, const vlmp_linear *w, void **own, vlmp_error *err)
 {
     static const char what[] = "a weight";
     struct part parts[PARTS];
@@ -104,8 +133,19 @@ int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
     to->zeros = at[3];
     to->zero_bytes = parts[3].pitch;
     to->bias_at = at[4];
-    w->own = to;
+    *own = to;
     return VLMP_OK;
+}
+
+int vlmp_cuda_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
+{
+    vlmp_linear wide = *w;
+    uint8_t *codes = NULL;
+    int status = w->scheme.codes == VLMP_CODES_U3 && !widen(&wide, &codes)
+                     ? vlmp_fail_memory(err, "codes of 4 bits for the device")
+                     : prepare(ctx, &wide, &w->own, err);
+    free(codes);
+    return status;
 }
 
 void vlmp_cuda_release(vlmp_ctx *ctx, void *own)

@@ -21,7 +21,8 @@ static double dense_at(const void *data, vlmp_dtype dtype, size_t index)
 static double level_at(const vlmp_linear *w, int n, int k)
 {
     vlmp_code_grid grid = vlmp_code_grid_of(&w->scheme);
-    int code = vlmp_code_at(vlmp_linear_codes(w, n), k, vlmp_linear_bits(w));
+    int code =
+        vlmp_planes_at(vlmp_linear_codes(w, n), vlmp_linear_high(w, n), k, w->scheme.codes);
     return vlmp_code_level(&grid, code, vlmp_linear_zero(w, n, k / vlmp_linear_group(w)));
 }
 

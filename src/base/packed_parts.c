@@ -2,14 +2,24 @@
 
 #include "src/base/memory.h"
 
-const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS] = {"codes", "scales", "zeros",
-                                                               "global"};
+static const char *const names[VLMP_PACKED_PARTS] = {"codes", "codes1", "scales", "zeros",
+                                                     "global"};
+
+/* Of codes in two planes: the first. */
+static const char low_plane[] = "codes2";
+
+const char *vlmp_packed_part_name(vlmp_packed_part part, vlmp_code_type codes)
+{
+    bool low = part == VLMP_PACKED_CODES && vlmp_code_types[codes].high_bits != 0;
+    return low ? low_plane : names[part];
+}
 
 vlmp_packed_part vlmp_packed_part_of(const char *leaf)
 {
+    if (leaf[0] != '.') return VLMP_PACKED_PARTS;
+    if (strcmp(leaf + 1, low_plane) == 0) return VLMP_PACKED_CODES;
     int part = 0;
-    while (part < VLMP_PACKED_PARTS &&
-           (leaf[0] != '.' || strcmp(leaf + 1, vlmp_packed_part_names[part]) != 0))
+    while (part < VLMP_PACKED_PARTS && strcmp(leaf + 1, names[part]) != 0)
         part++;
     return (vlmp_packed_part)part;
 }
@@ -66,13 +76,16 @@ bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vl
     if (n < 1 || k < 1 || n > INT32_MAX || k > INT32_MAX || scheme->group < 0 ||
         !codes_allow(scheme) || (scheme->global_scale != 1.0f && !vlmp_scheme_has_global(scheme)))
         return false;
-    int group = vlmp_scheme_group(scheme, (int)k), bits = vlmp_code_types[scheme->codes].bits;
+    int group = vlmp_scheme_group(scheme, (int)k);
     if (k % group != 0) return false;
     out->groups = k / group;
     int64_t scale_rows = scheme->blocks ? (n + VLMP_BLOCK_OUTPUTS - 1) / VLMP_BLOCK_OUTPUTS : n;
-    code_part(out, VLMP_PACKED_CODES, n, k, bits);
+    int high_bits = vlmp_code_types[scheme->codes].high_bits;
+    code_part(out, VLMP_PACKED_CODES, n, k, vlmp_code_low_bits(scheme->codes));
+    if (high_bits != 0) code_part(out, VLMP_PACKED_HIGH, n, k, high_bits);
     scale_part(out, VLMP_PACKED_SCALES, scale_rows, out->groups, scheme->scales);
-    if (scheme->zeros == VLMP_ZEROS_PACKED) code_part(out, VLMP_PACKED_ZEROS, n, out->groups, bits);
+    if (scheme->zeros == VLMP_ZEROS_PACKED)
+        code_part(out, VLMP_PACKED_ZEROS, n, out->groups, vlmp_code_zero_bits(scheme->codes));
     if (vlmp_scheme_has_global(scheme)) scale_part(out, VLMP_PACKED_GLOBAL, 1, 1, VLMP_F32);
     return count_bytes(out);
 }
@@ -84,10 +97,11 @@ void vlmp_codes_pack(uint8_t *row, const uint8_t *codes, int count, int bits)
         return;
     }
     int in_byte = 8 / bits;
+    unsigned mask = (1u << bits) - 1;
     for (int i = 0; i < count; i += in_byte, row++) {
         unsigned byte = 0;
         for (int j = 0; j < in_byte && i + j < count; j++)
-            byte |= (unsigned)codes[i + j] << j * bits;
+            byte |= (codes[i + j] & mask) << j * bits;
         *row = (uint8_t)byte;
     }
 }
@@ -100,6 +114,26 @@ void vlmp_codes_unpack(uint8_t *codes, const uint8_t *row, int count, int bits)
     }
     for (int i = 0; i < count; i++)
         codes[i] = (uint8_t)vlmp_code_at(row, i, bits);
+}
+
+void vlmp_planes_pack(uint8_t *low, uint8_t *high, const uint8_t *codes, int count,
+                      vlmp_code_type type)
+{
+    int bits = vlmp_code_low_bits(type);
+    vlmp_codes_pack(low, codes, count, bits);
+    if (high == NULL) return;
+    memset(high, 0, vlmp_codes_row_bytes(count, 1));
+    for (int i = 0; i < count; i++)
+        high[i / 8] |= (uint8_t)(codes[i] >> bits << i % 8);
+}
+
+void vlmp_planes_unpack(uint8_t *codes, const uint8_t *low, const uint8_t *high, int count,
+                        vlmp_code_type type)
+{
+    int bits = vlmp_code_low_bits(type);
+    vlmp_codes_unpack(codes, low, count, bits);
+    for (int i = 0; high != NULL && i < count; i++)
+        codes[i] |= (uint8_t)(vlmp_code_at(high, i, 1) << bits);
 }
 
 void vlmp_scale_put(void *scales, size_t index, vlmp_dtype type, float scale)

@@ -15,15 +15,17 @@
 #define VLMP_SCALE_MAX 65504.0f /* the largest finite F16 */
 
 typedef enum {
-    VLMP_PACKED_CODES,
+    VLMP_PACKED_CODES, /* or their first plane */
+    VLMP_PACKED_HIGH,  /* their second plane */
     VLMP_PACKED_SCALES,
     VLMP_PACKED_ZEROS,
     VLMP_PACKED_GLOBAL,
     VLMP_PACKED_PARTS,
 } vlmp_packed_part;
 
-/* "codes", "scales", "zeros", "global": what follows the linear's name and a dot. */
-extern const char *const vlmp_packed_part_names[VLMP_PACKED_PARTS];
+/* "codes" ("codes2", "codes1" of codes in two planes), "scales", "zeros", "global": what follows
+ * the linear's name and a dot. */
+const char *vlmp_packed_part_name(vlmp_packed_part part, vlmp_code_type codes);
 
 /* The part that ".codes" and so on name; VLMP_PACKED_PARTS: none. */
 vlmp_packed_part vlmp_packed_part_of(const char *leaf);
@@ -45,22 +47,36 @@ typedef struct {
  * a product overflows. */
 bool vlmp_packed_shape_of(vlmp_packed_shape *out, int64_t n, int64_t k, const vlmp_scheme *scheme);
 
-/* Bytes of a row of so many codes or zeros. */
+/* Bytes of a row of so many codes of a plane, or zeros; bits divides 8. */
 static inline size_t vlmp_codes_row_bytes(int count, int bits)
 {
     return ((size_t)count * (size_t)bits + 7) / 8;
 }
 
-/* Code or zero `index` of a row. */
+/* Code or zero `index` of a row of one plane. */
 static inline int vlmp_code_at(const uint8_t *row, int index, int bits)
 {
     size_t at = (size_t)index * (size_t)bits;
     return row[at / 8] >> at % 8 & ((1 << bits) - 1);
 }
 
-/* Between a row of codes and one code a byte. */
+/* Code `index` of a row of both planes; high is NULL where there is one. */
+static inline int vlmp_planes_at(const uint8_t *low, const uint8_t *high, int index,
+                                 vlmp_code_type type)
+{
+    int bits = vlmp_code_low_bits(type), code = vlmp_code_at(low, index, bits);
+    return high == NULL ? code : code | vlmp_code_at(high, index, 1) << bits;
+}
+
+/* Between a row of codes and one code a byte; of codes that are wider than bits, the low ones. */
 void vlmp_codes_pack(uint8_t *row, const uint8_t *codes, int count, int bits);
 void vlmp_codes_unpack(uint8_t *codes, const uint8_t *row, int count, int bits);
+
+/* The same of both planes. */
+void vlmp_planes_pack(uint8_t *low, uint8_t *high, const uint8_t *codes, int count,
+                      vlmp_code_type type);
+void vlmp_planes_unpack(uint8_t *codes, const uint8_t *low, const uint8_t *high, int count,
+                        vlmp_code_type type);
 
 /* Where the scale of a group of output n is among those stored, of `groups` a row. */
 static inline size_t vlmp_scale_index(const vlmp_scheme *scheme, size_t n, size_t groups,

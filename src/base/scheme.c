@@ -6,6 +6,7 @@
 /* Symmetric codes of 8 bits leave 0 out, so that they are what int8 in ±127 is. Scales that are
  * powers of two are chosen by a quarter of the largest weight: see vlmp_scale_stored. */
 const vlmp_code_info vlmp_code_types[VLMP_CODE_TYPES] = {
+    [VLMP_CODES_U3] = {.feature = "codes-3", .bits = 3, .high_bits = 1, .middle = 4, .reach = 3.5f},
     [VLMP_CODES_U4] = {.feature = "codes-4", .bits = 4, .middle = 8, .reach = 7.5f},
     [VLMP_CODES_U8] =
         {.feature = "codes-8", .bits = 8, .middle = 128, .low_symmetric = 1, .reach = 127.5f},

@@ -11,6 +11,7 @@
 
 typedef enum {
     VLMP_CODES_NONE, /* not quantized */
+    VLMP_CODES_U3,   /* in two planes: two bits of each, one bit of each */
     VLMP_CODES_U4,   /* two a byte */
     VLMP_CODES_U8,
     VLMP_CODES_FP8,   /* E4M3 */
@@ -21,7 +22,7 @@ typedef enum {
 
 typedef enum {
     VLMP_ZEROS_NONE,   /* symmetric: z is the grid's middle */
-    VLMP_ZEROS_PACKED, /* one a group, packed like codes */
+    VLMP_ZEROS_PACKED, /* one a group */
 } vlmp_zeros;
 
 typedef struct {
@@ -66,6 +67,7 @@ typedef struct {
     const char *name;    /* in recipes and files; NULL: its bits say it */
     const char *feature; /* in vlmp.requires of files that hold such codes */
     int bits;
+    int high_bits;         /* of these, in a plane of their own; 0: codes have one plane */
     int middle;            /* z where none is stored */
     int low_symmetric;     /* the lowest code without zeros; with them it is 0 */
     vlmp_minifloat floats; /* what codes stand for; mantissa 0: themselves */
@@ -75,6 +77,17 @@ typedef struct {
 } vlmp_code_info;
 
 extern const vlmp_code_info vlmp_code_types[VLMP_CODE_TYPES];
+
+/* Bits of a code in its first plane, and those that a stored zero takes: they divide 8. */
+static inline int vlmp_code_low_bits(vlmp_code_type type)
+{
+    return vlmp_code_types[type].bits - vlmp_code_types[type].high_bits;
+}
+
+static inline int vlmp_code_zero_bits(vlmp_code_type type)
+{
+    return vlmp_code_types[type].high_bits != 0 ? 4 : vlmp_code_types[type].bits;
+}
 
 /* The integer type of so many bits; VLMP_CODES_NONE when there is none. */
 vlmp_code_type vlmp_code_type_of_bits(int bits);

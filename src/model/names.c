@@ -128,7 +128,8 @@ static const struct {
 
 #define PLACES ((int)(sizeof places / sizeof *places))
 
-static const char *const leaves[] = {".weight", ".codes", ".scales", ".zeros", ".global", ".bias"};
+static const char *const leaves[] = {".weight", ".codes", ".codes2", ".codes1",
+                                     ".scales", ".zeros", ".global", ".bias"};
 
 #define LEAVES ((int)(sizeof leaves / sizeof *leaves))
 

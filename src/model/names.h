@@ -26,8 +26,9 @@ bool vlmp_name_is_unused(const char *name, int used_vision_layers, bool post_nor
  * bias. Names outside the canonical list come last, by bytes. */
 int vlmp_name_compare(const char *a, const char *b);
 
-/* The tensor's linear or norm: the name up to the last of ".weight", ".bias", ".codes", ".scales",
- * ".zeros"; the whole name when it has none of these. Returns the length. */
+/* The tensor's linear or norm: the name up to the last of ".weight", ".bias" or a part of a
+ * quantized linear (".codes", ".scales" …); the whole name when it has none of these. Returns the
+ * length. */
 size_t vlmp_name_stem(const char *name);
 
 /* Whether text[0 … length) is pattern, '#' in it standing for a number without leading zeros below

@@ -124,24 +124,29 @@ static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const 
     for (int i = 0; i < VLMP_PACKED_PARTS && fits; i++) {
         if (shape.parts[i].columns == 0) continue;
         char full[VLMP_NAME_MAX + 16];
-        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
+        snprintf(full, sizeof full, "%s.%s", name,
+                 vlmp_packed_part_name((vlmp_packed_part)i, scheme->codes));
         tensors[i] = source->find(source, full);
         if (tensors[i] == NULL)
             return vlmp_fail(err, VLMP_ERR_INPUT, "%s: tensor '%s' is missing", source->path, full);
         VLMP_TRY(remember(loaded, source, tensors[i], err));
     }
-    const vlmp_tensor *codes = tensors[VLMP_PACKED_CODES], *zeros = tensors[VLMP_PACKED_ZEROS];
+    const vlmp_tensor *codes = tensors[VLMP_PACKED_CODES], *high = tensors[VLMP_PACKED_HIGH],
+                      *zeros = tensors[VLMP_PACKED_ZEROS];
     if (!fits || codes->rank != 2 || codes->shape[0] != out->n ||
         codes->shape[1] != shape.parts[VLMP_PACKED_CODES].columns)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: tensor '%s.codes' does not have the shape of %d × %d %d-bit codes",
-                         source->path, name, out->n, out->k, vlmp_code_types[scheme->codes].bits);
+                         "%s: tensor '%s.%s' does not have the shape of %d × %d %d-bit codes",
+                         source->path, name,
+                         vlmp_packed_part_name(VLMP_PACKED_CODES, scheme->codes), out->n, out->k,
+                         vlmp_code_types[scheme->codes].bits);
     out->scheme = *scheme;
     out->scheme.int8_activations |=
         loaded->fast_activations && !vlmp_codes_are_floats(scheme->codes);
     if (tensors[VLMP_PACKED_GLOBAL] != NULL)
         out->scheme.global_scale = vlmp_scale_at(tensors[VLMP_PACKED_GLOBAL]->data, 0, VLMP_F32);
     out->codes = codes->data;
+    out->high = high != NULL ? high->data : NULL;
     out->scales = tensors[VLMP_PACKED_SCALES]->data;
     out->zeros = zeros != NULL ? zeros->data : NULL;
     return VLMP_OK;

@@ -100,9 +100,21 @@ static size_t code_bytes(const struct options *o, int n, int k)
     return (size_t)n * (size_t)k * (o->bits == 32 ? 4 : 2);
 }
 
+/* Of the codes' second plane. */
+static size_t high_bytes(const struct options *o, int n, int k)
+{
+    return o->bits <= 8 ? shape_of(o, n, k).parts[VLMP_PACKED_HIGH].bytes : 0;
+}
+
 static size_t scale_bytes(const struct options *o, int n, int k)
 {
     return o->bits <= 8 ? shape_of(o, n, k).parts[VLMP_PACKED_SCALES].bytes : 0;
+}
+
+static size_t linear_bytes(const struct options *o, int n, int k)
+{
+    return round64(code_bytes(o, n, k)) + round64(high_bytes(o, n, k)) +
+           round64(scale_bytes(o, n, k));
 }
 
 static size_t weight_bytes(const struct options *o)
@@ -114,10 +126,8 @@ static size_t weight_bytes(const struct options *o)
     };
     size_t layer = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        layer += round64(code_bytes(o, shapes[i][0], shapes[i][1])) +
-                 round64(scale_bytes(o, shapes[i][0], shapes[i][1]));
-    return layer * (size_t)o->layers + round64(code_bytes(o, o->vocab, o->hidden)) +
-           round64(scale_bytes(o, o->vocab, o->hidden));
+        layer += linear_bytes(o, shapes[i][0], shapes[i][1]);
+    return layer * (size_t)o->layers + linear_bytes(o, o->vocab, o->hidden);
 }
 
 static void *take(struct model *m, size_t bytes)
@@ -128,14 +138,23 @@ static void *take(struct model *m, size_t bytes)
     return memory;
 }
 
+static uint8_t *take_random(struct model *m, vlmp_rng *rng, size_t bytes)
+{
+    uint8_t *codes = take(m, bytes);
+    for (size_t i = 0; i + 8 <= bytes; i += 8) {
+        uint64_t random = vlmp_rng_next(rng);
+        memcpy(codes + i, &random, 8);
+    }
+    return codes;
+}
+
 static vlmp_linear make_linear(struct model *m, vlmp_rng *rng, int n, int k)
 {
     const struct options *o = &m->o;
     vlmp_linear w = {.n = n, .k = k};
-    size_t bytes = code_bytes(o, n, k);
-    uint8_t *codes = take(m, bytes);
     float size = sqrtf(3 / (float)k); /* variance 1/k */
     if (o->bits > 8) {
+        uint8_t *codes = take(m, code_bytes(o, n, k));
         w.weight = codes;
         w.dtype = o->bits == 32 ? VLMP_F32 : o->bits == 16 ? VLMP_F16 : VLMP_BF16;
         for (size_t i = 0; i < (size_t)n * (size_t)k; i++) {
@@ -148,12 +167,9 @@ static vlmp_linear make_linear(struct model *m, vlmp_rng *rng, int n, int k)
         }
         return w;
     }
-    for (size_t i = 0; i + 8 <= bytes; i += 8) {
-        uint64_t random = vlmp_rng_next(rng);
-        memcpy(codes + i, &random, 8);
-    }
     w.scheme = scheme_of(o);
-    w.codes = codes;
+    w.codes = take_random(m, rng, code_bytes(o, n, k));
+    if (high_bytes(o, n, k) > 0) w.high = take_random(m, rng, high_bytes(o, n, k));
     float scale = size / (float)(1 << (o->bits - 1));
     unsigned char *scales = take(m, scale_bytes(o, n, k));
     w.scales = scales;

@@ -16,13 +16,14 @@ refuses 2 '--method' vlm-quantize "$model" -o x.vlmp
 refuses 2 '-o OUT' vlm-quantize "$model" --method rtn
 refuses 2 'symmetric and --asymmetric' vlm-quantize "$model" --method rtn --symmetric --asymmetric -o x.vlmp
 refuses 2 'method' vlm-quantize "$model" --method gtpq -o x.vlmp
-refuses 2 'bits' vlm-quantize "$model" --method rtn --bits 5 -o x.vlmp
+refuses 2 '5 bits are not supported; use 3, 4 or 8' vlm-quantize "$model" --method rtn --bits 5 -o x.vlmp
+refuses 2 '2 bits are not supported: with four levels' vlm-quantize "$model" --method rtn --bits 2 -o x.vlmp
 refuses 2 'bits' vlm-quantize "$model" --method int8 --bits 4 -o x.vlmp
 refuses 2 'group' vlm-quantize "$model" --method rtn --group 48 -o x.vlmp
 refuses 2 'groups of 16' vlm-quantize "$model" --method rtn --group 16 -o x.vlmp
 refuses 2 'recipe and --codes contradict' vlm-quantize "$model" --recipe @w4 --codes fp8 -o x.vlmp
 refuses 2 'codes and --bits contradict' vlm-quantize "$model" --method rtn --codes fp8 --bits 8 -o x.vlmp
-refuses 2 'awq is for codes of 4 or 8 bits' vlm-quantize "$model" --method awq --codes fp8 -o x.vlmp
+refuses 2 'awq is for codes of 3, 4 or 8 bits' vlm-quantize "$model" --method awq --codes fp8 -o x.vlmp
 refuses 2 'no zero point' vlm-quantize "$model" --method rtn --codes fp8 --asymmetric -o x.vlmp
 refuses 2 'float activations' vlm-quantize "$model" --method rtn --codes mxfp4 --activations int8 -o x.vlmp
 refuses 2 'is 32' vlm-quantize "$model" --method rtn --codes mxfp4 --group 64 -o x.vlmp

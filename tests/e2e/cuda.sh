@@ -32,11 +32,12 @@ cp "$VLMP_CUDA_FOLDER/libvlmpack-cuda.so" "$library"
 )
 read -r checks failures <counts
 
-# 4 and 8 bits, float and int8 activations: tower, projector and text of one file.
+# 3, 4 and 8 bits, float and int8 activations: tower, projector and text of one file.
 cat >recipe.json <<'JSON'
 {"version": 1, "rules": [
     {"match": "vision.*", "scheme": {"method": "rtn", "bits": 8, "activations": "int8"}},
     {"match": "text.layers.0.*", "scheme": {"method": "rtn", "bits": 4, "symmetric": false}},
+    {"match": "text.layers.1.*", "scheme": {"method": "rtn", "bits": 3, "group": 32}},
     {"match": "text.layers.*", "scheme": {"method": "rtn", "codes": "fp8"}},
     {"match": "*", "scheme": null}]}
 JSON

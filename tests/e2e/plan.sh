@@ -8,8 +8,8 @@ unset MALLOC_PERTURB_
 exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 12 -o c.calib
 echo '{"version": 1, "rules": [{"match": "text.layers.*", "scheme": {"method": "rtn", "bits": 4, "group": 32,
     "symmetric": false}}, {"match": "default", "scheme": null}]}' >zeros.json
-recipes=(int8 int8_dynamic rtn_4bit rtn_8bit gptq_4bit awq_4bit awq_gptq_4bit rtn_fp8 rtn_fp8_block rtn_mxfp4 rtn_nvfp4
-    gptq_nvfp4 @w4 @seed zeros.json "$VLMP_ROOT/demo/mixed.json")
+recipes=(int8 int8_dynamic rtn_4bit rtn_8bit gptq_3bit gptq_4bit awq_4bit awq_gptq_4bit rtn_fp8 rtn_fp8_block rtn_mxfp4
+    rtn_nvfp4 gptq_nvfp4 @w4 @seed zeros.json "$VLMP_ROOT/demo/mixed.json")
 exits 0 vlm-plan "$model" --json --samples 12 --picture 96x96 --text-tokens 27 $(printf -- '--recipe %s ' "${recipes[@]}")
 cp stdout plan.json
 for i in "${!recipes[@]}"; do

@@ -6,8 +6,8 @@
 
 static void free_weight(struct vlmp_hostile_weight *w)
 {
-    const void *const parts[] = {w->copy.weight, w->copy.codes, w->copy.scales, w->copy.zeros,
-                                 w->copy.bias};
+    const void *const parts[] = {w->copy.weight, w->copy.codes, w->copy.high,
+                                 w->copy.scales, w->copy.zeros, w->copy.bias};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free((void *)(uintptr_t)parts[i]);
     free(w);
@@ -36,7 +36,7 @@ void vlmp_hostile_free_hidden(vlmp_ctx *ctx, const struct vlmp_hostile_area *are
 }
 
 /* The parts of a weight that a context reads, and their bytes. */
-enum { PARTS = 5 };
+enum { PARTS = 6 };
 
 struct part {
     const void *at;
@@ -56,6 +56,7 @@ static void list_parts(const vlmp_linear *w, struct part parts[PARTS])
     parts[2] = (struct part){w->scales, shape.parts[VLMP_PACKED_SCALES].bytes};
     parts[3] = (struct part){w->zeros, shape.parts[VLMP_PACKED_ZEROS].bytes};
     parts[4] = (struct part){w->bias, n * sizeof *w->bias};
+    parts[5] = (struct part){w->high, shape.parts[VLMP_PACKED_HIGH].bytes};
 }
 
 int vlmp_hostile_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
@@ -71,6 +72,7 @@ int vlmp_hostile_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
     weight->copy.scales = parts[2].at;
     weight->copy.zeros = parts[3].at;
     weight->copy.bias = parts[4].at;
+    weight->copy.high = parts[5].at;
     w->own = vlmp_hostile_add_area(ctx, VLMP_HOSTILE_WEIGHT, 1, weight);
     if (w->own != NULL) return VLMP_OK;
     free_weight(weight);

@@ -224,6 +224,8 @@ static const struct path paths[] = {
     {"awq, sequential", run_quantize, .method = "awq", .sequential = true},
     {"awq+gptq", run_quantize, .method = "awq+gptq"},
     {"awq+gptq, sequential", run_quantize, .method = "awq+gptq", .sequential = true},
+    {"awq+gptq, 3 bits", run_quantize, .method = "awq+gptq",
+     .codes = "\"bits\":3,\"symmetric\":false,\"group\":32"},
     {"gptq, fp8", run_quantize, .method = "gptq", .codes = "\"codes\":\"fp8\""},
     {"gptq, nvfp4, sequential", run_quantize, .method = "gptq", .codes = "\"codes\":\"nvfp4\"",
      .sequential = true},

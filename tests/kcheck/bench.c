@@ -67,7 +67,7 @@ void kc_bench(kc *k)
     memset(weights, 0x2c, (size_t)N * K * 4); /* small numbers in every type */
     memset(scales, 0x2c, (size_t)N * K / 16 * 2);
     vlmp_linear dense = {.n = N, .k = K, .weight = weights};
-    vlmp_linear packed = {.n = N, .k = K, .codes = weights, .scales = scales};
+    vlmp_linear packed = {.n = N, .k = K, .codes = weights, .high = weights, .scales = scales};
     static const struct {
         const char *name;
         vlmp_code_type codes;
@@ -77,6 +77,9 @@ void kc_bench(kc *k)
     } cases[] = {{"f32", VLMP_CODES_NONE, 0, false, VLMP_F32},
                  {"f16", VLMP_CODES_NONE, 0, false, VLMP_F16},
                  {"bf16", VLMP_CODES_NONE, 0, false, VLMP_BF16},
+                 {"w3g32", VLMP_CODES_U3, 32, false, VLMP_F32},
+                 {"w3g128", VLMP_CODES_U3, 128, false, VLMP_F32},
+                 {"w3g32 int8", VLMP_CODES_U3, 32, true, VLMP_F32},
                  {"w4g32", VLMP_CODES_U4, 32, false, VLMP_F32},
                  {"w4g128", VLMP_CODES_U4, 128, false, VLMP_F32},
                  {"w8", VLMP_CODES_U8, 0, false, VLMP_F32},

@@ -150,7 +150,7 @@ static void same_matrix(const char *prefix, vlmp_code_type codes, int group)
     uint8_t *packed = vlmp_alloc(shape.parts[VLMP_PACKED_CODES].bytes, 1);
     uint8_t *scales = vlmp_alloc(shape.parts[VLMP_PACKED_SCALES].bytes, 1);
     assert_true(packed != NULL && scales != NULL);
-    vlmp_pack(&q, packed, scales, NULL);
+    vlmp_pack(&q, packed, NULL, scales, NULL);
     snprintf(name, sizeof name, "%s.codes", prefix);
     const unsigned char *wanted = golden(name, VLMP_U8, &count);
     assert_int_equal(count, shape.parts[VLMP_PACKED_CODES].bytes);
@@ -160,7 +160,7 @@ static void same_matrix(const char *prefix, vlmp_code_type codes, int group)
     wanted = golden(name, type, &scale_count);
     assert_int_equal(scale_count * vlmp_dtype_size(type), shape.parts[VLMP_PACKED_SCALES].bytes);
     assert_memory_equal(scales, wanted, shape.parts[VLMP_PACKED_SCALES].bytes);
-    assert_int_equal(vlmp_unpack(&back, packed, scales, NULL, "x", &err), VLMP_OK);
+    assert_int_equal(vlmp_unpack(&back, packed, NULL, scales, NULL, "x", &err), VLMP_OK);
     assert_memory_equal(q.codes, back.codes, N * K);
     assert_memory_equal(q.scales, back.scales, (size_t)(N * q.groups) * sizeof(float));
     free(packed);
@@ -209,7 +209,7 @@ static void scales_and_edges(void **state)
     uint8_t codes[64] = {[63] = 0xff};
     float one = 1;
     assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &fp8, &err), VLMP_OK);
-    assert_int_equal(vlmp_unpack(&q, codes, &one, NULL, "x", &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_unpack(&q, codes, NULL, &one, NULL, "x", &err), VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "row 0, input 63: 255"));
     vlmp_quantized_free(&q);
     vlmp_pool_free(pool);

@@ -231,11 +231,13 @@ static void check_scales_are_stored(const vlmp_quantized *q)
     assert_true(vlmp_packed_shape_of(&shape, q->n, q->k, &q->scheme));
     uint8_t *bytes = vlmp_alloc(shape.bytes, 1);
     assert_non_null(bytes);
-    uint8_t *scales = bytes + shape.parts[VLMP_PACKED_CODES].bytes;
+    uint8_t *high = bytes + shape.parts[VLMP_PACKED_CODES].bytes;
+    uint8_t *scales = high + shape.parts[VLMP_PACKED_HIGH].bytes;
     uint8_t *zeros = scales + shape.parts[VLMP_PACKED_SCALES].bytes;
-    vlmp_pack(q, bytes, scales, zeros);
+    vlmp_pack(q, bytes, high == scales ? NULL : high, scales, zeros);
     assert_int_equal(vlmp_quantized_alloc(&back, q->n, q->k, &q->scheme, &err), VLMP_OK);
-    assert_int_equal(vlmp_unpack(&back, bytes, scales, zeros, "x", &err), VLMP_OK);
+    assert_int_equal(
+        vlmp_unpack(&back, bytes, high == scales ? NULL : high, scales, zeros, "x", &err), VLMP_OK);
     size_t groups = (size_t)q->n * (size_t)q->groups;
     assert_memory_equal(back.codes, q->codes, (size_t)q->n * (size_t)q->k);
     assert_memory_equal(back.scales, q->scales, groups * sizeof *q->scales);
@@ -254,11 +256,13 @@ static void beats_rounding_and_the_polish_gains(void **state)
         SCHEME(4, 0, true, false),
         SCHEME(4, 0, false, false),
         SCHEME(8, 0, true, false),
+        SCHEME(3, 32, true, false),
+        SCHEME(3, 64, false, false),
         vlmp_scheme_make(VLMP_CODES_FP8, VLMP_GROUP_CHANNEL, VLMP_ZEROS_NONE, false),
         vlmp_scheme_make(VLMP_CODES_FP8, VLMP_BLOCK_OUTPUTS, VLMP_ZEROS_NONE, false),
         vlmp_scheme_make(VLMP_CODES_MXFP4, 32, VLMP_ZEROS_NONE, false),
         vlmp_scheme_make(VLMP_CODES_NVFP4, 16, VLMP_ZEROS_NONE, false)};
-    schemes[9].global_scale = 0x1p-12f; /* weights reach 0.25 */
+    schemes[11].global_scale = 0x1p-12f; /* weights reach 0.25 */
     vlmp_pool *pool;
     vlmp_ctx *ctx = context(VLMP_BACKEND_REF, 2, &pool);
     struct problem p = make_problem(40, 256, 600, 1.0, 0.5, 5);

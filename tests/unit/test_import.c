@@ -25,7 +25,7 @@ static const vlmp_tensor *part_of(const vlmp_source *source, const char *linear,
                                   vlmp_packed_part part)
 {
     char name[VLMP_NAME_BYTES + 16];
-    snprintf(name, sizeof name, "%s.%s", linear, vlmp_packed_part_names[part]);
+    snprintf(name, sizeof name, "%s.%s", linear, vlmp_packed_part_name(part, VLMP_CODES_U4));
     return source->find(source, name);
 }
 

@@ -158,6 +158,35 @@ static void golden_floats_are_read(void **state)
     source->close(source);
 }
 
+/* The worked example of FORMAT.md section 7. */
+static void golden_three_bits_are_read(void **state)
+{
+    (void)state;
+    static const float want[2][6] = {{-1, 0, 0, 0.5f, 2, 4}, {0.75f, 0.75f, 7, 0, -7, -3}};
+    static const char name[] = VLMP_SOURCE_ROOT "/tests/golden/packed/three.vlmp";
+    vlmp_error err = {0};
+    vlmp_source *source;
+    vlmp_weight_sizes sizes;
+    assert_int_equal(vlmp_packed_open(&source, name, &err), VLMP_OK);
+    assert_int_equal(vlmp_packed_verify(source, NULL, NULL, &err), VLMP_OK);
+    const uint8_t *low = source->find(source, "text.layers.0.attn.q.codes2")->data;
+    const uint8_t *high = source->find(source, "text.layers.0.attn.q.codes1")->data;
+    const uint8_t *zeros = source->find(source, "text.layers.0.attn.q.zeros")->data;
+    const void *scales = source->find(source, "text.layers.0.attn.q.scales")->data;
+    assert_int_equal(source->scheme(source, "text.layers.0.attn.q")->codes, VLMP_CODES_U3);
+    for (int n = 0; n < 2; n++)
+        for (int k = 0; k < 6; k++) {
+            int u = vlmp_planes_at(low + 2 * n, high + n, k, VLMP_CODES_U3);
+            int z = vlmp_code_at(zeros + 2 * n, k / 2, 4);
+            float scale = vlmp_scale_at(scales, (size_t)(3 * n + k / 2), VLMP_F16);
+            assert_true((float)(u - z) * scale == want[n][k]);
+        }
+    vlmp_weight_sizes_of(source, &sizes);
+    assert_int_equal(sizes.total.weights, 12);
+    assert_int_equal(sizes.total.bytes, 2 * (2 + 1 + 2 + 3 * 2));
+    source->close(source);
+}
+
 /* By hand from the table of FORMAT.md section 7 and the script that made the file. */
 static void sizes_are_counted(void **state)
 {
@@ -235,7 +264,7 @@ static const struct {
 } edits[] = {
     {"\"vlmp.version\":\"1\"", "\"vlmp.version\":\"2\"", "use a newer vlmpack"},
     {"vlmp.version", "vlmp.versiom", "this is not a packed model"},
-    {"[\\\"codes-4\\\"", "[\\\"codes-3\\\",\\\"codes-4\\\"", "feature 'codes-3'"},
+    {"[\\\"codes-4\\\"", "[\\\"codes-2\\\",\\\"codes-4\\\"", "feature 'codes-2'"},
     {"[\\\"codes-4\\\"", "[4", "needs the feature"},
     {"\"vlmp.requires\":\"[", "\"vlmp.requires\":\"{", "not valid JSON"},
     {"\"vlmp.config\"", "\"xlmp.config\"", "no 'vlmp.config'"},
@@ -258,7 +287,9 @@ static const struct {
      "\\\"shape\\\":[2,6],\\\"bits\\\":4,\\\"group\\\":-1", "do not fit"},
     {"\\\"shape\\\":[2,6],\\\"bits\\\":4,\\\"group\\\":2",
      "\\\"shape\\\":[2,6],\\\"bits\\\":4,\\\"group\\\":3", "scales' at byte"},
-    {"\\\"shape\\\":[2,6],\\\"bits\\\":4", "\\\"shape\\\":[2,6],\\\"bits\\\":3", "do not fit"},
+    {"\\\"shape\\\":[2,6],\\\"bits\\\":4", "\\\"shape\\\":[2,6],\\\"bits\\\":2", "do not fit"},
+    {"\\\"shape\\\":[2,6],\\\"bits\\\":4", "\\\"shape\\\":[2,6],\\\"bits\\\":3",
+     "q.codes2' is missing"},
     {"\\\"shape\\\":[2,6],\\\"bits\\\":4", "\\\"shape\\\":[2,6],\\\"bits\\\":8", "codes' at byte"},
     {"\\\"shape\\\":[2,6]", "\\\"shape\\\":[0,6]", "out of range"},
     {"\\\"shape\\\":[2,6]", "\\\"shape\\\":[2,1e300]", "out of range"},
@@ -358,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_is_read),
         cmocka_unit_test(golden_floats_are_read),
+        cmocka_unit_test(golden_three_bits_are_read),
         cmocka_unit_test(sizes_are_counted),
         cmocka_unit_test(edited_headers_are_refused),
         cmocka_unit_test(every_flipped_bit_is_found),

@@ -44,7 +44,7 @@ static vlmp_quantized read_linear(const vlmp_source *source, const char *name, i
         tensors[i] = source->find(source, full);
     }
     good(vlmp_quantized_alloc(&q, n, k, scheme, &err), &err);
-    good(vlmp_unpack(&q, tensors[0]->data, tensors[1]->data,
+    good(vlmp_unpack(&q, tensors[0]->data, NULL, tensors[1]->data,
                      tensors[2] != NULL ? tensors[2]->data : NULL, name, &err),
          &err);
     return q;

@@ -110,7 +110,7 @@ static const struct {
     {"{}", "0 rules"},
     {"{\"lm_head\": null, \"lm_head\": null}", "lm_head"},
     {"{\"visoin_encoder\": \"int8\"}", "visoin_encoder"},
-    {"{\"lm_head\": \"awq_3bit\"}", "awq_3bit"},
+    {"{\"lm_head\": \"awq_2bit\"}", "awq_2bit"},
     {"{\"lm_head\": 4}", "lm_head"},
     {"{\"text.head\": null}", "text.head"},
     {"{\"llm_layers_3_1\": null, \"default\": null}", "llm_layers_3_1"},
@@ -138,7 +138,7 @@ static const struct {
     {"{\"default\": {\"bits\": 4}}", "method"},
     {"{\"default\": {\"method\": \"gtpq\"}}", "gtpq"},
     {"{\"default\": {\"method\": \"keep\"}}", "keep"},
-    {"{\"default\": {\"method\": \"gptq\", \"bits\": 3}}", "3 bits"},
+    {"{\"default\": {\"method\": \"gptq\", \"bits\": 2}}", "2 bits are not supported"},
     {"{\"default\": {\"method\": \"gptq\", \"bits\": 4.5}}", "bits"},
     {"{\"default\": {\"method\": \"gptq\", \"group\": 48}}", "48"},
     {"{\"default\": {\"method\": \"gptq\", \"group\": \"all\"}}", "group"},
@@ -352,8 +352,8 @@ static void options_without_a_recipe(void **state)
     assert_int_equal(plan.entries[9].method, K);
     vlmp_plan_free(&plan);
     vlmp_recipe_free(&recipe);
-    assert_int_equal(vlmp_recipe_scheme_set_bits(&scheme, 3, "o", &err), VLMP_ERR_INPUT);
-    assert_non_null(strstr(err.message, "o: 3 bits are not supported; use 4 or 8"));
+    assert_int_equal(vlmp_recipe_scheme_set_bits(&scheme, 5, "o", &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "o: 5 bits are not supported; use 3, 4 or 8"));
     err = (vlmp_error){0};
     assert_int_equal(vlmp_recipe_scheme_set_bits(&scheme, 4, "o", &err), VLMP_OK);
     assert_int_equal(vlmp_recipe_from_scheme(&recipe, &scheme, &err), VLMP_ERR_INPUT);

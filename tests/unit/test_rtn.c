@@ -23,6 +23,7 @@ static const vlmp_scheme schemes[] = {
     SCHEME(4, 0, true, false),    SCHEME(4, 32, false, false), SCHEME(4, 64, false, false),
     SCHEME(4, 128, false, false), SCHEME(4, 0, false, false),  SCHEME(8, 32, true, false),
     SCHEME(8, 128, false, false), SCHEME(8, 0, true, false),   SCHEME(8, 0, false, false),
+    SCHEME(3, 32, true, false),   SCHEME(3, 64, false, false), SCHEME(3, 0, true, false),
 };
 #define SCHEMES (sizeof schemes / sizeof *schemes)
 
@@ -60,7 +61,7 @@ static void defined_group(const float *w, int count, const vlmp_scheme *s, bool 
 {
     double low = 0, high = 0;
     bool symmetric = s->zeros == VLMP_ZEROS_NONE;
-    int bits = s->codes == VLMP_CODES_U4 ? 4 : 8;
+    int bits = vlmp_code_types[s->codes].bits;
     int top = (1 << bits) - 1, floor_code = bits == 8 && symmetric ? 1 : 0;
     for (int i = 0; i < count; i++) {
         low = fmin(low, (double)w[i]);
@@ -126,8 +127,10 @@ static void packed_bytes_round_trip(void **state)
         assert_true(vlmp_packed_shape_of(&shape, N, k, &schemes[i]));
         size_t codes = shape.parts[VLMP_PACKED_CODES].bytes;
         size_t scales = shape.parts[VLMP_PACKED_SCALES].bytes;
-        size_t half_bytes = schemes[i].codes == VLMP_CODES_U4 ? 1 : 2;
-        assert_int_equal(codes, N * (((size_t)k * half_bytes + 1) / 2));
+        size_t third = shape.parts[VLMP_PACKED_HIGH].bytes, all = (size_t)k;
+        int bits = vlmp_code_types[schemes[i].codes].bits;
+        assert_int_equal(codes, N * (bits == 3 ? (all + 3) / 4 : (all * (size_t)bits + 7) / 8));
+        assert_int_equal(third, bits == 3 ? N * ((all + 7) / 8) : 0);
         assert_int_equal(vlmp_quantized_alloc(&q, N, k, &schemes[i], &err), VLMP_OK);
         assert_int_equal(vlmp_quantized_alloc(&back, N, k, &schemes[i], &err), VLMP_OK);
         assert_int_equal(scales, (size_t)(N * q.groups) * (q.groups == 1 ? 4 : 2));
@@ -141,13 +144,15 @@ static void packed_bytes_round_trip(void **state)
         }
         uint8_t *bytes = vlmp_alloc(shape.bytes, 1);
         assert_non_null(bytes);
-        vlmp_pack(&q, bytes, bytes + codes, bytes + codes + scales);
-        assert_int_equal(
-            vlmp_unpack(&back, bytes, bytes + codes, bytes + codes + scales, "x", &err), VLMP_OK);
+        uint8_t *plane = third > 0 ? bytes + codes : NULL, *at = bytes + codes + third;
+        vlmp_pack(&q, bytes, plane, at, at + scales);
+        assert_int_equal(vlmp_unpack(&back, bytes, plane, at, at + scales, "x", &err), VLMP_OK);
         assert_memory_equal(q.codes, back.codes, (size_t)(N * k));
         assert_memory_equal(q.scales, back.scales, (size_t)(N * q.groups) * sizeof(float));
         assert_memory_equal(q.zeros, back.zeros, (size_t)(N * q.groups));
-        if (half_bytes == 1) assert_int_equal(bytes[0], q.codes[0] | q.codes[1] << 4);
+        if (bits == 4) assert_int_equal(bytes[0], q.codes[0] | q.codes[1] << 4);
+        if (bits == 3) assert_int_equal(bytes[0] & 15, (q.codes[0] & 3) | (q.codes[1] & 3) << 2);
+        if (bits == 3) assert_int_equal(plane[0] & 3, q.codes[0] >> 2 | q.codes[1] >> 2 << 1);
         free(bytes);
         vlmp_quantized_free(&q);
         vlmp_quantized_free(&back);
@@ -175,16 +180,28 @@ static void refuses(void **state)
     err = (vlmp_error){0};
     uint8_t codes[64] = {0};
     uint16_t scales[4] = {0x3c00, 0x3c00, 0x3c00, 0x7c00};
-    assert_int_equal(vlmp_unpack(&q, codes, scales, NULL, "x", &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_unpack(&q, codes, NULL, scales, NULL, "x", &err), VLMP_ERR_INPUT);
     assert_non_null(strstr(err.message, "row 1, group 1"));
     err = (vlmp_error){0};
     scales[3] = 0;
-    assert_int_equal(vlmp_unpack(&q, codes, scales, NULL, "x", &err), VLMP_ERR_INPUT);
+    assert_int_equal(vlmp_unpack(&q, codes, NULL, scales, NULL, "x", &err), VLMP_ERR_INPUT);
     vlmp_quantized_free(&q);
     err = (vlmp_error){0};
     float one = 1.0f;
     assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &channel, &err), VLMP_OK);
-    assert_int_equal(vlmp_unpack(&q, codes, &one, NULL, "x", &err), VLMP_ERR_INPUT); /* code 0 */
+    assert_int_equal(vlmp_unpack(&q, codes, NULL, &one, NULL, "x", &err),
+                     VLMP_ERR_INPUT); /* code 0 */
+    vlmp_quantized_free(&q);
+    /* A zero has 4 bits, of which 3 are codes. */
+    const vlmp_scheme three = SCHEME(3, 32, false, false);
+    uint8_t zeros[1] = {0x87};
+    assert_int_equal(vlmp_quantized_alloc(&q, 1, 64, &three, &err), VLMP_OK);
+    err = (vlmp_error){0};
+    scales[0] = scales[1] = 0x3c00;
+    assert_int_equal(vlmp_unpack(&q, codes, codes, scales, zeros, "x", &err), VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "x.zeros: row 0, group 1: 8"));
+    zeros[0] = 0x77;
+    assert_int_equal(vlmp_unpack(&q, codes, codes, scales, zeros, "x", &err), VLMP_OK);
     vlmp_quantized_free(&q);
     vlmp_pool_free(pool);
 }

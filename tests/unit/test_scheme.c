@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "src/base/packed_parts.h"
 #include "tests/unit/schemes.h"
@@ -18,6 +19,8 @@ static void grids(void **state)
         vlmp_code_grid grid;
     } cases[] = {{SCHEME(4, 32, true, false), {16, 0, 15, 8, 7.5f, {0}}},
                  {SCHEME(4, 32, false, false), {16, 0, 15, 8, 7.5f, {0}}},
+                 {SCHEME(3, 32, true, false), {8, 0, 7, 4, 3.5f, {0}}},
+                 {SCHEME(3, 32, false, false), {8, 0, 7, 4, 3.5f, {0}}},
                  {SCHEME(8, 0, true, false), {255, 1, 255, 128, 127.5f, {0}}},
                  {SCHEME(8, 0, false, false), {256, 0, 255, 128, 127.5f, {0}}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -30,10 +33,11 @@ static void grids(void **state)
         }
         assert_int_equal(vlmp_code_nearest(&grid, -1e30f, 5), grid.low);
         assert_int_equal(vlmp_code_nearest(&grid, INFINITY, 5), grid.high);
-        assert_int_equal(vlmp_code_nearest(&grid, 2.5f, 5), 7); /* ties to even levels */
-        assert_int_equal(vlmp_code_nearest(&grid, 3.5f, 5), 9);
+        assert_int_equal(vlmp_code_nearest(&grid, 0.5f, 5), 5); /* ties to even levels */
+        assert_int_equal(vlmp_code_nearest(&grid, 1.5f, 5), 7);
     }
-    assert_int_equal(vlmp_code_type_of_bits(3), VLMP_CODES_NONE);
+    assert_int_equal(vlmp_code_type_of_bits(3), VLMP_CODES_U3);
+    assert_int_equal(vlmp_code_type_of_bits(2), VLMP_CODES_NONE);
 }
 
 static void sizes(void **state)
@@ -58,6 +62,24 @@ static void sizes(void **state)
     assert_false(vlmp_packed_shape_of(&shape, 5, 9, &odd));
     channel.global_scale = 2; /* no file holds it */
     assert_false(vlmp_packed_shape_of(&shape, 5, 9, &channel));
+    vlmp_scheme planes = SCHEME(3, 3, false, false);
+    assert_true(vlmp_packed_shape_of(&shape, 5, 9, &planes));
+    assert_int_equal(shape.parts[VLMP_PACKED_CODES].columns, 3);
+    assert_int_equal(shape.parts[VLMP_PACKED_CODES].used_bits, 2);
+    assert_int_equal(shape.parts[VLMP_PACKED_HIGH].columns, 2);
+    assert_int_equal(shape.parts[VLMP_PACKED_HIGH].used_bits, 1);
+    assert_int_equal(shape.parts[VLMP_PACKED_ZEROS].columns, 2); /* of 4 bits each */
+    assert_int_equal(shape.bytes, 5 * 3 + 5 * 2 + 5 * 3 * 2 + 5 * 2);
+    for (int part = 0; part < VLMP_PACKED_PARTS; part++)
+        for (int type = VLMP_CODES_U3; type <= VLMP_CODES_U4; type++) {
+            char leaf[16];
+            snprintf(leaf, sizeof leaf, ".%s",
+                     vlmp_packed_part_name((vlmp_packed_part)part, (vlmp_code_type)type));
+            assert_int_equal(vlmp_packed_part_of(leaf), part);
+        }
+    assert_int_equal(vlmp_packed_part_of(".codes2"), VLMP_PACKED_CODES);
+    assert_int_equal(vlmp_packed_part_of(".codes1"), VLMP_PACKED_HIGH);
+    assert_int_equal(vlmp_packed_part_of(".codes3"), VLMP_PACKED_PARTS);
     assert_int_equal(vlmp_packed_part_of(".zeros"), VLMP_PACKED_ZEROS);
     assert_int_equal(vlmp_packed_part_of("codes"), VLMP_PACKED_PARTS);
 }
@@ -73,6 +95,16 @@ static void values(void **state)
         assert_int_equal(vlmp_code_at(codes, i, 4), i + 1);
     vlmp_codes_pack(row, back, 5, 4);
     assert_memory_equal(row, codes, sizeof row); /* the last half byte is 0 */
+    /* 3 bits, by hand: 5, 2, 7, 0, 6 are 01 10 11 00 10 and 1 0 1 0 1. */
+    static const uint8_t three[] = {5, 2, 7, 0, 6};
+    uint8_t low[2] = {0xff, 0xff}, high[1] = {0xff};
+    vlmp_planes_pack(low, high, three, 5, VLMP_CODES_U3);
+    assert_memory_equal(low, ((uint8_t[]){0x39, 0x02}), 2);
+    assert_int_equal(high[0], 0x15);
+    vlmp_planes_unpack(back, low, high, 5, VLMP_CODES_U3);
+    assert_memory_equal(back, three, sizeof back);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(vlmp_planes_at(low, high, i, VLMP_CODES_U3), three[i]);
     unsigned char scales[9];
     vlmp_dtype types[] = {VLMP_F16, VLMP_F32};
     for (int t = 0; t < 2; t++) {

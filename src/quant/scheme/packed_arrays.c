@@ -11,6 +11,7 @@
 static vlmp_packed_arrays from_memory(void *const memory[VLMP_PACKED_PARTS])
 {
     return (vlmp_packed_arrays){.codes = memory[VLMP_PACKED_CODES],
+                                .high = memory[VLMP_PACKED_HIGH],
                                 .scales = memory[VLMP_PACKED_SCALES],
                                 .zeros = memory[VLMP_PACKED_ZEROS],
                                 .global_scale = memory[VLMP_PACKED_GLOBAL]};
@@ -28,7 +29,7 @@ int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
     }
     *packed = from_memory(memory);
     if (!fits) return vlmp_fail_memory(err, "packed codes");
-    vlmp_pack(q, packed->codes, packed->scales, packed->zeros);
+    vlmp_pack(q, packed->codes, packed->high, packed->scales, packed->zeros);
     if (packed->global_scale != NULL) *packed->global_scale = q->scheme.global_scale;
     return VLMP_OK;
 }
@@ -36,6 +37,7 @@ int vlmp_packed_arrays_fill(vlmp_packed_arrays *packed, const vlmp_quantized *q,
 void vlmp_packed_arrays_free(vlmp_packed_arrays *packed)
 {
     free(packed->codes);
+    free(packed->high);
     free(packed->scales);
     free(packed->zeros);
     free(packed->global_scale);
@@ -67,6 +69,7 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
     linear->weight = NULL;
     linear->scheme = *scheme;
     linear->codes = packed->codes;
+    linear->high = packed->high;
     linear->scales = packed->scales;
     linear->zeros = packed->zeros;
     if (packed->global_scale != NULL) linear->scheme.global_scale = *packed->global_scale;
@@ -75,14 +78,16 @@ void vlmp_linear_use_packed(vlmp_linear *linear, const vlmp_scheme *scheme,
 int vlmp_put_packed(vlmp_sink *sink, const char *name, int n, int k, const vlmp_scheme *scheme,
                     const vlmp_packed_arrays *packed, vlmp_error *err)
 {
-    const void *const data[] = {packed->codes, packed->scales, packed->zeros, packed->global_scale};
+    const void *const data[] = {packed->codes, packed->high, packed->scales, packed->zeros,
+                                packed->global_scale};
     vlmp_packed_shape shape;
     if (!vlmp_packed_shape_of(&shape, n, k, scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: its scheme does not fit its shape", name);
     for (int i = 0; i < VLMP_PACKED_PARTS; i++) {
         if (shape.parts[i].columns == 0) continue;
         char full[VLMP_NAME_MAX + 16];
-        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
+        snprintf(full, sizeof full, "%s.%s", name,
+                 vlmp_packed_part_name((vlmp_packed_part)i, scheme->codes));
         vlmp_tensor tensor = {.name = full,
                               .dtype = shape.parts[i].dtype,
                               .rank = 2,
@@ -100,11 +105,13 @@ int vlmp_get_packed(vlmp_sink *sink, const char *name, const vlmp_scheme *scheme
     void *memory[VLMP_PACKED_PARTS] = {0};
     int status = VLMP_OK;
     for (int i = 0; i < VLMP_PACKED_PARTS && status == VLMP_OK; i++) {
+        if (i == VLMP_PACKED_HIGH && vlmp_code_types[scheme->codes].high_bits == 0) continue;
         if (i == VLMP_PACKED_ZEROS && scheme->zeros == VLMP_ZEROS_NONE) continue;
         if (i == VLMP_PACKED_GLOBAL && !vlmp_scheme_has_global(scheme)) continue;
         char full[VLMP_NAME_MAX + 16];
         vlmp_tensor tensor;
-        snprintf(full, sizeof full, "%s.%s", name, vlmp_packed_part_names[i]);
+        snprintf(full, sizeof full, "%s.%s", name,
+                 vlmp_packed_part_name((vlmp_packed_part)i, scheme->codes));
         status = sink->get(sink, full, &tensor, &memory[i], err);
     }
     *packed = from_memory(memory);

@@ -7,6 +7,7 @@
 
 typedef struct {
     uint8_t *codes;
+    uint8_t *high; /* NULL where codes have one plane */
     void *scales;
     uint8_t *zeros;      /* NULL without zeros */
     float *global_scale; /* NULL where the scheme stores none */

@@ -92,27 +92,41 @@ int vlmp_quantized_check_scales(const vlmp_quantized *q, const char *name, vlmp_
     return VLMP_OK;
 }
 
-void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, void *scales, uint8_t *zeros)
+/* Bytes of the rows of a matrix's parts. */
+struct rows {
+    size_t low, high, zeros;
+};
+
+static struct rows rows_of(const vlmp_quantized *q)
 {
-    int bits = vlmp_code_types[q->scheme.codes].bits;
-    size_t code_row = vlmp_codes_row_bytes(q->k, bits);
-    size_t zero_row = vlmp_codes_row_bytes(q->groups, bits);
+    vlmp_code_type type = q->scheme.codes;
+    return (struct rows){vlmp_codes_row_bytes(q->k, vlmp_code_low_bits(type)),
+                         vlmp_codes_row_bytes(q->k, vlmp_code_types[type].high_bits),
+                         vlmp_codes_row_bytes(q->groups, vlmp_code_zero_bits(type))};
+}
+
+void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, uint8_t *high, void *scales, uint8_t *zeros)
+{
+    vlmp_code_type type = q->scheme.codes;
+    struct rows bytes = rows_of(q);
     for (size_t row = 0; row < (size_t)q->n; row++) {
         size_t first = row * (size_t)q->groups;
-        vlmp_codes_pack(codes + row * code_row, q->codes + row * (size_t)q->k, q->k, bits);
+        vlmp_planes_pack(codes + row * bytes.low, high != NULL ? high + row * bytes.high : NULL,
+                         q->codes + row * (size_t)q->k, q->k, type);
         if (q->scheme.zeros == VLMP_ZEROS_PACKED)
-            vlmp_codes_pack(zeros + row * zero_row, q->zeros + first, q->groups, bits);
+            vlmp_codes_pack(zeros + row * bytes.zeros, q->zeros + first, q->groups,
+                            vlmp_code_zero_bits(type));
         for (size_t g = 0; g < (size_t)q->groups; g++)
             vlmp_scale_put(scales, vlmp_scale_index(&q->scheme, row, (size_t)q->groups, g),
                            q->scheme.scales, q->scales[first + g] / q->scheme.global_scale);
     }
 }
 
-static int unpack_codes(vlmp_quantized *q, size_t row, const uint8_t *from, int bits,
+static int unpack_codes(vlmp_quantized *q, size_t row, const uint8_t *low, const uint8_t *high,
                         const char *name, vlmp_error *err)
 {
     uint8_t *codes = q->codes + row * (size_t)q->k;
-    vlmp_codes_unpack(codes, from, q->k, bits);
+    vlmp_planes_unpack(codes, low, high, q->k, q->scheme.codes);
     bool nan = q->scheme.codes == VLMP_CODES_FP8;
     for (int i = 0; i < q->k; i++)
         if (codes[i] < q->grid.low || (nan && (codes[i] & 0x7f) == VLMP_E4M3_NAN))
@@ -120,6 +134,24 @@ static int unpack_codes(vlmp_quantized *q, size_t row, const uint8_t *from, int 
                              "%s.codes: row %zu, input %d: %d is not a code of its scheme; the "
                              "file is damaged or was not written by this format",
                              name, row, i, codes[i]);
+    return VLMP_OK;
+}
+
+static int unpack_zeros(vlmp_quantized *q, size_t row, const uint8_t *from, const char *name,
+                        vlmp_error *err)
+{
+    uint8_t *zeros = q->zeros + row * (size_t)q->groups;
+    if (q->scheme.zeros == VLMP_ZEROS_NONE) {
+        memset(zeros, q->grid.middle, (size_t)q->groups);
+        return VLMP_OK;
+    }
+    vlmp_codes_unpack(zeros, from, q->groups, vlmp_code_zero_bits(q->scheme.codes));
+    for (int g = 0; g < q->groups; g++)
+        if (zeros[g] > q->grid.high)
+            return vlmp_fail(err, VLMP_ERR_INPUT,
+                             "%s.zeros: row %zu, group %d: %d is not a code of its scheme; the "
+                             "file is damaged or was not written by this format",
+                             name, row, g, zeros[g]);
     return VLMP_OK;
 }
 
@@ -141,19 +173,14 @@ static int unpack_scales(vlmp_quantized *q, const void *scales, const char *name
     return VLMP_OK;
 }
 
-int vlmp_unpack(vlmp_quantized *q, const uint8_t *codes, const void *scales, const uint8_t *zeros,
-                const char *name, vlmp_error *err)
+int vlmp_unpack(vlmp_quantized *q, const uint8_t *codes, const uint8_t *high, const void *scales,
+                const uint8_t *zeros, const char *name, vlmp_error *err)
 {
-    int bits = vlmp_code_types[q->scheme.codes].bits;
-    size_t code_row = vlmp_codes_row_bytes(q->k, bits);
-    size_t zero_row = vlmp_codes_row_bytes(q->groups, bits);
+    struct rows bytes = rows_of(q);
     for (size_t row = 0; row < (size_t)q->n; row++) {
-        uint8_t *row_zeros = q->zeros + row * (size_t)q->groups;
-        VLMP_TRY(unpack_codes(q, row, codes + row * code_row, bits, name, err));
-        if (q->scheme.zeros == VLMP_ZEROS_PACKED)
-            vlmp_codes_unpack(row_zeros, zeros + row * zero_row, q->groups, bits);
-        else
-            memset(row_zeros, q->grid.middle, (size_t)q->groups);
+        VLMP_TRY(unpack_codes(q, row, codes + row * bytes.low,
+                              high != NULL ? high + row * bytes.high : NULL, name, err));
+        VLMP_TRY(unpack_zeros(q, row, zeros != NULL ? zeros + row * bytes.zeros : NULL, name, err));
     }
     return unpack_scales(q, scales, name, err);
 }

@@ -45,12 +45,13 @@ int vlmp_quantized_check_scales(const vlmp_quantized *q, const char *name, vlmp_
 /* out[rows][k] = rows first … first+rows−1, dequantized. */
 void vlmp_dequantize(const vlmp_quantized *q, int first, int rows, float *out);
 
-/* Writes the arrays of a packed file, of the sizes that vlmp_packed_shape_of gives. zeros may be
- * NULL when the scheme has none. */
-void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, void *scales, uint8_t *zeros);
+/* Writes the arrays of a packed file, of the sizes that vlmp_packed_shape_of gives. high, the
+ * second plane of codes, and zeros may be NULL when the scheme has none. */
+void vlmp_pack(const vlmp_quantized *q, uint8_t *codes, uint8_t *high, void *scales,
+               uint8_t *zeros);
 
 /* The reverse, into an allocated *q of the same shape and scheme. Codes below the lowest or NaN and
  * scales that are not finite and at least VLMP_SCALE_MIN (of 8 bits: above zero) are
  * VLMP_ERR_INPUT; name is for the message. */
-int vlmp_unpack(vlmp_quantized *q, const uint8_t *codes, const void *scales, const uint8_t *zeros,
-                const char *name, vlmp_error *err);
+int vlmp_unpack(vlmp_quantized *q, const uint8_t *codes, const uint8_t *high, const void *scales,
+                const uint8_t *zeros, const char *name, vlmp_error *err);

@@ -21,26 +21,30 @@ static const struct shorthand {
 } shorthands[] = {
     {"int8", VLMP_METHOD_INT8, VLMP_CODES_U8, false, false},
     {"int8_dynamic", VLMP_METHOD_INT8, VLMP_CODES_U8, true, false},
+    {"rtn_3bit", VLMP_METHOD_RTN, VLMP_CODES_U3, false, false},
     {"rtn_4bit", VLMP_METHOD_RTN, VLMP_CODES_U4, false, false},
     {"rtn_8bit", VLMP_METHOD_RTN, VLMP_CODES_U8, false, false},
     {"rtn_fp8", VLMP_METHOD_RTN, VLMP_CODES_FP8, false, false},
     {"rtn_fp8_block", VLMP_METHOD_RTN, VLMP_CODES_FP8, false, true},
     {"rtn_mxfp4", VLMP_METHOD_RTN, VLMP_CODES_MXFP4, false, false},
     {"rtn_nvfp4", VLMP_METHOD_RTN, VLMP_CODES_NVFP4, false, false},
+    {"gptq_3bit", VLMP_METHOD_GPTQ, VLMP_CODES_U3, false, false},
     {"gptq_4bit", VLMP_METHOD_GPTQ, VLMP_CODES_U4, false, false},
     {"gptq_8bit", VLMP_METHOD_GPTQ, VLMP_CODES_U8, false, false},
     {"gptq_fp8", VLMP_METHOD_GPTQ, VLMP_CODES_FP8, false, false},
     {"gptq_fp8_block", VLMP_METHOD_GPTQ, VLMP_CODES_FP8, false, true},
     {"gptq_mxfp4", VLMP_METHOD_GPTQ, VLMP_CODES_MXFP4, false, false},
     {"gptq_nvfp4", VLMP_METHOD_GPTQ, VLMP_CODES_NVFP4, false, false},
+    {"awq_3bit", VLMP_METHOD_AWQ, VLMP_CODES_U3, false, false},
     {"awq_4bit", VLMP_METHOD_AWQ, VLMP_CODES_U4, false, false},
     {"awq_8bit", VLMP_METHOD_AWQ, VLMP_CODES_U8, false, false},
+    {"awq_gptq_3bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U3, false, false},
     {"awq_gptq_4bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U4, false, false},
     {"awq_gptq_8bit", VLMP_METHOD_AWQ_GPTQ, VLMP_CODES_U8, false, false},
 };
-#define SHORTHAND_LIST                                                                          \
-    "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _4bit or _8bit, or rtn, gptq " \
-    "followed by _fp8, _fp8_block, _mxfp4 or _nvfp4"
+#define SHORTHAND_LIST                                                                            \
+    "int8, int8_dynamic, or rtn, gptq, awq, awq_gptq followed by _3bit, _4bit or _8bit, or rtn, " \
+    "gptq followed by _fp8, _fp8_block, _mxfp4 or _nvfp4"
 
 const char *vlmp_method_name(vlmp_method method)
 {
@@ -89,7 +93,13 @@ int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char
 {
     scheme->codes = vlmp_code_type_of_bits(bits);
     if (scheme->codes != VLMP_CODES_NONE) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 4 or 8", where, bits);
+    if (bits == 2)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: 2 bits are not supported: with four levels a weight no method here "
+                         "keeps a model's answers; use 3, 4 or 8 bits, fewer linears at 8",
+                         where);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 3, 4 or 8", where,
+                     bits);
 }
 
 int vlmp_recipe_scheme_set_codes(vlmp_recipe_scheme *scheme, const char *name, const char *where,
@@ -111,17 +121,18 @@ static int check_floats(const vlmp_recipe_scheme *s, const char *where, vlmp_err
 {
     const vlmp_code_info *info = &vlmp_code_types[s->codes];
     if (s->method != VLMP_METHOD_RTN && s->method != VLMP_METHOD_GPTQ)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: method %s is for codes of 4 or 8 bits on an even grid; %s codes take "
-                         "rtn or gptq",
-                         where, vlmp_method_name(s->method), info->name);
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: method %s is for codes of 3, 4 or 8 bits on an even grid; %s codes take "
+            "rtn or gptq",
+            where, vlmp_method_name(s->method), info->name);
     if (s->zeros != VLMP_ZEROS_NONE)
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %s codes are symmetric; they have no zero point",
                          where, info->name);
     if (s->int8_activations)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: %s codes are computed with float activations; int8 ones need codes "
-                         "of 4 or 8 bits",
+                         "of 3, 4 or 8 bits",
                          where, info->name);
     bool fits = s->group == VLMP_GROUP_AUTO;
     if (info->group != 0)
