@@ -57,6 +57,7 @@ static int look_at(const vlmp_eval_data *data, const vlmp_reader *reader, size_t
 static void take(vlmp_eval_data *data, size_t record, const struct looked_at *seen)
 {
     data->ids[data->count] = seen->ids;
+    data->lines[data->count] = seen->line;
     data->records[data->count++] = (uint32_t)record;
     data->lacks_answers = data->lacks_answers || !seen->answered;
     data->conversations += seen->conversation;
@@ -84,8 +85,9 @@ int vlmp_eval_data_survey(vlmp_eval_data *data, const vlmp_reader *reader,
     if (data->most > 0 && data->most < count) count = data->most;
     data->records = vlmp_alloc(count, sizeof *data->records);
     data->ids = vlmp_alloc(count, sizeof *data->ids);
-    int status =
-        data->records != NULL && data->ids != NULL ? VLMP_OK : vlmp_fail_memory(err, "samples");
+    data->lines = vlmp_alloc(count, sizeof *data->lines);
+    bool allocated = data->records != NULL && data->ids != NULL && data->lines != NULL;
+    int status = allocated ? VLMP_OK : vlmp_fail_memory(err, "samples");
     vlmp_progress_begin(&line, args, "looking at samples", (double)count);
     for (size_t i = 0; i < count && status == VLMP_OK; i++) {
         vlmp_error fault = {0};
@@ -120,6 +122,7 @@ void vlmp_eval_data_free(vlmp_eval_data *data)
     free(data->left_out);
     free(data->records);
     free(data->ids);
+    free(data->lines);
     vlmp_dataset_close(data->data);
     *data = (vlmp_eval_data){0};
 }

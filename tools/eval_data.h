@@ -18,6 +18,7 @@ typedef struct {
     size_t count;                   /* samples that are evaluated */
     uint32_t *records;              /* [count] their places in the data set, rising */
     vlmp_sample_ids *ids;           /* [count] */
+    int *lines;                     /* [count] in the data file; 0 for folders */
     char **stand_ins;               /* [count] answers where the data has none; NULL: it has all */
     bool lacks_answers;
     size_t end_differs;      /* samples with text between the answer and its end token */

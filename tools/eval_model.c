@@ -172,6 +172,7 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
                                  .references_arg = &references,
                                  .metrics = job->metrics,
                                  .scores = scored ? &scores : NULL,
+                                 .lines = job->data->lines,
                                  .hypotheses = answered ? (const char *const *)answers : NULL,
                                  .answers_are_stand_ins = job->data->lacks_answers,
                                  .seed = (uint64_t)job->args->seed};

@@ -7,6 +7,7 @@
 #include "formats/packed.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "tools/eval_record.h"
 
 #define MAX_RUN_FILE ((size_t)1 << 20)
 #define MAX_SCHEMES  4 /* named in a result's method; more are "…" */
@@ -110,43 +111,16 @@ static int check_overlap(const vlmp_eval_job *job, const cJSON *provenance,
     return status;
 }
 
-/* "gptq W4g128", or "gguf Q4_K" of a format whose types have names; false: it says too little. */
-static bool name_scheme(char name[48], const cJSON *item)
-{
-    const cJSON *method = vlmp_json_get(item, "method"), *bits = vlmp_json_get(item, "bits");
-    const cJSON *codes = vlmp_json_get(item, "codes"), *group = vlmp_json_get(item, "group"),
-                *activations = vlmp_json_get(item, "activations");
-    const cJSON *named = vlmp_json_get(item, "type");
-    if (cJSON_IsString(method) && cJSON_IsString(named)) {
-        snprintf(name, 48, "%.20s %.20s", method->valuestring, named->valuestring);
-        return true;
-    }
-    if (!cJSON_IsString(method) || !cJSON_IsNumber(bits) || !cJSON_IsNumber(group)) return false;
-    char size[16] = "", width[16];
-    const char *type = cJSON_IsString(codes) ? codes->valuestring : NULL;
-    vlmp_scheme scheme = vlmp_scheme_make(vlmp_code_type_of(type, bits->valueint), group->valueint,
-                                          VLMP_ZEROS_NONE, false);
-    vlmp_codes_text(width, sizeof width, &scheme);
-    if (scheme.blocks)
-        snprintf(size, sizeof size, " block");
-    else if (scheme.group > 0)
-        snprintf(size, sizeof size, "g%d", scheme.group);
-    bool eight = cJSON_IsString(activations) && strcmp(activations->valuestring, "int8") == 0;
-    snprintf(name, 48, "%.20s %s%s%s%s", method->valuestring, width, size,
-             cJSON_IsFalse(vlmp_json_get(item, "symmetric")) ? "a" : "", eight ? "A8" : "");
-    return true;
-}
-
 /* "gptq W4g128 + int8 W8": the schemes in order of first appearance. */
 static int describe(const cJSON *decisions, vlmp_eval_result *result, vlmp_error *err)
 {
-    char names[MAX_SCHEMES][48], name[48];
+    char names[MAX_SCHEMES][VLMP_SCHEME_NAME], name[VLMP_SCHEME_NAME];
     int count = 0;
     vlmp_buffer text = {0};
     const cJSON *item;
     cJSON_ArrayForEach(item, decisions)
     {
-        if (!name_scheme(name, item)) continue;
+        if (!vlmp_record_scheme(name, item)) continue;
         result->fallbacks += cJSON_IsTrue(vlmp_json_get(item, "fallback"));
         result->unguarded += cJSON_IsTrue(vlmp_json_get(item, "unguarded"));
         bool kept_rtn = cJSON_IsTrue(vlmp_json_get(item, "kept_rtn"));
@@ -253,6 +227,7 @@ int vlmp_eval_provenance(const vlmp_eval_job *job, vlmp_source *source, vlmp_eva
                                   "%lld linears are unguarded: no samples were held out to judge "
                                   "them against round to nearest",
                                   (long long)result->unguarded);
+    if (status == VLMP_OK) status = vlmp_eval_record(source, provenance, decisions, result, err);
     if (status == VLMP_OK) status = note_alpha(job, source, result, err);
     if (status == VLMP_OK) status = note_import(source, result, err);
     if (status == VLMP_OK) status = read_run_file(source, result, err);

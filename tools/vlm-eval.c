@@ -12,6 +12,7 @@
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
+#include "tools/eval_report.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
 #include "tools/opening.h"
@@ -34,6 +35,7 @@ struct command {
     vlmp_engine engine;
     vlmp_eval_data data;
     vlmp_eval_job job;
+    vlmp_buffer line;         /* the command as it was given */
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
     struct tm date;
@@ -198,7 +200,11 @@ typedef void writer(vlmp_buffer *out, const struct command *c);
 
 static void write_html(vlmp_buffer *out, const struct command *c)
 {
-    vlmp_report_html(out, c->opt.data, c->results, c->args->positional_count);
+    const vlmp_report report = {.data = c->opt.data,
+                                .results = c->results,
+                                .count = c->args->positional_count,
+                                .command = c->line.data};
+    vlmp_report_html(out, &report);
 }
 
 static void write_junit(vlmp_buffer *out, const struct command *c)
@@ -236,8 +242,10 @@ static int print_results(const struct command *c, vlmp_error *err)
     vlmp_buffer out = {0};
     if (c->args->json) {
         vlmp_json_writer w = {.indent = 1};
-        vlmp_results_write(&w, c->opt.data, c->data.left_out, c->data.left_out_count, c->results,
-                           c->args->positional_count);
+        char digest[VLMP_SHA256_HEX];
+        vlmp_eval_data_digest(&c->data, digest);
+        vlmp_results_write(&w, c->opt.data, digest, c->data.left_out, c->data.left_out_count,
+                           c->results, c->args->positional_count);
         out = w.out;
         vlmp_buffer_text(&out, "\n");
     } else {
@@ -406,8 +414,10 @@ int main(int argc, char **argv)
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.args = &args;
     vlmp_interrupt_install();
+    vlmp_command_line(&c.line, argc, argv);
     vlmp_error err = {0};
     int status = run(&c, &err);
+    vlmp_buffer_free(&c.line);
     for (size_t i = 0; c.results != NULL && i < args.positional_count; i++)
         vlmp_result_free(&c.results[i]);
     free(c.results);

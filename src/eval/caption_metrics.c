@@ -68,6 +68,9 @@ static int score(vlmp_eval_result *result, const captions *c, vlmp_error *err)
     for (size_t i = 0; i < n; i++) {
         vlmp_bleu_add(&all, &c->bleu[i], 1);
         sum += c->scores[i];
+        result->per_sample[i].captioned = true;
+        result->per_sample[i].bleu = c->bleu[i];
+        result->per_sample[i].cider = c->scores[i];
     }
     vlmp_interval intervals[VLMP_NGRAM + 1];
     vlmp_bootstrap bootstrap = {input->seed, n, VLMP_RESAMPLES};

@@ -38,6 +38,7 @@ typedef struct {
     unsigned metrics;                /* VLMP_METRIC_…: what was asked for */
     const vlmp_token_scores *scores; /* NULL: neither ppl nor kl was asked for */
     const char *const *hypotheses;   /* [count] generated answers; NULL: not generated */
+    const int *lines;                /* [count] in the data file; NULL: not known */
     bool answers_are_stand_ins;      /* the source model's own: perplexity, BLEU, CIDEr are null */
     uint64_t seed;
 } vlmp_eval_input;

@@ -15,6 +15,13 @@ void vlmp_report_markdown(vlmp_buffer *out, const char *data, const vlmp_eval_re
 /* One test case a gate and file; without gates one case a file that says it was evaluated. */
 void vlmp_report_junit(vlmp_buffer *out, const vlmp_eval_result *results, size_t count);
 
-/* One self-contained file: no scripts, nothing loaded. */
-void vlmp_report_html(vlmp_buffer *out, const char *data, const vlmp_eval_result *results,
-                      size_t count);
+/* What the page shows beside the results. */
+typedef struct {
+    const char *data;
+    const vlmp_eval_result *results;
+    size_t count;
+    const char *command; /* that evaluates again, for a shell; NULL: not known */
+} vlmp_report;
+
+/* One self-contained file, XML as well as HTML: no scripts, nothing loaded. */
+void vlmp_report_html(vlmp_buffer *out, const vlmp_report *report);

@@ -168,6 +168,53 @@ static void put_gates(vlmp_json_writer *w, const vlmp_eval_result *r)
     vlmp_json_close(w, ']');
 }
 
+static void put_bleu_counts(vlmp_json_writer *w, const vlmp_bleu_counts *b)
+{
+    vlmp_json_pair_open(w, "correct", '[');
+    for (int i = 0; i < VLMP_NGRAM; i++)
+        vlmp_json_put_double(w, b->correct[i]);
+    vlmp_json_close(w, ']');
+    vlmp_json_pair_open(w, "guess", '[');
+    for (int i = 0; i < VLMP_NGRAM; i++)
+        vlmp_json_put_double(w, b->guess[i]);
+    vlmp_json_close(w, ']');
+    vlmp_json_pair_double(w, "length", b->length);
+    vlmp_json_pair_double(w, "reference_length", b->reference_length);
+}
+
+/* A line each. */
+static void put_samples(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    int indent = w->indent;
+    vlmp_json_pair_open(w, "per_sample", '[');
+    for (int64_t i = 0; r->per_sample != NULL && i < r->samples; i++) {
+        const vlmp_sample_result *s = &r->per_sample[i];
+        vlmp_json_open(w, '{');
+        w->indent = 0;
+        vlmp_json_pair_int(w, "line", s->line);
+        if (s->tokens > 0) {
+            vlmp_json_pair_int(w, "tokens", (int64_t)s->tokens);
+            vlmp_json_pair_double(w, "nll", s->nll);
+        }
+        if (s->kl != NULL) {
+            vlmp_json_pair_double(w, "reference_nll", s->reference_nll);
+            vlmp_json_pair_int(w, "same", (int64_t)s->same);
+            vlmp_json_pair_open(w, "kl", '[');
+            for (size_t t = 0; t < s->tokens; t++)
+                vlmp_json_put_double(w, s->kl[t]);
+            vlmp_json_close(w, ']');
+        }
+        if (s->answer != NULL) vlmp_json_pair_string(w, "answer", s->answer);
+        if (s->captioned) {
+            put_bleu_counts(w, &s->bleu);
+            vlmp_json_pair_double(w, "cider", s->cider);
+        }
+        vlmp_json_close(w, '}');
+        w->indent = indent;
+    }
+    vlmp_json_close(w, ']');
+}
+
 void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
 {
     vlmp_json_open(w, '{');
@@ -209,16 +256,19 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
         vlmp_json_put_string(w, r->notes[i]);
     vlmp_json_close(w, ']');
     put_gates(w, r);
+    put_samples(w, r);
     vlmp_json_close(w, '}');
 }
 
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_left_out *left_out,
-                        size_t left_out_count, const vlmp_eval_result *results, size_t count)
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const char *digest,
+                        const vlmp_left_out *left_out, size_t left_out_count,
+                        const vlmp_eval_result *results, size_t count)
 {
     vlmp_json_open(w, '{');
     vlmp_json_key(w, "schema");
     vlmp_json_put_int(w, 1);
     vlmp_json_pair_string(w, "data", data);
+    vlmp_json_pair_string(w, "data_digest", digest);
     vlmp_json_key(w, "left_out");
     vlmp_json_open(w, '[');
     for (size_t i = 0; i < left_out_count; i++) {

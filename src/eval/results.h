@@ -10,6 +10,7 @@
 #include "src/base/json.h"
 #include "src/base/memory.h"
 #include "src/eval/bootstrap.h"
+#include "src/eval/sample_result.h"
 
 enum {
     VLMP_METRIC_PPL = 1,
@@ -31,6 +32,19 @@ typedef struct {
     double score; /* √(mean · p99) */
     vlmp_interval score_ci95;
 } vlmp_kl_result;
+
+/* A linear of a packed file, as the run that made it recorded it. Errors are relative to the
+ * linear's output, on samples held out or else on those seen; NAN: not recorded. */
+typedef struct {
+    const char *name;   /* "text.layers.3.mlp.down" */
+    const char *scheme; /* "gptq W4g128" */
+    double error, rtn_error;
+} vlmp_linear_record;
+
+/* A line of provenance. */
+typedef struct {
+    const char *key, *value;
+} vlmp_fact;
 
 /* A number that is unknown or could not be computed is NAN (a double) or −1 (an integer): null in
  * JSON. Strings belong to the caller, or to the result's arena, and outlive it. */
@@ -67,6 +81,13 @@ typedef struct {
     double quantize_seconds;
     int64_t fallbacks, kept_rtn, unguarded;
 
+    vlmp_sample_result *per_sample; /* [samples]; NULL before anything was measured */
+    vlmp_linear_record *linears;    /* [linear_count] in the file's order; for reports alone */
+    size_t linear_count;
+    vlmp_fact *facts; /* [fact_count] where it comes from; for reports alone */
+    size_t fact_count;
+    const char *recipe; /* JSON; NULL: none. For reports alone */
+
     const char **notes;
     size_t note_count;
     struct vlmp_gate_outcome *gates; /* [gate_count], see gates.h */
@@ -89,9 +110,11 @@ typedef struct {
     char *reason; /* names the place */
 } vlmp_left_out;
 
-/* The whole document: {"schema": 1, "data": data, "left_out": […], "results": […]}. */
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const vlmp_left_out *left_out,
-                        size_t left_out_count, const vlmp_eval_result *results, size_t count);
+/* The whole document: {"schema": 1, "data": data, "data_digest": digest, "left_out": […],
+ * "results": […]}. digest: over the identities of the samples. */
+void vlmp_results_write(vlmp_json_writer *w, const char *data, const char *digest,
+                        const vlmp_left_out *left_out, size_t left_out_count,
+                        const vlmp_eval_result *results, size_t count);
 
 /* "ppl,kl,bleu" to bits; an unknown name is VLMP_ERR_USAGE. */
 int vlmp_metrics_parse(unsigned *out, const char *text, vlmp_error *err);

@@ -143,6 +143,7 @@ mkdir 'm<script>|`x`'
 cp -r "$model"/* 'm<script>|`x`'
 exits 0 vlm-eval 'm<script>|`x`' --data "$eval_data" --samples 1 --metrics ppl --summary o.md --report \
     o.html --junit o.xml --force
+check "the report stands alone" python3 "$VLMP_ROOT/tests/e2e/report_check.py" o.html 'm<script>|`x`'
 for file in o.html o.xml o.md; do check "$file: no tag" bash -c "! grep -q '<script' $file"; done
 check "a row of the table has its columns" test "$(grep -c '^| m&lt;' o.md)" = 1
 printf '{"prompt": "x", "image": "%s", "answers": ["y"]}\n' 'no\u001b[31m\u202e.png' >names.jsonl

@@ -15,6 +15,9 @@ exits 0 vlm-eval int8a.vlmp asymmetric.vlmp mixed.vlmp --reference "$model" --da
     --samples 2 --max-new-tokens 8 --save-reference r.ref --report r.html --junit j.xml --summary s.md \
     --json
 json stdout 'len(d["results"]) == 3 and all(r["kl"]["mean"] < 0.05 for r in d["results"])'
+json stdout 'all(len(s["kl"]) == s["tokens"] and s["answer"] for r in d["results"] for s in r["per_sample"])'
+check "the report stands alone" python3 "$VLMP_ROOT/tests/e2e/report_check.py" r.html "Quality against size" \
+    "Perplexity against the original" "Error by layer" "Speed and memory" "--recipe" mixed.vlmp
 exits 0 vlm-eval gptq.vlmp --reference r.ref --data "$eval_data" --samples 2 --metrics ppl,kl \
     --fast-activations
 exits 0 vlm-run mixed.vlmp --image "$VLMP_ROOT/demo/eval/images/0000.png" --max-new-tokens 6 \

@@ -61,7 +61,7 @@ static void every_name_is_in_the_document(void **state)
     sample_result(&r);
     r.memory.peak_device_bytes = 7;
     vlmp_json_writer w = {0};
-    vlmp_results_write(&w, "data.jsonl", NULL, 0, &r, 1);
+    vlmp_results_write(&w, "data.jsonl", "00", NULL, 0, &r, 1);
     vlmp_error err = {0};
     cJSON *tree;
     assert_int_equal(vlmp_json_parse(&tree, w.out.data, w.out.length, "result", &err), 0);
@@ -225,7 +225,8 @@ static void reports_escape(void **state)
     vlmp_report_text(&text, r, 2);
     vlmp_report_markdown(&markdown, "d_1.jsonl", r, 2);
     vlmp_report_junit(&junit, r, 2);
-    vlmp_report_html(&html, "<script>.jsonl", r, 2);
+    const vlmp_report report = {"<script>.jsonl", r, 2, "vlm-eval '<script>'"};
+    vlmp_report_html(&html, &report);
     assert_false(text.failed || markdown.failed || junit.failed || html.failed);
     assert_non_null(strstr(text.data, "gate FAILED: emoji<w4>.vlmp: bleu.4>0.9 (0.65)"));
     assert_non_null(strstr(text.data, "1.3215 ± 0.0250"));
@@ -241,7 +242,9 @@ static void reports_escape(void **state)
     assert_non_null(strstr(html.data, "a &lt;note&gt; &amp; &quot;more&quot;"));
     assert_non_null(strstr(html.data, "1 of 2 gates failed"));
     assert_non_null(strstr(html.data, "<svg"));
-    assert_null(strstr(html.data, "nan"));
+    assert_null(strstr(html.data, "\"nan")); /* in a figure's attribute */
+    assert_null(strstr(html.data, ">nan"));
+    assert_non_null(strstr(html.data, "vlm-eval &#39;&lt;script&gt;&#39;"));
     const char *all[] = {text.data, markdown.data, junit.data, html.data};
     for (size_t i = 0; i < 4; i++) {
         assert_null(strchr(all[i], '\x1b'));
