@@ -7,7 +7,7 @@ set -eu
 
 # OpenBLAS is opened at run time, so the library is enough. python3 (which Meson brings) runs checks.
 packages="gcc g++ libc6-dev meson ninja-build pkg-config python3 libcjson-dev libpng-dev zlib1g-dev
-    libjpeg62-turbo-dev libwebp-dev libutf8proc-dev libssl-dev libcmocka-dev libopenblas0-pthread"
+    libjpeg62-turbo-dev libwebp-dev libutf8proc-dev libssl-dev libcmocka-dev libopenblas0-pthread scdoc"
 case ${1-} in
 '') ;;
 --tests) packages="$packages clang" ;;

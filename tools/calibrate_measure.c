@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/memory.h"
+#include "tools/block_costs.h"
 #include "tools/interrupt.h"
 
 /* The samples drawn, as sequences of their own and as what they are in the store. */
@@ -92,6 +93,10 @@ static int run_drawn(const vlmp_measurement *m, struct drawn *drawn, vlmp_statis
     vlmp_batches batches = {0};
     vlmp_progress_begin(m->progress, m->args, "measuring activations",
                         model->vision.layers + model->text.layers);
+    vlmp_block_rows rows = {0};
+    for (int i = 0; i < drawn->count; i++)
+        vlmp_block_rows_add(&rows, &drawn->sequences[i], &model->config);
+    vlmp_block_costs(m->progress, model, &rows);
     int status = vlmp_statistics_create(statistics, model, err);
     if (status == VLMP_OK)
         status = vlmp_collector_create(&collector, m->engine->ctx, model, drawn->sequences,

@@ -1,5 +1,5 @@
-/* The command line of every program: one table of options drives parsing, --help, --version and
- * the messages of usage errors (exit 2).
+/* The command line of every program: one table of options drives parsing, --help, --version, the
+ * messages of usage errors (exit 2), and through vlmp_cli_describe the manual and completions.
  *
  *     struct { const char *out; int64_t bits; bool force; } opt = {.bits = 4};
  *     const vlmp_cli_option options[] = {
@@ -24,6 +24,7 @@
 
 #include "src/base/error.h"
 #include "src/base/memory.h"
+#include "src/base/nearest.h"
 
 /* Values of a repeated option, in order; they point into argv. */
 typedef struct {
@@ -59,7 +60,9 @@ typedef struct {
     int min_positionals, max_positionals; /* max < 0: any number */
     const vlmp_cli_option *options;       /* ends with {0} */
     bool computes_nothing;                /* and so refuses --device cuda */
-    const char *notes;                    /* at the end of --help: examples; may be NULL */
+    const char *notes;                    /* in --help, after the options; may be NULL */
+    const char *examples; /* command lines of the source tree, one a line, for --help and manual;
+                           * tests/e2e/manual.sh runs them, those of vlm-calibrate first */
 } vlmp_cli_command;
 
 typedef enum { VLMP_DEVICE_AUTO, VLMP_DEVICE_CPU, VLMP_DEVICE_CUDA } vlmp_device_kind;
@@ -70,6 +73,7 @@ typedef struct {
     int verbose;     /* how often -v was given */
     int64_t threads; /* ≥ 1; by default the processors this process may use */
     int64_t seed;    /* by default 0 */
+    int64_t events;  /* --json-progress: the descriptor; 0: none */
     vlmp_device_kind device;
     int device_index; /* of cuda:N */
     bool device_given;
@@ -108,5 +112,6 @@ int vlmp_cli_parse(const vlmp_cli_command *command, int argc, char **argv, vlmp_
 void vlmp_cli_help(const vlmp_cli_command *command, vlmp_buffer *out);
 void vlmp_cli_free(vlmp_cli_args *args);
 
-/* The nearest of count names to text by edit distance, NULL when none is near. */
-const char *vlmp_nearest_name(const char *text, const char *const *names, size_t count);
+/* All of the command as JSON, for scripts/manual.py, which the build makes the manual page and the
+ * completions with; asked for by --dump-options, alone on the command line. */
+void vlmp_cli_describe(const vlmp_cli_command *command, vlmp_buffer *out);

@@ -9,6 +9,7 @@
 #include "tools/abnormal_end.h"
 #include "tools/cli.h"
 #include "tools/cli_common.h"
+#include "tools/events.h"
 #include "tools/interrupt.h"
 #include "tools/terminal.h"
 
@@ -27,6 +28,10 @@ void vlmp_cli_common_options(vlmp_cli_option options[VLMP_CLI_COMMON_COUNT], vlm
          .high = 1024},
         {"device", 0, "DEV", "auto, cpu, cuda or cuda:N (default: auto)", .string = device},
         {"seed", 0, "N", "seed where there is chance (default: 0)", .integer = &args->seed},
+        {"json-progress", 0, "FD",
+         "progress as JSON, an event a line, on this descriptor (2: in "
+         "place of the text on standard error)",
+         .integer = &args->events, .low = 2, .high = 1023},
     };
     memcpy(options, table, sizeof table);
 }
@@ -106,7 +111,16 @@ void vlmp_cli_help(const vlmp_cli_command *command, vlmp_buffer *out)
     vlmp_buffer_text(out,
                      "\nexit status: 0 done, 1 the environment failed, 2 usage, 3 a gate failed,"
                      "\n  4 input rejected, 130 or 143 interrupted\n");
-    if (command->notes != NULL) vlmp_buffer_printf(out, "\n%s\n", command->notes);
+    if (command->notes != NULL) {
+        vlmp_buffer_text(out, "\n");
+        wrapped(out, command->notes, 0);
+    }
+    if (command->examples != NULL) vlmp_buffer_text(out, "\nexamples:\n");
+    for (const char *at = command->examples; at != NULL && *at != '\0';) {
+        int length = (int)strcspn(at, "\n");
+        vlmp_buffer_printf(out, "  %.*s\n", length, at);
+        at += length + (at[length] == '\n');
+    }
 }
 
 static void print_message(const vlmp_cli_command *command, const char *kind, const char *colour,
@@ -131,21 +145,29 @@ static int check_streams(vlmp_error *err)
                      "standard output is closed; give it a file, or /dev/null");
 }
 
+/* --help, or all of the table. */
+static int print_about(const vlmp_cli_command *command, bool help, vlmp_error *err)
+{
+    vlmp_buffer text = {0};
+    (help ? vlmp_cli_help : vlmp_cli_describe)(command, &text);
+    int status = text.failed ? vlmp_fail_memory(err, "help") : VLMP_OK;
+    if (status == VLMP_OK) fputs(text.data, stdout);
+    vlmp_buffer_free(&text);
+    return status;
+}
+
 bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp_cli_args *args)
 {
     vlmp_error err = {0};
     vlmp_abnormal_end_watch(command->name);
-    int status = vlmp_cli_parse(command, argc, argv, args, &err);
+    bool describe = argc == 2 && strcmp(argv[1], "--dump-options") == 0, done = true;
+    int status = vlmp_cli_parse(command, describe ? 1 : argc, argv, args, &err);
+    if (describe) status = VLMP_OK; /* whatever argument is missing */
     if (status == VLMP_OK) status = check_streams(&err);
-    bool done = true;
-    if (status == VLMP_OK && args->help) {
-        vlmp_buffer text = {0};
-        vlmp_cli_help(command, &text);
-        if (text.failed)
-            status = vlmp_fail_memory(&err, "help");
-        else
-            fputs(text.data, stdout);
-        vlmp_buffer_free(&text);
+    if (status == VLMP_OK && args->events != 0) status = vlmp_events_open((int)args->events, &err);
+    if (status != VLMP_OK) args->events = 0;
+    if (status == VLMP_OK && (args->help || describe)) {
+        status = print_about(command, args->help, &err);
     } else if (status == VLMP_OK && args->version) {
         printf("%s %s\n", command->name, VLMP_VERSION);
     } else {
@@ -167,6 +189,13 @@ int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int st
         status = 128 + vlmp_interrupted();
     if (status != VLMP_OK && message[0] != '\0')
         print_message(command, "error", "\033[1;31m", message);
+    if (args->events != 0) {
+        vlmp_json_writer w;
+        vlmp_event_begin(&w, "exit");
+        vlmp_json_pair_int(&w, "status", status);
+        vlmp_json_pair_string(&w, "error", status != VLMP_OK ? message : NULL);
+        vlmp_event_send(&w, (int)args->events);
+    }
     vlmp_cli_free(args);
     vlmp_abnormal_end_stop();
     return status;
@@ -181,41 +210,4 @@ void vlmp_cli_warn(const vlmp_cli_command *command, const vlmp_cli_args *args, c
     vsnprintf(message, sizeof message, fmt, list);
     va_end(list);
     print_message(command, "warning", "\033[1;33m", message);
-}
-
-/* Edit distance with swaps of neighbours (optimal string alignment); texts of up to 63 bytes. */
-static int edit_distance(const char *a, const char *b)
-{
-    int rows[3][64];
-    int n = (int)strlen(a), m = (int)strlen(b);
-    if (n > 63 || m > 63) return 99;
-    for (int j = 0; j <= m; j++)
-        rows[0][j] = j;
-    for (int i = 1; i <= n; i++) {
-        int *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
-        now[0] = i;
-        for (int j = 1; j <= m; j++) {
-            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
-            if (last[j] + 1 < best) best = last[j] + 1;
-            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            if (swapped && before[j - 2] + 1 < best) best = before[j - 2] + 1;
-            now[j] = best;
-        }
-    }
-    return rows[n % 3][m];
-}
-
-const char *vlmp_nearest_name(const char *text, const char *const *names, size_t count)
-{
-    const char *nearest = NULL;
-    int best = 1 + (int)strlen(text) / 4; /* a typo a syllable */
-    for (size_t i = 0; i < count; i++) {
-        int distance = edit_distance(text, names[i]);
-        if (distance < best || (distance == best && nearest == NULL)) {
-            best = distance;
-            nearest = names[i];
-        }
-    }
-    return nearest;
 }

@@ -10,6 +10,7 @@
 #include "src/base/json.h"
 #include "src/eval/metrics.h"
 #include "src/flow/sequence_store.h"
+#include "tools/block_costs.h"
 #include "tools/eval_answers.h"
 #include "tools/eval_provenance.h"
 #include "tools/interrupt.h"
@@ -72,6 +73,10 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
                         .interrupted = vlmp_interrupt_flag()};
     vlmp_progress_begin(&progress.line, job->args, "scoring",
                         engine->model.vision.layers + engine->model.text.layers);
+    vlmp_block_rows rows = {0};
+    for (int i = 0; i < sequences->count; i++)
+        vlmp_block_rows_add(&rows, &sequences->heads[i], &engine->model.config);
+    vlmp_block_costs(&progress.line, &engine->model, &rows);
     int status = vlmp_hidden_collect(&sweep, sequences->heads, sequences->count, out, err);
     vlmp_progress_end(&progress.line);
     return status;

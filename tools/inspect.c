@@ -248,8 +248,8 @@ static int verify_file(const vlmp_safetensors *file, const vlmp_cli_args *args, 
     vlmp_tensor_file *hashed;
     VLMP_TRY(vlmp_tensor_file_open(&hashed, file->path, kind->key, kind->hint, err));
     vlmp_progress progress;
-    vlmp_progress_begin(&progress, args, "checking bytes",
-                        (double)(file->map.length - file->data_start));
+    vlmp_progress_begin_bytes(&progress, args, "checking",
+                              (double)(file->map.length - file->data_start));
     int status = vlmp_tensor_file_verify(hashed, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     vlmp_tensor_file_close(hashed);

@@ -399,7 +399,9 @@ int main(int argc, char **argv)
         .positional = "MODEL",
         .min_positionals = 1,
         .max_positionals = 1,
-        .options = options};
+        .options = options,
+        .examples = "vlm-calibrate demo/model --data demo/calib/data.jsonl -o demo.calib\n"
+                    "vlm-calibrate demo/model --data demo/calib/images --samples 32 -o few.calib"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.args = &args;

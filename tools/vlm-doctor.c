@@ -95,7 +95,7 @@ int main(int argc, char **argv)
         .usage = "[options]",
         .positional = "nothing",
         .options = options,
-        .notes = "example:\n  vlm-doctor --json | jq '.findings[] | select(.state != \"good\")'"};
+        .examples = "vlm-doctor\nvlm-doctor --json"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_error err = {0};

@@ -409,7 +409,12 @@ int main(int argc, char **argv)
         .positional = "MODEL",
         .min_positionals = 1,
         .max_positionals = -1,
-        .options = options};
+        .options = options,
+        .examples =
+            "vlm-eval gptq.vlmp int8.vlmp --reference demo/model --data demo/eval/data.jsonl "
+            "--samples 32\n"
+            "vlm-eval int8.vlmp --reference demo/model --data demo/eval/data.jsonl "
+            "--metrics kl --gate \"kl.mean<=0.02\""};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.args = &args;

@@ -66,7 +66,7 @@ static int verify(const struct command *c, vlmp_error *err)
     for (size_t i = 0; i < c->source->count(c->source); i++)
         bytes += c->source->at(c->source, i)->bytes;
     vlmp_progress progress;
-    vlmp_progress_begin(&progress, c->args, "checking", (double)bytes);
+    vlmp_progress_begin_bytes(&progress, c->args, "checking", (double)bytes);
     int status = vlmp_packed_verify(c->source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
@@ -75,7 +75,7 @@ static int verify(const struct command *c, vlmp_error *err)
 static int write_folder(struct command *c, vlmp_error *err)
 {
     vlmp_progress progress;
-    vlmp_progress_begin(&progress, c->args, "writing", (double)vlmp_export_bytes(&c->export));
+    vlmp_progress_begin_bytes(&progress, c->args, "writing", (double)vlmp_export_bytes(&c->export));
     int status =
         c->export.layout->write(&c->export, &c->folder, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
@@ -257,7 +257,10 @@ int main(int argc, char **argv)
         .options = options,
         .computes_nothing = true,
         .notes = "What the format or the engine cannot express is refused before any work, with "
-                 "the rule and what would fit."};
+                 "the rule and what would fit.",
+        .examples = "vlm-export gptq.vlmp --format compressed-tensors -o gptq-w4a16\n"
+                    "vlm-export gptq.vlmp --format gguf --allow-requantize --dry-run\n"
+                    "vlm-export demo/model --calib demo.calib --imatrix demo.imatrix"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.cli = &command;

@@ -288,7 +288,7 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
     for (size_t i = 0; i < source->count(source); i++)
         bytes += source->at(source, i)->bytes;
     vlmp_progress progress;
-    vlmp_progress_begin(&progress, args, "checking bytes", (double)bytes);
+    vlmp_progress_begin_bytes(&progress, args, "checking", (double)bytes);
     int status = vlmp_packed_verify(source, vlmp_verify_progress, &progress, err);
     vlmp_progress_end(&progress);
     return status;
@@ -355,7 +355,9 @@ int main(int argc, char **argv)
         .computes_nothing = true,
         .notes = "Bits per weight are 8 × the bytes of codes, scales, zeros and kept weights over "
                  "the number of weights, over all tensors that the model uses.",
-    };
+        .examples = "vlm-inspect gptq.vlmp --verify\n"
+                    "vlm-inspect gptq.vlmp --explain text.layers.3.mlp.down\n"
+                    "vlm-inspect gptq.vlmp --diff int8.vlmp"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_interrupt_install();

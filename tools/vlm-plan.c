@@ -71,7 +71,7 @@ int main(int argc, char **argv)
          .low = 1,
          .high = 1ll << 40},
         {.name = "device-spec",
-         .value = "D",
+         .value = "SPEC",
          .help = "time and requests a second on it: cpu (this machine, measured), a name (t4, a10, "
                  "l4, l40s, rtx3090, rtx4090, a100-40g, a100-80g, h100, h200; 2xNAME: two), or "
                  "bandwidth=1555G,flops=312T,int8=624T,memory=40G",
@@ -98,9 +98,9 @@ int main(int argc, char **argv)
         .max_positionals = 1,
         .options = options,
         .computes_nothing = true,
-        .notes =
-            "MODEL may be a folder, one without weights, a config.json or a packed file.\n\n"
-            "Example: vlm-plan demo/model --memory 24G --device-spec l4 --qps 10 --latency 5\n"};
+        .notes = "MODEL may be a folder, one without weights, a config.json or a packed file.",
+        .examples = "vlm-plan demo/model --recipe @w4 --picture 448x448 --batch 8\n"
+                    "vlm-plan demo/model --memory 24G --device-spec l4 --qps 10 --latency 5"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_error err = {0};

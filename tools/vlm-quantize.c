@@ -17,6 +17,7 @@
 #include "src/quant/run/boundary.h"
 #include "src/quant/run/driver.h"
 #include "src/quant/run/record.h"
+#include "tools/block_costs.h"
 #include "tools/calibration_file.h"
 #include "tools/cli.h"
 #include "tools/engine.h"
@@ -221,6 +222,28 @@ static void on_progress(void *arg, const char *stage, int done, int total)
     vlmp_progress_update(&c->progress, before + done, detail);
 }
 
+/* How often a stack is run for each row: once where it is kept, else with the original and the
+ * quantized weights, and about as long again goes into second moments and into the method. */
+static double passes(const struct command *c, const vlmp_stack *stack)
+{
+    size_t length = strlen(stack->prefix);
+    for (int i = 0; i < c->what.linear_count; i++)
+        if (strncmp(c->what.linears[i].name, stack->prefix, length) == 0 &&
+            vlmp_method_needs_calibration(c->what.plan.entries[i].method))
+            return 4;
+    return 1;
+}
+
+/* Without a calibration nothing is run, and rounding costs the same for each weight. */
+static void weigh_blocks(struct command *c)
+{
+    const vlmp_model *model = &c->engine.model;
+    vlmp_block_rows rows = {1, 1, passes(c, &model->vision), passes(c, &model->text)};
+    for (size_t i = 0; c->what.plan.needs_calibration && i < c->calibration.count; i++)
+        vlmp_block_rows_add(&rows, &c->calibration.samples[i].sequence, &model->config);
+    vlmp_block_costs(&c->progress, model, &rows);
+}
+
 static int quantize(struct command *c, vlmp_error *err)
 {
     const vlmp_model *model = &c->engine.model;
@@ -230,6 +253,7 @@ static int quantize(struct command *c, vlmp_error *err)
     vlmp_progress_begin(&c->progress, c->args, "quantizing",
                         is_run(c) ? model->vision.layers + model->text.layers
                                   : c->what.linear_count);
+    if (is_run(c)) weigh_blocks(c);
     vlmp_buffer selected = {0}, head = {0};
     if (c->what.plan.needs_calibration) vlmp_selection_show(&c->selection, &selected);
     vlmp_quantize_head(&head);
@@ -421,7 +445,11 @@ int main(int argc, char **argv)
         .positional = "MODEL",
         .min_positionals = 1,
         .max_positionals = 1,
-        .options = options};
+        .options = options,
+        .examples = "vlm-quantize demo/model --method gptq --calib demo.calib -o gptq.vlmp\n"
+                    "vlm-quantize demo/model --method int8 -o int8.vlmp\n"
+                    "vlm-quantize demo/model --recipe demo/mixed.json --calib demo.calib "
+                    "--dry-run"};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     c.cli = &command;

@@ -241,10 +241,7 @@ int main(int argc, char **argv)
                         .pictures = VLMP_PICTURE_READING_DEFAULT,
                         .opener = VLMP_OPENER_DEFAULT};
     const vlmp_cli_option options[] = {
-        {.name = "image",
-         .value = "P",
-         .help = "a picture (PNG, JPEG or WebP); may be given more than once",
-         .list = &o.images},
+        {.name = "image", .value = "P", .help = "a picture (PNG, JPEG or WebP)", .list = &o.images},
         {.name = "prompt",
          .value = "T",
          .help = "the question",
@@ -283,7 +280,9 @@ int main(int argc, char **argv)
         .positional = "MODEL",
         .min_positionals = 1,
         .max_positionals = 1,
-        .options = options};
+        .options = options,
+        .examples = "vlm-run gptq.vlmp --image demo/eval/images/0000.png "
+                    "--prompt \"Describe the picture.\""};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
     vlmp_interrupt_install();

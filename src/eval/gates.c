@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/nearest.h"
+
 typedef struct {
     const char *name;
     size_t offset;   /* in vlmp_eval_result */
@@ -158,15 +160,16 @@ int vlmp_gate_parse(vlmp_gate *out, const char *text, vlmp_error *err)
     if (end == at || !isfinite(out->limit) || end[strspn(end, " ")] != '\0')
         return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': '%.40s' is not a number", text, at);
     if (find_field(out->name) != NULL) return VLMP_OK;
-    char similar[512];
+    char similar[512], hint[VLMP_HINT_MAX];
     similar_names(similar, sizeof similar, out->name);
+    vlmp_nearest_hint(hint, out->name, &fields[0].name, sizeof *fields, FIELD_COUNT);
     if (similar[0] != '\0')
-        return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': unknown name '%s'; there are %s",
-                         text, out->name, similar);
+        return vlmp_fail(err, VLMP_ERR_USAGE, "--gate '%.100s': unknown name '%s'%s; there are %s",
+                         text, out->name, hint, similar);
     return vlmp_fail(err, VLMP_ERR_USAGE,
-                     "--gate '%.100s': unknown name '%s'; names are those of --json, as kl.mean, "
+                     "--gate '%.100s': unknown name '%s'%s; names are those of --json, as kl.mean, "
                      "bleu.4, ppl_ratio_ci95.hi, speed.decode_tps, memory.weights_bytes",
-                     text, out->name);
+                     text, out->name, hint);
 }
 
 int vlmp_gate_check(const vlmp_gate *gate, unsigned metrics, bool has_reference, vlmp_error *err)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/nearest.h"
 #include "src/eval/gates.h"
 
 void vlmp_result_init(vlmp_eval_result *r)
@@ -295,10 +296,14 @@ int vlmp_metrics_parse(unsigned *out, const char *text, vlmp_error *err)
         unsigned bit = 0;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             if (strlen(names[i]) == length && memcmp(names[i], text, length) == 0) bit = 1u << i;
-        if (bit == 0)
+        if (bit == 0) {
+            char typed[41], hint[VLMP_HINT_MAX];
+            snprintf(typed, sizeof typed, "%.*s", (int)(length < 40 ? length : 40), text);
+            vlmp_nearest_hint(hint, typed, names, sizeof *names, sizeof names / sizeof *names);
             return vlmp_fail(err, VLMP_ERR_USAGE,
-                             "--metrics: unknown '%.*s'; a list of ppl, kl, bleu, cider, speed",
-                             (int)(length < 40 ? length : 40), text);
+                             "--metrics: unknown '%s'%s; a list of ppl, kl, bleu, cider, speed",
+                             typed, hint);
+        }
         *out |= bit;
         if (text[length] == '\0') return VLMP_OK;
         text += length + 1;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/nearest.h"
+
 #define T 1e12
 #define G 1e9
 
@@ -35,10 +37,12 @@ static int unknown(const char *spec, vlmp_error *err)
     for (size_t i = 0; i < sizeof table / sizeof *table && used < sizeof names; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "",
                                  table[i].name);
+    char hint[VLMP_HINT_MAX];
+    vlmp_nearest_hint(hint, spec, &table[0].name, sizeof *table, sizeof table / sizeof *table);
     return vlmp_fail(err, VLMP_ERR_USAGE,
-                     "--device-spec '%.80s': no such device; give one of %s, 2xNAME for two that "
+                     "--device-spec '%.80s': no such device%s; give one of %s, 2xNAME for two that "
                      "share the work, cpu for this machine, or bandwidth=…,flops=…",
-                     spec, names);
+                     spec, hint, names);
 }
 
 /* A positive number with k, M, G, T or P behind it, up to a comma or the end. */

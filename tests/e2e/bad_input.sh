@@ -198,7 +198,10 @@ recipe_refused 'text.layer.\*.*match' \
     '{"version": 1, "rules": [{"match": "text.layer.*", "scheme": "int8"}, '"$all"']}'
 recipe_refused 'llm_layers_7_9.*match' '{"llm_layers_7_9": "int8", "default": null}'
 recipe_refused 'no rule|decide' '{"vision_encoder": "int8"}'
-recipe_refused 'int9' '{"default": "int9"}'
+recipe_refused 'int9" .did you mean int8' '{"default": "int9"}'
+recipe_refused "vison_encoder' .did you mean vision_encoder" '{"vison_encoder": "int8"}'
+recipe_refused 'gptw .did you mean gptq' '{"default": {"method": "gptw"}}'
+refused 'gptq_4bits.*did you mean gptq_4bit' vlm-quantize "$model" --recipe gptq_4bits --calib c.calib -o out.vlmp
 recipe_refused 'colour' '{"version": 1, "colour": 1, "rules": ['"$all"']}'
 recipe_refused 'version' '{"version": 2, "rules": ['"$all"']}'
 recipe_refused 'byte|line' '{"default": "int8"'

@@ -118,7 +118,7 @@ example=$(sed -n 's/^Example: //p' stdout | sed "s|demo/model|$model|")
 check 'the example of --help works' test -n "$example"
 exits 0 $example
 refuses 2 'device-spec' vlm-plan "$model" --qps 5
-refuses 2 'no such device' vlm-plan "$model" --device-spec h1000
+refuses 2 'no such device .did you mean h100' vlm-plan "$model" --device-spec h1000
 refuses 2 'bandwidth= .* and flops=' vlm-plan "$model" --device-spec bandwidth=5G
 refuses 2 'picture' vlm-plan "$model" --picture 10
 refuses 2 'batch' vlm-plan "$model" --batch 0

@@ -39,9 +39,3 @@ exits 0 vlm-calibrate "$model" --data pictures -o p.calib --json
 json stdout 'd["chosen"] == 4 and d["stand_in_answers"] == 4'
 exits 0 vlm-eval rtn.vlmp --reference "$model" --data pictures --metrics kl --json
 json stdout 'd["results"][0]["kl"]["mean"] > 0'
-
-# Help says once that an option may be repeated.
-for tool in vlm-calibrate vlm-quantize vlm-eval vlm-run vlm-export vlm-inspect; do
-    exits 0 $tool --help
-    check "$tool --help repeats itself" test -z "$(tr -s ' \n' ' ' <stdout | grep -E '(may be repeated)[;,] \1')"
-done

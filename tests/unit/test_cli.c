@@ -167,14 +167,15 @@ static void help_lists_the_table(void **state)
                                       .usage = "MODEL",
                                       .positional = "MODEL",
                                       .options = options,
-                                      .notes = "The end."};
+                                      .notes = "The end.",
+                                      .examples = "vlm-test a\nvlm-test b"};
     vlmp_buffer out = {0};
     vlmp_cli_help(&command, &out);
     assert_non_null(strstr(out.data, "vlm-test: Tests.\n\nusage: vlm-test MODEL\n"));
     assert_non_null(strstr(out.data, "  -b, --bits N"));
     assert_non_null(strstr(out.data, "bits per weight (required)\n"));
     assert_non_null(strstr(out.data, "      --threads N"));
-    assert_non_null(strstr(out.data, "\nThe end.\n"));
+    assert_non_null(strstr(out.data, "\nThe end.\n\nexamples:\n  vlm-test a\n  vlm-test b\n"));
     vlmp_buffer_free(&out);
 }
 
@@ -209,9 +210,6 @@ static void formats_times_and_sizes(void **state)
         vlmp_format_bytes(text, sizeof text, table[i].value);
         assert_string_equal(text, table[i].size);
     }
-    vlmp_progress p = {.label = "quantizing", .total = 32, .done = 8};
-    vlmp_progress_format(text, sizeof text, &p, 64, "text.layers.8");
-    assert_string_equal(text, "quantizing  8/32  25 %  3m12s left  text.layers.8");
 }
 
 int main(void)

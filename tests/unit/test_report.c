@@ -162,7 +162,7 @@ static void gates_refuse(void **state)
         {"kl.mean<=", "is not a number"},
         {"kl.mean<=3x", "'3x' is not a number"},
         {"kl.mean<=nan", "is not a number"},
-        {"kl.median<=3", "unknown name 'kl.median'; there are kl.mean, "},
+        {"kl.median<=3", "unknown name 'kl.median' (did you mean kl.mean?); there are kl.mean, "},
         {"bleu<=3", "bleu.1, "},
         {"bleu.5<=3", "unknown name 'bleu.5'"},
         {"zzz<=3", "names are those of --json"},
@@ -197,6 +197,9 @@ static void metrics_parse(void **state)
         err = (vlmp_error){0};
         assert_int_equal(vlmp_metrics_parse(&bits, bad[i], &err), VLMP_ERR_USAGE);
     }
+    err = (vlmp_error){0};
+    assert_int_equal(vlmp_metrics_parse(&bits, "kl,blue", &err), VLMP_ERR_USAGE);
+    assert_non_null(strstr(err.message, "'blue' (did you mean bleu?); a list of ppl, kl"));
 }
 
 /* Every "<" in the HTML and XML belongs to a tag, so what the user named can't break out. */

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/file.h"
+#include "src/base/nearest.h"
+
 #define RECIPE_BYTES_MAX ((size_t)1 << 20)
 #define RULES_MAX        4096
 #define LAYERS_PREFIX    "llm_layers_"
@@ -80,8 +83,11 @@ static int parse_match(const char *text, bool globs, vlmp_recipe_rule *rule, con
                          where, text);
     }
     if (globs && *text != '\0') return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown component '%s'; known are %s", where, text,
-                     COMPONENT_LIST);
+    char hint[VLMP_HINT_MAX];
+    vlmp_nearest_hint(hint, text, &components[0].key, sizeof *components,
+                      sizeof components / sizeof *components);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown component '%s'%s; known are %s", where, text,
+                     hint, COMPONENT_LIST);
 }
 
 static int reserve(vlmp_recipe *recipe, int count, const char *where, vlmp_error *err)
@@ -180,7 +186,16 @@ int vlmp_recipe_load(vlmp_recipe *recipe, const char *argument, vlmp_error *err)
     if (document == NULL && argument[0] == '@')
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown recipe; built in are @w4 and @seed",
                          argument);
-    if (document == NULL) VLMP_TRY(vlmp_json_load(&document, argument, RECIPE_BYTES_MAX, err));
+    if (document == NULL) {
+        char hint[VLMP_HINT_MAX];
+        vlmp_path_kind kind;
+        VLMP_TRY(vlmp_path_look(&kind, argument, err));
+        vlmp_recipe_scheme_hint(hint, argument);
+        if (kind == VLMP_PATH_ABSENT && hint[0] != '\0')
+            return vlmp_fail(err, VLMP_ERR_INPUT, "%s: no such file, and no scheme's name%s",
+                             argument, hint);
+        VLMP_TRY(vlmp_json_load(&document, argument, RECIPE_BYTES_MAX, err));
+    }
     int status = vlmp_recipe_parse(recipe, document, argument, err);
     cJSON_Delete(document);
     return status;

@@ -225,6 +225,17 @@ static int parse_codes(const cJSON *object, vlmp_recipe_scheme *scheme, const ch
                      where, codes, own, (int)bits);
 }
 
+static int unknown_method(const char *method, const char *where, vlmp_error *err)
+{
+    char hint[VLMP_HINT_MAX] = "";
+    if (method != NULL)
+        vlmp_nearest_hint(hint, method, method_names + VLMP_METHOD_KEEP + 1, sizeof *method_names,
+                          VLMP_METHOD_COUNT - VLMP_METHOD_KEEP - 1);
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: a scheme needs a 'method': rtn, int8, gptq, awq or awq+gptq%s%s%s", where,
+                     method != NULL ? "; unknown: " : "", method != NULL ? method : "", hint);
+}
+
 static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, const char *where,
                                vlmp_error *err)
 {
@@ -232,10 +243,7 @@ static int parse_scheme_object(const cJSON *object, vlmp_recipe_scheme *scheme, 
     VLMP_TRY(check_keys(object, where, err));
     VLMP_TRY(vlmp_json_string(object, "method", NULL, &method, where, err));
     vlmp_method known = method != NULL ? vlmp_method_from_name(method) : VLMP_METHOD_COUNT;
-    if (known == VLMP_METHOD_COUNT)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: a scheme needs a 'method': rtn, int8, gptq, awq or awq+gptq%s%s",
-                         where, method != NULL ? "; unknown: " : "", method != NULL ? method : "");
+    if (known == VLMP_METHOD_COUNT) return unknown_method(method, where, err);
     *scheme = vlmp_recipe_scheme_default(known);
     bool symmetric;
     VLMP_TRY(parse_codes(object, scheme, where, err));
@@ -271,6 +279,12 @@ bool vlmp_recipe_scheme_named(vlmp_recipe_scheme *scheme, const char *name)
     return true;
 }
 
+void vlmp_recipe_scheme_hint(char hint[VLMP_HINT_MAX], const char *name)
+{
+    vlmp_nearest_hint(hint, name, &shorthands[0].name, sizeof *shorthands,
+                      sizeof shorthands / sizeof *shorthands);
+}
+
 int vlmp_recipe_scheme_parse(const cJSON *value, vlmp_recipe_scheme *scheme, const char *where,
                              vlmp_error *err)
 {
@@ -282,8 +296,10 @@ int vlmp_recipe_scheme_parse(const cJSON *value, vlmp_recipe_scheme *scheme, con
                          "%s: a scheme is null (keep), a name (%s) or an object", where,
                          SHORTHAND_LIST);
     if (vlmp_recipe_scheme_named(scheme, value->valuestring)) return VLMP_OK;
-    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown scheme \"%s\"; known are %s", where,
-                     value->valuestring, SHORTHAND_LIST);
+    char hint[VLMP_HINT_MAX];
+    vlmp_recipe_scheme_hint(hint, value->valuestring);
+    return vlmp_fail(err, VLMP_ERR_INPUT, "%s: unknown scheme \"%s\"%s; known are %s", where,
+                     value->valuestring, hint, SHORTHAND_LIST);
 }
 
 void vlmp_recipe_scheme_write(const vlmp_recipe_scheme *s, vlmp_json_writer *w)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "src/base/json.h"
+#include "src/base/nearest.h"
 #include "src/base/scheme.h"
 
 typedef enum {
@@ -61,6 +62,8 @@ int vlmp_recipe_scheme_check(const vlmp_recipe_scheme *scheme, const char *where
 
 /* A one-word name ("gptq_4bit"); false: unknown. */
 bool vlmp_recipe_scheme_named(vlmp_recipe_scheme *scheme, const char *name);
+/* Whether a mistyped name may mean one of them. */
+void vlmp_recipe_scheme_hint(char hint[VLMP_HINT_MAX], const char *name);
 
 /* null (keep), a one-word name or an object; anything else is VLMP_ERR_INPUT. */
 int vlmp_recipe_scheme_parse(const cJSON *value, vlmp_recipe_scheme *scheme, const char *where,
