@@ -83,7 +83,7 @@ static int parse_bytes(const parser *p, const vlmp_cli_option *option, const cha
         if (*end == 'i') end++;
     }
     if (*end == 'B') end++;
-    if (!digits || *end != '\0' || !(value * scale < 0x1p62))
+    if (!digits || *end != '\0' || !(value * scale >= 1 && value * scale < 0x1p62))
         return vlmp_fail(p->err, VLMP_ERR_USAGE,
                          "--%s: '%s' is not a size; write 512M or 24G, for example", option->name,
                          text);

@@ -45,7 +45,7 @@ typedef struct {
     int64_t *integer;    /* in low … high; both 0: 0 … INT64_MAX */
     const char *word;    /* that an integer option takes for 0, which low may exclude: "all" */
     double *number;      /* finite, in low … high; both 0: any */
-    uint64_t *bytes;     /* "1500", "512M", "24G", "1.5GiB": powers of 1024 */
+    uint64_t *bytes;     /* "1500", "512M", "24G", "1.5GiB": powers of 1024; never 0 */
     vlmp_cli_list *list; /* may be given more than once */
     const char *choices; /* "gptq|awq|int8" */
     int64_t low, high;

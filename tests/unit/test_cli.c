@@ -140,6 +140,7 @@ static void refuses(void **state)
         {{"m", "--temperature=nan", NULL}, "'nan' is not a number"},
         {{"m", "--memory", "24X", NULL}, "'24X' is not a size"},
         {{"m", "--memory", "-1", NULL}, "'-1' is not a size"},
+        {{"m", "--memory", "0", NULL}, "'0' is not a size"},
         {{"m", "--threads=0", NULL}, "--threads: 0 is outside 1 … 1024"},
         {{"m", "--seed=-1", NULL}, "--seed: -1 must be at least 0"},
         {{"m", "--device=gpu", NULL}, "--device: unknown 'gpu'"},
