@@ -91,7 +91,8 @@ static inline float vlmp_scale_at(const void *scales, size_t index, vlmp_dtype t
     const unsigned char *bytes = (const unsigned char *)scales;
     if (type == VLMP_F8_E4M3) {
         const vlmp_minifloat e4m3 = VLMP_E4M3;
-        return bytes[index] == VLMP_E4M3_NAN ? NAN : vlmp_minifloat_value(&e4m3, bytes[index]);
+        return (bytes[index] & 0x7f) == VLMP_E4M3_NAN ? NAN
+                                                      : vlmp_minifloat_value(&e4m3, bytes[index]);
     }
     if (type == VLMP_F8_E8M0) /* 2^(e − 127) */
         return bytes[index] == 0xff ? NAN

@@ -115,6 +115,7 @@ static void scales_of_8_bits(void **state)
     free(amax);
     static const unsigned char nans[] = {0x7f, 0xff};
     assert_true(isnan(vlmp_scale_at(nans, 0, VLMP_F8_E4M3)));
+    assert_true(isnan(vlmp_scale_at(nans, 1, VLMP_F8_E4M3))); /* with the sign */
     assert_true(isnan(vlmp_scale_at(nans, 1, VLMP_F8_E8M0)));
     assert_true(vlmp_scale_at("", 0, VLMP_F8_E8M0) == 0x1p-127f);
     assert_true(vlmp_scale_stored(0, VLMP_F8_E8M0) == VLMP_SCALE_MIN);
