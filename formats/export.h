@@ -78,6 +78,10 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                      vlmp_error *err);
 void vlmp_export_free(vlmp_export *export);
 
+/* What is expressed, but does not work everywhere: caveat number `index`, a sentence; NULL behind
+ * the last. */
+const char *vlmp_export_caveat(const vlmp_export *export, int index);
+
 /* Bytes of all tensors. */
 uint64_t vlmp_export_bytes(const vlmp_export *export);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/export.h"
 #include "formats/export_products.h"
 #include "src/base/scheme.h"
 #include "src/model/names.h"
@@ -98,6 +99,7 @@ typedef struct {
     const vlmp_packed_linear *linears; /* all that are quantized */
     size_t count;
     const vlmp_packed_linear *linear; /* the one in question */
+    const vlmp_config *config;        /* for caveats */
     char other[VLMP_NAME_BYTES + 64]; /* set by rules that compare: with what it does not agree */
 } subject;
 
@@ -238,9 +240,9 @@ static bool no_blocks_of_32(subject *s)
     return s->linear->k % 32 != 0 || s->linear->scheme.group % 32 != 0;
 }
 
-static bool any(subject *s)
+static bool class_row(subject *s)
 {
-    return s->linear != NULL;
+    return s->config->vision.has_class;
 }
 
 static bool channel_scales(subject *s)
@@ -407,7 +409,7 @@ static const struct {
     {GGUF | ROUNDED, EVERY, channel_scales,
      "llama.cpp's scales are F16, those of whole channels here F32", "use groups of 32, 64 or 128"},
 
-    {GGUF, LLAMACPP, any,
+    {GGUF, LLAMACPP, class_row,
      "llama.cpp's graph of CLIP towers reads pictures one patch off, whoever made the file, unless "
      "the build has the fix of its issue 25814",
      NULL},
@@ -486,12 +488,13 @@ int vlmp_serve_check(vlmp_layout *layout, vlmp_serve engine, const vlmp_packed_l
     return err->code;
 }
 
-const char *vlmp_export_caveat(vlmp_layout layout, vlmp_serve engine,
-                               const vlmp_packed_linear *linears, size_t count, int index)
+const char *vlmp_export_caveat(const vlmp_export *export, int index)
 {
-    subject s = {.linears = linears, .count = count};
+    subject s = {
+        .linears = export->linears, .count = export->linear_count, .config = export->config};
     for (int i = 0; i < RULES; i++)
-        if (rules[i].fits == NULL && applies(i, layout, engine) && is_broken(i, &s) && index-- == 0)
+        if (rules[i].fits == NULL && applies(i, export->layout->layout, export->engine) &&
+            is_broken(i, &s) && index-- == 0)
             return rules[i].why;
     return NULL;
 }

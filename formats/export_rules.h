@@ -48,11 +48,6 @@ int vlmp_export_check(vlmp_layout layout, vlmp_serve engine, const vlmp_packed_l
 int vlmp_serve_check(vlmp_layout *layout, vlmp_serve engine, const vlmp_packed_linear *linears,
                      size_t count, const char *where, vlmp_error *err);
 
-/* What is expressed, but does not work everywhere: caveat number `index`, a sentence; NULL behind
- * the last. */
-const char *vlmp_export_caveat(vlmp_layout layout, vlmp_serve engine,
-                               const vlmp_packed_linear *linears, size_t count, int index);
-
 /* Codes, group, zeros and activations are the same. */
 bool vlmp_scheme_same(const vlmp_scheme *a, const vlmp_scheme *b);
 

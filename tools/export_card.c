@@ -114,9 +114,7 @@ static void put_serving(vlmp_buffer *out, const vlmp_export_facts *facts)
                            "with more pictures needs a higher limit of pictures.\n",
                            vlmp_serve_picture_tokens(export), export->config->text.max_positions);
     const char *text;
-    for (int i = 0; (text = vlmp_export_caveat(export->layout->layout, export->engine,
-                                               export->linears, export->linear_count, i)) != NULL;
-         i++)
+    for (int i = 0; (text = vlmp_export_caveat(export, i)) != NULL; i++)
         vlmp_buffer_printf(out, "\n* %c%s.\n", text[0] >= 'a' ? text[0] - 32 : text[0], text + 1);
 }
 

@@ -54,9 +54,7 @@ static void put_model(vlmp_buffer *out, const vlmp_export_facts *facts)
              vlmp_layout_name(export->layout->layout), vlmp_serve_name(export->engine));
     item(out, "what the engine can express", text);
     const char *caveat;
-    for (int i = 0; (caveat = vlmp_export_caveat(export->layout->layout, export->engine,
-                                                 export->linears, export->linear_count, i)) != NULL;
-         i++)
+    for (int i = 0; (caveat = vlmp_export_caveat(export, i)) != NULL; i++)
         item(out, "to be kept in mind", caveat);
     item(out, "loads in the engine", NOT_CHECKED);
     item(out, "licence of the source allows this use", NOT_CHECKED);

@@ -103,12 +103,6 @@ static int print_table(const vlmp_export *export, vlmp_error *err)
     return vlmp_listing_print(&rows, columns, !good, err);
 }
 
-static const char *caveat(const vlmp_export *export, int index)
-{
-    return vlmp_export_caveat(export->layout->layout, export->engine, export->linears,
-                              export->linear_count, index);
-}
-
 static int print_text(const vlmp_export_facts *facts, bool dry_run, vlmp_error *err)
 {
     const vlmp_export *export = facts->export;
@@ -122,7 +116,7 @@ static int print_text(const vlmp_export_facts *facts, bool dry_run, vlmp_error *
                    vlmp_layout_name(export->layout->layout), vlmp_serve_name(export->engine),
                    export->count, counts[0], counts[1], counts[2], size);
     const char *text;
-    for (int i = 0; (text = caveat(export, i)) != NULL; i++)
+    for (int i = 0; (text = vlmp_export_caveat(export, i)) != NULL; i++)
         vlmp_show_line(stdout, "note: %s", text);
     vlmp_buffer command = {0};
     vlmp_export_command(&command, facts);
@@ -172,7 +166,7 @@ static int print_json(const vlmp_export_facts *facts, bool dry_run, vlmp_error *
     vlmp_json_key(&w, "notes");
     vlmp_json_open(&w, '[');
     const char *text;
-    for (int i = 0; (text = caveat(export, i)) != NULL; i++)
+    for (int i = 0; (text = vlmp_export_caveat(export, i)) != NULL; i++)
         vlmp_json_put_string(&w, text);
     vlmp_json_close(&w, ']');
     vlmp_buffer command = {0};

@@ -55,8 +55,11 @@ for name in llava-llama llava-mistral; do
 done
 refuses 4 'activation is not silu' vlm-export llava-llama.vlmp --format gguf -o out --allow-requantize
 refuses 4 'a window of 5 tokens' vlm-export llava-mistral.vlmp --format gguf -o out --allow-requantize
+exits 0 vlm-export smolvlm-llama.vlmp --format gguf --dry-run --allow-requantize --json
+json stdout 'd["notes"] == []'
 exits 0 vlm-quantize "$model" --method rtn --group 64 -o exact.vlmp -q
 exits 0 vlm-export exact.vlmp --format gguf -o exact --json
+json stdout '["one patch off" in note for note in d["notes"]] == [True]'
 json stdout 'd["engine"] == "llamacpp" and d["converted"] == 0 and d["command"].startswith("llama-server -m exact/")'
 holds exact.vlmp exact
 check "SHA256SUMS" bash -c 'cd exact && sha256sum --quiet -c SHA256SUMS'
