@@ -466,8 +466,8 @@ int vlmp_preprocess_from_source(vlmp_preprocess *out, vlmp_processor_settings *s
     if (inner_json == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: neither %s nor an image_processor in %s; pictures cannot be prepared "
-                         "without",
-                         source->path, inner, outer);
+                         "without%s",
+                         source->path, inner, outer, vlmp_source_lack_hint(source));
     snprintf(where, sizeof where, "%s/%s", source->path, inner);
     return vlmp_preprocess_parse(out, inner_json, inner_length, where, err);
 }

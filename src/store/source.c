@@ -23,6 +23,13 @@ bool vlmp_tensor_part(vlmp_tensor *part, const vlmp_tensor *tensor, size_t at)
     return true;
 }
 
+const char *vlmp_source_lack_hint(const vlmp_source *source)
+{
+    return source->named_by != NULL
+               ? "; give the folder of the model that the files were made from by --base"
+               : "";
+}
+
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,
                      const vlmp_tensor **out, vlmp_error *err)
 {

@@ -70,6 +70,9 @@ struct vlmp_source {
  * False behind the end. Elements are not cut. */
 bool vlmp_tensor_part(vlmp_tensor *part, const vlmp_tensor *tensor, size_t at);
 
+/* Where a file that the folder lacks may be had, for the end of a message: "" or a clause. */
+const char *vlmp_source_lack_hint(const vlmp_source *source);
+
 /* Finds a tensor of a float type with exactly this shape; absent, another type or shape is
  * VLMP_ERR_INPUT with file, name, offset and both shapes. shape has rank entries. */
 int vlmp_source_need(const vlmp_source *source, const char *name, int rank, const int64_t *shape,

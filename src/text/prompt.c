@@ -362,8 +362,8 @@ int vlmp_tokenizer_load(vlmp_tokenizer **out, const vlmp_source *source, vlmp_er
     if (json == NULL)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: there is no tokenizer.json and no tokenizer.model; convert the "
-                         "tokenizer with transformers (save_pretrained of a fast tokenizer)",
-                         source->path);
+                         "tokenizer with transformers (save_pretrained of a fast tokenizer)%s",
+                         source->path, vlmp_source_lack_hint(source));
     return vlmp_tokenizer_create(out, json, length, config, config_length, source->path, err);
 }
 
@@ -422,8 +422,8 @@ int vlmp_chat_template_find(vlmp_buffer *out, const char **name, const vlmp_sour
     }
     return vlmp_fail(err, VLMP_ERR_INPUT,
                      "%s: there is no chat template (chat_template.jinja, chat_template.json, or "
-                     "'chat_template' in processor_config.json or tokenizer_config.json)",
-                     source->path);
+                     "'chat_template' in processor_config.json or tokenizer_config.json)%s",
+                     source->path, vlmp_source_lack_hint(source));
 }
 
 int vlmp_chat_template_load(vlmp_chat_template **out, const vlmp_source *source, vlmp_error *err)

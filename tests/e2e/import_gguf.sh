@@ -114,6 +114,11 @@ exits 0 vlm-eval next-mistral --reference ct $tiny
 check "the same losses" python3 -c 'import json
 a, b, c, d = (json.load(open(p))["results"][0] for p in ("own.json", "quantized.json", "stdout", "original.json"))
 exit(not a["ppl"] == b["ppl"] == c["ppl"] or d["tokens"] < 20)'
+cp next-mistral/config.json bare
+refuses 4 'bare: neither preprocessor_config.json nor .*; give the folder .* by --base' vlm-run bare --prompt x
+cp next-mistral/processor_config.json bare
+refuses 4 'bare: there is no tokenizer.json .* by --base' vlm-run bare --prompt x
+rm bare/*.json
 echo '{}' > next-mistral/config.json
 refuses 4 'next-mistral/config.json: ' vlm-eval next-mistral --reference ct $tiny
 
