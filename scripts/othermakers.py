@@ -113,8 +113,9 @@ def weights_gguf(model, out):
     assert used == set(tensors), set(tensors) - used
 
 
-def llama_logits(path, sequences):
-    """llama.cpp's own logits of the text model in a file, given embeddings [tokens, width]; from a token on."""
+def llama_logits(path, sequences, exact=False):
+    """llama.cpp's own logits of the text model in a file, given embeddings [tokens, width]; from a token on. exact: keys
+    and values in F32."""
     import llama_cpp
     silent(llama_cpp)
     width = sequences[0][0].shape[1]
@@ -122,6 +123,8 @@ def llama_logits(path, sequences):
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = max(512, max(len(e) for e, _ in sequences))
     params.n_threads = params.n_threads_batch = 2
+    if exact:
+        params.flash_attn_type = params.type_k = params.type_v = 0
     context = llama_cpp.llama_init_from_model(model, params)
     vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
     out = []

@@ -7,7 +7,8 @@
 MODEL is of any family that is read; of a tiny one of tests/golden/models, what wide-folder.py makes. For every method
 and format: the weights and biases that the consumer computes with are the packed file's, bit for bit; its final
 states at the answers of DATA (first 4 samples) are the runtime's, within the bound of tests/golden/test_stages.c (12
-√K u (d + 1) of the largest row, for d blocks and K the widest sum); its greedy answers are the runtime's. int8
+√K u (d + 1) of the largest row, for d blocks and K the widest sum), and so are its logits, which are products with rows
+of the head: within that times the longest; its greedy answers are the runtime's. int8
 activations are rounded by both sides, at a scale computed apart, so that a value at a rounding border may fall to
 either side: there the states are compared as they are. Floats are loaded with dequantize=True, since the reader would
 round activations too. GPTQ and AWQ folders are loaded by GPTQModel's linears, whose kernels multiply in F16: dense
@@ -228,7 +229,10 @@ def compare(tools, packed, folder, samples, root, reference, layout):
     processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     worst = weigh(model, tensors, sources, linears, asymmetric, layout)
     got, answers = states_of(model, processor, samples, root, targets, first)
-    error = ((got - want).norm(dim=1).max() / want.norm(dim=1).max()).item()
+    largest = want.norm(dim=1).max()
+    error = ((got - want).norm(dim=1).max() / largest).item()
+    head = model.get_output_embeddings().weight.detach().float()
+    logits = ((got - want) @ head.T).abs().max().item()
     widest = max(entry["shape"][1] for entry in linears.values())
     tower = model.config.vision_config
     depth = model.config.text_config.num_hidden_layers + getattr(tower, "num_hidden_layers", getattr(tower, "depth", 0))
@@ -239,9 +243,10 @@ def compare(tools, packed, folder, samples, root, reference, layout):
     equal = sum(a == b for a, b in zip(answers, ours))
     judged = not (asymmetric or int8)
     good = worst <= 1 and (not judged or worst == 0 and error <= bound and equal == len(ours))
-    return good, "weights %s, states %.2e (bound %s), %d of %d answers equal" % (
-        "within one F16 rounding" if asymmetric and worst <= 1 else "equal" if worst == 0 else "DIFFER", error,
-        "%.2e" % bound if judged else "none", equal, len(ours))
+    bounds = ["%.2e" % b if judged else "none" for b in (bound, bound * largest * head.norm(dim=1).max())]
+    return good, "weights %s, states %.2e (bound %s), logits %.2e (bound %s), %d of %d answers equal" % (
+        "within one F16 rounding" if asymmetric and worst <= 1 else "equal" if worst == 0 else "DIFFER", error, bounds[0],
+        logits, bounds[1], equal, len(ours))
 
 
 def arguments():

@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -93,10 +94,11 @@ def compare(args, model, folder, work):
                                 stdout=file, stderr=file).returncode
     if status != 0:
         with open(log, encoding="utf-8", errors="replace") as file:
-            faults = [line.strip() for line in file if "Error" in line]
-        raise RuntimeError(faults[-1] if faults else "vLLM ended with %d" % status)
+            lines = [line.strip() for line in file]
+        faults = [i for i, line in enumerate(lines) if "Error" in line]
+        raise RuntimeError(" ".join(lines[faults[-1]:faults[-1] + 3]) if faults else "vLLM ended with %d" % status)
     with open(log, encoding="utf-8", errors="replace") as file:
-        kernels = sorted({line.split("Using ")[1].split()[0] for line in file if "Kernel for " in line})
+        kernels = sorted(set(re.findall(r"(\w+Kernel) for ", file.read())))
     with open(out, encoding="utf-8") as file:
         theirs = json.load(file)
     answers = [run(args, "vlm-run", model, "--prompt", s["prompt"], "--max-new-tokens", str(NEW_TOKENS), "--image",
