@@ -2,8 +2,10 @@
  * own order (desc_act false). A scheme that is not the first linear's, and what is kept, are
  * entries of `dynamic`. */
 #include <stdio.h>
+#include <string.h>
 
 #include "formats/export_plan.h"
+#include "src/model/family.h"
 
 /* The group that an input belongs to. */
 static void fill_groups(const vlmp_export_tensor *t, size_t first, size_t count, unsigned char *out)
@@ -80,6 +82,17 @@ static int put_dynamic(const vlmp_export *export, vlmp_json_writer *w, vlmp_erro
     return VLMP_OK;
 }
 
+/* Where optimum, which transformers loads with, finds no layers: it looks for those of
+ * "model.language_model". */
+static void put_layers(const vlmp_export *export, vlmp_json_writer *w)
+{
+    char path[64];
+    const vlmp_module_names *names = export->config->family->modules;
+    if (names == NULL || strncmp(names->text[0], "language_model.", 15) == 0) return;
+    snprintf(path, sizeof path, "model.%s", names->text[0]);
+    vlmp_json_pair_string(w, "block_name_to_quantize", path);
+}
+
 static int put_config(const vlmp_export *export, vlmp_json_writer *w, vlmp_error *err)
 {
     vlmp_json_open(w, '{');
@@ -88,6 +101,7 @@ static int put_config(const vlmp_export *export, vlmp_json_writer *w, vlmp_error
     put_scheme(w, &export->linears[0].scheme);
     vlmp_json_pair_string(w, "pack_dtype", "int32");
     vlmp_json_pair_bool(w, "lm_head", false);
+    put_layers(export, w);
     VLMP_TRY(put_dynamic(export, w, err));
     vlmp_json_key(w, "meta");
     vlmp_json_open(w, '{');

@@ -43,6 +43,10 @@ for name in llava-mistral llava-qwen2-D next-llama-A next-llama3-B next-mistral-
     exported attention compressed-tensors
     check "the card of $name knows its pictures" grep -q 'A picture takes up to [1-9]' out/README.md
     exported attention gptq --allow-requantize
+    case $name in
+    idefics3* | smolvlm*) json out/config.json 'd["quantization_config"]["block_name_to_quantize"] == "model.text_model.layers"' ;;
+    *) json out/config.json '"block_name_to_quantize" not in d["quantization_config"]' ;;
+    esac
     exported attention awq --allow-requantize
     exported floats compressed-tensors --for transformers
 done
