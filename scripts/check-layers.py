@@ -30,8 +30,10 @@ LAYERS = {
     "src/plan": ["src/base", "kernels", "src/store", "src/picture", "src/model", "src/quant/scheme"],
     "src/runtime": ["src/base", "kernels", "src/store", "src/model", "src/flow"],
     "src/eval": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/runtime"],
+    "src/budget": ["src/base", "kernels", "src/store", "src/model", "src/flow", "src/quant/scheme", "src/eval"],
     "tools": ["src/base", "kernels", "src/store", "src/text", "src/picture", "src/model", "formats", "src/flow",
-              "src/calib", "src/quant/scheme", "src/quant/run", "src/plan", "src/runtime", "src/eval"],
+              "src/calib", "src/quant/scheme", "src/quant/run", "src/plan", "src/runtime", "src/eval",
+              "src/budget"],
     "tests": None,  # anything
 }
 

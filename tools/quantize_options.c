@@ -81,6 +81,22 @@ void vlmp_quantize_options_init(vlmp_quantize_options *o,
              "scheme of each component: a JSON file, @w4, @seed, or a scheme's name (gptq_4bit, "
              "…) as --method means it",
          .string = &o->recipe},
+        {.name = "budget",
+         .value = "BITS",
+         .help = "bits per weight over all tensors in use: measures what rounding each linear "
+                 "costs, tower to head, and chooses the recipe that costs least (by gptq, or "
+                 "--method)",
+         .number = &o->budget,
+         .low = 1,
+         .high = 32},
+        {.name = "max-size",
+         .value = "SIZE",
+         .help = "the same for the size of the packed file: 800M, 8G",
+         .bytes = &o->max_size},
+        {.name = "save-recipe",
+         .value = "FILE",
+         .help = "write the chosen recipe, to be read, edited and given to --recipe",
+         .string = &o->save_recipe},
         {.name = "data-free",
          .help =
              "weights alone, by rtn or int8: of architectures too that are not run here, by the "
@@ -131,8 +147,10 @@ int vlmp_quantize_choose_recipe(vlmp_recipe *recipe, const vlmp_cli_command *cli
         return vlmp_recipe_load(recipe, o->recipe, err);
     }
     if (o->method == NULL)
-        return vlmp_fail(err, VLMP_ERR_USAGE,
-                         "say what to do: --method gptq|awq|awq+gptq|int8|rtn, or --recipe FILE");
+        return vlmp_fail(
+            err, VLMP_ERR_USAGE,
+            "say what to do: --method gptq|awq|awq+gptq|int8|rtn, --recipe FILE, or --budget "
+            "BITS");
     if (o->symmetric && o->asymmetric)
         return vlmp_fail(err, VLMP_ERR_USAGE, "--symmetric and --asymmetric contradict each other");
     vlmp_recipe_scheme scheme = vlmp_recipe_scheme_default(vlmp_method_from_name(o->method));

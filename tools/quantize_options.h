@@ -7,12 +7,14 @@
 typedef struct {
     const char *calib, *method, *codes, *group, *activations, *target, *precision, *recipe, *output,
         *work;
-    const char *engine;
+    const char *engine, *save_recipe;
+    double budget;     /* bits per weight; 0: not given */
+    uint64_t max_size; /* bytes; 0: not given */
     int64_t bits, tokens, allow_fallbacks;
     bool data_free, symmetric, asymmetric, dry_run, resume, force, sequential;
 } vlmp_quantize_options;
 
-#define VLMP_QUANTIZE_OPTIONS 22 /* the closing one included */
+#define VLMP_QUANTIZE_OPTIONS 25 /* the closing one included */
 
 /* o: the defaults. list: of the command line, which fills o; o must outlive it. */
 void vlmp_quantize_options_init(vlmp_quantize_options *o,

@@ -61,6 +61,10 @@ int vlmp_quantize_plan_make(vlmp_quantize_plan *out, const vlmp_model *model,
                  : vlmp_linears_by_name(model->source, &out->linears, &out->linear_count, err));
     VLMP_TRY(
         vlmp_plan_of_model(&out->plan, out->linears, out->linear_count, model, recipe, where, err));
+    vlmp_json_writer w = {0};
+    vlmp_recipe_write(recipe, &w);
+    out->recipe = w.out;
+    if (w.out.failed) return vlmp_fail_memory(err, where);
     return plan_file(out, model->source, err);
 }
 
@@ -68,6 +72,7 @@ void vlmp_quantize_plan_free(vlmp_quantize_plan *plan)
 {
     vlmp_packed_plan_free(&plan->packed);
     vlmp_plan_free(&plan->plan);
+    vlmp_buffer_free(&plan->recipe);
     free(plan->linears);
     *plan = (vlmp_quantize_plan){0};
 }
@@ -76,7 +81,7 @@ int vlmp_quantize_plan_bytes(const vlmp_quantize_plan *plan, const char *tensors
                              vlmp_error *err)
 {
     const vlmp_packed_entry entries[] = {
-        {"vlmp.recipe", NULL, VLMP_RESERVE_RECIPE},
+        {"vlmp.recipe", plan->recipe.data, VLMP_RESERVE_RECIPE},
         {"vlmp.provenance", NULL, VLMP_RESERVE_PROVENANCE},
         {"vlmp.decisions", NULL, (size_t)plan->plan.quantized * VLMP_RESERVE_LINEAR},
         {"vlmp.fates", tensors, 0}};

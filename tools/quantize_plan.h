@@ -10,6 +10,7 @@ typedef struct {
     int linear_count;
     vlmp_plan plan; /* an entry for each */
     vlmp_packed_plan packed;
+    vlmp_buffer recipe; /* as the file will keep it */
 } vlmp_quantize_plan;
 
 /* Room that metadata gets in the header at least, so that the size of the file is known before its

@@ -13,14 +13,15 @@
 #include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/eval_report.h"
+#include "tools/eval_sensitivity.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
 #include "tools/opening.h"
 #include "tools/outputs.h"
 
 struct options {
-    const char *data, *image_root, *reference, *save_reference, *date, *metrics, *report, *junit,
-        *summary;
+    const char *sensitivity, *data, *image_root, *reference, *save_reference, *date, *metrics,
+        *report, *junit, *summary;
     int64_t samples, max_new_tokens, batch, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
@@ -29,6 +30,7 @@ struct options {
 };
 
 struct command {
+    const vlmp_cli_command *cli;
     const vlmp_cli_args *args;
     struct options opt;
     vlmp_outfile saved; /* the reference; open from the start */
@@ -64,6 +66,9 @@ static int keep_inputs(const struct command *c, const char *const *outputs, size
 static int check_options(struct command *c, vlmp_error *err)
 {
     struct options *o = &c->opt;
+    if (o->data == NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--data D is missing; usage: vlm-eval MODEL-or-PACKED… --data D");
     VLMP_TRY(vlmp_date_parse(o->date, &c->date, &c->data.date, err));
     c->job.date_text = o->date;
     c->has_reference = o->reference != NULL;
@@ -275,8 +280,21 @@ static int set_opener(struct command *c, bool saved, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* What rounding costs, before anything is rounded. */
+static int show_sensitivity(struct command *c, vlmp_error *err)
+{
+    if (c->args->positional_count != 1 || c->opt.data != NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--sensitivity takes one model and no --data: it measures on samples of "
+                         "the calibration");
+    VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
+    return vlmp_eval_sensitivity(c->cli, c->args, &c->engine, c->args->positionals[0],
+                                 c->opt.sensitivity, err);
+}
+
 static int run(struct command *c, vlmp_error *err)
 {
+    if (c->opt.sensitivity != NULL) return show_sensitivity(c, err);
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
@@ -331,8 +349,12 @@ int main(int argc, char **argv)
         {.name = "data",
          .value = "D",
          .help = "JSONL, LLaVA JSON, COCO captions, or a folder of pictures",
-         .string = &o->data,
-         .required = true},
+         .string = &o->data},
+        {.name = "sensitivity",
+         .value = "CALIB",
+         .help = "instead: what rounding each linear of the model costs, measured on samples of a "
+                 "calibration; kept in CALIB.sensitivity.json",
+         .string = &o->sensitivity},
         {.name = "image-root",
          .value = "DIR",
          .help = "folder that picture paths are relative to",
@@ -417,6 +439,7 @@ int main(int argc, char **argv)
             "--metrics kl --gate \"kl.mean<=0.02\""};
     vlmp_cli_args args;
     if (!vlmp_cli_begin(&command, argc, argv, &args)) return args.exit_code;
+    c.cli = &command;
     c.args = &args;
     vlmp_interrupt_install();
     vlmp_command_line(&c.line, argc, argv);

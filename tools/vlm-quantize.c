@@ -24,6 +24,7 @@
 #include "tools/interrupt.h"
 #include "tools/outputs.h"
 #include "tools/progress.h"
+#include "tools/quantize_budget.h"
 #include "tools/quantize_finished.h"
 #include "tools/quantize_options.h"
 #include "tools/quantize_origin.h"
@@ -57,6 +58,17 @@ struct command {
 static bool is_run(const struct command *c)
 {
     return vlmp_family_runs(c->engine.model.config.family);
+}
+
+/* Where nothing but a budget is given, the recipe follows from what is measured. */
+static int choose_by_budget(struct command *c, vlmp_error *err)
+{
+    char work[VLMP_PATH_MAX];
+    if (c->opt.work != NULL)
+        snprintf(work, sizeof work, "%s", c->opt.work);
+    else
+        vlmp_work_folder(work, c->opt.output);
+    return vlmp_budget_make_recipe(&c->recipe, c->cli, c->args, &c->opt, &c->engine, work, err);
 }
 
 static int make_plan(struct command *c, vlmp_error *err)
@@ -367,8 +379,11 @@ static int start_engine(struct command *c, vlmp_error *err)
 
 static int run(struct command *c, vlmp_error *err)
 {
+    bool by_budget;
     c->started = vlmp_seconds();
-    VLMP_TRY(vlmp_quantize_choose_recipe(&c->recipe, c->cli, c->args, &c->opt, err));
+    VLMP_TRY(vlmp_budget_asked(&by_budget, c->cli, c->args, &c->opt, err));
+    if (!by_budget)
+        VLMP_TRY(vlmp_quantize_choose_recipe(&c->recipe, c->cli, c->args, &c->opt, err));
     VLMP_TRY(start_engine(c, err));
     VLMP_TRY((c->opt.data_free ? vlmp_engine_open_weights
                                : vlmp_engine_open)(&c->engine, c->args->positionals[0], err));
@@ -376,6 +391,7 @@ static int run(struct command *c, vlmp_error *err)
         return vlmp_fail(err, VLMP_ERR_INPUT,
                          "%s: already packed; quantize the original model folder",
                          c->args->positionals[0]);
+    if (by_budget) VLMP_TRY(choose_by_budget(c, err));
     VLMP_TRY(make_plan(c, err));
     VLMP_TRY(check_engine(c, err));
     VLMP_TRY(list_tensors(c, err));

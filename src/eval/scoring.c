@@ -106,6 +106,14 @@ static int pick_rows(const vlmp_sweep *sweep, const vlmp_sequence *sequences, vl
     return status;
 }
 
+int vlmp_hidden_take(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                     vlmp_activations *x, const vlmp_batches *batches, vlmp_hidden *out,
+                     vlmp_error *err)
+{
+    VLMP_TRY(allocate(out, sweep, sequences, count, err));
+    return pick_rows(sweep, sequences, x, batches, out, err);
+}
+
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err)
 {

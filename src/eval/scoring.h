@@ -21,6 +21,11 @@ void vlmp_hidden_free(vlmp_hidden *hidden);
 int vlmp_hidden_collect(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                         vlmp_hidden *out, vlmp_error *err);
 
+/* The same of the text model's output x that is there already. */
+int vlmp_hidden_take(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
+                     vlmp_activations *x, const vlmp_batches *batches, vlmp_hidden *out,
+                     vlmp_error *err);
+
 /* One side of a comparison: hidden states and the head over them, vocabulary × dim. */
 typedef struct {
     vlmp_hidden *hidden;

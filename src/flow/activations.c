@@ -105,6 +105,23 @@ static int read_values(vlmp_activations *a, size_t first_row, size_t rows, float
     return vlmp_activations_get(a, first_row, rows, *out, out, err);
 }
 
+int vlmp_activations_copy(vlmp_activations *out, const vlmp_activations *from, size_t memory_limit,
+                          const char *folder, vlmp_error *err)
+{
+    const size_t piece = 512; /* rows */
+    VLMP_TRY(vlmp_activations_create(out, from->rows, from->dim, memory_limit, folder, err));
+    float *scratch = vlmp_alloc(piece * (size_t)from->dim, sizeof *scratch);
+    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
+    for (size_t at = 0; at < from->rows && status == VLMP_OK; at += piece) {
+        size_t rows = from->rows - at < piece ? from->rows - at : piece;
+        float *values;
+        status = vlmp_activations_get(from, at, rows, scratch, &values, err);
+        if (status == VLMP_OK) status = vlmp_activations_put(out, at, rows, values, err);
+    }
+    free(scratch);
+    return status;
+}
+
 int vlmp_activations_upload(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,
                             vlmp_f32 to, vlmp_error *err)
 {

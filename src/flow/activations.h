@@ -35,6 +35,10 @@ int vlmp_activations_get(const vlmp_activations *a, size_t first_row, size_t row
 int vlmp_activations_put(vlmp_activations *a, size_t first_row, size_t rows, const float *values,
                          vlmp_error *err);
 
+/* out: created, with the same rows. */
+int vlmp_activations_copy(vlmp_activations *out, const vlmp_activations *from, size_t memory_limit,
+                          const char *folder, vlmp_error *err);
+
 /* rows × dim values from first_row to a context's memory, and back; _act: from and to its own type.
  */
 int vlmp_activations_upload(vlmp_activations *a, size_t first_row, size_t rows, vlmp_ctx *ctx,

@@ -223,6 +223,24 @@ int vlmp_sweep_vision(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_b
     return vlmp_sweep_stack(stack, 0, &(vlmp_stack_walk){&w, own_block, own_features}, err);
 }
 
+int vlmp_sweep_vision_part(const vlmp_sweep *sweep, int first, int end, vlmp_activations *x,
+                           const vlmp_batches *batches, vlmp_activations *features, vlmp_error *err)
+{
+    vlmp_stack part = sweep->model->vision;
+    part.layers = end;
+    struct own_walk w = {sweep, &sweep->model->vision, x, batches, NULL, NULL, features};
+    return vlmp_sweep_stack(&part, first, &(vlmp_stack_walk){&w, own_block, own_features}, err);
+}
+
+int vlmp_sweep_text_part(const vlmp_sweep *sweep, int first, int end, vlmp_activations *x,
+                         const vlmp_batches *batches, vlmp_error *err)
+{
+    vlmp_stack part = sweep->model->text;
+    part.layers = end;
+    struct own_walk w = {sweep, &sweep->model->text, x, batches, NULL, NULL, NULL};
+    return vlmp_sweep_stack(&part, first, &(vlmp_stack_walk){&w, own_block, own_taps}, err);
+}
+
 int vlmp_sweep_all(const vlmp_sweep *sweep, const vlmp_sequence *sequences, int count,
                    vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_activations *x,
                    vlmp_batches *batches, vlmp_error *err)

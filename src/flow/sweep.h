@@ -101,7 +101,15 @@ int vlmp_sweep_add_taps(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp
 int vlmp_sweep_text(const vlmp_sweep *sweep, vlmp_activations *x, const vlmp_batches *batches,
                     vlmp_sweep_tap_fn *tap, void *tap_arg, vlmp_error *err);
 
-/* One block over all batches of x, in place: what the two above repeat. block: as the host has it.
+/* Blocks first … end − 1 alone, of x at the border in front of them. What lies at a border is done
+ * with behind a block, and in front of block 0; features are created by the caller. */
+int vlmp_sweep_vision_part(const vlmp_sweep *sweep, int first, int end, vlmp_activations *x,
+                           const vlmp_batches *batches, vlmp_activations *features,
+                           vlmp_error *err);
+int vlmp_sweep_text_part(const vlmp_sweep *sweep, int first, int end, vlmp_activations *x,
+                         const vlmp_batches *batches, vlmp_error *err);
+
+/* One block over all batches of x, in place: what all these repeat. block: as the host has it.
  */
 int vlmp_sweep_block(const vlmp_sweep *sweep, const vlmp_stack *stack, int layer,
                      const vlmp_block *block, vlmp_activations *x, const vlmp_batches *batches,

@@ -59,26 +59,6 @@ static bool wants_original(const vlmp_quantize_job *job, bool vision)
     return has(job, true, is_quantized) && (has(job, true, is_aimed) || has(job, false, is_aimed));
 }
 
-static int copy_activations(const vlmp_quantize_job *job, vlmp_activations *out,
-                            const vlmp_activations *from, const vlmp_batches *batches,
-                            vlmp_error *err)
-{
-    VLMP_TRY(vlmp_activations_create(out, from->rows, from->dim, job->sweep.memory_limit,
-                                     job->sweep.work_folder, err));
-    float *scratch = vlmp_alloc((size_t)batches->max_rows * (size_t)from->dim, sizeof *scratch);
-    int status = scratch != NULL ? VLMP_OK : vlmp_fail_memory(err, "a batch of activations");
-    for (int i = 0; i < batches->count && status == VLMP_OK; i++) {
-        const vlmp_batch *batch = &batches->batches[i];
-        float *rows;
-        status =
-            vlmp_activations_get(from, batch->first_row, (size_t)batch->rows, scratch, &rows, err);
-        if (status == VLMP_OK)
-            status = vlmp_activations_put(out, batch->first_row, (size_t)batch->rows, rows, err);
-    }
-    free(scratch);
-    return status;
-}
-
 /* The samples of the selection: those that methods see come first. */
 static int order_samples(const vlmp_calibration *calibration, const vlmp_selection *selection,
                          vlmp_sequence **out, vlmp_error *err)
@@ -219,7 +199,9 @@ static int start_vision(struct run *r, struct flow *flow, vlmp_error *err)
     if (two)
         VLMP_TRY(vlmp_sweep_create_features(sweep, &flow->batches, &r->original_features, err));
     if (continued) return load_flow(r, true, flow, err);
-    return two ? copy_activations(r->job, &flow->original, &flow->x, &flow->batches, err) : VLMP_OK;
+    return two ? vlmp_activations_copy(&flow->original, &flow->x, sweep->memory_limit,
+                                       sweep->work_folder, err)
+               : VLMP_OK;
 }
 
 static int run_vision(struct run *r, vlmp_error *err)

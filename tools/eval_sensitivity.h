@@ -1,0 +1,9 @@
+/* vlm-eval --sensitivity: what rounding each linear of a model costs, as a table or a document. */
+#pragma once
+
+#include "tools/engine.h"
+
+/* The model at path, measured on the calibration, or read from the file beside it. */
+int vlmp_eval_sensitivity(const vlmp_cli_command *cli, const vlmp_cli_args *args,
+                          vlmp_engine *engine, const char *path, const char *calib,
+                          vlmp_error *err);
