@@ -14,12 +14,19 @@ const char *vlmp_part_name(vlmp_part part)
     return names[part];
 }
 
-static vlmp_part part_of(const char *name)
+/* The name is `prefix`, or goes on behind a dot. */
+static bool is_in(const char *name, const char *prefix)
 {
-    if (strncmp(name, "vision.", 7) == 0) return VLMP_PART_VISION;
-    if (strncmp(name, "text.embed.", 11) == 0) return VLMP_PART_EMBED;
-    if (strncmp(name, "text.head.", 10) == 0) return VLMP_PART_HEAD;
-    if (strncmp(name, "text.", 5) == 0) return VLMP_PART_TEXT;
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) == 0 && (name[length] == '.' || name[length] == '\0');
+}
+
+vlmp_part vlmp_part_of(const char *name)
+{
+    if (is_in(name, "vision")) return VLMP_PART_VISION;
+    if (is_in(name, "text.embed")) return VLMP_PART_EMBED;
+    if (is_in(name, "text.head")) return VLMP_PART_HEAD;
+    if (is_in(name, "text")) return VLMP_PART_TEXT;
     return VLMP_PART_PROJECTOR;
 }
 
@@ -35,7 +42,7 @@ static void add(vlmp_weight_size *size, uint64_t weights, uint64_t bytes, bool q
 static void add_to(vlmp_weight_sizes *out, const char *name, uint64_t weights, uint64_t bytes,
                    bool quantized)
 {
-    add(&out->parts[part_of(name)], weights, bytes, quantized);
+    add(&out->parts[vlmp_part_of(name)], weights, bytes, quantized);
     add(&out->total, weights, bytes, quantized);
 }
 

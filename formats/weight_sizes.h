@@ -18,6 +18,9 @@ typedef enum {
 
 const char *vlmp_part_name(vlmp_part part);
 
+/* Of a tensor, a linear or a norm, by its name. */
+vlmp_part vlmp_part_of(const char *name);
+
 /* Used tensors; bytes are those of codes, scales, zeros and kept weights. */
 typedef struct {
     uint64_t weights;

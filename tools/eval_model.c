@@ -82,8 +82,8 @@ static int collect_states(const vlmp_eval_job *job, vlmp_engine *engine, const v
     return status;
 }
 
-static int score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                 int vocab, vlmp_token_scores *scores, vlmp_error *err)
+int vlmp_eval_score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                    int vocab, vlmp_token_scores *scores, vlmp_error *err)
 {
     vlmp_sequence_store sequences = VLMP_NO_SEQUENCES;
     char tokens[VLMP_SHA256_HEX] = "";
@@ -167,7 +167,8 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
         (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
     char **answers = vlmp_calloc(job->data->count, sizeof *answers);
     int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
-    if (status == VLMP_OK && scored) status = score(job, engine, reader, vocab, &scores, err);
+    if (status == VLMP_OK && scored)
+        status = vlmp_eval_score(job, engine, reader, vocab, &scores, err);
     if (status == VLMP_OK && answered)
         status = vlmp_eval_answers(job, engine, reader, answers, result, err);
     if (status == VLMP_OK) {

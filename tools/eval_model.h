@@ -1,6 +1,7 @@
 /* One model or packed file evaluated: scores, answers, speed, memory. */
 #pragma once
 
+#include "src/eval/metrics.h"
 #include "src/eval/reference.h"
 #include "src/eval/results.h"
 #include "tools/engine.h"
@@ -24,6 +25,11 @@ typedef struct {
 /* Fills result (initialised). */
 int vlmp_eval_model(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_eval_result *result,
                     vlmp_error *err);
+
+/* The answers' tokens as the engine's model scores them, against job->reference where there is one;
+ * vocab: rows of the head that count. */
+int vlmp_eval_score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
+                    int vocab, vlmp_token_scores *scores, vlmp_error *err);
 
 /* Runs the reference: hidden states, head, and the answers that stood in. */
 int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_reference *out,

@@ -13,6 +13,7 @@
 #include "tools/date.h"
 #include "tools/engine.h"
 #include "tools/eval_report.h"
+#include "tools/eval_ablate.h"
 #include "tools/eval_sensitivity.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
@@ -20,8 +21,8 @@
 #include "tools/outputs.h"
 
 struct options {
-    const char *sensitivity, *data, *image_root, *reference, *save_reference, *date, *metrics,
-        *report, *junit, *summary;
+    const char *sensitivity, *ablate, *data, *image_root, *reference, *save_reference, *date,
+        *metrics, *report, *junit, *summary;
     int64_t samples, max_new_tokens, batch, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
@@ -311,12 +312,23 @@ static int run(struct command *c, vlmp_error *err)
     c->job.work_folder = c->work;
     c->job.pictures = &c->opt.pictures;
     bool saved = false;
+    if (c->opt.ablate != NULL && (c->opt.reference == NULL || c->args->positional_count != 1))
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--ablate compares one packed file with --reference MODEL");
     if (c->opt.reference != NULL)
         VLMP_TRY(vlmp_tensor_file_is(&saved, c->opt.reference, VLMP_REFERENCE_KEY, err));
+    if (saved && c->opt.ablate != NULL)
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--ablate puts the original's weights back: give --reference the model "
+                         "itself, not a saved run");
     if (saved) VLMP_TRY(load_reference(c, err));
     VLMP_TRY(set_opener(c, saved, err));
     VLMP_TRY(survey(c, err));
     VLMP_TRY(prepare_reference(c, err));
+    if (c->opt.ablate != NULL) {
+        c->job.path = c->args->positionals[0];
+        return vlmp_eval_ablate(&c->job, &c->engine, c->opt.reference, err);
+    }
     size_t failed_gates = 0, count = c->args->positional_count;
     c->results = vlmp_calloc(count, sizeof *c->results);
     if (c->results == NULL) return vlmp_fail_memory(err, "results");
@@ -355,6 +367,12 @@ int main(int argc, char **argv)
          .help = "instead: what rounding each linear of the model costs, measured on samples of a "
                  "calibration; kept in CALIB.sensitivity.json",
          .string = &o->sensitivity},
+        {.name = "ablate",
+         .value = "components",
+         .help = "instead: what each component of a packed file costs alone, and what is gained "
+                 "where it is put back",
+         .string = &o->ablate,
+         .choices = "components"},
         {.name = "image-root",
          .value = "DIR",
          .help = "folder that picture paths are relative to",

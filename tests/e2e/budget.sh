@@ -45,6 +45,23 @@ json stdout 'len({(l.get("bits"), l.get("group")) for l in d["linears"] if ".0.a
     l["name"].startswith("text") and l["name"][-1] in "qkv"}) == 1'
 refuses 2 'r.json' quantize --budget 7 -o x.vlmp --save-recipe r.json
 
+# What each component costs: of a file with one, that is all; of the whole file, what vlm-eval says.
+judge() { vlm-eval "$@" --reference tiny --data "$eval_data" --samples 6 --json; }
+exits 0 judge b.vlmp --metrics kl,ppl
+kl=$(python3 -c 'import json; print(json.load(open("stdout"))["results"][0]["kl"]["mean"])')
+exits 0 judge b.vlmp --ablate components
+json stdout "abs(d['all']['kl'] / $kl - 1) < 1e-9 and [c['component'] for c in d['components']] == ['vision', 'projector', 'embed',
+    'text', 'head'] and all(c['alone']['kl'] > 0 and c['without']['kl'] > 0 for c in d['components'])"
+echo '{"version": 1, "rules": [{"match": "text.head", "scheme": "rtn_4bit"}, {"match": "*", "scheme": null}]}' >h.json
+exits 0 vlm-quantize tiny --recipe h.json -o head.vlmp
+exits 0 judge head.vlmp --ablate components
+json stdout "len(d['components']) == 1 and d['components'][0]['alone'] == d['all'] and d['all']['kl'] > 0 and
+    abs(d['components'][0]['without']['kl']) < 1e-12"
+exits 0 vlm-eval head.vlmp --reference tiny --data "$eval_data" --samples 6 --ablate components
+check "a line for the component" grep -qE '^head +[0-9]' stdout
+refuses 2 'one packed file with --reference' vlm-eval b.vlmp --data "$eval_data" --ablate components
+refuses 4 'nothing of it is quantized' judge tiny --ablate components
+
 # Sizes: at most what was asked for, and not far from it.
 for size in 460000 460K 500000; do
     exits 0 quantize --max-size $size -o s.vlmp --force
