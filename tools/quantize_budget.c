@@ -12,6 +12,7 @@
 #include "src/base/table.h"
 #include "src/budget/choose.h"
 #include "src/budget/knapsack.h"
+#include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_plan.h"
 #include "tools/sensitivity.h"
@@ -219,13 +220,24 @@ static void say(const struct budget *b, const vlmp_sensitivity_job *job)
     }
 }
 
-static int save(const vlmp_recipe *recipe, const char *path, bool force, vlmp_error *err)
+/* --save-recipe, before any work. A run that is resumed has written it before. */
+static int check_saved(const vlmp_quantize_options *o, const char *model, vlmp_error *err)
+{
+    const char *inputs[] = {model, o->calib, o->output};
+    if (o->save_recipe == NULL) return VLMP_OK;
+    VLMP_TRY(vlmp_output_check(o->save_recipe, o->force || o->resume, err));
+    return vlmp_outputs_apart(&o->save_recipe, 1, inputs, 3, err);
+}
+
+static int save(const vlmp_recipe *recipe, const vlmp_quantize_options *o, vlmp_error *err)
 {
     vlmp_json_writer w = {.indent = 1};
+    if (o->save_recipe == NULL) return VLMP_OK;
     vlmp_recipe_write(recipe, &w);
     vlmp_buffer_text(&w.out, "\n");
-    int status = w.out.failed ? vlmp_fail_memory(err, path)
-                              : vlmp_file_write(path, w.out.data, w.out.length, force, err);
+    int status = w.out.failed ? vlmp_fail_memory(err, o->save_recipe)
+                              : vlmp_file_write(o->save_recipe, w.out.data, w.out.length,
+                                                o->force || o->resume, err);
     vlmp_buffer_free(&w.out);
     return status;
 }
@@ -240,8 +252,7 @@ int vlmp_budget_make_recipe(vlmp_recipe *recipe, const vlmp_cli_command *cli,
                            o->method != NULL ? vlmp_method_from_name(o->method) : VLMP_METHOD_GPTQ};
     vlmp_sensitivity_job job = {
         .cli = cli, .args = args, .engine = engine, .calib = o->calib, .work = work};
-    int status =
-        o->save_recipe != NULL ? vlmp_output_check(o->save_recipe, o->force, err) : VLMP_OK;
+    int status = check_saved(o, args->positionals[0], err);
     if (status == VLMP_OK) status = vlmp_sensitivity_get(&job, &b.table, err);
     if (status == VLMP_OK) {
         b.chosen = vlmp_calloc((size_t)b.table.site_count, sizeof *b.chosen);
@@ -249,8 +260,7 @@ int vlmp_budget_make_recipe(vlmp_recipe *recipe, const vlmp_cli_command *cli,
     }
     if (status == VLMP_OK) status = choose(&b, recipe, err);
     if (status == VLMP_OK) say(&b, &job);
-    if (status == VLMP_OK && o->save_recipe != NULL)
-        status = save(recipe, o->save_recipe, o->force, err);
+    if (status == VLMP_OK) status = save(recipe, o, err);
     free(b.allowed);
     free(b.chosen);
     vlmp_sensitivity_free(&b.table);
