@@ -166,6 +166,7 @@ bool vlmp_cli_begin(const vlmp_cli_command *command, int argc, char **argv, vlmp
     if (status == VLMP_OK) status = check_streams(&err);
     if (status == VLMP_OK && args->events != 0) status = vlmp_events_open((int)args->events, &err);
     if (status != VLMP_OK) args->events = 0;
+    if (args->events == STDERR_FILENO) args->quiet = true;
     if (status == VLMP_OK && (args->help || describe)) {
         status = print_about(command, args->help, &err);
     } else if (status == VLMP_OK && args->version) {
@@ -187,14 +188,14 @@ int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int st
     }
     if (status == VLMP_ERR_INTERRUPTED && vlmp_interrupted() != 0)
         status = 128 + vlmp_interrupted();
-    if (status != VLMP_OK && message[0] != '\0')
+    if (status != VLMP_OK && message[0] != '\0' && args->events != STDERR_FILENO)
         print_message(command, "error", "\033[1;31m", message);
     if (args->events != 0) {
         vlmp_json_writer w;
         vlmp_event_begin(&w, "exit");
         vlmp_json_pair_int(&w, "status", status);
         vlmp_json_pair_string(&w, "error", status != VLMP_OK ? message : NULL);
-        vlmp_event_send(&w, (int)args->events);
+        vlmp_event_send(&w, (int)args->events, VLMP_EVENT_WAIT);
     }
     vlmp_cli_free(args);
     vlmp_abnormal_end_stop();
@@ -203,11 +204,17 @@ int vlmp_cli_finish(const vlmp_cli_command *command, vlmp_cli_args *args, int st
 
 void vlmp_cli_warn(const vlmp_cli_command *command, const vlmp_cli_args *args, const char *fmt, ...)
 {
-    if (args->quiet) return;
     char message[1024];
     va_list list;
     va_start(list, fmt);
     vsnprintf(message, sizeof message, fmt, list);
     va_end(list);
+    if (args->events != 0) {
+        vlmp_json_writer w;
+        vlmp_event_begin(&w, "warning");
+        vlmp_json_pair_string(&w, "message", message);
+        vlmp_event_send(&w, (int)args->events, VLMP_EVENT_WAIT);
+    }
+    if (args->quiet) return;
     print_message(command, "warning", "\033[1;33m", message);
 }

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -27,14 +29,17 @@ void vlmp_event_begin(vlmp_json_writer *w, const char *kind)
     vlmp_json_pair_double(w, "time", vlmp_seconds());
 }
 
-void vlmp_event_send(vlmp_json_writer *w, int descriptor)
+void vlmp_event_send(vlmp_json_writer *w, int descriptor, int wait)
 {
     vlmp_json_close(w, '}');
     vlmp_buffer_text(&w->out, "\n");
     const char *at = w->out.data;
     size_t left = w->out.failed ? 0 : w->out.length;
     while (left > 0) {
-        ssize_t written = write(descriptor, at, left);
+        /* a pipe that can be written to takes PIPE_BUF bytes without waiting */
+        struct pollfd ready = {.fd = descriptor, .events = POLLOUT};
+        if (poll(&ready, 1, wait) <= 0) break;
+        ssize_t written = write(descriptor, at, left < PIPE_BUF ? left : PIPE_BUF);
         if (written < 0 && errno == EINTR) continue;
         if (written <= 0) break;
         at += written;

@@ -12,5 +12,9 @@ int vlmp_events_open(int descriptor, vlmp_error *err);
 /* "{"event": kind, "time": …": the caller adds pairs and sends. */
 void vlmp_event_begin(vlmp_json_writer *w, const char *kind);
 
-/* Closes the object and writes it in one piece. Whether anyone reads it changes nothing. */
-void vlmp_event_send(vlmp_json_writer *w, int descriptor);
+/* Closes the object and writes it. Whether anyone reads it changes nothing: what a full pipe does
+ * not take within so many milliseconds is dropped. */
+void vlmp_event_send(vlmp_json_writer *w, int descriptor, int wait);
+
+/* For events that come once. */
+#define VLMP_EVENT_WAIT 1000

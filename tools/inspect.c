@@ -236,8 +236,9 @@ static int print_file(const vlmp_safetensors *file, bool verified, vlmp_error *e
 
 int vlmp_verify_progress(void *arg, uint64_t done, uint64_t total)
 {
-    (void)total;
-    vlmp_progress_update(arg, (double)done, NULL);
+    vlmp_progress *progress = arg;
+    progress->total = (double)total;
+    vlmp_progress_update(progress, (double)done, NULL);
     return vlmp_interrupted() ? VLMP_ERR_INTERRUPTED : VLMP_OK;
 }
 

@@ -42,17 +42,21 @@ static void set_weights(const vlmp_plan_document *d, vlmp_plan_choice *choice)
                                          : part_of(d, choice, VLMP_PART_HEAD, "text.head")};
 }
 
-/* Errors of linears add up by their squares, each in proportion to its weights. */
+/* Errors of linears add up by their squares, each in proportion to its weights. Neighbours are
+ * mostly coded alike, and an error is an integral. */
 static void set_error(vlmp_plan_choice *choice)
 {
     const vlmp_packed_plan *packed = &choice->plan.packed;
-    double squares = 0, weights = 0;
+    double squares = 0, weights = 0, error = 0, last_group = 0, last_reach = 0;
     for (size_t i = 0; i < packed->linear_count; i++) {
         const vlmp_packed_linear *linear = &packed->linears[i];
         const vlmp_code_info *codes = &vlmp_code_types[linear->scheme.codes];
         if (vlmp_codes_are_floats(linear->scheme.codes)) return;
         double group = vlmp_scheme_group(&linear->scheme, (int)linear->k);
-        double error = vlmp_normal_error(group, codes->reach);
+        if (group != last_group || codes->reach != last_reach)
+            error = vlmp_normal_error(group, codes->reach);
+        last_group = group;
+        last_reach = codes->reach;
         double count = (double)linear->n * (double)linear->k;
         squares += count * error * error;
         weights += count;

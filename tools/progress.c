@@ -83,7 +83,7 @@ void vlmp_progress_format(char *out, size_t capacity, const vlmp_progress *p, do
     put_amount(total, sizeof total, p, p->total);
     put_rate(rate, sizeof rate, p);
     double seconds = vlmp_pace_left(&p->costs, elapsed, cost(p, p->total));
-    if (seconds >= 0 && p->done < p->total && elapsed > 0.5) {
+    if (seconds > 0 && p->done < p->total && elapsed > 0.5) {
         vlmp_format_seconds(time, sizeof time, seconds);
         snprintf(left, sizeof left, "  %s left", time);
     }
@@ -133,7 +133,7 @@ static void begin(vlmp_progress *p, const vlmp_cli_args *args, const char *label
                          .total = total,
                          .bytes = bytes,
                          .events = (int)args->events,
-                         .quiet = args->quiet || args->events == STDERR_FILENO};
+                         .quiet = args->quiet};
     p->live = vlmp_terminal_live(STDERR_FILENO);
     p->colour = vlmp_terminal_colour(STDERR_FILENO);
     p->started = vlmp_seconds();
@@ -145,7 +145,7 @@ static void begin(vlmp_progress *p, const vlmp_cli_args *args, const char *label
     vlmp_json_pair_string(&w, "stage", label);
     put_total(&w, p);
     vlmp_json_pair_string(&w, "unit", bytes ? "byte" : NULL);
-    vlmp_event_send(&w, p->events);
+    vlmp_event_send(&w, p->events, VLMP_EVENT_WAIT);
 }
 
 void vlmp_progress_begin(vlmp_progress *p, const vlmp_cli_args *args, const char *label,
@@ -178,7 +178,7 @@ static void send_update(vlmp_progress *p, double elapsed, const char *detail)
     vlmp_json_pair_double(&w, "rate", p->units.rate > 0 ? p->units.rate : NAN);
     vlmp_json_pair_double(&w, "left", p->total > 0 && left >= 0 ? left : NAN);
     vlmp_json_pair_string(&w, "detail", detail);
-    vlmp_event_send(&w, p->events);
+    vlmp_event_send(&w, p->events, 0);
 }
 
 void vlmp_progress_update(vlmp_progress *p, double done, const char *detail)
@@ -230,7 +230,7 @@ void vlmp_progress_end(vlmp_progress *p)
         vlmp_json_pair_double(&w, "done", p->done);
         put_total(&w, p);
         vlmp_json_pair_double(&w, "elapsed", elapsed);
-        vlmp_event_send(&w, p->events);
+        vlmp_event_send(&w, p->events, VLMP_EVENT_WAIT);
     }
     if (p->quiet) return;
     clear_line(p);

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Edit distance with swaps of neighbours (optimal string alignment); texts of up to 63 bytes. */
+enum { LONGEST = 63 };
+
+/* Edit distance with swaps of neighbours (optimal string alignment); texts of up to LONGEST bytes,
+ * more for longer ones. */
 static int edit_distance(const char *a, const char *b)
 {
-    int rows[3][64];
+    int rows[3][LONGEST + 1];
     int n = (int)strlen(a), m = (int)strlen(b);
-    if (n > 63 || m > 63) return 99;
+    if (n > LONGEST || m > LONGEST) return LONGEST + 1;
     for (int j = 0; j <= m; j++)
         rows[0][j] = j;
     for (int i = 1; i <= n; i++) {
@@ -34,6 +37,7 @@ static const char *nearest(const char *text, const char *const *first, size_t st
     for (size_t i = 0; i < count; i++) {
         const char *at = *(const char *const *)((const char *)first + i * stride);
         int distance = edit_distance(text, at);
+        if (distance > LONGEST) continue; /* not compared */
         if (distance < best || (distance == best && name == NULL)) {
             best = distance;
             name = at;

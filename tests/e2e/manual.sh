@@ -13,6 +13,7 @@ for tool in vlm-calibrate vlm-quantize vlm-run vlm-eval vlm-inspect vlm-export v
     cp stdout help
     while IFS= read -r line; do
         check "$tool: the manual lacks: $line" grep -qFx -- "$line" "$VLMP_MANUAL/$tool.1.scd"
+        [[ $line != vlm-doctor* ]] || line="$line || true" # its status is about the machine
         exits 0 bash -c "$line" </dev/null
         count=$((count + 1))
     done < <(sed -n '/^examples:$/,$ s/^  //p' help)
@@ -58,3 +59,11 @@ exits 0 vlm-run --dump-options
 json stdout 'd["name"] == "vlm-run" and len(d["options"]) > 5'
 check "not in --help" test -z "$(vlm-run --help | grep dump-options)"
 refuses 2 'unknown option --dump-options' vlm-run model --dump-options
+
+# Events on standard error stand alone there, and end with the status.
+exits 0 vlm-quantize "$model" --method rtn -o events.vlmp --json-progress 2
+python3 -c 'import json; print(json.dumps([json.loads(line) for line in open("stderr")]))' >events
+json events 'd[0]["event"] == "begin" and d[-1]["event"] == "exit" and d[-1]["status"] == 0'
+exits 4 vlm-run none --prompt x --json-progress 2
+json stderr 'd["event"] == "exit" and d["status"] == 4 and "none" in d["error"]'
+refuses 2 'descriptor 77 is not open' vlm-run "$model" --prompt x --json-progress 77

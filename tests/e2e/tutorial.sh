@@ -5,6 +5,7 @@
 ln -s "$VLMP_ROOT/demo" demo
 count=0
 while IFS= read -r line; do
+    [[ $line != vlm-doctor* ]] || line="$line || true" # its status is about the machine
     exits 0 bash -c "$line" </dev/null
     count=$((count + 1))
 done < <(sed -n 's/^\$ //p' "$VLMP_ROOT/docs/tutorial.md")

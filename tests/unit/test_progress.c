@@ -184,7 +184,17 @@ static void events_are_lines_of_json(void **state)
     close(ends[0]);
     vlmp_json_writer w;
     vlmp_event_begin(&w, "begin");
-    vlmp_event_send(&w, ends[1]);
+    vlmp_event_send(&w, ends[1], VLMP_EVENT_WAIT);
+    close(ends[1]);
+    /* One that does not read: a pipe of 64 KiB is full long before the end. */
+    assert_int_equal(pipe(ends), 0);
+    args.events = ends[1];
+    vlmp_progress_begin(&p, &args, "scoring", 1e4);
+    for (int i = 1; i <= 10000; i++) {
+        p.last_event = 0;
+        vlmp_progress_update(&p, i, "a block");
+    }
+    close(ends[0]);
     close(ends[1]);
 }
 
