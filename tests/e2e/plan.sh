@@ -113,10 +113,6 @@ check 'nothing is said against FP16 where products decide' test -z "$(grep 'but 
 check 'of int8 nothing is known' grep -q 'no rate of int8 is known' stdout
 exits 0 vlm-plan "$model" --device-spec cpu --json
 json stdout "all(d['device'][rate] > 0 for rate in ('bandwidth', 'flops', 'int8')) and d['device']['source'] is None"
-exits 0 vlm-plan --help
-example=$(sed -n 's/^Example: //p' stdout | sed "s|demo/model|$model|")
-check 'the example of --help works' test -n "$example"
-exits 0 $example
 refuses 2 'device-spec' vlm-plan "$model" --qps 5
 refuses 2 'no such device .did you mean h100' vlm-plan "$model" --device-spec h1000
 refuses 2 'bandwidth= .* and flops=' vlm-plan "$model" --device-spec bandwidth=5G
