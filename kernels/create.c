@@ -81,11 +81,7 @@ int vlmp_ctx_create_cuda(vlmp_ctx **ctx, int device, vlmp_pool *pool, bool *inst
                          vlmp_error *err)
 {
     const vlmp_cuda_plugin_table *plugin;
-    vlmp_ctx *host;
     *ctx = NULL;
     VLMP_TRY(find_plugin(&plugin, installed, err));
-    VLMP_TRY(vlmp_cpu_ctx_create(&host, NULL, pool, err));
-    int status = plugin->create(ctx, host, device, err);
-    if (status != VLMP_OK) vlmp_ctx_free(host);
-    return status;
+    return plugin->create(ctx, pool, device, err);
 }

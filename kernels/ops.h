@@ -178,6 +178,8 @@ typedef struct vlmp_ops {
      * largest at NULL: not wanted. Rows are added in order. */
     void (*column_sizes)(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
                          vlmp_act x, int rows, int dim, vlmp_i32 kinds);
+    void (*column_sizes_f32)(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                             vlmp_f32 x, int rows, int dim, vlmp_i32 kinds);
 
     /* out[rows] from logits q[rows] q_stride apart, of which the first vocab count, and p of the
      * reference (at NULL: none); targets[rows]. Sums in double. */

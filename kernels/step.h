@@ -54,6 +54,9 @@ typedef struct {
     bool int16;
 } vlmp_kv_shape;
 
+/* Scores that a row of decoding has with one key/value head: stored rows × query heads of it. */
+#define VLMP_MOST_SCORES (1 << 25)
+
 typedef struct {
     int heads; /* query heads; head h reads key/value head h / (heads/kv_heads) */
     float scale;

@@ -165,6 +165,9 @@ static const void *weights_ahead(const struct rows *r, const struct chunk *c, in
     return at < bytes ? weights + at : NULL;
 }
 
+_Static_assert(VLMP_MOST_SCORES / MAX_CHUNKS * sizeof(float) <= VLMP_THREAD_SCRATCH,
+               "a chunk's scores fit a thread's scratch");
+
 static void attend_chunk(const struct rows *r, const struct chunk *c, const struct chunk *next,
                          const struct partial *out, float *scratch)
 {
@@ -176,6 +179,7 @@ static void attend_chunk(const struct rows *r, const struct chunk *c, const stru
     size_t stride = (size_t)c->view.chunk_rows, floats = (size_t)r->group * (size_t)width;
     float *scores = scratch;
     struct run run;
+    assert((size_t)r->group * stride * sizeof *scores <= VLMP_THREAD_SCRATCH);
     for (int row = c->first; row < c->end; row += run.count) {
         run = run_of(r, c->segment, c->kv_head, row, c->end);
         vlmp_int16_keys keys = keys_of(r, &run);

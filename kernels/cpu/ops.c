@@ -131,6 +131,7 @@ const vlmp_ops vlmp_ops_cpu = {
     .first_not_finite = vlmp_cpu_first_not_finite,
     .first_not_finite_f32 = vlmp_cpu_first_not_finite_f32,
     .column_sizes = vlmp_ref_column_sizes,
+    .column_sizes_f32 = vlmp_ref_column_sizes_f32,
     .measure = vlmp_cpu_measure,
     .argmax = vlmp_ref_argmax,
     .gram = vlmp_cpu_gram,

@@ -14,20 +14,29 @@ bool vlmp_cuda_ok(vlmp_cuda *cuda, cudaError_t status, const char *what)
     return status == cudaSuccess;
 }
 
+/* In MiB, upwards. */
+static size_t mebibytes(size_t bytes)
+{
+    return (bytes >> 20) + (bytes % ((size_t)1 << 20) != 0);
+}
+
+#define MEMORY_HINT "end what else uses the device, take fewer --parallel, or use --device cpu"
+
 int vlmp_cuda_status(const vlmp_cuda *cuda, vlmp_error *err)
 {
+    size_t left = 0, all = 0;
     if (cuda->failure == cudaSuccess) return VLMP_OK;
+    if (cuda->failure == cudaErrorMemoryAllocation &&
+        cudaMemGetInfo(&left, &all) == cudaSuccess) /* the driver's own, of unknown size */
+        return vlmp_fail(err, VLMP_ERR_SYSTEM,
+                         "cuda:%d (%s): out of memory: %s needs more than the %zu of %zu MiB that "
+                         "are free; " MEMORY_HINT,
+                         cuda->device, cuda->name, cuda->failed, left >> 20, all >> 20);
     return vlmp_fail(err, VLMP_ERR_SYSTEM,
                      "cuda:%d (%s): %s: %s (%s); the work on this device is lost: look at the "
                      "driver's messages (dmesg, nvidia-smi) and run again",
                      cuda->device, cuda->name, cuda->failed, cudaGetErrorString(cuda->failure),
                      cudaGetErrorName(cuda->failure));
-}
-
-/* In MiB, upwards. */
-static size_t mebibytes(size_t bytes)
-{
-    return (bytes >> 20) + (bytes % ((size_t)1 << 20) != 0);
 }
 
 /* Room to note another piece. */
@@ -77,10 +86,10 @@ int vlmp_cuda_take(vlmp_cuda *cuda, void *out, size_t bytes, const char *what, v
         return vlmp_cuda_status(cuda, err);
     }
     (void)cudaGetLastError(); /* it is told here, and no later call's */
-    return vlmp_fail(err, VLMP_ERR_SYSTEM,
-                     "cuda:%d (%s): out of memory: %s needs %zu MiB, %zu of %zu MiB are free; end "
-                     "what else uses the device, take fewer --parallel, or use --device cpu",
-                     cuda->device, cuda->name, what, mebibytes(bytes), left >> 20, all >> 20);
+    return vlmp_fail(
+        err, VLMP_ERR_SYSTEM,
+        "cuda:%d (%s): out of memory: %s needs %zu MiB, %zu of %zu MiB are free; " MEMORY_HINT,
+        cuda->device, cuda->name, what, mebibytes(bytes), left >> 20, all >> 20);
 }
 
 static int alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err)
@@ -221,7 +230,6 @@ static void destroy(vlmp_ctx *ctx)
     if (cuda->from_device != NULL) (void)cudaFreeHost(cuda->from_device);
     if (cuda->scratch != NULL) (void)cudaFree(cuda->scratch);
     if (cuda->stream != NULL) (void)cudaStreamDestroy(cuda->stream);
-    vlmp_ctx_free(cuda->host);
     free(cuda->pieces);
     free(cuda);
 }
@@ -273,6 +281,7 @@ const vlmp_ops vlmp_cuda_ops = {
     .first_not_finite = vlmp_cuda_first_not_finite,
     .first_not_finite_f32 = vlmp_cuda_first_not_finite_f32,
     .column_sizes = vlmp_cuda_column_sizes,
+    .column_sizes_f32 = vlmp_cuda_column_sizes_f32,
     .measure = vlmp_cuda_measure,
     .argmax = vlmp_cuda_argmax,
     .gram = vlmp_cuda_gram,

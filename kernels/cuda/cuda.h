@@ -40,8 +40,7 @@ typedef struct {
 } vlmp_cuda_piece;
 
 typedef struct {
-    vlmp_ctx ctx;   /* the first member, so that a vlmp_ctx pointer is one of these */
-    vlmp_ctx *host; /* the processor's: its pool, and its part of describe; owned */
+    vlmp_ctx ctx; /* the first member, so that a vlmp_ctx pointer is one of these */
     int device;
     char name[256]; /* the device's */
     char describe[320];
@@ -211,6 +210,8 @@ void vlmp_cuda_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_t c
 void vlmp_cuda_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 void vlmp_cuda_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
                             vlmp_act x, int rows, int dim, vlmp_i32 kinds);
+void vlmp_cuda_column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                                vlmp_f32 x, int rows, int dim, vlmp_i32 kinds);
 void vlmp_cuda_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
                        size_t p_stride, int vocab, vlmp_i32 targets, int rows);
 void vlmp_cuda_argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);

@@ -27,14 +27,15 @@ template <typename T> static __global__ void first_not_finite(int32_t *at, const
 }
 
 /* A thread adds up a column, row after row. */
-static __global__ void column_sizes(double *sum, double *squares, float *largest, const __half *x,
+template <typename T>
+static __global__ void column_sizes(double *sum, double *squares, float *largest, const T *x,
                                     int rows, int dim, const int32_t *kinds)
 {
     int column = (int)first_of_grid();
     if (column >= dim) return;
     for (int row = 0; row < rows; row++) {
         if (kinds[row] < 0) continue;
-        float size = fabsf(__half2float(x[(size_t)row * (size_t)dim + (size_t)column]));
+        float size = fabsf(value_of(x, (size_t)row * (size_t)dim + (size_t)column));
         size_t at = (size_t)kinds[row] * (size_t)dim + (size_t)column;
         sum[at] += (double)size;
         if (squares != NULL) squares[at] += (double)size * (double)size;
@@ -161,9 +162,19 @@ void vlmp_cuda_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_
                             vlmp_act x, int rows, int dim, vlmp_i32 kinds)
 {
     if (rows == 0 || dim == 0) return;
-    VLMP_LAUNCH(column_sizes, (dim + BLOCK - 1) / BLOCK, BLOCK, 0, vlmp_cuda_of(ctx)->stream,
-                sum.at, squares.at, largest.at, (const __half *)x.at, rows, dim, kinds.at);
+    VLMP_LAUNCH(column_sizes<__half>, (dim + BLOCK - 1) / BLOCK, BLOCK, 0,
+                vlmp_cuda_of(ctx)->stream, sum.at, squares.at, largest.at, (const __half *)x.at,
+                rows, dim, kinds.at);
     vlmp_cuda_launched(ctx, "column_sizes");
+}
+
+void vlmp_cuda_column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                                vlmp_f32 x, int rows, int dim, vlmp_i32 kinds)
+{
+    if (rows == 0 || dim == 0) return;
+    VLMP_LAUNCH(column_sizes<float>, (dim + BLOCK - 1) / BLOCK, BLOCK, 0, vlmp_cuda_of(ctx)->stream,
+                sum.at, squares.at, largest.at, (const float *)x.at, rows, dim, kinds.at);
+    vlmp_cuda_launched(ctx, "column_sizes_f32");
 }
 
 void vlmp_cuda_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,

@@ -64,9 +64,8 @@ static int describe(vlmp_cuda *cuda, vlmp_error *err)
         return opened(cuda, err);
     (void)cudaRuntimeGetVersion(&runtime);
     snprintf(cuda->name, sizeof cuda->name, "%s", properties.name);
-    snprintf(cuda->describe, sizeof cuda->describe, "cuda %s sm_%d%d, CUDA %d.%d; %s", cuda->name,
-             properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10,
-             vlmp_ctx_describe(cuda->host));
+    snprintf(cuda->describe, sizeof cuda->describe, "cuda %s sm_%d%d, CUDA %d.%d", cuda->name,
+             properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10);
     cudaError_t status = vlmp_cuda_probe(NULL);
     if (status == cudaErrorNoKernelImageForDevice)
         return vlmp_fail(err, VLMP_ERR_SYSTEM,
@@ -103,24 +102,21 @@ static int fill(vlmp_cuda *cuda, vlmp_error *err)
     return VLMP_OK;
 }
 
-static int create(vlmp_ctx **ctx, vlmp_ctx *host, int device, vlmp_error *err)
+static int create(vlmp_ctx **ctx, vlmp_pool *pool, int device, vlmp_error *err)
 {
     *ctx = NULL;
     VLMP_TRY(find_device(device, err));
     vlmp_cuda *cuda = vlmp_calloc(1, sizeof *cuda);
     if (cuda == NULL) return vlmp_fail_memory(err, "kernel context");
     cuda->ctx.ops = &vlmp_cuda_ops;
-    cuda->ctx.pool = host->pool;
+    cuda->ctx.pool = pool;
     cuda->device = device;
-    cuda->host = host;
     int status = fill(cuda, err);
-    if (status != VLMP_OK) {
-        cuda->host = NULL; /* stays the caller's */
+    if (status == VLMP_OK)
+        *ctx = &cuda->ctx;
+    else
         vlmp_ctx_free(&cuda->ctx);
-        return status;
-    }
-    *ctx = &cuda->ctx;
-    return VLMP_OK;
+    return status;
 }
 
 __attribute__((visibility("default"))) const vlmp_cuda_plugin_table vlmp_cuda_plugin = {

@@ -3,8 +3,8 @@
  * A block computes ROWS × OUTPUTS results, each of its four warps a quarter: 2 × 4 products of
  * 16 × 8 at a time, DEPTH inputs between two barriers. Rows of shared memory are 16 bytes longer
  * than what they hold, so that the eight rows of a matrix lie in different banks. */
+#include "kernels/cuda/multiply.cuh"
 #include "kernels/cuda/products.cuh"
-#include "kernels/cuda/ptx.cuh"
 
 enum { ROWS = 64, OUTPUTS = 64, DEPTH = 32, STRIDE = DEPTH + 8, QUARTER = 32 };
 enum { DOWN = QUARTER / 16, ACROSS = QUARTER / 8 };
@@ -48,30 +48,6 @@ static __device__ void load_step(const product &p, __half *inputs, __half *weigh
     }
 }
 
-/* Adds the products of 16 inputs from `k` on to a warp's sums. */
-static __device__ void multiply_step(float (&sums)[DOWN][ACROSS][4], const __half *inputs,
-                                     const __half *weights, int k)
-{
-    int lane = (int)threadIdx.x % 32, line = lane % 8, matrix = lane / 8;
-    unsigned a[DOWN][4];
-    VLMP_UNROLL
-    for (int i = 0; i < DOWN; i++)
-        vlmp_ldmatrix_x4(a[i],
-                         inputs + (i * 16 + matrix % 2 * 8 + line) * STRIDE + k + matrix / 2 * 8);
-    VLMP_UNROLL
-    for (int j = 0; j < ACROSS; j += 2) {
-        unsigned both[4];
-        vlmp_ldmatrix_x4(both,
-                         weights + (j * 8 + matrix / 2 * 8 + line) * STRIDE + k + matrix % 2 * 8);
-        const unsigned left[2] = {both[0], both[1]}, right[2] = {both[2], both[3]};
-        VLMP_UNROLL
-        for (int i = 0; i < DOWN; i++) {
-            vlmp_mma_f16(sums[i][j], a[i], left);
-            vlmp_mma_f16(sums[i][j + 1], a[i], right);
-        }
-    }
-}
-
 static __global__ void tiles(product p, bool input_octets, bool weight_octets)
 {
     VLMP_SHARED(__half, inputs, ROWS * STRIDE);
@@ -84,7 +60,7 @@ static __global__ void tiles(product p, bool input_octets, bool weight_octets)
         load_step(p, inputs, weights, first, input_octets, weight_octets);
         __syncthreads();
         for (int k = 0; k < DEPTH && busy; k += 16)
-            multiply_step(sums, inputs + row * STRIDE, weights + n * STRIDE, k);
+            multiply_step<STRIDE>(sums, inputs + row * STRIDE, weights + n * STRIDE, k);
         __syncthreads();
     }
     row += (int)blockIdx.y * ROWS + lane / 4;

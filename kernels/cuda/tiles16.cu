@@ -6,8 +6,8 @@
  * others are multiplied; other weights come into registers, a thread 16 of an output, and are
  * written there as F16 a step ahead: no copy of a matrix is made. Rows of shared memory are 16
  * bytes longer than what they hold, so that the eight rows of a matrix lie in different banks. */
+#include "kernels/cuda/multiply.cuh"
 #include "kernels/cuda/products.cuh"
-#include "kernels/cuda/ptx.cuh"
 
 enum { ROWS = 128, OUTPUTS = 64, DEPTH = 32, STRIDE = DEPTH + 8, STAGES = 3, SHARE = 16 };
 enum { DOWN = ROWS / 2 / 16, ACROSS = OUTPUTS / 2 / 8, STAGE = (ROWS + OUTPUTS) * STRIDE };
@@ -67,14 +67,6 @@ template <int KIND> static __device__ share load_share(const product &p, int fir
     return s;
 }
 
-static __device__ unsigned halves_of(float low, float high)
-{
-    const __half2 pair = __floats2half2_rn(low, high);
-    unsigned bits;
-    memcpy(&bits, &pair, sizeof bits);
-    return bits;
-}
-
 /* Weight i of a share. */
 template <int KIND>
 static __device__ __forceinline__ float value_of(const unsigned *words, const share &s, int i)
@@ -98,30 +90,6 @@ template <int KIND> static __device__ void put_share(__half *stage, const share 
     __half *to = stage + (ROWS + (int)threadIdx.x / 2) * STRIDE + (int)threadIdx.x % 2 * SHARE;
     ((uint4 *)(void *)to)[0] = {out[0], out[1], out[2], out[3]};
     ((uint4 *)(void *)to)[1] = {out[4], out[5], out[6], out[7]};
-}
-
-/* Adds the products of 16 inputs from `k` on to a warp's sums. */
-static __device__ __forceinline__ void
-multiply_step(float (&sums)[DOWN][ACROSS][4], const __half *inputs, const __half *weights, int k)
-{
-    const int lane = (int)threadIdx.x % 32, line = lane % 8, matrix = lane / 8;
-    unsigned a[DOWN][4];
-    VLMP_UNROLL
-    for (int i = 0; i < DOWN; i++)
-        vlmp_ldmatrix_x4(a[i],
-                         inputs + (i * 16 + matrix % 2 * 8 + line) * STRIDE + k + matrix / 2 * 8);
-    VLMP_UNROLL
-    for (int j = 0; j < ACROSS; j += 2) {
-        unsigned both[4];
-        vlmp_ldmatrix_x4(both,
-                         weights + (j * 8 + matrix / 2 * 8 + line) * STRIDE + k + matrix % 2 * 8);
-        const unsigned left[2] = {both[0], both[1]}, right[2] = {both[2], both[3]};
-        VLMP_UNROLL
-        for (int i = 0; i < DOWN; i++) {
-            vlmp_mma_f16(sums[i][j], a[i], left);
-            vlmp_mma_f16(sums[i][j + 1], a[i], right);
-        }
-    }
 }
 
 static __device__ void store_all(const product &p, const float (&sums)[DOWN][ACROSS][4], int row,
@@ -164,7 +132,8 @@ template <int KIND> static __global__ void __launch_bounds__(BLOCK) tiles_of_hal
         const __half *stage = room + step % STAGES * STAGE;
         VLMP_UNROLL
         for (int k = 0; k < DEPTH; k += 16)
-            if (busy) multiply_step(sums, stage + row * STRIDE, stage + (ROWS + n) * STRIDE, k);
+            if (busy)
+                multiply_step<STRIDE>(sums, stage + row * STRIDE, stage + (ROWS + n) * STRIDE, k);
         if (KIND != HALVES) put_share<KIND>(room + (step + 1) % STAGES * STAGE, next);
         next = behind;
     }

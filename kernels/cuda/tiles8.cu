@@ -6,8 +6,8 @@
  * it are 16 bytes longer than what they hold, so that the eight rows of a matrix lie in different
  * banks. Codes lie there as stored; with the highest bit turned, u is u − 128 as a signed byte.
  * Sums of a group are exact. */
+#include "kernels/cuda/multiply.cuh"
 #include "kernels/cuda/products.cuh"
-#include "kernels/cuda/ptx.cuh"
 
 enum { ROWS = 128, OUTPUTS = 64, DEPTH = 64, STRIDE = DEPTH + 16, STAGES = 3, PIECE = 16 };
 enum { DOWN = ROWS / 2 / 16, ACROSS = OUTPUTS / 2 / 8, STAGE_BYTES = (ROWS + OUTPUTS) * STRIDE };
@@ -30,34 +30,6 @@ static __device__ void ask(const product &p, unsigned char *stage, int first)
                         valid > 0 ? from + k : (const uint8_t *)p.codes, valid);
     }
     vlmp_copies_close();
-}
-
-/* Adds the products of 32 inputs from `k` on to a warp's sums. */
-static __device__ __forceinline__ void multiply_step(int (&sums)[DOWN][ACROSS][4],
-                                                     const unsigned char *inputs,
-                                                     const unsigned char *weights, int k)
-{
-    const int lane = (int)threadIdx.x % 32, line = lane % 8, matrix = lane / 8;
-    unsigned a[DOWN][4];
-    VLMP_UNROLL
-    for (int i = 0; i < DOWN; i++)
-        vlmp_ldmatrix_x4(a[i],
-                         inputs + (i * 16 + matrix % 2 * 8 + line) * STRIDE + k + matrix / 2 * 16);
-    VLMP_UNROLL
-    for (int j = 0; j < ACROSS; j += 2) {
-        unsigned both[4];
-        vlmp_ldmatrix_x4(both,
-                         weights + (j * 8 + matrix / 2 * 8 + line) * STRIDE + k + matrix % 2 * 16);
-        VLMP_UNROLL
-        for (int i = 0; i < 4; i++)
-            both[i] ^= 0x80808080u;
-        const unsigned left[2] = {both[0], both[1]}, right[2] = {both[2], both[3]};
-        VLMP_UNROLL
-        for (int i = 0; i < DOWN; i++) {
-            vlmp_mma_s8(sums[i][j], a[i], left);
-            vlmp_mma_s8(sums[i][j + 1], a[i], right);
-        }
-    }
 }
 
 /* Output and row of a lane's first sum. */
@@ -126,7 +98,8 @@ template <bool GROUPS> static __global__ void __launch_bounds__(BLOCK) tiles_of_
         const unsigned char *stage = room + step % STAGES * STAGE_BYTES;
         VLMP_UNROLL
         for (int k = 0; k < DEPTH; k += 32)
-            if (busy) multiply_step(exact, stage + row * STRIDE, stage + (ROWS + n) * STRIDE, k);
+            if (busy)
+                multiply_step<STRIDE>(exact, stage + row * STRIDE, stage + (ROWS + n) * STRIDE, k);
         if (GROUPS && (step + 1) % steps_of_group == 0) join(p, sums, exact, step / steps_of_group);
     }
     vlmp_copies_wait<0>();

@@ -26,6 +26,12 @@ void vlmp_ref_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_
 void vlmp_ref_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
                            vlmp_act x, int rows, int dim, vlmp_i32 kinds)
 {
+    vlmp_ref_column_sizes_f32(ctx, sum, squares, largest, (vlmp_f32){x.at}, rows, dim, kinds);
+}
+
+void vlmp_ref_column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                               vlmp_f32 x, int rows, int dim, vlmp_i32 kinds)
+{
     (void)ctx;
     const float *row = x.at;
     for (int r = 0; r < rows; r++, row += dim) {

@@ -45,6 +45,7 @@ const vlmp_ops vlmp_ops_ref = {
     .first_not_finite = vlmp_ref_first_not_finite,
     .first_not_finite_f32 = vlmp_ref_first_not_finite_f32,
     .column_sizes = vlmp_ref_column_sizes,
+    .column_sizes_f32 = vlmp_ref_column_sizes_f32,
     .measure = vlmp_ref_measure,
     .argmax = vlmp_ref_argmax,
     .gram = vlmp_ref_gram,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "src/base/dtype.h"
 #include "src/base/minifloat.h"
@@ -60,6 +61,13 @@ static inline bool vlmp_scheme_has_global(const vlmp_scheme *scheme)
 static inline int vlmp_scheme_group(const vlmp_scheme *scheme, int k)
 {
     return scheme->group == VLMP_GROUP_CHANNEL ? k : scheme->group;
+}
+
+/* Inputs that may share a scale where both sides are integers: sums of int8 inputs, at most 127,
+ * by codes less their zeros fit 32 bits. */
+static inline int vlmp_int8_most_inputs(int bits)
+{
+    return INT32_MAX / (127 * ((1 << bits) - 1));
 }
 
 /* A code type: one row of the table. */

@@ -115,6 +115,18 @@ int vlmp_load_vector(vlmp_loaded *loaded, const vlmp_source *source, const char 
     return copy(loaded, name, out, err);
 }
 
+/* Whether sums of int8 inputs by the linear's codes fit. */
+static int check_int8(const vlmp_source *source, const char *name, const vlmp_linear *linear,
+                      vlmp_error *err)
+{
+    int group = vlmp_linear_group(linear), most = vlmp_int8_most_inputs(vlmp_linear_bits(linear));
+    if (!vlmp_linear_int8(linear) || group <= most) return VLMP_OK;
+    return vlmp_fail(err, VLMP_ERR_INPUT,
+                     "%s: '%s' has int8 activations and %d inputs under one scale, more than the "
+                     "%d whose products fit 32 bits; give it groups, or float activations",
+                     source->path, name, group, most);
+}
+
 static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const char *name,
                           const vlmp_scheme *scheme, vlmp_linear *out, vlmp_error *err)
 {
@@ -149,7 +161,7 @@ static int load_quantized(vlmp_loaded *loaded, const vlmp_source *source, const 
     out->high = high != NULL ? high->data : NULL;
     out->scales = tensors[VLMP_PACKED_SCALES]->data;
     out->zeros = zeros != NULL ? zeros->data : NULL;
-    return VLMP_OK;
+    return check_int8(source, name, out, err);
 }
 
 static int load_bias(vlmp_loaded *loaded, const vlmp_source *source, const char *name, int n,

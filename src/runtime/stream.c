@@ -128,6 +128,13 @@ int vlmp_stream_open(vlmp_runtime *r, const vlmp_sequence *sequence, int length,
             "%d prompt tokens and %d new ones exceed the model's %d positions; shorten "
             "the prompt or lower --max-new-tokens",
             length, max_new, limit);
+    int heads = r->model->text.shape.heads / r->model->text.shape.kv_heads;
+    if (length + max_new > VLMP_MOST_SCORES / heads)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%d prompt tokens and %d new ones are more than the %d that are supported "
+                         "where %d attention heads share a key; shorten the prompt or lower "
+                         "--max-new-tokens",
+                         length, max_new, VLMP_MOST_SCORES / heads, heads);
     if (r->open == r->limit) return VLMP_OK;
     vlmp_stream *s = vlmp_calloc(1, sizeof *s);
     if (s == NULL) return vlmp_fail_memory(err, "a sequence");

@@ -510,6 +510,29 @@ static void measure(struct model *m)
     print_share(m, used, bandwidth);
 }
 
+static void free_model(struct model *m)
+{
+    vlmp_ctx *ctx = m->ctx;
+    ctx->ops->replay_free(ctx, m->replay); /* before what it names */
+    ctx->ops->step_free(ctx, m->step);
+    ctx->ops->kv_free(ctx, m->kv);
+    vlmp_block_work_free(&m->work);
+    for (int i = 0; i < m->o.layers; i++)
+        vlmp_block_release(&m->layers[i], ctx);
+    if (m->head.own != NULL) ctx->ops->release(ctx, m->head.own);
+    void *const memory[] = {m->norm.at, m->x.at, m->logits.at, m->embedded.at};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        vlmp_ctx_free_memory(ctx, memory[i]);
+    vlmp_ctx_free(ctx);
+    vlmp_pool_free(m->pool);
+    free((void *)(uintptr_t)m->segments[0].pages);
+    free(m->segments);
+    free(m->layers);
+    free(m->ones);
+    free(m->inv_freq);
+    munmap(m->map, m->map_bytes);
+}
+
 static int open_context(struct model *m, vlmp_error *err)
 {
     bool installed;
@@ -544,7 +567,6 @@ int main(int argc, char **argv)
     try(open_context(&m, &err), &err);
     make_model(&m);
     measure(&m);
-    vlmp_ctx_free(m.ctx);
-    vlmp_pool_free(m.pool);
+    free_model(&m);
     return 0;
 }

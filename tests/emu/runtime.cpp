@@ -131,6 +131,9 @@ const char *cudaGetErrorName(cudaError_t error)
         NAME(cudaErrorCooperativeLaunchTooLarge);
         NAME(cudaErrorStreamCaptureUnsupported);
         NAME(cudaErrorStreamCaptureInvalidated);
+        NAME(cudaErrorStreamCaptureImplicit);
+        NAME(cudaErrorCapturedEvent);
+        NAME(cudaErrorIllegalState);
         NAME(cudaErrorUnknown);
 #undef NAME
     }
@@ -244,7 +247,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int n)
 cudaError_t cudaDeviceSynchronize(void)
 {
     locked lock;
-    const cudaError_t error = start();
+    const cudaError_t error = start_outside_captures();
     if (error != cudaSuccess) return error;
     run_all();
     return failed(broken);
@@ -270,7 +273,7 @@ cudaError_t cudaMalloc(void **at, size_t bytes)
 {
     locked lock;
     *at = nullptr;
-    const cudaError_t error = start();
+    const cudaError_t error = start_outside_captures();
     if (error != cudaSuccess) return error;
     if (bytes == 0) return cudaSuccess;
     if (bytes > device.memory || device_used() > device.memory - bytes)
@@ -282,6 +285,8 @@ cudaError_t cudaMalloc(void **at, size_t bytes)
 cudaError_t cudaFree(void *at)
 {
     locked lock;
+    const cudaError_t refused = outside_captures();
+    if (refused != cudaSuccess) return refused;
     run_all();
     if (at != nullptr && !device_free(at))
         wrong_use("cudaFree", "no buffer begins there, or it was freed");
@@ -297,7 +302,7 @@ cudaError_t cudaMallocHost(void **at, size_t bytes)
 {
     locked lock;
     *at = nullptr;
-    const cudaError_t error = start();
+    const cudaError_t error = start_outside_captures();
     if (error != cudaSuccess) return error;
     *at = host_alloc(bytes);
     return cudaSuccess;
@@ -311,6 +316,8 @@ cudaError_t cudaHostAlloc(void **at, size_t bytes, unsigned)
 cudaError_t cudaFreeHost(void *at)
 {
     locked lock;
+    const cudaError_t refused = outside_captures();
+    if (refused != cudaSuccess) return refused;
     run_all();
     if (at != nullptr && !host_free(at))
         wrong_use("cudaFreeHost", "no buffer of cudaMallocHost begins there");

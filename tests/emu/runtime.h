@@ -24,6 +24,10 @@ cudaError_t failed(cudaError_t error);
 /* What each call begins with: an error that was planted, or the device's own. */
 cudaError_t start();
 
+/* The same of calls that no stream may be captured beside; that alone. */
+cudaError_t start_outside_captures();
+cudaError_t outside_captures();
+
 /* A fault of the host's part. */
 void wrong_use(const char *call, const std::string &why);
 

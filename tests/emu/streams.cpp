@@ -14,6 +14,7 @@ typedef std::function<void()> work;
 
 struct CUgraph_st {
     std::vector<work> steps;
+    bool invalid; /* by what may not happen while it is captured; nothing more is */
 };
 struct CUgraphExec_st {
     std::vector<work> steps;
@@ -27,7 +28,8 @@ struct CUstream_st {
 struct CUevent_st {
     CUstream_st *stream; /* null: recorded in the default stream, or never */
     uint64_t position;
-    double at; /* ms, when it happened */
+    double at;     /* ms, when it happened */
+    bool captured; /* last recorded while its stream was captured: it never happens by itself */
 };
 
 namespace {
@@ -52,19 +54,38 @@ void run_blocking_streams()
         if (stream->blocking) run_until(stream, stream->asked);
 }
 
-void submit_work(CUstream_st *stream, work what)
+/* What may not happen to a stream that is captured: the capture comes to nothing. */
+cudaError_t invalidate(CUstream_st *stream, cudaError_t error)
+{
+    stream->capture->invalid = true;
+    return failed(error);
+}
+
+/* The default stream would wait for it. */
+CUstream_st *captured_blocking_stream()
+{
+    for (CUstream_st *stream : streams)
+        if (stream->blocking && stream->capture != nullptr) return stream;
+    return nullptr;
+}
+
+cudaError_t submit_work(CUstream_st *stream, work what)
 {
     if (stream == nullptr) {
+        if (CUstream_st *waited = captured_blocking_stream())
+            return invalidate(waited, cudaErrorStreamCaptureImplicit);
         run_blocking_streams();
         device_open();
         if (broken == cudaSuccess) what();
         device_close();
     } else if (stream->capture != nullptr) {
+        if (stream->capture->invalid) return failed(cudaErrorStreamCaptureInvalidated);
         stream->capture->steps.push_back(std::move(what));
     } else {
         stream->waiting.push_back(std::move(what));
         stream->asked++;
     }
+    return cudaSuccess;
 }
 
 /* Which side of a copy is the device's. */
@@ -130,6 +151,21 @@ namespace emu {
 
 alignas(16) unsigned char argument_area[ARGUMENT_BYTES];
 
+cudaError_t start_outside_captures()
+{
+    const cudaError_t error = start();
+    return error != cudaSuccess ? error : outside_captures();
+}
+
+cudaError_t outside_captures()
+{
+    cudaError_t refused = cudaSuccess;
+    for (CUstream_st *stream : streams)
+        if (stream->capture != nullptr)
+            refused = invalidate(stream, cudaErrorStreamCaptureUnsupported);
+    return refused;
+}
+
 void run_all()
 {
     for (CUstream_st *stream : streams)
@@ -153,7 +189,7 @@ void submit(const launch_config &config, const void *kernel, void (*call)(const 
         return;
     }
     const std::string copy(static_cast<const char *>(arguments), bytes);
-    submit_work(config.stream, [=] {
+    (void)submit_work(config.stream, [=] {
         memcpy(argument_area, copy.data(), copy.size());
         if (!run_grid(config, call, argument_area)) broken = cudaErrorLaunchFailure;
     });
@@ -166,11 +202,11 @@ extern "C" {
 cudaError_t cudaFreeAsync(void *at, cudaStream_t stream)
 {
     locked lock;
-    submit_work(stream, [=] {
+    const cudaError_t error = submit_work(stream, [=] {
         if (at != nullptr && !device_free(at))
             wrong_use("cudaFreeAsync", "no buffer begins there, or it was freed");
     });
-    return start();
+    return error != cudaSuccess ? error : start();
 }
 
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
@@ -182,16 +218,16 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     if (error != cudaSuccess) return error;
     if (height == 0 || width == 0) return cudaSuccess;
     if (to_pitch < width || from_pitch < width) return failed(cudaErrorInvalidValue);
-    submit_work(stream, [=] {
-        copy_rows("cudaMemcpyAsync", to, to_pitch, from, from_pitch, width, height, kind);
-    });
     /* Memory that the driver does not know is copied before the call returns. */
     const bool pageable = (!to_device(kind, to) && !host_pinned(to)) ||
                           (!from_device(kind, from) && !host_pinned(from));
-    if (stream != nullptr && pageable) {
-        if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
-        run_until(stream, stream->asked);
-    }
+    if (stream != nullptr && stream->capture != nullptr && pageable)
+        return invalidate(stream, cudaErrorStreamCaptureUnsupported);
+    const cudaError_t refused = submit_work(stream, [=] {
+        copy_rows("cudaMemcpyAsync", to, to_pitch, from, from_pitch, width, height, kind);
+    });
+    if (refused != cudaSuccess) return refused;
+    if (stream != nullptr && pageable) run_until(stream, stream->asked);
     return failed(broken);
 }
 
@@ -211,12 +247,12 @@ cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t stre
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
-    submit_work(stream, [=] {
+    const cudaError_t refused = submit_work(stream, [=] {
         const std::string why = bytes != 0 ? device_why_not(at, bytes) : "";
         if (!why.empty()) return wrong_use("cudaMemset", why);
         memset(at, value, bytes);
     });
-    return failed(broken);
+    return refused != cudaSuccess ? refused : failed(broken);
 }
 
 cudaError_t cudaMemset(void *at, int value, size_t bytes)
@@ -245,6 +281,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     if (streams.count(stream) == 0) return failed(cudaErrorInvalidResourceHandle);
     run_until(stream, stream->asked);
     streams.erase(stream);
+    delete stream->capture;
     delete stream;
     return start();
 }
@@ -255,10 +292,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
     if (stream == nullptr) {
+        if (CUstream_st *waited = captured_blocking_stream())
+            return invalidate(waited, cudaErrorStreamCaptureImplicit);
         run_blocking_streams();
         return failed(broken);
     }
-    if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+    if (stream->capture != nullptr) return invalidate(stream, cudaErrorStreamCaptureUnsupported);
     run_until(stream, stream->asked);
     return failed(broken);
 }
@@ -268,6 +307,8 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
+    if (stream != nullptr && stream->capture != nullptr)
+        return invalidate(stream, cudaErrorStreamCaptureUnsupported);
     if (stream == nullptr || stream->waiting.empty()) return cudaSuccess;
     run_until(stream, stream->done + 1); /* time goes on for who asks again */
     return cudaErrorNotReady;
@@ -278,7 +319,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
-    *event = new CUevent_st{nullptr, 0, 0};
+    *event = new CUevent_st{nullptr, 0, 0, false};
     return cudaSuccess;
 }
 
@@ -300,10 +341,21 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
-    submit_work(stream, [=] { event->at = now_ms(); });
+    const cudaError_t refused = submit_work(stream, [=] { event->at = now_ms(); });
+    if (refused != cudaSuccess) return refused;
     event->stream = stream;
     event->position = stream != nullptr ? stream->asked : 0;
+    event->captured = stream != nullptr && stream->capture != nullptr;
     return cudaSuccess;
+}
+
+/* Who waits for an event of a capture, and is not captured with it, has misunderstood. */
+static cudaError_t refuse_captured(CUevent_st *event)
+{
+    if (!event->captured) return cudaSuccess;
+    const bool is_there = streams.count(event->stream) != 0 && event->stream->capture != nullptr;
+    return is_there ? invalidate(event->stream, cudaErrorCapturedEvent)
+                    : failed(cudaErrorCapturedEvent);
 }
 
 static void reach(CUstream_st *stream, uint64_t position)
@@ -318,8 +370,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (error != cudaSuccess) return error;
     CUstream_st *other = event->stream;
     const uint64_t position = event->position;
-    if (other != stream) submit_work(stream, [=] { reach(other, position); });
-    return cudaSuccess;
+    if (other == stream) return cudaSuccess;
+    const cudaError_t refused = refuse_captured(event);
+    return refused != cudaSuccess ? refused : submit_work(stream, [=] { reach(other, position); });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
@@ -327,6 +380,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
+    const cudaError_t refused = refuse_captured(event);
+    if (refused != cudaSuccess) return refused;
     reach(event->stream, event->position);
     return failed(broken);
 }
@@ -336,6 +391,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
+    const cudaError_t refused = refuse_captured(event);
+    if (refused != cudaSuccess) return refused;
     CUstream_st *stream = event->stream;
     if (stream == nullptr || streams.count(stream) == 0 || stream->done >= event->position)
         return cudaSuccess;
@@ -359,19 +416,25 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     if (error != cudaSuccess) return error;
     if (stream == nullptr || stream->capture != nullptr)
         return failed(cudaErrorStreamCaptureUnsupported);
-    stream->capture = new CUgraph_st;
+    stream->capture = new CUgraph_st{{}, false};
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     locked lock;
-    const cudaError_t error = start();
-    *graph = stream->capture;
+    cudaError_t error = start();
+    CUgraph_st *captured = stream->capture;
     stream->capture = nullptr;
-    return error != cudaSuccess ? error
-           : *graph != nullptr  ? cudaSuccess
-                                : failed(cudaErrorStreamCaptureInvalidated);
+    if (error == cudaSuccess && captured == nullptr) error = failed(cudaErrorIllegalState);
+    if (error == cudaSuccess && captured->invalid)
+        error = failed(cudaErrorStreamCaptureInvalidated);
+    if (error != cudaSuccess) {
+        delete captured;
+        captured = nullptr;
+    }
+    *graph = captured;
+    return error;
 }
 
 cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t graph,
@@ -389,9 +452,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     locked lock;
     const cudaError_t error = start();
     if (error != cudaSuccess) return error;
+    cudaError_t refused = cudaSuccess;
     for (const work &step : exec->steps)
-        submit_work(stream, step);
-    return cudaSuccess;
+        if (refused == cudaSuccess) refused = submit_work(stream, step);
+    return refused;
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)

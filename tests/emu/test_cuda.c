@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/open.h"
 #include "kernels/ops.h"
+#include "src/quant/method/missed.h"
 #include "tests/emu/emu.h"
 
 static vlmp_pool *pool;
@@ -43,12 +44,8 @@ void *__wrap_realloc(void *at, size_t size)
 
 static int open_device(vlmp_ctx **ctx, int device, vlmp_error *err)
 {
-    vlmp_ctx *host;
-    assert_int_equal(vlmp_ctx_create(&host, VLMP_BACKEND_REF, NULL, pool, err), VLMP_OK);
     calls_left = wanted_failure;
-    int status = vlmp_cuda_plugin.create(ctx, host, device, err);
-    if (status != VLMP_OK) vlmp_ctx_free(host);
-    return status;
+    return vlmp_cuda_plugin.create(ctx, pool, device, err);
 }
 
 static void refuses(int device, const char *const *words)
@@ -177,8 +174,8 @@ static void fill_store(struct sequences *s)
     vlmp_ctx_free_memory(s->ctx, rows.at);
 }
 
-/* out [STEPS][SEQUENCES · HEAD]. */
-static void run_sequences(bool replays, float *out)
+/* out [STEPS][SEQUENCES · HEAD]; moves: the scratch does, twice. */
+static void run_sequences(bool replays, bool moves, float *out)
 {
     enum { VALUES = SEQUENCES * HEAD };
     vlmp_error err = {0};
@@ -196,6 +193,8 @@ static void run_sequences(bool replays, float *out)
         float values[VALUES];
         for (int j = 0; j < VALUES; j++)
             values[j] = (float)((i * 31 + j * 17) % 23) / 8 - 1;
+        if (moves && i % (STEPS / 2) == STEPS / 4)
+            assert_int_equal(vlmp_ctx_reserve(s.ctx, 64 << i / (STEPS / 2), 1 << 10, &err), 0);
         ops->write_act(s.ctx, s.rows, values, VALUES);
         step_further(&s, i < STEPS / 2 ? i : 500 + i, replays);
         assert_int_equal(ops->read_act(s.ctx, out + (size_t)i * VALUES, s.out, VALUES, &err),
@@ -215,13 +214,46 @@ static void what_comes_again_is_one_launch(void **state)
     enum { VALUES = STEPS * SEQUENCES * HEAD };
     static float plain[VALUES], replayed[VALUES];
     uint64_t calls[3] = {vlmp_emu_read_counts().calls};
-    run_sequences(false, plain);
+    run_sequences(false, false, plain);
     calls[1] = vlmp_emu_read_counts().calls;
-    run_sequences(true, replayed);
+    run_sequences(true, false, replayed);
     calls[2] = vlmp_emu_read_counts().calls;
     assert_memory_equal(plain, replayed, sizeof plain);
     /* Three launches a step become one call, but for two steps of each of the two shapes. */
     assert_in_range(calls[1] - calls[0] - (calls[2] - calls[1]), STEPS, 3 * STEPS);
+    /* What was recorded over a scratch that is gone does not come again. */
+    run_sequences(true, true, replayed);
+    assert_memory_equal(plain, replayed, sizeof plain);
+}
+
+/* Outputs that F16 does not hold are counted as they are. */
+static void what_inputs_miss_is_not_rounded(void **state)
+{
+    enum { ROWS = 2, N = 3, K = 8 };
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_ctx *ctx;
+    vlmp_missed missed;
+    vlmp_act difference;
+    float w[N * K], values[ROWS * K];
+    double sums[1][2];
+    for (int i = 0; i < N * K; i++)
+        w[i] = 300;
+    for (int i = 0; i < ROWS * K; i++)
+        values[i] = 512;
+    assert_int_equal(open_device(&ctx, 0, &err), VLMP_OK);
+    assert_int_equal(vlmp_ctx_alloc(ctx, &difference, ROWS * K, ctx->ops->act_bytes, "x", &err), 0);
+    ctx->ops->write_act(ctx, difference, values, ROWS * K);
+    assert_int_equal(vlmp_missed_create(&missed, ctx, 1, K, ROWS, &err), VLMP_OK);
+    vlmp_missed_linear(&missed, w, N);
+    assert_int_equal(vlmp_missed_begin(&missed, &err), VLMP_OK);
+    vlmp_missed_add(&missed, false, difference, ROWS);
+    assert_int_equal(vlmp_missed_take(&missed, sums, &err), VLMP_OK);
+    double output = 300.0 * 512 * K;
+    assert_true(sums[0][0] == ROWS * N * output * output && sums[0][1] == 0);
+    vlmp_missed_free(&missed);
+    vlmp_ctx_free_memory(ctx, difference.at);
+    vlmp_ctx_free(ctx);
 }
 
 /* Memory, a weight, a step, a store, an operation and what comes back. *calls: of the runtime until
@@ -287,6 +319,8 @@ static bool run_with_failure(int n, int error, bool once)
     if (!matters && status == VLMP_OK) return false;
     if (status != VLMP_ERR_SYSTEM) fail_msg("call %d: its failure is not told", n);
     bool memory = strstr(err.message, "out of memory") != NULL;
+    if (once && error == cudaErrorMemoryAllocation && strstr(err.message, "is lost") != NULL)
+        fail_msg("call %d: '%s' is no advice for want of memory", n, err.message);
     if (!memory && strstr(err.message, cudaGetErrorName((cudaError_t)error)) == NULL)
         fail_msg("call %d: '%s' does not name the error", n, err.message);
     return true;
@@ -347,9 +381,11 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_device_that_cannot_be_used), cmocka_unit_test(too_little_memory),
-        cmocka_unit_test(what_comes_again_is_one_launch), cmocka_unit_test(whatever_fails_is_told),
-        cmocka_unit_test(host_memory_that_runs_out_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_cannot_be_used),
+                                       cmocka_unit_test(too_little_memory),
+                                       cmocka_unit_test(what_comes_again_is_one_launch),
+                                       cmocka_unit_test(what_inputs_miss_is_not_rounded),
+                                       cmocka_unit_test(whatever_fails_is_told),
+                                       cmocka_unit_test(host_memory_that_runs_out_is_told)};
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -353,7 +353,6 @@ static void test_graphs(void **state)
     assert_int_equal(cudaMallocHost((void **)&pinned, 4), cudaSuccess);
     assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), cudaSuccess);
     cudaMemcpyAsync(y, pinned, 4, cudaMemcpyHostToDevice, stream);
-    assert_int_equal(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
     assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
     assert_int_equal(cudaGraphInstantiateWithFlags(&exec, graph, 0), cudaSuccess);
     assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
@@ -364,6 +363,65 @@ static void test_graphs(void **state)
         assert_true(out == (float)i);
     }
     assert_int_equal(cudaGraphExecDestroy(exec), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
+    assert_int_equal(cudaFreeHost(pinned), cudaSuccess);
+}
+
+/* What CUDA refuses while a stream is captured, for which the capture comes to nothing. */
+static cudaError_t disturb(int how, cudaStream_t stream, cudaEvent_t event, void *pinned)
+{
+    void *z;
+    switch (how) {
+    case 0:
+        return cudaStreamSynchronize(stream);
+    case 1:
+        return cudaStreamQuery(stream);
+    case 2:
+        return cudaDeviceSynchronize();
+    case 3:
+        return cudaMalloc(&z, 16);
+    case 4:
+        return cudaMallocHost(&z, 16);
+    case 5:
+        return cudaFree(NULL);
+    case 6:
+        return cudaFreeHost(NULL);
+    case 7:
+        return cudaMemcpyAsync(y, host, 4, cudaMemcpyHostToDevice, stream); /* not pinned */
+    case 8:
+        return cudaMemcpy(y, pinned, 4, cudaMemcpyHostToDevice);
+    default:
+        if (cudaEventRecord(event, stream) != cudaSuccess) return cudaErrorUnknown;
+        return how == 9 ? cudaEventSynchronize(event) : cudaEventQuery(event);
+    }
+}
+
+static void test_captures(void **state)
+{
+    (void)state;
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaEvent_t event;
+    void *pinned;
+    assert_int_equal(cudaStreamCreate(&stream), cudaSuccess);
+    assert_int_equal(cudaEventCreate(&event), cudaSuccess);
+    assert_int_equal(cudaMallocHost(&pinned, 4), cudaSuccess);
+    assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaErrorIllegalState);
+    for (int how = 0; how <= 10; how++) {
+        assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), 0);
+        assert_int_equal(cudaMemsetAsync(y, 0, 4, stream), cudaSuccess);
+        assert_int_equal(disturb(how, stream, event, pinned),
+                         how < 8   ? cudaErrorStreamCaptureUnsupported
+                         : how < 9 ? cudaErrorStreamCaptureImplicit
+                                   : cudaErrorCapturedEvent);
+        assert_int_equal(cudaMemsetAsync(y, 0, 4, stream), cudaErrorStreamCaptureInvalidated);
+        graph = (cudaGraph_t)pinned;
+        assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+        assert_null(graph);
+        assert_int_equal(cudaMemsetAsync(y, 0, 4, stream), cudaSuccess); /* as before */
+    }
+    (void)cudaGetLastError();
+    assert_int_equal(cudaEventDestroy(event), cudaSuccess);
     assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
     assert_int_equal(cudaFreeHost(pinned), cudaSuccess);
 }
@@ -440,11 +498,14 @@ static void test_touch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_sum),      TEST(test_votes),         TEST(test_races),
-        TEST(test_order),    TEST(test_shared_memory), TEST(test_global_memory),
-        TEST(test_meetings), TEST(test_copies),        TEST(test_tiles),
-        TEST(test_grid),     TEST(test_launches),      TEST(test_streams),
-        TEST(test_graphs),   TEST(test_host),          TEST(test_planted_errors),
+        TEST(test_sum),           TEST(test_votes),
+        TEST(test_races),         TEST(test_order),
+        TEST(test_shared_memory), TEST(test_global_memory),
+        TEST(test_meetings),      TEST(test_copies),
+        TEST(test_tiles),         TEST(test_grid),
+        TEST(test_launches),      TEST(test_streams),
+        TEST(test_graphs),        TEST(test_captures),
+        TEST(test_host),          TEST(test_planted_errors),
         TEST(test_touch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

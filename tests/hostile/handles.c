@@ -63,6 +63,7 @@ int vlmp_hostile_prepare(vlmp_ctx *ctx, vlmp_linear *w, vlmp_error *err)
 {
     struct vlmp_hostile_weight *weight = vlmp_hostile_must(calloc(1, sizeof *weight));
     struct part parts[PARTS];
+    vlmp_hostile_outside_replay(ctx, "prepare");
     list_parts(w, parts);
     weight->given = weight->copy = *w;
     for (int i = 0; i < PARTS; i++)
@@ -187,6 +188,7 @@ void vlmp_hostile_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows 
         ctx, "step_set", run_step_set, &(struct step_set){0}, sizeof(struct step_set));
     struct vlmp_hostile_step *hidden = vlmp_hostile_step(call, step);
     struct step_set *a = call->args;
+    vlmp_hostile_outside_replay(ctx, "step_set");
     if (hidden == NULL) return;
     check_rows(call, &hidden->size, rows);
     if (call->refused) return;

@@ -27,7 +27,8 @@ struct hostile {
     struct vlmp_hostile_call *calls;
     size_t call_count, call_capacity;
     int reads;
-    int fail_at; /* the number of the read that fails; 0: none */
+    int fail_at;         /* the number of the read that fails; 0: none */
+    vlmp_replay *replay; /* open */
 };
 
 static struct hostile *of(const vlmp_ctx *ctx)
@@ -118,7 +119,7 @@ static void protect(const struct vlmp_hostile_area *area, int protection)
 }
 
 /* The last area that begins at or before an address; NULL: none. */
-static struct vlmp_hostile_area *area_of(const vlmp_ctx *ctx, const void *at)
+struct vlmp_hostile_area *vlmp_hostile_area_of(const vlmp_ctx *ctx, const void *at)
 {
     struct hostile *h = of(ctx);
     size_t low = 0, high = h->area_count;
@@ -151,8 +152,27 @@ void *vlmp_hostile_add_area(vlmp_ctx *ctx, vlmp_hostile_kind kind, size_t bytes,
     return area->at;
 }
 
+vlmp_replay **vlmp_hostile_open_replay(vlmp_ctx *ctx)
+{
+    return &of(ctx)->replay;
+}
+
+void vlmp_hostile_outside_replay(vlmp_ctx *ctx, const char *name)
+{
+    if (of(ctx)->replay != NULL)
+        vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = name},
+                            "not between replay and replay_end");
+}
+
+const struct vlmp_hostile_call *vlmp_hostile_waiting(const vlmp_ctx *ctx, size_t *count)
+{
+    *count = of(ctx)->call_count;
+    return of(ctx)->calls;
+}
+
 int vlmp_hostile_alloc(vlmp_ctx *ctx, void **at, size_t bytes, const char *what, vlmp_error *err)
 {
+    vlmp_hostile_outside_replay(ctx, "alloc");
     *at = vlmp_hostile_add_area(ctx, VLMP_HOSTILE_MEMORY, bytes, NULL);
     return *at != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
 }
@@ -175,7 +195,7 @@ void vlmp_hostile_use(struct vlmp_hostile_call *call, const char *what, const vo
                       size_t bytes)
 {
     if (bytes == 0 || call->refused) return;
-    const struct vlmp_hostile_area *area = area_of(call->ctx, at);
+    const struct vlmp_hostile_area *area = vlmp_hostile_area_of(call->ctx, at);
     if (area == NULL || area->kind != VLMP_HOSTILE_MEMORY) {
         vlmp_hostile_refuse(call, "%s is no address of the context's memory", what);
         return;
@@ -207,7 +227,7 @@ static void begin(struct vlmp_hostile_call *call)
 {
     for (int i = 0; i < call->use_count; i++) {
         struct vlmp_hostile_use *use = &call->uses[i];
-        protect(area_of(call->ctx, use->at), PROT_READ | PROT_WRITE);
+        protect(vlmp_hostile_area_of(call->ctx, use->at), PROT_READ | PROT_WRITE);
         if (use->act == NULL) continue;
         size_t count = use->bytes / sizeof(vlmp_hostile_act);
         const vlmp_hostile_act *from = use->act->at;
@@ -230,7 +250,7 @@ static void end(struct vlmp_hostile_call *call)
         free(values);
     }
     for (int i = 0; i < call->use_count; i++)
-        protect(area_of(call->ctx, call->uses[i].at), PROT_NONE);
+        protect(vlmp_hostile_area_of(call->ctx, call->uses[i].at), PROT_NONE);
 }
 
 void vlmp_hostile_drain(vlmp_ctx *ctx)
@@ -268,6 +288,7 @@ static void run_move(vlmp_ctx *ctx, void *args)
 
 void vlmp_hostile_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes)
 {
+    vlmp_hostile_outside_replay(ctx, "write");
     if (bytes == 0) return;
     if (vlmp_hostile_owns(ctx, from)) {
         vlmp_hostile_refuse(&(struct vlmp_hostile_call){.ctx = ctx, .name = "write"},
@@ -284,6 +305,7 @@ void vlmp_hostile_write(vlmp_ctx *ctx, void *to, const void *from, size_t bytes)
 static int finish(vlmp_ctx *ctx, vlmp_error *err)
 {
     struct hostile *h = of(ctx);
+    vlmp_hostile_outside_replay(ctx, "read");
     vlmp_hostile_drain(ctx);
     if (++h->reads != h->fail_at) return VLMP_OK;
     return vlmp_fail(err, VLMP_ERR_SYSTEM, VLMP_HOSTILE_ERROR);
@@ -339,7 +361,7 @@ struct vlmp_hostile_area *vlmp_hostile_handle(struct vlmp_hostile_call *call,
                                               vlmp_hostile_kind kind, const void *at)
 {
     static const char *const names[] = {"memory", "weight", "step", "store"};
-    struct vlmp_hostile_area *area = area_of(call->ctx, at);
+    struct vlmp_hostile_area *area = vlmp_hostile_area_of(call->ctx, at);
     if (area == NULL || area->at != at || area->kind != kind) {
         vlmp_hostile_refuse(call, "no %s of this context", names[kind]);
         return NULL;
@@ -362,6 +384,7 @@ static void run_drop(vlmp_ctx *ctx, void *args)
 void vlmp_hostile_drop(vlmp_ctx *ctx, const char *name, vlmp_hostile_kind kind, const void *at)
 {
     struct vlmp_hostile_area *area, none = {0};
+    vlmp_hostile_outside_replay(ctx, name);
     struct vlmp_hostile_call *call = vlmp_hostile_queue(ctx, name, run_drop, &none, sizeof none);
     area = vlmp_hostile_handle(call, kind, at);
     if (area == NULL) return;

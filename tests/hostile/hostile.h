@@ -13,7 +13,8 @@
  *
  * What a caller does wrong is reported with the operation's name, and the operation dropped:
  * addresses that are none of its memory or too close to its end, weights that were not prepared
- * here or have changed since, what was freed, steps that do not fit, and at the end what is left.
+ * here or have changed since, what was freed, steps that do not fit, calls between replay and
+ * replay_end that are not those of the last time or may not be there, and at the end what is left.
  */
 #pragma once
 

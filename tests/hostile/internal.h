@@ -58,6 +58,15 @@ struct vlmp_hostile_call {
     bool refused; /* reported, and not to run */
 };
 
+/* The replay whose calls are being made, of replay.c; NULL: none is. Reports calls that may not be
+ * among them. */
+vlmp_replay **vlmp_hostile_open_replay(vlmp_ctx *ctx);
+void vlmp_hostile_outside_replay(vlmp_ctx *ctx, const char *name);
+
+/* Calls that wait, and the area of an address; NULL: none. */
+const struct vlmp_hostile_call *vlmp_hostile_waiting(const vlmp_ctx *ctx, size_t *count);
+struct vlmp_hostile_area *vlmp_hostile_area_of(const vlmp_ctx *ctx, const void *at);
+
 /* Queues a copy of args, whose size is given. */
 struct vlmp_hostile_call *vlmp_hostile_queue(vlmp_ctx *ctx, const char *name, vlmp_hostile_run *run,
                                              const void *args, size_t size);
@@ -115,6 +124,9 @@ int vlmp_hostile_step_create(vlmp_ctx *ctx, vlmp_step **step, const vlmp_step_si
                              vlmp_error *err);
 void vlmp_hostile_step_set(vlmp_ctx *ctx, vlmp_step *step, const vlmp_step_rows *rows);
 void vlmp_hostile_step_free(vlmp_ctx *ctx, vlmp_step *step);
+bool vlmp_hostile_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step);
+void vlmp_hostile_replay_end(vlmp_ctx *ctx, vlmp_replay *replay);
+void vlmp_hostile_replay_free(vlmp_ctx *ctx, vlmp_replay *replay);
 int vlmp_hostile_kv_create(vlmp_ctx *ctx, vlmp_kv **kv, const vlmp_kv_shape *shape,
                            vlmp_error *err);
 void vlmp_hostile_kv_free(vlmp_ctx *ctx, vlmp_kv *kv);

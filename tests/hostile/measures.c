@@ -55,6 +55,28 @@ void vlmp_hostile_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vl
     PLAIN(kinds, (size_t)rows);
 }
 
+struct column_sizes_f32 {
+    vlmp_f64 sum, squares;
+    vlmp_f32 largest, x;
+    int rows, dim;
+    vlmp_i32 kinds;
+};
+
+RUN(column_sizes_f32, vlmp_ref_column_sizes_f32, a->sum, a->squares, a->largest, a->x, a->rows,
+    a->dim, a->kinds)
+
+void vlmp_hostile_column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                                   vlmp_f32 x, int rows, int dim, vlmp_i32 kinds)
+{
+    QUEUE(column_sizes_f32, sum, squares, largest, x, rows, dim, kinds);
+    (void)a;
+    vlmp_hostile_use(call, "sum", sum.at, VLMP_HOSTILE_REST);
+    if (squares.at != NULL) vlmp_hostile_use(call, "squares", squares.at, VLMP_HOSTILE_REST);
+    if (largest.at != NULL) vlmp_hostile_use(call, "largest", largest.at, VLMP_HOSTILE_REST);
+    PLAIN(x, size(rows, dim));
+    PLAIN(kinds, (size_t)rows);
+}
+
 struct measure {
     vlmp_measures out;
     vlmp_f32 q;

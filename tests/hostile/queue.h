@@ -31,6 +31,8 @@ void vlmp_hostile_first_not_finite(vlmp_ctx *ctx, vlmp_i32 at, vlmp_act x, size_
 void vlmp_hostile_first_not_finite_f32(vlmp_ctx *ctx, vlmp_i32 at, vlmp_f32 x, size_t count);
 void vlmp_hostile_column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
                                vlmp_act x, int rows, int dim, vlmp_i32 kinds);
+void vlmp_hostile_column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                                   vlmp_f32 x, int rows, int dim, vlmp_i32 kinds);
 void vlmp_hostile_measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
                           size_t p_stride, int vocab, vlmp_i32 targets, int rows);
 void vlmp_hostile_argmax(vlmp_ctx *ctx, vlmp_i32 best, vlmp_f32 x, int rows, int n);

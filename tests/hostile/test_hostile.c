@@ -245,6 +245,58 @@ static void steps_must_fit(void **state)
     expect("");
 }
 
+/* What comes again is the same calls on the same memory, and nothing is moved meanwhile. */
+static void what_comes_again_is_the_same(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    const vlmp_ops *ops = ctx->ops;
+    const vlmp_segment segment = {.rows = 1};
+    const vlmp_step_rows rows = {1, 1, &segment, NULL, {NULL}};
+    vlmp_act x = acts(DIM), y = acts(DIM), z = {NULL};
+    float values[DIM] = {0};
+    vlmp_replay *replay = NULL;
+    vlmp_step *step;
+    assert_int_equal(ops->step_create(ctx, &step, &(vlmp_step_size){1, 1, 1}, &err), VLMP_OK);
+    ops->step_set(ctx, step, &rows);
+    for (int i = 0; i < 2; i++) {
+        assert_false(ops->replay(ctx, &replay, step));
+        ops->gated(ctx, x, y, DIM, VLMP_SILU);
+        ops->replay_end(ctx, replay);
+    }
+    expect("");
+    assert_false(ops->replay(ctx, &replay, step));
+    ops->gated(ctx, y, x, DIM, VLMP_SILU);
+    ops->replay_end(ctx, replay);
+    expect("replay_end: call 0 is gated of other memory than the first time");
+    assert_false(ops->replay(ctx, &replay, step));
+    ops->gated(ctx, x, y, DIM, VLMP_SILU);
+    ops->activate(ctx, x, DIM, VLMP_SILU);
+    ops->replay_end(ctx, replay);
+    expect("replay_end: 2 calls, and 1 the first time");
+    ops->replay_end(ctx, replay);
+    expect("replay_end: replay comes first");
+    assert_false(ops->replay(ctx, &replay, step));
+    ops->write_act(ctx, x, values, DIM);
+    expect("write: not between replay and replay_end");
+    ops->step_set(ctx, step, &rows);
+    expect("step_set: not between replay and replay_end");
+    assert_int_equal(ops->read_act(ctx, values, x, DIM, &err), VLMP_OK);
+    expect("read: not between replay and replay_end");
+    z = acts(DIM);
+    expect("alloc: not between replay and replay_end");
+    vlmp_ctx_free_memory(ctx, z.at);
+    expect("free: not between replay and replay_end");
+    ops->replay_end(ctx, replay);
+    expect("");
+    vlmp_ctx_free_memory(ctx, x.at);
+    ops->replay_free(ctx, replay);
+    expect("replay_free: what gated uses was freed before");
+    vlmp_ctx_free_memory(ctx, y.at);
+    ops->step_free(ctx, step);
+    expect("");
+}
+
 static void errors_come_when_asked_for(void **state)
 {
     (void)state;
@@ -284,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(addresses_are_checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(weights_are_prepared_and_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(steps_must_fit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_comes_again_is_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(errors_come_when_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_left_is_told, set_up, tear_down),
     };

@@ -383,6 +383,18 @@ static void column_sizes(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32
     kc_device_finish(d);
 }
 
+static void column_sizes_f32(vlmp_ctx *ctx, vlmp_f64 sum, vlmp_f64 squares, vlmp_f32 largest,
+                             vlmp_f32 x, int rows, int dim, vlmp_i32 kinds)
+{
+    struct device *d = of(ctx);
+    size_t count = rows_named(kinds, rows) * (size_t)dim;
+    vlmp_f64 sums = f64(d, sum, count), power = f64(d, squares, count);
+    vlmp_f32 most = f32(d, largest, count, true), in = f32(d, x, size(rows, dim), false);
+    d->inner->ops->column_sizes_f32(d->inner, sums, power, most, in, rows, dim,
+                                    i32(d, kinds, (size_t)rows, false));
+    kc_device_finish(d);
+}
+
 static void measure(vlmp_ctx *ctx, vlmp_measures out, vlmp_f32 q, size_t q_stride, vlmp_f32 p,
                     size_t p_stride, int vocab, vlmp_i32 targets, int rows)
 {
@@ -453,6 +465,7 @@ static const vlmp_ops ops = {
     .first_not_finite = first_not_finite,
     .first_not_finite_f32 = first_not_finite_f32,
     .column_sizes = column_sizes,
+    .column_sizes_f32 = column_sizes_f32,
     .measure = measure,
     .argmax = argmax,
     .gram = gram,

@@ -50,6 +50,7 @@ typedef struct kc {
     bool quiet; /* the self-test expects failures */
     vlmp_ctx *reference;
     vlmp_ctx *contexts[KC_THREAD_COUNTS]; /* of the level under test, 1, 2 and 3 threads */
+    vlmp_ctx *processor; /* beside a device: what has the bits that some of its results must have */
     const char *level;
     int context_count;               /* of them */
     bool bf16;                       /* products of many rows, gram and cross round to BF16 */

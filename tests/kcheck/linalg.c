@@ -64,19 +64,35 @@ static void run_matrix(const vlmp_quant_ops *ops, vlmp_ctx *ctx, float *out,
     }
 }
 
-/* FACTOR: out is a, the pivots, and whether it failed; sums are one number. */
+enum { GUARD = 16 };
+#define GUARD_VALUE 0x1.2345p77f
+
+/* out is a, the pivots, and whether it failed; what is undefined of a becomes 0, all of it where it
+ * failed. Room that is not enough for it makes that one infinite. */
+static void run_factor(vlmp_ctx *ctx, float *out, const struct problem *p)
+{
+    size_t side = (size_t)p->k, square = side * side, used = vlmp_factor_room(p->k);
+    float *room = kc_need(used + GUARD, sizeof *room), *failed_out = out + square + side;
+    int32_t failed = -1;
+    for (size_t i = 0; i < GUARD; i++)
+        room[used + i] = GUARD_VALUE;
+    ctx->ops->quant->factor(ctx, out, p->k, out + square, 0.25f, room, &failed);
+    for (size_t i = 0; i < square + side; i++)
+        if (failed != 0 || (i < square && i % side >= i / side)) out[i] = 0;
+    *failed_out = (float)failed;
+    for (size_t i = 0; i < GUARD; i++)
+        if (room[used + i] != GUARD_VALUE) *failed_out = INFINITY;
+    free(room);
+}
+
+/* Sums are one number. */
 static void run_problem(vlmp_ctx *ctx, float *out, const void *arg)
 {
     const struct problem *p = arg;
     const vlmp_quant_ops *ops = ctx->ops->quant;
-    size_t square = (size_t)p->k * (size_t)p->k;
     double sum = NAN;
     if (p->what == FACTOR) {
-        float *room = kc_need(vlmp_factor_room(p->k), sizeof *room);
-        int32_t failed = -1;
-        ops->factor(ctx, out, p->k, out + square, 0.25f, room, &failed);
-        out[square + (size_t)p->k] = (float)failed;
-        free(room);
+        run_factor(ctx, out, p);
     } else if (p->what == DOT || p->what == WEIGHTED) {
         void *room = kc_need(vlmp_sum_room(p->n), 1);
         if (p->what == DOT)
@@ -216,21 +232,12 @@ static void check_factor(kc *k, int width, int broken)
         for (size_t j = i + 1; j < side; j++)
             initial[i * side + j] = NAN; /* above the diagonal nothing is read */
     }
-    if (broken >= 0) {
-        initial[broken * width + broken] = -1;
-        float *out = kc_need(count, sizeof *out);
-        memcpy(out, initial, count * sizeof *out);
-        run_problem(k->contexts[0], out, &p);
-        if (out[count - 1] != 1) kc_fail(k, room, "a negative pivot did not fail");
-        free(out);
-        return;
-    }
-    /* what is on and above the diagonal is undefined */
-    float *out = kc_need(count, sizeof *out);
-    memcpy(out, initial, count * sizeof *out);
-    run_problem(k->contexts[0], out, &p);
-    judge_factor(k, room, out, initial, width);
-    k->checks++;
+    if (broken >= 0) initial[broken * width + broken] = -1;
+    float *out = run_judged(k, &p, room, initial, count);
+    if (broken < 0)
+        judge_factor(k, room, out, initial, width);
+    else if (out[count - 1] != 1)
+        kc_fail(k, room, "a negative pivot did not fail");
     free(out);
 }
 

@@ -121,12 +121,18 @@ static int run_level(kc *k, const char *level, vlmp_pool **pools, bool asked, st
             return asked && status == VLMP_ERR_USAGE ? 77 : 1;
         }
     }
+    if (k->half && vlmp_ctx_create(&k->processor, VLMP_BACKEND_CPU, NULL, pools[0], &err) != 0) {
+        fprintf(stderr, "kcheck: %s\n", err.message);
+        return 1;
+    }
     printf("%s\n", vlmp_ctx_describe(k->contexts[0]));
     int failed = counts->failed;
     run_tests(k, counts);
     if (k->bench && counts->failed == failed) kc_bench(k);
     for (int i = 0; i < k->context_count; i++)
         vlmp_ctx_free(k->contexts[i]);
+    vlmp_ctx_free(k->processor);
+    k->processor = NULL;
     return 0;
 }
 

@@ -206,6 +206,7 @@ struct sizes {
     const int32_t *kinds;
     int rows, dim;
     const double *sum;
+    bool act; /* x is activations */
 };
 
 enum { KINDS = 2 };
@@ -217,8 +218,13 @@ static void run_sizes(vlmp_ctx *ctx, float *out, const void *arg)
     size_t values = KINDS * (size_t)s->dim;
     double *sum = kc_need(2 * values, sizeof *sum);
     memcpy(sum, s->sum, 2 * values * sizeof *sum);
-    ctx->ops->column_sizes(ctx, (vlmp_f64){sum}, (vlmp_f64){sum + values}, kc_f32(out),
-                           kc_act(s->x), s->rows, s->dim, indices(s->kinds));
+    vlmp_f64 sizes = {sum}, squares = {sum + values};
+    if (s->act)
+        ctx->ops->column_sizes(ctx, sizes, squares, kc_f32(out), kc_act(s->x), s->rows, s->dim,
+                               indices(s->kinds));
+    else
+        ctx->ops->column_sizes_f32(ctx, sizes, squares, kc_f32(out), kc_f32(s->x), s->rows, s->dim,
+                                   indices(s->kinds));
     for (size_t i = 0; i < 2 * values; i++)
         out[values + i] = (float)sum[i];
     free(sum);
@@ -256,7 +262,10 @@ static void check_sizes(kc *k, int rows, int dim)
     for (size_t i = values; i < 3 * values; i++)
         bound[i] = KC_UNIT * expected[i];
     s.kinds = kinds, s.sum = sum;
-    kc_check(k, &(kc_case){name, run_sizes, &s, 3 * values, initial, expected, bound});
+    for (int act = 0; act < 2; act++) {
+        s.act = act != 0;
+        kc_check(k, &(kc_case){name, run_sizes, &s, 3 * values, initial, expected, bound});
+    }
     free(expected);
     free(bound);
 }

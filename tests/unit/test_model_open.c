@@ -156,6 +156,59 @@ static void not_finite(void **state)
     }
 }
 
+enum { WIDEST = 66311 }; /* inputs of bytes whose products with int8 fit 32 bits */
+
+static const vlmp_tensor *find_wide(const vlmp_source *source, const char *name)
+{
+    static unsigned char bytes[2 * WIDEST];
+    static const vlmp_tensor scales = {
+        .dtype = VLMP_F32, .rank = 2, .shape = {1, 1}, .data = bytes, .bytes = 4};
+    static vlmp_tensor codes = {.dtype = VLMP_U8, .rank = 2, .data = bytes};
+    (void)source;
+    if (strstr(name, ".scales") != NULL) return &scales;
+    codes.shape[0] = 1;
+    codes.shape[1] = strstr(name, "wide") != NULL ? WIDEST + 1 : WIDEST;
+    codes.bytes = (size_t)codes.shape[1];
+    return &codes;
+}
+
+static const vlmp_scheme *scheme_of_wide(const vlmp_source *source, const char *name)
+{
+    static vlmp_scheme schemes[2];
+    (void)source;
+    for (int i = 0; i < 2; i++)
+        schemes[i] = vlmp_scheme_make(VLMP_CODES_U8, VLMP_GROUP_CHANNEL, VLMP_ZEROS_NONE, i != 0);
+    return &schemes[strstr(name, "int8") != NULL];
+}
+
+/* Rows that are too long for sums in 32 bits are refused with both numbers, however int8
+ * activations were asked for. */
+static void long_rows_of_int8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int k;
+        bool fast, good;
+    } cases[] = {{"int8", WIDEST, false, true},
+                 {"int8.wide", WIDEST + 1, false, false},
+                 {"wide", WIDEST + 1, false, true},
+                 {"wide", WIDEST + 1, true, false}};
+    const vlmp_source source = {.path = "f.vlmp", .find = find_wide, .scheme = scheme_of_wide};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vlmp_error err = {0};
+        vlmp_loaded loaded = {.fast_activations = cases[i].fast};
+        vlmp_linear w;
+        int status =
+            vlmp_load_linear(&loaded, &source, cases[i].name, 1, cases[i].k, false, &w, &err);
+        assert_int_equal(status, cases[i].good ? VLMP_OK : VLMP_ERR_INPUT);
+        if (!cases[i].good && strstr(err.message, "66312 inputs under one scale, more than the "
+                                                  "66311") == NULL)
+            fail_msg("%s", err.message);
+        free(loaded.tensors);
+    }
+}
+
 static size_t released; /* bytes */
 
 static void count_release(const vlmp_source *source, const vlmp_tensor *tensor)
@@ -228,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tensors_too_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(heads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(not_finite, set_up, tear_down),
+        cmocka_unit_test(long_rows_of_int8),
         cmocka_unit_test_setup_teardown(weights_on_a_device, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("model_open", tests, NULL, NULL);

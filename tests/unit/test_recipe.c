@@ -288,6 +288,29 @@ static void built_in_recipes(void **state)
     assert_int_equal(vlmp_recipe_load(&recipe, "@w5", &err), VLMP_ERR_INPUT);
 }
 
+/* Sums of int8 inputs fit 32 bits, or the plan says which linear's do not. */
+static void long_rows_of_int8(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{\"default\": \"int8_dynamic\"}",
+                                        "{\"default\": \"gptq_8bit\"}"};
+    for (int k = 66311; k <= 66312; k++)
+        for (int i = 0; i < 2; i++) {
+            const vlmp_plan_linear wide = {"projector.0", 2, k, 4 * (size_t)k, false, false, false};
+            vlmp_error err = {0};
+            vlmp_recipe recipe;
+            vlmp_plan plan;
+            assert_int_equal(parse(&recipe, texts[i], &err), VLMP_OK);
+            int status = vlmp_plan_make(&plan, &recipe, &wide, 1, "recipe.json", &err);
+            assert_int_equal(status, i == 0 && k == 66312 ? VLMP_ERR_INPUT : VLMP_OK);
+            if (status != VLMP_OK && strstr(err.message, "projector.0: 66312 inputs under one "
+                                                         "scale are more than the 66311") == NULL)
+                fail_msg("%s", err.message);
+            vlmp_plan_free(&plan);
+            vlmp_recipe_free(&recipe);
+        }
+}
+
 /* Codes settle groups; blocks that do not divide fall back, like groups. */
 static void codes_of_floats(void **state)
 {
@@ -396,6 +419,7 @@ int main(void)
         cmocka_unit_test(groups_and_sizes),
         cmocka_unit_test(tied_tables_follow_the_head),
         cmocka_unit_test(built_in_recipes),
+        cmocka_unit_test(long_rows_of_int8),
         cmocka_unit_test(codes_of_floats),
         cmocka_unit_test(options_without_a_recipe),
         cmocka_unit_test(written_recipes_read_back),

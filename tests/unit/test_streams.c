@@ -228,6 +228,33 @@ static void int8_activations(void **state)
     check_packed("int8");
 }
 
+/* More stored rows than a thread's scratch holds scores of are refused when they are asked for. */
+static void too_many_scores(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_ctx *kernels;
+    vlmp_source *source;
+    vlmp_model model;
+    vlmp_runtime *runtime;
+    vlmp_stream *stream;
+    good(vlmp_ctx_create(&kernels, VLMP_BACKEND_CPU, "portable", pool, &err), &err);
+    good(vlmp_folder_open(&source, temp_path("model"), &err), &err);
+    good(vlmp_model_open(&model, source, &err), &err);
+    good(vlmp_runtime_create(&runtime, kernels, &model, &preprocess, NULL, 1, &err), &err);
+    int heads = model.text.shape.heads / model.text.shape.kv_heads;
+    int most = VLMP_MOST_SCORES / heads, length = prompts[0].length;
+    model.config.text.max_positions = 2 * most;
+    assert_int_equal(
+        vlmp_stream_open(runtime, &prompts[0], length, most + 1 - length, &stream, &err),
+        VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "are more than the 16777216 that are supported where 2"));
+    vlmp_runtime_free(runtime);
+    vlmp_model_close(&model);
+    source->close(source);
+    vlmp_ctx_free(kernels);
+}
+
 static int begin(void **state)
 {
     make_prompts();
@@ -236,8 +263,8 @@ static int begin(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(dense_weights),
-                                       cmocka_unit_test(packed_weights),
-                                       cmocka_unit_test(int8_activations)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dense_weights), cmocka_unit_test(packed_weights),
+        cmocka_unit_test(int8_activations), cmocka_unit_test(too_many_scores)};
     return cmocka_run_group_tests(tests, begin, tear_down);
 }

@@ -16,7 +16,7 @@ int vlmp_missed_create(vlmp_missed *missed, vlmp_ctx *ctx, int linears, int k, i
     *missed = (vlmp_missed){.ctx = ctx, .rows = {.k = k, .dtype = VLMP_F32}};
     missed->w = vlmp_alloc(n, (size_t)k * sizeof *missed->w);
     if (missed->w == NULL) return vlmp_fail_memory(err, what);
-    VLMP_TRY(vlmp_ctx_alloc(ctx, &missed->out, batch, n * ctx->ops->act_bytes, what, err));
+    VLMP_TRY(vlmp_ctx_alloc(ctx, &missed->out, batch, n * sizeof(float), what, err));
     VLMP_TRY(vlmp_ctx_alloc(ctx, &missed->sizes, n, sizeof(double), what, err));
     for (int held = 0; held < 2; held++)
         VLMP_TRY(vlmp_ctx_alloc(ctx, &missed->squares[held], n, sizeof(double), what, err));
@@ -54,9 +54,10 @@ int vlmp_missed_begin(vlmp_missed *missed, vlmp_error *err)
 void vlmp_missed_add(vlmp_missed *missed, bool held, vlmp_act difference, int rows)
 {
     vlmp_ctx *ctx = missed->ctx;
-    ctx->ops->linear(ctx, missed->out, difference, (vlmp_rows){.count = rows}, &missed->rows);
-    ctx->ops->column_sizes(ctx, missed->sizes, missed->squares[held], (vlmp_f32){NULL}, missed->out,
-                           rows, missed->rows.n, missed->kinds);
+    ctx->ops->linear_f32(ctx, missed->out, difference, (vlmp_rows){.count = rows}, &missed->rows,
+                         false);
+    ctx->ops->column_sizes_f32(ctx, missed->sizes, missed->squares[held], (vlmp_f32){NULL},
+                               missed->out, rows, missed->rows.n, missed->kinds);
 }
 
 int vlmp_missed_take(const vlmp_missed *missed, double (*out)[2], vlmp_error *err)

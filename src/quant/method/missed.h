@@ -15,7 +15,7 @@ typedef struct {
     int first[VLMP_MISSED_LINEARS + 1]; /* where the rows of each begin */
     float *w;                           /* [rows.n][k] */
     vlmp_linear rows;                   /* the same, prepared */
-    vlmp_act out;                       /* [batch rows][rows.n] */
+    vlmp_f32 out;                       /* [batch rows][rows.n]; F16 would not hold all of them */
     vlmp_f64 sizes, squares[2];         /* [rows.n] of out; squares: seen, held out */
     vlmp_i32 kinds;                     /* [batch rows] all 0 */
 } vlmp_missed;

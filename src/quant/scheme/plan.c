@@ -124,6 +124,13 @@ static int resolve(vlmp_plan *plan, const vlmp_recipe_scheme *scheme,
     if (!vlmp_packed_shape_of(&shape, linear->n, linear->k, &entry->scheme))
         return vlmp_fail(err, VLMP_ERR_INPUT, "%s: a linear of %d × %d is too large", linear->name,
                          linear->n, linear->k);
+    int inputs = vlmp_scheme_group(&entry->scheme, linear->k);
+    int most = vlmp_int8_most_inputs(vlmp_code_types[scheme->codes].bits);
+    if (scheme->int8_activations && inputs > most)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: %d inputs under one scale are more than the %d whose products with "
+                         "int8 activations fit 32 bits; give it groups, or float activations",
+                         linear->name, inputs, most);
     entry->bytes = shape.bytes;
     plan->quantized++;
     plan->group_fallbacks += entry->group_fallback;
