@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 # What a placeholder in --help stands for; anything else is a path, which shells complete.
-NO_PATHS = ("DATE", "DEV", "EXPR", "FD", "LINEAR", "LIST", "M", "N", "NAME", "ORG/NAME", "SPEC", "T", "URI", "URL", "WxH")
+NO_PATHS = ("BITS", "DATE", "DEV", "EXPR", "FD", "LINEAR", "LIST", "M", "N", "NAME", "ORG/NAME", "SIZE", "SPEC", "T", "URI", "URL", "WxH")
 PROGRAMS = ("vlm-calibrate", "vlm-doctor", "vlm-eval", "vlm-export", "vlm-inspect", "vlm-plan", "vlm-quantize", "vlm-run")
 
 
