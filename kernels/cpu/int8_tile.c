@@ -119,20 +119,27 @@ struct tile {
     int32_t *zeros;       /* the same */
 };
 
-/* `bytes` bytes of a row, zeros behind its end. */
-INLINE uint32_t code_word(const uint8_t *row, size_t row_bytes, size_t offset, const size_t bytes)
+INLINE uint32_t code_word(const uint8_t *row, size_t row_bytes, size_t offset)
 {
     uint32_t word = 0;
-    if (offset + bytes <= row_bytes)
-        memcpy(&word, row + offset, bytes);
+    if (offset + 4 <= row_bytes)
+        memcpy(&word, row + offset, 4);
     else if (offset < row_bytes)
         memcpy(&word, row + offset, row_bytes - offset);
     return word;
 }
 
+/* The high bits of 16 inputs, half a word, as unpack_planes takes them: a byte in each half. */
+INLINE vint high_half(const uint32_t *words, int half)
+{
+    vint word = vi_load(words);
+    if (half == 1) word = vi_shr(word, 16);
+    return vi_and_or(word, vi_set(255), vi_and(vi_shl(word, 8), vi_set(255 << 16)));
+}
+
 /* One word of each output of a pair of vectors to its steps; returns the end of what it stores. */
 INLINE unsigned char *unpack_words(unsigned char *out, const uint32_t *low, const uint32_t *high,
-                                   const int bits)
+                                   int half, const int bits)
 {
     enum { MOST_STEPS = 4 };
     const vint nibble = vi_set8(15);
@@ -146,7 +153,7 @@ INLINE unsigned char *unpack_words(unsigned char *out, const uint32_t *low, cons
             codes[v][0] = vi_and(word, nibble);
             codes[v][1] = vi_and(vi_shr(word, 4), nibble);
         } else if (bits == 3) {
-            unpack_planes(codes[v], word, vi_load(high + v * LANES));
+            unpack_planes(codes[v], word, high_half(high + v * LANES, half));
         }
     }
     UNROLL
@@ -165,21 +172,21 @@ INLINE void unpack_pair(const struct tile *t, int first, unsigned char *out, con
     size_t high_bytes = vlmp_codes_row_bytes(t->w->k, 1);
     int words = t->steps * 4 / word_inputs(bits);
     for (int word0 = 0; word0 < words; word0 += WORDS) {
-        uint32_t low[WORDS][PAIR], high[WORDS][PAIR];
+        uint32_t low[WORDS][PAIR], high[WORDS / 2][PAIR];
         int count = words - word0 < WORDS ? words - word0 : WORDS;
         for (int o = 0; o < PAIR; o++) {
             bool inside = first + o < t->columns;
             size_t n = inside ? (size_t)(t->n0 + first + o) : 0;
             const uint8_t *row = t->w->codes + n * row_bytes;
             for (int i = 0; i < count; i++)
-                low[i][o] = inside ? code_word(row, row_bytes, (size_t)(word0 + i) * 4, 4) : 0;
+                low[i][o] = inside ? code_word(row, row_bytes, (size_t)(word0 + i) * 4) : 0;
             if (bits != 3) continue;
             row = t->w->high + n * high_bytes;
-            for (int i = 0; i < count; i++)
-                high[i][o] = inside ? code_word(row, high_bytes, (size_t)(word0 + i) * 2, 2) : 0;
+            for (int i = 0; i < count; i += 2)
+                high[i / 2][o] = inside ? code_word(row, high_bytes, (size_t)(word0 + i) * 2) : 0;
         }
         for (int i = 0; i < count; i++)
-            out = unpack_words(out, low[i], high[i], bits);
+            out = unpack_words(out, low[i], high[i / 2], i % 2, bits);
     }
 }
 

@@ -148,12 +148,12 @@ INLINE void dot_three(vfloat *out, const struct unpacked *u, const unsigned char
 INLINE void load_planes(vint *codes, const uint8_t *low, const uint8_t *high, int inputs)
 {
     if (inputs == MOST_INPUTS) {
-        unpack_planes(codes, vi_load(low), vi_from_u16(high));
+        unpack_planes(codes, vi_load(low), vi_spread8(high));
         return;
     }
     uint8_t copy[VECTOR_BYTES / 2] = {0};
     memcpy(copy, high, (size_t)(inputs + 7) / 8);
-    unpack_planes(codes, vi_load_part(low, code_bytes(inputs, 3)), vi_from_u16(copy));
+    unpack_planes(codes, vi_load_part(low, code_bytes(inputs, 3)), vi_spread8(copy));
 }
 
 /* The parts of codes of `inputs` inputs: of the lanes' first 4 bytes, then of their last 4; 4-bit

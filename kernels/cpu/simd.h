@@ -26,6 +26,9 @@ INLINE vint vi_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE void vi_store(void *p, vint x) { _mm512_storeu_si512(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
 INLINE vint vi_or(vint a, vint b) { return _mm512_or_si512(a, b); }
+/* a & mask | b, and (a | b) & mask. */
+INLINE vint vi_and_or(vint a, vint mask, vint b) { return _mm512_ternarylogic_epi32(a, mask, b, 0xea); }
+INLINE vint vi_or_and(vint a, vint b, vint mask) { return _mm512_ternarylogic_epi32(a, b, mask, 0xa8); }
 INLINE vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm512_sub_epi32(a, b); }
 /* In 16-bit lanes: u·s of two neighbouring bytes, added and saturated; and two of these added to 32 bits. */
@@ -59,6 +62,9 @@ INLINE float vf_largest(vfloat a) { return _mm512_reduce_max_ps(a); }
 INLINE vfloat vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+/* Bytes to 16-bit halves of lanes; and byte → table[byte], bytes 0 … 15. */
+INLINE vint vi_spread8(const void *p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256(p)); }
+INLINE vint vi_pick16(__m128i table, vint index) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index); }
 INLINE vfloat vf_from_i16(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(p))); }
 /* Rounded to even, saturated. */
 INLINE void vf_to_i16(void *p, vfloat x) { _mm256_storeu_si256(p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x))); }
@@ -97,6 +103,8 @@ INLINE vint vi_load(const void *p) { return _mm256_loadu_si256(p); }
 INLINE void vi_store(void *p, vint x) { _mm256_storeu_si256(p, x); }
 INLINE vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
 INLINE vint vi_or(vint a, vint b) { return _mm256_or_si256(a, b); }
+INLINE vint vi_and_or(vint a, vint mask, vint b) { return vi_or(vi_and(a, mask), b); }
+INLINE vint vi_or_and(vint a, vint b, vint mask) { return vi_and(vi_or(a, b), mask); }
 INLINE vint vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 INLINE vint vi_sub(vint a, vint b) { return _mm256_sub_epi32(a, b); }
 INLINE vint vi_pairs(vint u, vint s) { return _mm256_maddubs_epi16(u, s); }
@@ -145,6 +153,8 @@ INLINE void vf_to_i16(void *p, vfloat x)
 }
 INLINE vint vi_from_u16(const void *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
 INLINE vint vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(p)); }
+INLINE vint vi_spread8(const void *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(p)); }
+INLINE vint vi_pick16(__m128i table, vint index) { return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), index); }
 INLINE vfloat vf_pick8(__m256 table, vint index) { return _mm256_permutevar8x32_ps(table, index); }
 INLINE vint vi_even(vint a, vint b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88)); }
 INLINE vint vi_odd(vint a, vint b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xdd)); }

@@ -28,6 +28,8 @@ INLINE vint vi_load(const void *p) { vint x; memcpy(&x, p, sizeof x); return x; 
 INLINE void vi_store(void *p, vint x) { memcpy(p, &x, sizeof x); }
 INLINE vint vi_and(vint a, vint b) { return a & b; }
 INLINE vint vi_or(vint a, vint b) { return a | b; }
+INLINE vint vi_and_or(vint a, vint mask, vint b) { return (a & mask) | b; }
+INLINE vint vi_or_and(vint a, vint b, vint mask) { return (a | b) & mask; }
 INLINE vint vi_add(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a + (vlmp_unsigned_lanes)b); }
 INLINE vint vi_sub(vint a, vint b) { return (vint)((vlmp_unsigned_lanes)a - (vlmp_unsigned_lanes)b); }
 INLINE vint vi_pairs(vint u, vint s)
@@ -85,6 +87,22 @@ INLINE float vf_largest(vfloat a)
 }
 INLINE vint vi_from_u16(const void *p) { uint16_t from[LANES]; vint x; memcpy(from, p, sizeof from); EACH_LANE x[lane] = from[lane]; return x; }
 INLINE vint vi_from_u8(const void *p) { uint8_t from[LANES]; vint x; memcpy(from, p, sizeof from); EACH_LANE x[lane] = from[lane]; return x; }
+INLINE vint vi_spread8(const void *p)
+{
+    uint8_t from[2 * LANES];
+    memcpy(from, p, sizeof from);
+    vint x;
+    EACH_LANE x[lane] = from[2 * lane] | from[2 * lane + 1] << 16;
+    return x;
+}
+INLINE vint vi_pick16(__m128i table, vint index)
+{
+    uint8_t from[16];
+    _mm_storeu_si128((__m128i *)(void *)from, table);
+    vlmp_unsigned_byte_lanes x = (vlmp_unsigned_byte_lanes)index;
+    for (int i = 0; i < VECTOR_BYTES; i++) x[i] = from[x[i] & 15];
+    return (vint)x;
+}
 INLINE vfloat vf_from_f16(const void *p)
 {
     float x[LANES];

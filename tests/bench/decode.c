@@ -421,7 +421,8 @@ static void parse_type(struct options *o)
     static const struct {
         const char *name;
         int bits, group;
-    } types[] = {{"w4g32", 4, 32}, {"w4g64", 4, 64}, {"w4g128", 4, 128}, {"w4", 4, 0},
+    } types[] = {{"w3g32", 3, 32}, {"w3g64", 3, 64}, {"w3g128", 3, 128}, {"w3", 3, 0},
+                 {"w4g32", 4, 32}, {"w4g64", 4, 64}, {"w4g128", 4, 128}, {"w4", 4, 0},
                  {"w8", 8, 0},     {"w8g32", 8, 32}, {"w8g128", 8, 128}, {"f16", 16, 0},
                  {"bf16", 17, 0},  {"f32", 32, 0}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -431,7 +432,7 @@ static void parse_type(struct options *o)
             return;
         }
     }
-    fail("--type is w4g32, w4g64, w4g128, w4, w8, w8g32, w8g128, f16, bf16 or f32");
+    fail("--type is w3 or w4, alone or with g32, g64, g128; w8, w8g32, w8g128, f16, bf16 or f32");
 }
 
 static void parse(struct options *o, int argc, char **argv)
