@@ -95,8 +95,8 @@ int vlmp_recipe_scheme_set_bits(vlmp_recipe_scheme *scheme, int bits, const char
     if (scheme->codes != VLMP_CODES_NONE) return VLMP_OK;
     if (bits == 2)
         return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: 2 bits are not supported: with four levels a weight no method here "
-                         "keeps a model's answers; use 3, 4 or 8 bits, fewer linears at 8",
+                         "%s: 2 bits are not supported: with four levels a weight answers break "
+                         "down, which no compensation of errors makes good; use 3, 4 or 8",
                          where);
     return vlmp_fail(err, VLMP_ERR_INPUT, "%s: %d bits are not supported; use 3, 4 or 8", where,
                      bits);
