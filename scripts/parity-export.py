@@ -8,13 +8,13 @@ MODEL is of any family that is read; of a tiny one of tests/golden/models, what 
 and format: the weights and biases that the consumer computes with are the packed file's, bit for bit; its final
 states at the answers of DATA (first 4 samples) are the runtime's, within the bound of tests/golden/test_stages.c (12
 √K u (d + 1) of the largest row, for d blocks and K the widest sum), and so are its logits, which are products with rows
-of the head: within that times the longest; its greedy answers are the runtime's. int8
-activations are rounded by both sides, at a scale computed apart, so that a value at a rounding border may fall to
-either side: there the states are compared as they are. Floats are loaded with dequantize=True, since the reader would
-round activations too. GPTQ and AWQ folders are loaded by GPTQModel's linears, whose kernels multiply in F16: dense
-ones take their place, with the weights that their own unpacking gives under scales in F32, and the folder's biases,
-which they have rounded to F16. Prints one line each; exit 1 when one differs. Needs torch, transformers, compressed-
-tensors, gptqmodel, safetensors, Pillow (not used by the tests).
+of the head: within that times the longest; its greedy answers are the runtime's. int8 activations are rounded by both
+sides, at a scale computed apart, so that a value at a rounding border may fall to either side: there the states are
+compared as they are. Floats are loaded with dequantize=True, since the reader would round activations too. GPTQ and
+AWQ folders are loaded by GPTQModel's linears, whose kernels multiply in F16: dense ones take their place, with the
+weights that their own unpacking gives under scales in F32, and the folder's biases, which they have rounded to F16.
+Prints one line each; exit 1 when one differs. Needs torch, transformers, compressed-tensors, gptqmodel, safetensors,
+Pillow (not used by the tests).
 """
 import argparse
 import importlib.util
