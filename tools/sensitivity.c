@@ -222,10 +222,11 @@ static int round_candidate(struct work *w, const char *journal, const char *bord
 static int round_all(struct work *w, vlmp_error *err)
 {
     char journal[VLMP_PATH_MAX], border[VLMP_PATH_MAX];
-    snprintf(journal, sizeof journal, "%.4000s/vlmpack-candidate-%ld.journal", w->job->work,
-             (long)getpid());
-    snprintf(border, sizeof border, "%.4000s/vlmpack-candidate-%ld.border", w->job->work,
-             (long)getpid());
+    /* of the same names the next time, so that what a killed run has left is taken over */
+    snprintf(journal, sizeof journal, "%.4000s/vlmpack-candidate-%.12s.journal", w->job->work,
+             w->table->calibration);
+    snprintf(border, sizeof border, "%.4000s/vlmpack-candidate-%.12s.border", w->job->work,
+             w->table->calibration);
     w->rounded[0] = w->job->engine->source;
     for (w->candidate = 1; w->candidate < w->table->candidate_count; w->candidate++) {
         bool any = false;
@@ -360,7 +361,8 @@ int vlmp_sensitivity_get(vlmp_sensitivity_job *job, vlmp_sensitivity *out, vlmp_
                          "measured; give a recipe",
                          job->engine->source->path);
     snprintf(path, sizeof path, "%.4100s.sensitivity.json", job->calib);
-    snprintf(out->kernels, sizeof out->kernels, "%s", job->engine->ctx->ops->name);
+    snprintf(out->kernels, sizeof out->kernels, "%.220s, seed %lld",
+             vlmp_ctx_describe(job->engine->ctx), (long long)job->args->seed);
     int status = vlmp_identity_of(&out->model, job->engine->source, err);
     if (status == VLMP_OK)
         status = vlmp_calibration_load(&w.calibration, job->calib, w.model, &out->model,

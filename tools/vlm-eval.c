@@ -12,8 +12,8 @@
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
-#include "tools/eval_report.h"
 #include "tools/eval_ablate.h"
+#include "tools/eval_report.h"
 #include "tools/eval_sensitivity.h"
 #include "tools/eval_survey.h"
 #include "tools/interrupt.h"
@@ -281,9 +281,23 @@ static int set_opener(struct command *c, bool saved, vlmp_error *err)
     return VLMP_OK;
 }
 
+/* Modes that print a table of their own leave nothing for these to say. */
+static int check_mode(const struct command *c, const char *mode, vlmp_error *err)
+{
+    static const char *const others[] = {"gate",    "report",         "junit",          "summary",
+                                         "metrics", "save-reference", "max-new-tokens", "batch"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (vlmp_cli_given(c->cli, c->args, others[i]))
+            return vlmp_fail(err, VLMP_ERR_USAGE,
+                             "--%s and --%s contradict each other; give one of them", mode,
+                             others[i]);
+    return VLMP_OK;
+}
+
 /* What rounding costs, before anything is rounded. */
 static int show_sensitivity(struct command *c, vlmp_error *err)
 {
+    VLMP_TRY(check_mode(c, "sensitivity", err));
     if (c->args->positional_count != 1 || c->opt.data != NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--sensitivity takes one model and no --data: it measures on samples of "
@@ -296,6 +310,7 @@ static int show_sensitivity(struct command *c, vlmp_error *err)
 static int run(struct command *c, vlmp_error *err)
 {
     if (c->opt.sensitivity != NULL) return show_sensitivity(c, err);
+    if (c->opt.ablate != NULL) VLMP_TRY(check_mode(c, "ablate", err));
     VLMP_TRY(check_options(c, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));

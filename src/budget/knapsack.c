@@ -81,6 +81,24 @@ static void add_item(const vlmp_option *item, int width, uint64_t unit, size_t u
         damage[u] = next[u];
 }
 
+/* The least damage of every item by itself, in the fewest bytes. Returns the bytes. */
+static uint64_t choose_best(const vlmp_option *options, int items, int width, int *chosen)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < items; i++) {
+        const vlmp_option *of = options + (size_t)i * (size_t)width;
+        int best = -1;
+        for (int o = 0; o < width; o++)
+            if (of[o].bytes != VLMP_NO_OPTION &&
+                (best < 0 || of[o].damage < of[best].damage ||
+                 (of[o].damage <= of[best].damage && of[o].bytes < of[best].bytes)))
+                best = o;
+        chosen[i] = best;
+        bytes += of[best].bytes;
+    }
+    return bytes;
+}
+
 int vlmp_knapsack(const vlmp_option *options, int items, int width, uint64_t capacity, int *chosen,
                   vlmp_error *err)
 {
@@ -90,6 +108,7 @@ int vlmp_knapsack(const vlmp_option *options, int items, int width, uint64_t cap
     uint64_t unit = unit_of(options, items, width, &all);
     size_t units = (size_t)((capacity - least) / unit < all ? (capacity - least) / unit : all);
     size_t row = units + 1;
+    if (choose_best(options, items, width, chosen) <= capacity) return VLMP_OK;
     double *damage = vlmp_calloc(row, sizeof *damage);
     double *next = vlmp_alloc(row, sizeof *next);
     uint8_t *of = vlmp_calloc((size_t)items, row);
@@ -98,6 +117,7 @@ int vlmp_knapsack(const vlmp_option *options, int items, int width, uint64_t cap
     for (int i = 0; i < items && status == VLMP_OK; i++)
         add_item(options + (size_t)i * (size_t)width, width, unit, units, damage, next,
                  of + (size_t)i * row);
+    assert(status != VLMP_OK || isfinite(damage[units]));
     for (int i = items; i-- > 0 && status == VLMP_OK;) {
         const vlmp_option *item = options + (size_t)i * (size_t)width;
         chosen[i] = of[(size_t)i * row + units];

@@ -7,7 +7,7 @@
 
 typedef struct {
     uint64_t bytes; /* VLMP_NO_OPTION: the item does not have it */
-    double damage;  /* at least 0 */
+    double damage;  /* at least 0; the largest of each item add up to something finite */
 } vlmp_option;
 
 #define VLMP_NO_OPTION   UINT64_MAX
@@ -17,7 +17,8 @@ typedef struct {
 uint64_t vlmp_knapsack_least(const vlmp_option *options, int items, int width);
 
 /* chosen[items]: exact, where sizes differ by multiples of a unit of which the whole range holds no
- * more than 2¹⁷; else each item's bytes count rounded up to that range over 2¹⁷. A larger capacity
- * never does more damage; equal input gives an equal choice. capacity: at least the least. */
+ * more than 2¹⁷, or where the best of every item fits; else each item's bytes count rounded up to
+ * that range over 2¹⁷. A larger capacity never does more damage; equal input gives an equal choice.
+ * capacity: at least the least. */
 int vlmp_knapsack(const vlmp_option *options, int items, int width, uint64_t capacity, int *chosen,
                   vlmp_error *err);

@@ -166,6 +166,11 @@ static int measure_site(struct measure *m, vlmp_sensitivity *table, int site, st
             status = score(m, &m->reference, &kl, err);
         else
             status = run_text(m, &at->features, &kl, err);
+        if (status == VLMP_OK && !isfinite(kl))
+            status = vlmp_fail(err, VLMP_ERR_INPUT,
+                               "%s: rounded to about 4 bits its KL divergence is not finite; keep "
+                               "it, by a recipe of your own",
+                               of->name);
         /* what rounding errors of the two passes leave of zero may lie below it */
         vlmp_sensitivity_cell(table, site, probe)->kl = kl > 0 ? kl : 0;
     }
@@ -193,7 +198,10 @@ static int walk_vision(struct measure *m, vlmp_sensitivity *table, struct border
     const vlmp_measure_job *job = m->job;
     VLMP_TRY(
         vlmp_sweep_vision_input(&m->sweep, job->sequences, job->count, &at->x, &at->batches, err));
-    if (at->batches.count == 0) return VLMP_OK;
+    if (at->batches.count == 0)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "none of the samples held out to measure on has a picture, so nothing can "
+                         "be said of tower and projector; calibrate on two or more with pictures");
     VLMP_TRY(vlmp_sweep_create_features(&m->sweep, &at->batches, &at->features, err));
     for (int layer = 0; layer < m->model.vision.layers; layer++) {
         VLMP_TRY(measure_layer(m, table, VLMP_COMPONENT_VISION, layer, at, err));

@@ -7,7 +7,8 @@
 #include "src/base/memory.h"
 #include "src/budget/knapsack.h"
 
-#define VERSION 1
+#define VERSION    1
+#define DAMAGE_MAX 1e100 /* nats; sums of these are finite */
 
 /* Codes of a candidate, by falling size. */
 static const struct {
@@ -180,6 +181,11 @@ static int read_site(vlmp_sensitivity *table, int site, const cJSON *item, const
         if ((needed && isnan(cell->error)) ||
             (needed && c == vlmp_sensitivity_probe(table, site) && isnan(cell->kl)))
             return bad(where, "a number is missing", err);
+    }
+    for (int c = 1; c < table->candidate_count; c++) {
+        bool has = vlmp_sensitivity_cell(table, site, c)->bytes != VLMP_NO_OPTION;
+        if (has && !(vlmp_sensitivity_damage(table, site, c) <= DAMAGE_MAX))
+            return bad(where, "damage beyond what can be", err);
     }
     return VLMP_OK;
 }

@@ -4,7 +4,8 @@
  * A site is rounded, alone, to its probe, a candidate of about 4 bits, and the model run with it:
  * that gives its KL divergence from the original, D. The other candidates are rounded too, without
  * being run; their damage is taken as D·e/e₀, e the candidate's and e₀ the probe's error on samples
- * held out, Σ |W·x − Q(W)·x|² over Σ |W·x|²: small changes of the output add up by their squares.
+ * held out, Σ |W·x − Q(W)·x|² over Σ |W·x|² of each linear, summed over those of the site: small
+ * changes of the output add up by their squares.
  */
 #pragma once
 
@@ -23,7 +24,7 @@ typedef struct {
 typedef struct {
     vlmp_identity model;
     char calibration[VLMP_SHA256_HEX]; /* of the file */
-    char kernels[96];                  /* that computed it */
+    char kernels[256];                 /* that computed it, and the seed of what they saw */
     vlmp_budget_site *sites;
     int site_count;
     vlmp_recipe_scheme candidates[VLMP_CANDIDATES_MAX]; /* the first: keep */

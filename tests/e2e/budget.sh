@@ -77,6 +77,10 @@ for option in --budget --max-size; do
     least=$(sed -n 's/.* is \([0-9.]*\) bi\?.*/\1/p;s/.* is \([0-9]*\) bytes.*/\1/p' stderr | head -1)
     exits 0 quantize $option "$least" --dry-run
 done
+for more in 64 500 4000; do # a header that depends on the choice
+    exits 0 quantize --max-size $((least + more)) --dry-run
+done
+refuses 2 'max-size 0 holds no model' quantize --max-size 0 -o x.vlmp
 
 # What an engine cannot load is not chosen.
 for engine in vllm sglang transformers llamacpp; do
@@ -91,6 +95,16 @@ refuses 2 'int8 contradict' quantize --budget 5 --method int8 -o x.vlmp
 refuses 2 'budget.*max-size|max-size.*budget' quantize --budget 5 --max-size 1M -o x.vlmp
 refuses 2 'save-recipe keeps' quantize --method rtn --save-recipe x.json -o x.vlmp
 refuses 2 'takes one model and no --data' vlm-eval tiny --sensitivity c.calib --data "$eval_data"
+
+refuses 2 'sensitivity and --gate contradict' vlm-eval tiny --sensitivity c.calib --gate 'kl.mean<=1'
+refuses 2 'ablate and --junit contradict' judge b.vlmp --ablate components --junit x.xml
+
+# Without a picture held out nothing is known of the tower.
+grep -m1 '"image"' "$calib_data" | sed "s|images/|$(dirname "$calib_data")/images/|" >one.jsonl
+for i in 1 2 3 4 5; do echo '{"prompt": "Say '$i'.", "answers": ["'$i' is said"]}'; done >>one.jsonl
+exits 0 vlm-calibrate tiny --data one.jsonl --image-root / -o one.calib
+refuses 4 'held out to measure on has a picture' vlm-eval tiny --sensitivity one.calib
+check "no table is left" test ! -e one.calib.sensitivity.json
 
 # A table of another calibration is measured anew; a damaged one is refused.
 exits 0 vlm-calibrate tiny --data "$calib_data" --samples 12 -o other.calib

@@ -91,6 +91,25 @@ static void knapsack_of_odd_sizes_is_near_and_never_rises(void **state)
     }
 }
 
+/* In units of that size the best of all would not fit into its own bytes. */
+static void the_best_of_every_item_is_had_where_it_fits(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_option options[ITEMS * WIDTH];
+    int chosen[ITEMS];
+    uint64_t all = 0, bytes;
+    for (int i = 0; i < ITEMS * WIDTH; i++)
+        options[i] = (vlmp_option){1 + (uint64_t)(i % WIDTH) * (70000003 + (uint64_t)i * 101),
+                                   WIDTH - 1 - i % WIDTH};
+    for (int i = 0; i < ITEMS; i++)
+        all += options[i * WIDTH + WIDTH - 1].bytes;
+    good(vlmp_knapsack(options, ITEMS, WIDTH, all, chosen, &err), &err);
+    assert_true(total(options, chosen, &bytes) <= 0);
+    good(vlmp_knapsack(options, ITEMS, WIDTH, all - 1, chosen, &err), &err);
+    assert_true(total(options, chosen, &bytes) > 0 && bytes < all);
+}
+
 static vlmp_sensitivity table_of(const struct run *r)
 {
     vlmp_error err = {0};
@@ -198,6 +217,12 @@ static void table_is_read_as_it_was_written(void **state)
     cJSON_SetNumberHelper(number, -1);
     assert_int_equal(vlmp_sensitivity_read(&again, document, "table", &same, &why, &err),
                      VLMP_ERR_INPUT);
+    /* finite numbers whose damage is not */
+    err = (vlmp_error){0};
+    cJSON_SetNumberHelper(number, 1e308);
+    assert_int_equal(vlmp_sensitivity_read(&again, document, "table", &same, &why, &err),
+                     VLMP_ERR_INPUT);
+    assert_non_null(strstr(err.message, "beyond what can be"));
     cJSON_Delete(document);
     vlmp_sensitivity_free(&t);
     vlmp_sensitivity_free(&again);
@@ -264,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knapsack_is_the_best_of_all_choices),
         cmocka_unit_test(knapsack_of_odd_sizes_is_near_and_never_rises),
+        cmocka_unit_test(the_best_of_every_item_is_had_where_it_fits),
         cmocka_unit_test(recipe_gives_every_site_what_was_chosen),
         cmocka_unit_test(table_is_read_as_it_was_written),
         cmocka_unit_test(measuring_from_borders_is_measuring_whole_runs),
