@@ -39,15 +39,12 @@ int vlmp_budget_asked(bool *asked, const vlmp_cli_command *cli, const vlmp_cli_a
     static const char *const either[] = {"budget", "max-size", NULL};
     static const char *const schemes[] = {"recipe",    "codes",      "bits",        "group",
                                           "symmetric", "asymmetric", "activations", "data-free"};
-    *asked = o->budget > 0 || vlmp_cli_given(cli, args, "max-size");
+    *asked = o->budget > 0 || o->max_size > 0;
     VLMP_TRY(vlmp_cli_exclusive(cli, args, either, err));
     if (!*asked && o->save_recipe != NULL)
         return vlmp_fail(err, VLMP_ERR_USAGE,
                          "--save-recipe keeps what --budget or --max-size chooses; give one");
     if (!*asked) return VLMP_OK;
-    if (o->budget <= 0 && o->max_size == 0)
-        return vlmp_fail(err, VLMP_ERR_USAGE,
-                         "--max-size 0 holds no model; say how large the file may be, as 800M");
     const char *name = o->budget > 0 ? "budget" : "max-size";
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (vlmp_cli_given(cli, args, schemes[i]))
