@@ -1,15 +1,9 @@
 /* Writing keys and values to pages, and attention over them. */
 #include <assert.h>
 
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/weights.cuh"
-
-/* A layer of a store. */
-struct layer {
-    __half *k, *v;
-    int page_rows, kv_heads, head_dim;
-};
 
 static layer layer_of(const vlmp_kv *kv, int number)
 {
@@ -18,16 +12,6 @@ static layer layer_of(const vlmp_kv *kv, int number)
                    (size_t)s->head_dim;
     return {(__half *)kv->k + first, (__half *)kv->v + first, s->page_rows, s->kv_heads,
             s->head_dim};
-}
-
-/* Where row `row` of a sequence and head begins in a layer. */
-static __device__ size_t slot_of(const layer &l, const vlmp_cuda_step &step,
-                                 const vlmp_cuda_segment &segment, int row, int kv_head)
-{
-    int page = row / l.page_rows;
-    if (segment.first_page >= 0) page = step.pages[segment.first_page + page];
-    size_t head = (size_t)page * (size_t)l.kv_heads + (size_t)kv_head;
-    return (head * (size_t)l.page_rows + (size_t)(row % l.page_rows)) * (size_t)l.head_dim;
 }
 
 static __global__ void kv_write(layer l, const __half *k, const __half *v, vlmp_cuda_step step,
@@ -49,17 +33,13 @@ static __global__ void kv_write(layer l, const __half *k, const __half *v, vlmp_
  * thread eight columns of every slices-th row; online softmax. Scores are where the stored row is
  * in the sequence, so that pages change nothing.
  *
- * Rows of prompts have one block each. A row that is alone in its segment, as in decoding, has a
- * block a chunk of its sequence, for one would keep one multiprocessor busy: what the chunks leave,
- * join() adds in order. The chunks follow from the row's own position alone. */
+ * Rows of prompts have one block each, where attention_tiles.cu does not take them. A row that is
+ * alone in its segment, as in decoding, has a block a chunk of its sequence, for one would keep one
+ * multiprocessor busy: what the chunks leave, join() adds in order. The chunks follow from the
+ * row's own position alone. */
 enum { TILE = VLMP_CUDA_CHUNK_ROWS, LANES = 8 };
 
-struct work {
-    layer l;
-    vlmp_attention a;
-    vlmp_cuda_step step;
-    const __half *q;
-    __half *y;
+struct work : asked {
     float *parts; /* [blocks.x][chunks][head_dim + 2] */
     int chunks;   /* no row of the step has more */
     int first;    /* row · heads + head of the first block */
@@ -274,13 +254,13 @@ void vlmp_cuda_attention(vlmp_ctx *ctx, vlmp_act y, vlmp_act q, const vlmp_kv *k
 {
     int width = width_of(kv->shape.head_dim), items = step->rows * a->heads;
     size_t shared = (size_t)(1 + slices_of(width)) * (size_t)width * sizeof(float);
-    work w = {
-        layer_of(kv, number), *a, step->device, (const __half *)q.at, (__half *)y.at, NULL, 0, 0};
+    work w = {};
+    (asked &)w = {layer_of(kv, number), *a, step->device, (const __half *)q.at, (__half *)y.at};
     if (step->singles > 0) {
         w.chunks = step->chunks;
         attend_in_chunks(vlmp_cuda_of(ctx), w, items, shared);
     }
-    if (step->singles < step->rows)
+    if (step->tiles > 0 && !vlmp_cuda_attention_tiles(vlmp_cuda_of(ctx), &w, step->tiles))
         VLMP_LAUNCH((attend<false>), items, BLOCK, shared, vlmp_cuda_of(ctx)->stream, w);
     vlmp_cuda_launched(ctx, "attention");
 }

@@ -22,6 +22,9 @@ enum { VLMP_CUDA_STAGES = 2 };
 /* The least stored rows of a chunk of attention, and the most chunks of a row. */
 enum { VLMP_CUDA_CHUNK_ROWS = 64, VLMP_CUDA_MOST_CHUNKS = 64 };
 
+/* Rows of a segment of several that a block of attention takes. */
+enum { VLMP_CUDA_QUERIES = 64 };
+
 #define VLMP_CUDA_STAGE_BYTES ((size_t)4 << 20)
 #ifndef VLMP_CUDA_SCRATCH_BYTES                        /* tests have less, and so several passes */
 #    define VLMP_CUDA_SCRATCH_BYTES ((size_t)16 << 20) /* without a reserve */
@@ -91,7 +94,8 @@ typedef struct {
     const vlmp_cuda_segment *segments;
     const int32_t *segment_of; /* [rows] */
     const int32_t *pages;
-    const int32_t *ids; /* [rows] */
+    const int32_t *tiles; /* pairs: a segment of several rows, the first of VLMP_CUDA_QUERIES */
+    const int32_t *ids;   /* [rows] */
     const int32_t *positions[VLMP_POSITION_AXES];
 } vlmp_cuda_step;
 
@@ -100,6 +104,7 @@ struct vlmp_step {
     int rows;    /* as set */
     int singles; /* segments of one row */
     int chunks;  /* that one of them may have (attention.cu) */
+    int tiles;   /* of the others */
     vlmp_cuda_step device;
     int32_t *memory; /* of the device: all that it points to */
     int32_t *image;  /* of the host */

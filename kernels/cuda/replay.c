@@ -13,7 +13,7 @@ enum { SHAPES = 16 };
 struct shape {
     const vlmp_step *step;
     const void *scratch;
-    int rows, singles, chunks;
+    int rows, singles, chunks, tiles;
 };
 
 struct recorded {
@@ -31,7 +31,7 @@ struct vlmp_replay {
 static bool is_same(const struct shape *a, const struct shape *b)
 {
     return a->step == b->step && a->scratch == b->scratch && a->rows == b->rows &&
-           a->singles == b->singles && a->chunks == b->chunks;
+           a->singles == b->singles && a->chunks == b->chunks && a->tiles == b->tiles;
 }
 
 static void forget(vlmp_cuda *cuda, struct recorded *it)
@@ -56,7 +56,8 @@ static struct recorded *find(vlmp_cuda *cuda, vlmp_replay *replay, const struct 
 bool vlmp_cuda_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step)
 {
     vlmp_cuda *cuda = vlmp_cuda_of(ctx);
-    const struct shape shape = {step, cuda->scratch, step->rows, step->singles, step->chunks};
+    const struct shape shape = {step,          cuda->scratch, step->rows,
+                                step->singles, step->chunks,  step->tiles};
     if (*replay == NULL) *replay = vlmp_calloc(1, sizeof **replay);
     if (*replay == NULL || step->rows == 0) return false;
     struct recorded *it = find(cuda, *replay, &shape);

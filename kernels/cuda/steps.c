@@ -9,9 +9,10 @@ static const char step_name[] = "a step", store_name[] = "key/value store";
 
 enum { SEGMENT_INTS = sizeof(vlmp_cuda_segment) / sizeof(int32_t) };
 
-/* Where the arrays of a step begin, in integers: segments, segment_of, ids, positions, pages. */
+/* Where the arrays of a step begin, in integers: segments, segment_of, ids, positions, pages,
+ * tiles. */
 struct places {
-    size_t segment_of, ids, positions, pages, all;
+    size_t segment_of, ids, positions, pages, tiles, all;
 };
 
 static struct places places_of(const vlmp_step_size *size)
@@ -21,7 +22,8 @@ static struct places places_of(const vlmp_step_size *size)
     at.ids = at.segment_of + rows;
     at.positions = at.ids + rows;
     at.pages = at.positions + VLMP_POSITION_AXES * rows;
-    at.all = at.pages + (size_t)size->pages;
+    at.tiles = at.pages + (size_t)size->pages;
+    at.all = at.tiles + 2 * (rows / VLMP_CUDA_QUERIES + (size_t)size->segments);
     return at;
 }
 
@@ -45,7 +47,8 @@ int vlmp_cuda_step_create(vlmp_ctx *ctx, vlmp_step **out, const vlmp_step_size *
     step->device = (vlmp_cuda_step){.segments = (const vlmp_cuda_segment *)(void *)step->memory,
                                     .segment_of = step->memory + at.segment_of,
                                     .ids = step->memory + at.ids,
-                                    .pages = step->memory + at.pages};
+                                    .pages = step->memory + at.pages,
+                                    .tiles = step->memory + at.tiles};
     for (size_t axis = 0; axis < VLMP_POSITION_AXES; axis++)
         step->device.positions[axis] = step->memory + at.positions + axis * (size_t)size->rows;
     *out = step;
@@ -73,14 +76,19 @@ static void set_segments(vlmp_step *step, const struct places *at, const vlmp_st
 {
     vlmp_cuda_segment *segments = (vlmp_cuda_segment *)(void *)step->image;
     int32_t *pages = step->image + at->pages, next = 0;
+    int32_t *tile = step->image + at->tiles;
     int longest = 0;
-    step->singles = 0;
+    step->singles = step->tiles = 0;
     for (int s = 0; s < from->segment_count; s++) {
         const vlmp_segment *segment = &from->segments[s];
         bool listed = segment->pages != NULL;
         if (segment->rows == 1) {
             step->singles++;
             if (segment->position >= longest) longest = segment->position + 1;
+        }
+        for (int row = 0; segment->rows > 1 && row < segment->rows; row += VLMP_CUDA_QUERIES) {
+            *tile++ = s, *tile++ = row;
+            step->tiles++;
         }
         segments[s] = (vlmp_cuda_segment){segment->first_row, segment->rows, segment->position,
                                           listed ? next : -1};

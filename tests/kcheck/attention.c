@@ -170,11 +170,22 @@ void kc_check_kv_write(kc *k)
     check_write(k, (struct size){64, 3, 17, .int16 = true}, 0x1p-120f);
 }
 
+/* Whether a row of a call is its segment's only one. */
+static bool is_alone(const struct store *store, size_t row)
+{
+    int s = 0;
+    while ((int)row >= store->segments[s].first_row + store->segments[s].rows)
+        s++;
+    return store->segments[s].rows == 1;
+}
+
 /* For each query row and head: the largest Σ|q·k|·scale, and for each output Σ p·|v|, from the
  * reference run on |v|. A score errs by (dim + 6) units (three of them of the scales of 16-bit
  * integers) of the former, at most doubled by the
  * subtraction of the largest; that is the relative error of its weight, to which exp, the sums over
- * `keys` weights (numerator and denominator) and rescaling at each block add. */
+ * `keys` weights (numerator and denominator) and rescaling at each block add. On a device rows that
+ * are not alone in their segment go through tensor cores: three times the units, and weights of at
+ * most 1 over a sum of at least 1 that are rounded to F16. */
 static void attention_bounds(kc *k, struct attend *a, double *bound, size_t count)
 {
     const struct store *store = &a->store;
@@ -182,9 +193,11 @@ static void attention_bounds(kc *k, struct attend *a, double *bound, size_t coun
     size_t elements = (size_t)store->all_rows * (size_t)store->shape.kv_heads * dim;
     float *sizes = kc_need(count, sizeof *sizes);
     float *v = kc_need(elements, sizeof *v);
-    double largest_key = 0;
-    for (size_t i = 0; i < elements; i++)
+    double largest_key = 0, largest_value = 0;
+    for (size_t i = 0; i < elements; i++) {
         v[i] = fabsf(store->v[i]);
+        largest_value = fmax(largest_value, v[i]);
+    }
     for (size_t head = 0; head < elements / dim; head++) {
         double norm = 0;
         for (size_t i = 0; i < dim; i++)
@@ -202,7 +215,9 @@ static void attention_bounds(kc *k, struct attend *a, double *bound, size_t coun
             norm += (double)a->q[j] * a->q[j];
         double score = sqrt(norm) * largest_key * fabs((double)a->a.scale); /* ≥ Σ|q·k| */
         double relative = 2 * ((double)dim + 6) * score + 2 * keys + 20;
-        bound[i] = KC_UNIT * 2 * relative * sizes[i] + 0x1p-140;
+        bool tiles = k->half && !is_alone(store, i / (dim * (size_t)a->a.heads));
+        bound[i] = KC_UNIT * 2 * (tiles ? 3 : 1) * relative * sizes[i] + 0x1p-140;
+        if (tiles) bound[i] += KC_HALF * sizes[i] + KC_HALF_TINY * keys * largest_value;
     }
     free(sizes);
     free(v);
@@ -313,6 +328,7 @@ void kc_check_attention(kc *k)
     check_attention(k, 16, 1, 1, 32, KC_TINY, full);
     check_attention(k, 64, 1, 4, 64, KC_NORMAL, causal);
     check_attention(k, 32, 1, 7, 40, KC_OUTLIERS, causal);
+    check_attention(k, 64, 1, 2, 128, KC_NORMAL, window);
     /* Long contexts: chunks of the decoded row in the middle of pages, and larger than the
      * smallest. Few: on the emulated GPU, where what is longer takes seconds. */
     bool few = k->every > 1;
