@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/outfile.h"
+#include "src/eval/baseline.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
 #include "tools/cli.h"
@@ -22,7 +23,7 @@
 
 struct options {
     const char *sensitivity, *ablate, *data, *image_root, *reference, *save_reference, *date,
-        *metrics, *report, *junit, *summary;
+        *metrics, *report, *junit, *summary, *baseline;
     int64_t samples, max_new_tokens, batch, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
@@ -38,6 +39,8 @@ struct command {
     vlmp_engine engine;
     vlmp_eval_data data;
     vlmp_eval_job job;
+    vlmp_baseline baseline;
+    vlmp_eval_run shared;
     vlmp_buffer line;         /* the command as it was given */
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
@@ -47,18 +50,19 @@ struct command {
     vlmp_eval_result *results;
 };
 
-/* Inputs are data, reference and models. */
+/* Inputs are data, reference, baseline and models. */
 static int keep_inputs(const struct command *c, const char *const *outputs, size_t count,
                        vlmp_error *err)
 {
     size_t models = c->args->positional_count;
-    const char **inputs = vlmp_calloc(models + 2, sizeof *inputs);
+    const char **inputs = vlmp_calloc(models + 3, sizeof *inputs);
     if (inputs == NULL) return vlmp_fail_memory(err, "inputs");
     for (size_t i = 0; i < models; i++)
         inputs[i] = c->args->positionals[i];
     inputs[models] = c->opt.data;
     inputs[models + 1] = c->opt.reference;
-    int status = vlmp_outputs_apart(outputs, count, inputs, models + 2, err);
+    inputs[models + 2] = c->opt.baseline;
+    int status = vlmp_outputs_apart(outputs, count, inputs, models + 3, err);
     free(inputs);
     return status;
 }
@@ -171,6 +175,19 @@ static int survey(struct command *c, vlmp_error *err)
     return take_stand_ins(c, err);
 }
 
+/* What is known of the run before it computes, and whether the baseline is of the same. */
+static int share(struct command *c, vlmp_error *err)
+{
+    c->shared = (vlmp_eval_run){.data = c->opt.data,
+                                .max_new_tokens = (int)c->opt.max_new_tokens,
+                                .left_out = c->data.left_out,
+                                .left_out_count = c->data.left_out_count};
+    vlmp_eval_data_digest(&c->data, c->shared.digest);
+    if (c->opt.baseline == NULL) return VLMP_OK;
+    return vlmp_baseline_check(&c->baseline, &c->shared, c->args->positionals,
+                               c->args->positional_count, err);
+}
+
 static int save_reference(struct command *c, vlmp_error *err)
 {
     vlmp_arena arena = {0};
@@ -248,10 +265,7 @@ static int print_results(const struct command *c, vlmp_error *err)
     vlmp_buffer out = {0};
     if (c->args->json) {
         vlmp_json_writer w = {.indent = 1};
-        char digest[VLMP_SHA256_HEX];
-        vlmp_eval_data_digest(&c->data, digest);
-        vlmp_results_write(&w, c->opt.data, digest, c->data.left_out, c->data.left_out_count,
-                           c->results, c->args->positional_count);
+        vlmp_results_write(&w, &c->shared, c->results, c->args->positional_count);
         out = w.out;
         vlmp_buffer_text(&out, "\n");
     } else {
@@ -312,6 +326,7 @@ static int run(struct command *c, vlmp_error *err)
     if (c->opt.sensitivity != NULL) return show_sensitivity(c, err);
     if (c->opt.ablate != NULL) VLMP_TRY(check_mode(c, "ablate", err));
     VLMP_TRY(check_options(c, err));
+    if (c->opt.baseline != NULL) VLMP_TRY(vlmp_baseline_load(&c->baseline, c->opt.baseline, err));
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     VLMP_TRY(vlmp_dataset_open(&c->data.data, c->opt.data, c->opt.image_root, err));
     c->data.pictures = &c->opt.pictures;
@@ -339,6 +354,7 @@ static int run(struct command *c, vlmp_error *err)
     if (saved) VLMP_TRY(load_reference(c, err));
     VLMP_TRY(set_opener(c, saved, err));
     VLMP_TRY(survey(c, err));
+    VLMP_TRY(share(c, err));
     VLMP_TRY(prepare_reference(c, err));
     if (c->opt.ablate != NULL) {
         c->job.path = c->args->positionals[0];
@@ -355,6 +371,9 @@ static int run(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_eval_model(&c->job, &c->engine, &c->results[i], err));
         VLMP_TRY(vlmp_gates_judge(&c->results[i], c->gates, c->opt.gates.count, &failed, err));
         failed_gates += failed;
+        if (c->opt.baseline != NULL)
+            VLMP_TRY(vlmp_baseline_judge(&c->baseline, &c->results[i], count,
+                                         (uint64_t)c->args->seed, &failed_gates, err));
     }
     VLMP_TRY(print_results(c, err));
     VLMP_TRY(write_reports(c, err));
@@ -445,6 +464,10 @@ int main(int argc, char **argv)
          .value = "EXPR",
          .help = "fail (exit 3) unless it holds: \"kl.mean<=0.02\"",
          .list = &o->gates},
+        {.name = "baseline",
+         .value = "OLD.json",
+         .help = "fail (exit 3) where a metric got worse than in this --json document",
+         .string = &o->baseline},
         {.name = "report", .value = "F.html", .help = "write a report", .string = &o->report},
         {.name = "junit",
          .value = "F.xml",
@@ -483,6 +506,7 @@ int main(int argc, char **argv)
         vlmp_result_free(&c.results[i]);
     free(c.results);
     free(c.gates);
+    cJSON_Delete(c.baseline.document);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
     vlmp_outfile_abort(&c.saved);

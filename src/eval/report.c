@@ -36,6 +36,11 @@ void vlmp_report_text(vlmp_buffer *out, const vlmp_eval_result *results, size_t 
         const char *name = vlmp_report_name(r->model);
         for (size_t n = 0; n < r->note_count; n++)
             text_line(out, "note", name, r->notes[n]);
+        for (size_t c = 0; c < r->change_count; c++) {
+            char text[256];
+            vlmp_report_change(text, sizeof text, &r->changes[c]);
+            text_line(out, "baseline", name, text);
+        }
         for (size_t g = 0; g < r->gate_count; g++) {
             char text[256];
             vlmp_report_gate(text, sizeof text, &r->gates[g]);

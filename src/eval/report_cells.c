@@ -32,6 +32,15 @@ void vlmp_report_gate(char *out, size_t capacity, const vlmp_gate_outcome *gate)
         snprintf(out, capacity, "%s (%.6g)", gate->expr, gate->value);
 }
 
+void vlmp_report_change(char *out, size_t capacity, const vlmp_change *c)
+{
+    if (isnan(c->ci95.lo))
+        snprintf(out, capacity, "%s: %.4g → no value: %s", c->metric, c->old, c->verdict);
+    else
+        snprintf(out, capacity, "%s: %.4g → %.4g, change %+.2g … %+.2g (95 %%): %s", c->metric,
+                 c->old, c->now, c->ci95.lo, c->ci95.hi, c->verdict);
+}
+
 size_t vlmp_report_failed(const vlmp_eval_result *results, size_t count, size_t *gates)
 {
     size_t failed = 0;

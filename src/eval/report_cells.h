@@ -31,4 +31,6 @@ void vlmp_report_escape(vlmp_buffer *out, const char *text);
 
 /* "kl.mean<=0.02 (0.0131)" and how many gates failed over all results. */
 void vlmp_report_gate(char *out, size_t capacity, const struct vlmp_gate_outcome *gate);
+/* "kl.mean: 0.00034 → 0.00046, change 8.1e-05 … 0.00016 (95 %): worse" */
+void vlmp_report_change(char *out, size_t capacity, const vlmp_change *change);
 size_t vlmp_report_failed(const vlmp_eval_result *results, size_t count, size_t *gates);

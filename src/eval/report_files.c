@@ -60,13 +60,20 @@ void vlmp_report_speed(vlmp_buffer *out, const vlmp_report *report)
 
 static void gates_and_notes(vlmp_buffer *out, const vlmp_eval_result *r)
 {
-    if (r->gate_count + r->note_count == 0) return;
+    if (r->gate_count + r->note_count == 0) return; /* a change has a gate */
     vlmp_buffer_text(out, "<ul>\n");
     for (size_t g = 0; g < r->gate_count; g++) {
         char text[256];
         vlmp_report_gate(text, sizeof text, &r->gates[g]);
         vlmp_buffer_text(out, r->gates[g].pass ? "<li class=\"good\">✓ passed: "
                                                : "<li class=\"bad\">✗ failed: ");
+        vlmp_report_escape(out, text);
+        vlmp_buffer_text(out, "</li>\n");
+    }
+    for (size_t c = 0; c < r->change_count; c++) {
+        char text[256];
+        vlmp_report_change(text, sizeof text, &r->changes[c]);
+        vlmp_buffer_text(out, "<li>against the baseline: ");
         vlmp_report_escape(out, text);
         vlmp_buffer_text(out, "</li>\n");
     }

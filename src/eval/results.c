@@ -169,6 +169,22 @@ static void put_gates(vlmp_json_writer *w, const vlmp_eval_result *r)
     vlmp_json_close(w, ']');
 }
 
+static void put_changes(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_pair_open(w, "baseline", '[');
+    for (size_t i = 0; i < r->change_count; i++) {
+        const vlmp_change *c = &r->changes[i];
+        vlmp_json_open(w, '{');
+        vlmp_json_pair_string(w, "metric", c->metric);
+        vlmp_json_pair_double(w, "old", c->old);
+        vlmp_json_pair_double(w, "now", c->now);
+        put_interval(w, "change_ci95", c->ci95);
+        vlmp_json_pair_string(w, "verdict", c->verdict);
+        vlmp_json_close(w, '}');
+    }
+    vlmp_json_close(w, ']');
+}
+
 static void put_bleu_counts(vlmp_json_writer *w, const vlmp_bleu_counts *b)
 {
     vlmp_json_pair_open(w, "correct", '[');
@@ -257,25 +273,24 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
         vlmp_json_put_string(w, r->notes[i]);
     vlmp_json_close(w, ']');
     put_gates(w, r);
+    if (r->changes != NULL) put_changes(w, r);
     put_samples(w, r);
     vlmp_json_close(w, '}');
 }
 
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const char *digest,
-                        const vlmp_left_out *left_out, size_t left_out_count,
+void vlmp_results_write(vlmp_json_writer *w, const vlmp_eval_run *run,
                         const vlmp_eval_result *results, size_t count)
 {
     vlmp_json_open(w, '{');
-    vlmp_json_key(w, "schema");
-    vlmp_json_put_int(w, 1);
-    vlmp_json_pair_string(w, "data", data);
-    vlmp_json_pair_string(w, "data_digest", digest);
-    vlmp_json_key(w, "left_out");
-    vlmp_json_open(w, '[');
-    for (size_t i = 0; i < left_out_count; i++) {
+    vlmp_json_pair_int(w, "schema", 1);
+    vlmp_json_pair_string(w, "data", run->data);
+    vlmp_json_pair_string(w, "data_digest", run->digest);
+    vlmp_json_pair_int(w, "max_new_tokens", run->max_new_tokens);
+    vlmp_json_pair_open(w, "left_out", '[');
+    for (size_t i = 0; i < run->left_out_count; i++) {
         vlmp_json_open(w, '{');
-        put_count(w, "line", left_out[i].line);
-        vlmp_json_pair_string(w, "reason", left_out[i].reason);
+        put_count(w, "line", run->left_out[i].line);
+        vlmp_json_pair_string(w, "reason", run->left_out[i].reason);
         vlmp_json_close(w, '}');
     }
     vlmp_json_close(w, ']');

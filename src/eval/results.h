@@ -9,6 +9,7 @@
 #include "src/base/error.h"
 #include "src/base/json.h"
 #include "src/base/memory.h"
+#include "src/base/sha256.h"
 #include "src/eval/bootstrap.h"
 #include "src/eval/sample_result.h"
 
@@ -40,6 +41,14 @@ typedef struct {
     const char *scheme; /* "gptq W4g128" */
     double error, rtn_error;
 } vlmp_linear_record;
+
+/* A metric against that of an earlier run over the same samples (baseline.h). */
+typedef struct {
+    const char *metric;
+    double old, now;
+    vlmp_interval ci95;  /* of now − old, paired; NAN: not computable */
+    const char *verdict; /* "worse", "better": the interval lies beyond 0; else "same" */
+} vlmp_change;
 
 /* A line of provenance. */
 typedef struct {
@@ -92,6 +101,8 @@ typedef struct {
     size_t note_count;
     struct vlmp_gate_outcome *gates; /* [gate_count], see gates.h */
     size_t gate_count;
+    vlmp_change *changes; /* [change_count] */
+    size_t change_count;
     vlmp_arena arena;
 } vlmp_eval_result;
 
@@ -110,10 +121,17 @@ typedef struct {
     char *reason; /* names the place */
 } vlmp_left_out;
 
-/* The whole document: {"schema": 1, "data": data, "data_digest": digest, "left_out": […],
- * "results": […]}. digest: over the identities of the samples. */
-void vlmp_results_write(vlmp_json_writer *w, const char *data, const char *digest,
-                        const vlmp_left_out *left_out, size_t left_out_count,
+/* What all results of a run share. */
+typedef struct {
+    const char *data;
+    char digest[VLMP_SHA256_HEX]; /* over the identities of the samples */
+    int max_new_tokens;
+    const vlmp_left_out *left_out; /* [left_out_count] */
+    size_t left_out_count;
+} vlmp_eval_run;
+
+/* The whole document: {"schema": 1, "data": data, …, "results": […]}. */
+void vlmp_results_write(vlmp_json_writer *w, const vlmp_eval_run *run,
                         const vlmp_eval_result *results, size_t count);
 
 /* "ppl,kl,bleu" to bits; an unknown name is VLMP_ERR_USAGE. */

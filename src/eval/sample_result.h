@@ -18,7 +18,4 @@ typedef struct vlmp_sample_result {
     bool captioned;     /* the two below are known */
     vlmp_bleu_counts bleu;
     double cider;
-    /* Where the two models' favourites first differ in the scored answer; all NULL: nowhere. */
-    const char *before; /* the answer up to there */
-    const char *favourite, *reference_favourite;
 } vlmp_sample_result;

@@ -61,7 +61,7 @@ static void every_name_is_in_the_document(void **state)
     sample_result(&r);
     r.memory.peak_device_bytes = 7;
     vlmp_json_writer w = {0};
-    vlmp_results_write(&w, "data.jsonl", "00", NULL, 0, &r, 1);
+    vlmp_results_write(&w, &(vlmp_eval_run){.data = "data.jsonl"}, &r, 1);
     vlmp_error err = {0};
     cJSON *tree;
     assert_int_equal(vlmp_json_parse(&tree, w.out.data, w.out.length, "result", &err), 0);

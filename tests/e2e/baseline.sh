@@ -1,0 +1,61 @@
+#!/bin/bash
+# --baseline: an earlier run of the same samples decides, in both directions.
+. "$(dirname "$0")/lib.sh"
+
+exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 16 -o c.calib
+mkdir good bad
+exits 0 vlm-quantize "$model" --method gptq --calib c.calib -o good/m.vlmp
+exits 0 vlm-quantize "$model" --method rtn --group 128 --calib c.calib -o bad/m.vlmp
+over=(--reference "$model" --data "$eval_data" --samples 24 --metrics ppl,kl,bleu,cider --max-new-tokens 16)
+exits 0 vlm-eval good/m.vlmp "${over[@]}" --save-reference r.ref --json
+mv stdout good.json
+over[1]=r.ref
+verdicts='{c["metric"]: c["verdict"] for c in d["results"][0]["baseline"]}'
+
+# The same again: nothing changed, and each interval is 0 … 0.
+exits 0 vlm-eval good/m.vlmp "${over[@]}" --json --baseline good.json
+json stdout "set($verdicts.values()) == {'same'} and len($verdicts) == 6"
+json stdout 'all(c["change_ci95"] == {"lo": 0, "hi": 0} for c in d["results"][0]["baseline"])'
+
+# Worse, by divergence at least: exit 3, named in every output.
+exits 3 vlm-eval bad/m.vlmp "${over[@]}" --json --baseline good.json --junit j.xml --report r.html
+cp stdout bad.json
+json stdout "$verdicts['kl.mean'] == $verdicts['kl.score'] == 'worse'"
+json stdout 'all(g["pass"] != (c["verdict"] == "worse")
+    for g, c in zip(d["results"][0]["gates"], d["results"][0]["baseline"], strict=True))'
+check "JUnit names it" grep -q 'name="kl.mean&lt;=baseline">' j.xml
+check "the report names it" python3 "$VLMP_ROOT/tests/e2e/report_check.py" r.html 'kl.mean<=baseline' ': worse'
+exits 3 vlm-eval bad/m.vlmp "${over[@]}" --baseline good.json
+check "the table names it" grep -q '^baseline: m.vlmp: kl.mean: .*: worse$' stdout
+
+# The other way round it is better, and a gate that holds stays one.
+exits 0 vlm-eval good/m.vlmp "${over[@]}" --json --baseline bad.json --gate 'kl.mean<=1'
+json stdout "$verdicts['kl.mean'] == 'better' and d['results'][0]['gates'][0]['expr'] == 'kl.mean<=1'"
+
+# What cannot be compared is refused before any work.
+refused() { # PATTERN BASELINE OPTIONS…
+    refuses 4 "$1" vlm-eval good/m.vlmp "${over[@]}" --baseline "${@:2}"
+    check "nothing was computed" test "$(grep -c scoring stderr)" = 0
+}
+sed 's/"data_digest": "./"data_digest": "x/' good.json >other.json
+refused 'other.json: evaluated other samples' other.json
+refused 'good.json: made with --max-new-tokens 16' good.json --max-new-tokens 17
+grep -v '"data_digest"' good.json >older.json
+refused 'older.json: no baseline: it lacks the values of each sample' older.json
+echo '{"schema": 1, "data_digest": "x", "results": [{"model": "m.vlmp"}]}' >older.json
+refused 'older.json: no baseline' older.json
+echo '[' >broken.json
+refused 'broken.json' broken.json
+cp good/m.vlmp n.vlmp
+refuses 4 'good.json: has no results of n.vlmp' vlm-eval good/m.vlmp n.vlmp "${over[@]}" --baseline good.json
+refuses 2 'good.json' vlm-eval good/m.vlmp "${over[@]}" --baseline good.json --report good.json --force
+# One file of another name is meant where there is one alone.
+exits 0 vlm-eval n.vlmp "${over[@]}" --baseline good.json
+# Values that were changed by hand are no values.
+for change in 's/"kl":\[/"kl":[1,/' 's/"correct":\[/"correct":["x",/' 's/"tokens":/"tokens":1/'; do
+    sed "$change" good.json >damaged.json
+    refuses 4 'damaged.json: ' vlm-eval good/m.vlmp "${over[@]}" --baseline damaged.json
+done
+sed 's/"reference_nll":/"reference_nll":1/' good.json >original.json
+refuses 4 'original.json: was compared with another original' \
+    vlm-eval good/m.vlmp "${over[@]}" --baseline original.json
