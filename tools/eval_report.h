@@ -1,7 +1,13 @@
 /* What the report of an evaluation needs beside the results. */
 #pragma once
 
-#include "src/base/memory.h"
+#include "src/eval/report.h"
+#include "tools/eval_data.h"
 
 /* The command as a shell reads it: words quoted where they must be. */
 void vlmp_command_line(vlmp_buffer *out, int argc, char *const *argv);
+
+/* The worst samples: their texts and small pictures, in the arena. */
+int vlmp_eval_worst(const vlmp_eval_data *data, const vlmp_eval_result *results, size_t count,
+                    vlmp_arena *arena, vlmp_worst_sample out[VLMP_WORST], size_t *found,
+                    vlmp_error *err);

@@ -41,6 +41,9 @@ struct command {
     vlmp_eval_job job;
     vlmp_baseline baseline;
     vlmp_eval_run shared;
+    vlmp_worst_sample worst[VLMP_WORST]; /* in report_arena */
+    size_t worst_count;
+    vlmp_arena report_arena;
     vlmp_buffer line;         /* the command as it was given */
     char work[VLMP_PATH_MAX]; /* folder of spilled activations */
     vlmp_reference reference;
@@ -226,6 +229,8 @@ static void write_html(vlmp_buffer *out, const struct command *c)
     const vlmp_report report = {.data = c->opt.data,
                                 .results = c->results,
                                 .count = c->args->positional_count,
+                                .worst = c->worst,
+                                .worst_count = c->worst_count,
                                 .command = c->line.data};
     vlmp_report_html(out, &report);
 }
@@ -376,6 +381,9 @@ static int run(struct command *c, vlmp_error *err)
                                          (uint64_t)c->args->seed, &failed_gates, err));
     }
     VLMP_TRY(print_results(c, err));
+    if (c->opt.report != NULL)
+        VLMP_TRY(vlmp_eval_worst(&c->data, c->results, count, &c->report_arena, c->worst,
+                                 &c->worst_count, err));
     VLMP_TRY(write_reports(c, err));
     if (failed_gates > 0)
         return vlmp_fail(err, VLMP_ERR_GATE, "%zu gate%s failed", failed_gates,
@@ -502,6 +510,7 @@ int main(int argc, char **argv)
     vlmp_error err = {0};
     int status = run(&c, &err);
     vlmp_buffer_free(&c.line);
+    vlmp_arena_free(&c.report_arena);
     for (size_t i = 0; c.results != NULL && i < args.positional_count; i++)
         vlmp_result_free(&c.results[i]);
     free(c.results);

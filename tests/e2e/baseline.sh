@@ -2,11 +2,11 @@
 # --baseline: an earlier run of the same samples decides, in both directions.
 . "$(dirname "$0")/lib.sh"
 
-exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 16 -o c.calib
+exits 0 vlm-calibrate "$model" --data "$calib_data" --samples 8 -o c.calib
 mkdir good bad
 exits 0 vlm-quantize "$model" --method gptq --calib c.calib -o good/m.vlmp
 exits 0 vlm-quantize "$model" --method rtn --group 128 --calib c.calib -o bad/m.vlmp
-over=(--reference "$model" --data "$eval_data" --samples 24 --metrics ppl,kl,bleu,cider --max-new-tokens 16)
+over=(--reference "$model" --data "$eval_data" --samples 16 --metrics ppl,kl,bleu,cider --max-new-tokens 16)
 exits 0 vlm-eval good/m.vlmp "${over[@]}" --save-reference r.ref --json
 mv stdout good.json
 over[1]=r.ref
@@ -39,7 +39,8 @@ refused() { # PATTERN BASELINE OPTIONS…
 }
 sed 's/"data_digest": "./"data_digest": "x/' good.json >other.json
 refused 'other.json: evaluated other samples' other.json
-refused 'good.json: made with --max-new-tokens 16' good.json --max-new-tokens 17
+sed 's/"max_new_tokens": 16/"max_new_tokens": 17/' good.json >longer.json
+refused 'longer.json: made with --max-new-tokens 17' longer.json
 grep -v '"data_digest"' good.json >older.json
 refused 'older.json: no baseline: it lacks the values of each sample' older.json
 echo '{"schema": 1, "data_digest": "x", "results": [{"model": "m.vlmp"}]}' >older.json

@@ -3,10 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 job=$VLMP_ROOT/docs/ci/quantize.sh
 check "the workflow runs the job" grep -q 'quantize\.sh "\$MODEL"' "$VLMP_ROOT/docs/ci/workflow.yml"
-head -24 "$eval_data" >eval.jsonl
+head -16 "$eval_data" >eval.jsonl
 cp -r "$VLMP_ROOT/demo/eval/images" images
 
-export SAMPLES=16
+export SAMPLES=8
 exits 0 "$job" "$model" "$calib_data" eval.jsonl out
 for file in model.vlmp eval.json report.html junit.xml summary.md export/config.json; do
     check "$file is there" test -s "out/$file"

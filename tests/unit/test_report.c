@@ -228,7 +228,8 @@ static void reports_escape(void **state)
     vlmp_report_text(&text, r, 2);
     vlmp_report_markdown(&markdown, "d_1.jsonl", r, 2);
     vlmp_report_junit(&junit, r, 2);
-    const vlmp_report report = {"<script>.jsonl", r, 2, "vlm-eval '<script>'"};
+    const vlmp_report report = {
+        .data = "<script>.jsonl", .results = r, .count = 2, .command = "vlm-eval '<script>'"};
     vlmp_report_html(&html, &report);
     assert_false(text.failed || markdown.failed || junit.failed || html.failed);
     assert_non_null(strstr(text.data, "gate FAILED: emoji<w4>.vlmp: bleu.4>0.9 (0.65)"));
