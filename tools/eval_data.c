@@ -153,3 +153,19 @@ void vlmp_eval_data_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX]
         vlmp_sha256_update(&hash, data->ids[i].exact, sizeof data->ids[i].exact);
     vlmp_sha256_finish(&hash, hex);
 }
+
+int vlmp_eval_answers_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX], vlmp_error *err)
+{
+    vlmp_sha256 hash;
+    vlmp_sha256_start(&hash);
+    for (size_t i = 0; i < data->count; i++) {
+        vlmp_sample sample;
+        VLMP_TRY(vlmp_eval_sample(data, i, &sample, err));
+        vlmp_sha256_update(&hash, data->ids[i].exact, sizeof data->ids[i].exact);
+        for (int a = 0; a < sample.answer_count; a++)
+            vlmp_sha256_update(&hash, sample.answers[a], strlen(sample.answers[a]) + 1);
+        vlmp_sample_free(&sample);
+    }
+    vlmp_sha256_finish(&hash, hex);
+    return VLMP_OK;
+}

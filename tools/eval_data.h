@@ -44,3 +44,7 @@ int vlmp_eval_sequence(const vlmp_eval_data *data, size_t i, const vlmp_reader *
 
 /* SHA-256 over the identities of the samples. */
 void vlmp_eval_data_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX]);
+
+/* The same with all answers, which BLEU and CIDEr count. */
+int vlmp_eval_answers_digest(const vlmp_eval_data *data, char hex[VLMP_SHA256_HEX],
+                             vlmp_error *err);

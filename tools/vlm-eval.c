@@ -185,7 +185,8 @@ static int share(struct command *c, vlmp_error *err)
                                 .max_new_tokens = (int)c->opt.max_new_tokens,
                                 .left_out = c->data.left_out,
                                 .left_out_count = c->data.left_out_count};
-    vlmp_eval_data_digest(&c->data, c->shared.digest);
+    c->shared.samples = c->data.count;
+    VLMP_TRY(vlmp_eval_answers_digest(&c->data, c->shared.digest, err));
     if (c->opt.baseline == NULL) return VLMP_OK;
     return vlmp_baseline_check(&c->baseline, &c->shared, c->args->positionals,
                                c->args->positional_count, err);

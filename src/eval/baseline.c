@@ -34,7 +34,9 @@ int vlmp_baseline_load(vlmp_baseline *out, const char *path, vlmp_error *err)
     *out = (vlmp_baseline){.path = path};
     VLMP_TRY(vlmp_json_load(&out->document, path, MAX_DOCUMENT, err));
     const cJSON *results = vlmp_json_get(out->document, "results");
-    bool good = cJSON_IsArray(results) && results->child != NULL &&
+    const cJSON *version = vlmp_json_get(out->document, "schema");
+    bool good = cJSON_IsNumber(version) && version->valuedouble == 1 && cJSON_IsArray(results) &&
+                results->child != NULL &&
                 cJSON_IsString(vlmp_json_get(out->document, "data_digest"));
     for (const cJSON *r = good ? results->child : NULL; r != NULL; r = r->next)
         good = good && cJSON_IsArray(vlmp_json_get(r, "per_sample"));
@@ -45,13 +47,20 @@ int vlmp_baseline_load(vlmp_baseline *out, const char *path, vlmp_error *err)
                      path);
 }
 
+/* By its path, else by the last part of it if one alone has it, else the only one of both. */
 static const cJSON *counterpart(const vlmp_baseline *baseline, const char *model, size_t count)
 {
-    const cJSON *results = vlmp_json_get(baseline->document, "results");
+    const cJSON *results = vlmp_json_get(baseline->document, "results"), *found = NULL;
+    size_t like = 0;
     for (const cJSON *r = results->child; r != NULL; r = r->next) {
         const char *name = cJSON_GetStringValue(vlmp_json_get(r, "model"));
-        if (name != NULL && strcmp(vlmp_report_name(name), vlmp_report_name(model)) == 0) return r;
+        if (name == NULL) continue;
+        if (strcmp(name, model) == 0) return r;
+        if (strcmp(vlmp_report_name(name), vlmp_report_name(model)) != 0) continue;
+        found = r;
+        like++;
     }
+    if (like > 0) return like == 1 ? found : NULL;
     return count == 1 && results->child->next == NULL ? results->child : NULL;
 }
 
@@ -61,10 +70,11 @@ int vlmp_baseline_check(const vlmp_baseline *baseline, const vlmp_eval_run *run,
     const cJSON *document = baseline->document;
     int64_t tokens;
     if (strcmp(cJSON_GetStringValue(vlmp_json_get(document, "data_digest")), run->digest) != 0)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: evaluated other samples than these of %s; give the data and "
-                         "--samples it was made with, or make it again",
-                         baseline->path, run->data);
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: evaluated other samples, or other answers, than these of %s; give the "
+            "data and --samples it was made with, or make it again",
+            baseline->path, run->data);
     VLMP_TRY(
         vlmp_json_int(document, "max_new_tokens", 0, 0, INT32_MAX, &tokens, baseline->path, err));
     if (tokens != run->max_new_tokens)
@@ -73,10 +83,15 @@ int vlmp_baseline_check(const vlmp_baseline *baseline, const vlmp_eval_run *run,
                          baseline->path, (long long)tokens, run->max_new_tokens);
     for (size_t i = 0; i < count; i++)
         if (counterpart(baseline, models[i], count) == NULL)
-            return vlmp_fail(err, VLMP_ERR_INPUT,
-                             "%s: has no results of %s; evaluate a file of the same name, or make "
-                             "the baseline again",
-                             baseline->path, vlmp_report_name(models[i]));
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "%s: has no results of %s, or several of that name; evaluate a file of "
+                "the same path, or make the baseline again",
+                baseline->path, models[i]);
+    if (run->samples < 2)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: one sample has no interval; take more, here and for the baseline",
+                         baseline->path);
     return VLMP_OK;
 }
 
@@ -115,6 +130,9 @@ static int read_sample(const vlmp_baseline *baseline, const cJSON *item, size_t 
         double *values = vlmp_arena_alloc(arena, out->tokens, sizeof *values);
         if (values == NULL) return vlmp_fail_memory(err, "baseline");
         if (!read_numbers(kl, values, out->tokens)) return damaged(baseline, i, err);
+        /* Rounding leaves what is 0 a little on either side of it. */
+        for (size_t t = 0; t < out->tokens; t++)
+            if (values[t] < -1e-6) return damaged(baseline, i, err);
         out->kl = values;
     }
     if (correct == NULL) return VLMP_OK;
@@ -234,7 +252,7 @@ static void judge(vlmp_eval_result *result, const struct metric *m, double old, 
 {
     vlmp_change *change = &result->changes[result->change_count++];
     double bad = m->lower ? ci.lo : -ci.hi, good = m->lower ? -ci.hi : ci.lo;
-    bool worse = isnan(now) || bad > 0;
+    bool worse = !isfinite(now) || !isfinite(ci.lo) || !isfinite(ci.hi) || bad > 0;
     *change = (vlmp_change){m->name, old, now, ci, worse ? "worse" : good > 0 ? "better" : "same"};
     result->gates[result->gate_count++] = (vlmp_gate_outcome){m->gate, now, !worse};
 }
@@ -254,7 +272,14 @@ static int judge_all(vlmp_eval_result *result, const cJSON *from, const struct p
         const struct metric *m = &metrics[i];
         double old = old_value(from, m->name), now = NAN;
         vlmp_result_value(result, m->name, &now);
-        if (isnan(old) || (result->metrics & m->bit) == 0) continue;
+        if (isnan(old)) continue;
+        if ((result->metrics & m->bit) == 0) {
+            VLMP_TRY(vlmp_result_note(result, err,
+                                      "the baseline has %s, which this run did not measure: it is "
+                                      "not judged",
+                                      m->name));
+            continue;
+        }
         bool paired = m->statistic < VLMP_STAT_COUNT ? p->scored : p->captioned;
         judge(result, m, old, paired ? now : NAN, intervals[m->statistic]);
     }

@@ -114,6 +114,14 @@ void vlmp_report_markdown(vlmp_buffer *out, const char *data, const vlmp_eval_re
                 markdown_cell(out, text);
                 vlmp_buffer_text(out, "\n");
             }
+        for (size_t c = 0; c < r->change_count; c++) {
+            if ((cut = cut || out->length > SUMMARY_MOST - 4096)) continue;
+            char text[256];
+            vlmp_report_change(text, sizeof text, &r->changes[c]);
+            vlmp_buffer_text(out, "* against the baseline: ");
+            markdown_cell(out, text);
+            vlmp_buffer_text(out, "\n");
+        }
         for (size_t n = 0; n < r->note_count; n++) {
             if ((cut = cut || out->length > SUMMARY_MOST - 4096)) continue;
             vlmp_buffer_text(out, "* note: ");

@@ -34,8 +34,9 @@ void vlmp_report_gate(char *out, size_t capacity, const vlmp_gate_outcome *gate)
 
 void vlmp_report_change(char *out, size_t capacity, const vlmp_change *c)
 {
-    if (isnan(c->ci95.lo))
-        snprintf(out, capacity, "%s: %.4g → no value: %s", c->metric, c->old, c->verdict);
+    if (isnan(c->ci95.lo) || isnan(c->now))
+        snprintf(out, capacity, "%s: %.4g → no value or no interval: %s", c->metric, c->old,
+                 c->verdict);
     else
         snprintf(out, capacity, "%s: %.4g → %.4g, change %+.2g … %+.2g (95 %%): %s", c->metric,
                  c->old, c->now, c->ci95.lo, c->ci95.hi, c->verdict);

@@ -34,7 +34,7 @@ static int component_length(const char *name)
 
 static bool recorded(const vlmp_linear_record *l)
 {
-    return !isnan(l->error) && l->error > 0;
+    return isfinite(100 * l->error) && l->error > 0;
 }
 
 static bool any_recorded(const vlmp_eval_result *r)
@@ -183,8 +183,9 @@ void vlmp_report_layers(vlmp_buffer *out, const vlmp_report *report)
     vlmp_axis y = vlmp_axis_over(low, high, true, LOW, TOP);
     vlmp_buffer_text(
         out, "<h2>Error by layer</h2>\n<p class=\"soft\">What quantizing a linear changed of its "
-             "output, on calibration samples held out, as the packed file records it: ● attention, "
-             "■ MLP, ◆ others. All files on one logarithmic scale.</p>\n<div class=\"grid\">\n");
+             "output, on calibration samples held out (where none were, on those seen), as the "
+             "packed file records it: ● attention, ■ MLP, ◆ others. All files on one logarithmic "
+             "scale.</p>\n<div class=\"grid\">\n");
     for (size_t i = 0; i < report->count; i++)
         if (any_recorded(&report->results[i])) draw_file(out, &report->results[i], &y);
     vlmp_buffer_text(out, "</div>\n");

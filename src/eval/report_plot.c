@@ -63,8 +63,8 @@ void vlmp_plot_number(char out[VLMP_NUMBER_BYTES], double value, int digits)
 {
     static const char *const raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
     char text[32];
-    if (isnan(value)) {
-        snprintf(out, VLMP_NUMBER_BYTES, "–");
+    if (!isfinite(value)) {
+        snprintf(out, VLMP_NUMBER_BYTES, "%s", isnan(value) ? "–" : value > 0 ? "∞" : "−∞");
         return;
     }
     const char *sign = value < 0 ? "−" : "";
@@ -125,7 +125,7 @@ static void mark(vlmp_buffer *out, const vlmp_point *p, double x, double y)
 
 static bool has_interval(const vlmp_point *p)
 {
-    return !isnan(p->ci.lo) && !isnan(p->ci.hi);
+    return isfinite(p->ci.lo) && isfinite(p->ci.hi);
 }
 
 /* The extremes of what is drawn; false: nothing is. */
@@ -136,7 +136,7 @@ static bool extremes(const vlmp_point *points, size_t count, bool of_y, double *
     *high = -INFINITY;
     for (size_t i = 0; i < count; i++) {
         const vlmp_point *p = &points[i];
-        if (isnan(p->x) || isnan(p->y)) continue;
+        if (!isfinite(p->x) || !isfinite(p->y)) continue;
         bool ends = of_y && has_interval(p);
         double values[] = {of_y ? p->y : p->x, ends ? p->ci.lo : NAN, ends ? p->ci.hi : NAN};
         for (int k = 0; k < 3; k++) {
@@ -241,7 +241,7 @@ void vlmp_plot_scatter(vlmp_buffer *out, const char *about, const char *x_name, 
     taken t = {.count = 0};
     for (size_t i = 0; i < count; i++) {
         const vlmp_point *p = &points[i];
-        if (isnan(p->x) || isnan(p->y)) continue;
+        if (!isfinite(p->x) || !isfinite(p->y)) continue;
         double at = vlmp_axis_at(&x, p->x), middle = vlmp_axis_at(&y, p->y);
         take(&t, at - 6, middle - 6, 12, 12);
         if (!has_interval(p) || p->ci.hi <= p->ci.lo) continue;
@@ -253,7 +253,7 @@ void vlmp_plot_scatter(vlmp_buffer *out, const char *about, const char *x_name, 
     }
     for (size_t i = 0; i < count; i++) {
         const vlmp_point *p = &points[i];
-        if (isnan(p->x) || isnan(p->y)) continue;
+        if (!isfinite(p->x) || !isfinite(p->y)) continue;
         double at = vlmp_axis_at(&x, p->x), middle = vlmp_axis_at(&y, p->y);
         mark(out, p, at, middle);
         label(out, &t, at, middle, p->name);
@@ -269,7 +269,7 @@ void vlmp_plot_differences(vlmp_buffer *out, const char *about, const char *unit
     size_t rows = 0;
     for (size_t i = 0; i < count; i++) {
         const vlmp_point *p = &points[i];
-        if (isnan(p->x)) continue;
+        if (!isfinite(p->x)) continue;
         rows++;
         low = fmin(low, has_interval(p) ? fmin(p->x, p->ci.lo) : p->x);
         high = fmax(high, has_interval(p) ? fmax(p->x, p->ci.hi) : p->x);
@@ -291,7 +291,7 @@ void vlmp_plot_differences(vlmp_buffer *out, const char *about, const char *unit
     }
     for (size_t i = 0; i < count; i++) {
         const vlmp_point *p = &points[i];
-        if (isnan(p->x)) continue;
+        if (!isfinite(p->x)) continue;
         char cut[64];
         snprintf(cut, sizeof cut, "%.*s", (int)vlmp_text_cut(p->name, 19), p->name);
         vlmp_plot_text(out, LEFT - 10, middle + 4, "end", NULL, cut);

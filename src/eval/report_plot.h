@@ -25,7 +25,7 @@ double vlmp_axis_at(const vlmp_axis *axis, double value);
 enum { VLMP_TICKS = 8 };
 int vlmp_axis_ticks(const vlmp_axis *axis, double ticks[VLMP_TICKS]);
 
-/* "0.0123", "1.2·10⁻⁵": as people write it, to `digits` digits; NAN: "–". */
+/* "0.0123", "1.2·10⁻⁵": as people write it, to `digits` digits; NAN: "–", infinity "∞". */
 enum { VLMP_NUMBER_BYTES = 40 };
 void vlmp_plot_number(char out[VLMP_NUMBER_BYTES], double value, int digits);
 
@@ -33,7 +33,7 @@ void vlmp_plot_number(char out[VLMP_NUMBER_BYTES], double value, int digits);
 typedef struct {
     const char *name;
     const char *kind; /* its class: "original", "good", "bad", "same" */
-    double x, y;      /* NAN: nothing to show. A list of differences has x alone */
+    double x, y;      /* not finite: nothing to show. A list of differences has x alone */
     vlmp_interval ci; /* of what is measured; NAN: none */
 } vlmp_point;
 

@@ -28,9 +28,20 @@ static const struct column {
 };
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
+/* Without slashes at the end. */
+static size_t path_length(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return length;
+}
+
 static bool is_original(const vlmp_eval_result *r)
 {
-    return r->reference != NULL && strcmp(r->model, r->reference) == 0;
+    if (r->reference == NULL) return false;
+    size_t a = path_length(r->model), b = path_length(r->reference);
+    return a == b && memcmp(r->model, r->reference, a) == 0;
 }
 
 const char *vlmp_report_kind(const vlmp_eval_result *r)

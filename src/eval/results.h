@@ -124,7 +124,8 @@ typedef struct {
 /* What all results of a run share. */
 typedef struct {
     const char *data;
-    char digest[VLMP_SHA256_HEX]; /* over the identities of the samples */
+    size_t samples;
+    char digest[VLMP_SHA256_HEX]; /* over the identities of the samples and all their answers */
     int max_new_tokens;
     const vlmp_left_out *left_out; /* [left_out_count] */
     size_t left_out_count;

@@ -23,9 +23,10 @@ cp stdout bad.json
 json stdout "$verdicts['kl.mean'] == $verdicts['kl.score'] == 'worse'"
 json stdout 'all(g["pass"] != (c["verdict"] == "worse")
     for g, c in zip(d["results"][0]["gates"], d["results"][0]["baseline"], strict=True))'
+exits 3 vlm-eval bad/m.vlmp "${over[@]}" --baseline good.json --summary s.md
+check "the summary has both values" grep -q '^\* against the baseline: kl.mean: .* → .*: worse$' s.md
 check "JUnit names it" grep -q 'name="kl.mean&lt;=baseline">' j.xml
 check "the report names it" python3 "$VLMP_ROOT/tests/e2e/report_check.py" r.html 'kl.mean<=baseline' ': worse'
-exits 3 vlm-eval bad/m.vlmp "${over[@]}" --baseline good.json
 check "the table names it" grep -q '^baseline: m.vlmp: kl.mean: .*: worse$' stdout
 
 # The other way round it is better, and a gate that holds stays one.
@@ -47,13 +48,32 @@ echo '{"schema": 1, "data_digest": "x", "results": [{"model": "m.vlmp"}]}' >olde
 refused 'older.json: no baseline' older.json
 echo '[' >broken.json
 refused 'broken.json' broken.json
+sed 's/"schema": 1/"schema": 2/' good.json >newer.json
+refused 'newer.json: no baseline' newer.json
+# Other answers to the same questions: BLEU would count against other references.
+python3 -c '
+import json, sys
+for line in open(sys.argv[1]):
+    d = json.loads(line)
+    d["image"] = sys.argv[2] + "/" + d["image"].split("/")[-1]
+    print(json.dumps(d | {"answers": d["answers"] + ["another"]}))' "$eval_data" images >answers.jsonl
+refuses 4 'good.json: evaluated other samples, or other answers' vlm-eval good/m.vlmp --metrics ppl --data answers.jsonl \
+    --image-root "$VLMP_ROOT/demo/eval" --samples 16 --max-new-tokens 16 --baseline good.json
+exits 0 vlm-eval good/m.vlmp --data "$eval_data" --samples 1 --metrics ppl --json
+mv stdout one.json
+refuses 4 'one.json: one sample has no interval' vlm-eval good/m.vlmp --data "$eval_data" --samples 1 --metrics ppl \
+    --baseline one.json
+# What the baseline has and this run did not measure is said.
+exits 0 vlm-eval good/m.vlmp --reference r.ref --data "$eval_data" --samples 16 --max-new-tokens 16 --metrics kl \
+    --baseline good.json
+check "what is not judged is noted" grep -q 'the baseline has ppl, which this run did not measure' stdout
 cp good/m.vlmp n.vlmp
 refuses 4 'good.json: has no results of n.vlmp' vlm-eval good/m.vlmp n.vlmp "${over[@]}" --baseline good.json
 refuses 2 'good.json' vlm-eval good/m.vlmp "${over[@]}" --baseline good.json --report good.json --force
 # One file of another name is meant where there is one alone.
 exits 0 vlm-eval n.vlmp "${over[@]}" --baseline good.json
 # Values that were changed by hand are no values.
-for change in 's/"kl":\[/"kl":[1,/' 's/"correct":\[/"correct":["x",/' 's/"tokens":/"tokens":1/'; do
+for change in 's/"kl":\[/"kl":[1,/' 's/"kl":\[/"kl":[-/' 's/"correct":\[/"correct":["x",/' 's/"tokens":/"tokens":1/'; do
     sed "$change" good.json >damaged.json
     refuses 4 'damaged.json: ' vlm-eval good/m.vlmp "${over[@]}" --baseline damaged.json
 done

@@ -213,6 +213,12 @@ static void reports_escape(void **state)
     r[0].reference = "\x1b]0;title\x07<script>";
     r[1].ppl = NAN;
     r[1].kl.score = NAN;
+    /* What overflows is shown, and drawn nowhere. */
+    vlmp_linear_record linears[] = {{"text.layers.0.mlp.up", "rtn W4g128", 1e307, NAN},
+                                    {"text.layers.1.mlp.up", "rtn W4g128", 0.01, NAN}};
+    r[1].linears = linears;
+    r[1].linear_count = 2;
+    r[1].ppl_ratio = r[1].ppl_ratio_ci95.hi = INFINITY;
     vlmp_gate gates[2];
     size_t failed;
     vlmp_error err = {0};
@@ -248,6 +254,8 @@ static void reports_escape(void **state)
     assert_non_null(strstr(html.data, "<svg"));
     assert_null(strstr(html.data, "\"nan")); /* in a figure's attribute */
     assert_null(strstr(html.data, ">nan"));
+    assert_null(strstr(html.data, "\"inf"));
+    assert_non_null(strstr(html.data, "text.layers.1.mlp.up (1 %)"));
     assert_non_null(strstr(html.data, "vlm-eval &#39;&lt;script&gt;&#39;"));
     const char *all[] = {text.data, markdown.data, junit.data, html.data};
     for (size_t i = 0; i < 4; i++) {
