@@ -64,7 +64,7 @@ obeys plan 0 vlm-plan tiny --memory 1G --device-spec rtx4090 --qps 5 --latency 2
 silent 2 vlm-plan tiny --device-spec none
 obeys doctor 0 vlm-doctor
 obeys export 0 vlm-export g.vlmp --format compressed-tensors --dry-run
-obeys export 0 vlm-export r.vlmp --format gptq -o exported
+obeys export 0 vlm-export r.vlmp --format compressed-tensors -o exported
 obeys inspect 0 vlm-inspect exported
 silent 4 vlm-export tiny --format gptq -o n
 
