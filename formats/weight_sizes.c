@@ -8,28 +8,6 @@
 #include "src/base/packed_parts.h"
 #include "src/model/names.h"
 
-const char *vlmp_part_name(vlmp_part part)
-{
-    static const char *const names[VLMP_PARTS] = {"vision", "projector", "embed", "text", "head"};
-    return names[part];
-}
-
-/* The name is `prefix`, or goes on behind a dot. */
-static bool is_in(const char *name, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(name, prefix, length) == 0 && (name[length] == '.' || name[length] == '\0');
-}
-
-vlmp_part vlmp_part_of(const char *name)
-{
-    if (is_in(name, "vision")) return VLMP_PART_VISION;
-    if (is_in(name, "text.embed")) return VLMP_PART_EMBED;
-    if (is_in(name, "text.head")) return VLMP_PART_HEAD;
-    if (is_in(name, "text")) return VLMP_PART_TEXT;
-    return VLMP_PART_PROJECTOR;
-}
-
 static void add(vlmp_weight_size *size, uint64_t weights, uint64_t bytes, bool quantized)
 {
     size->weights += weights;
@@ -42,7 +20,7 @@ static void add(vlmp_weight_size *size, uint64_t weights, uint64_t bytes, bool q
 static void add_to(vlmp_weight_sizes *out, const char *name, uint64_t weights, uint64_t bytes,
                    bool quantized)
 {
-    add(&out->parts[vlmp_part_of(name)], weights, bytes, quantized);
+    add(&out->parts[vlmp_component_of(name)], weights, bytes, quantized);
     add(&out->total, weights, bytes, quantized);
 }
 

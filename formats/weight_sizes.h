@@ -5,21 +5,8 @@
 
 #include "formats/packed.h"
 #include "src/base/error.h"
+#include "src/model/linears.h"
 #include "src/store/source.h"
-
-typedef enum {
-    VLMP_PART_VISION,
-    VLMP_PART_PROJECTOR, /* with the newline row */
-    VLMP_PART_EMBED,
-    VLMP_PART_TEXT,
-    VLMP_PART_HEAD,
-    VLMP_PARTS,
-} vlmp_part;
-
-const char *vlmp_part_name(vlmp_part part);
-
-/* Of a tensor, a linear or a norm, by its name. */
-vlmp_part vlmp_part_of(const char *name);
 
 /* Used tensors; bytes are those of codes, scales, zeros and kept weights. */
 typedef struct {
@@ -30,7 +17,7 @@ typedef struct {
 } vlmp_weight_size;
 
 typedef struct {
-    vlmp_weight_size parts[VLMP_PARTS];
+    vlmp_weight_size parts[VLMP_COMPONENTS];
     vlmp_weight_size total;
     uint64_t unused_bytes;
 } vlmp_weight_sizes;

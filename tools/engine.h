@@ -68,6 +68,10 @@ void vlmp_engine_free(vlmp_engine *engine);
 
 #define VLMP_PATH_MAX 4200
 
+/* Bytes of a store of activations, or of a matrix of moments, that memory keeps while a model is
+ * quantized; larger ones go to files. */
+#define VLMP_STORE_MEMORY ((size_t)256 << 20)
+
 /* The folder that spilled activations go to when nothing else is said: that of the output, whose
  * disk is meant for files of this size; without an output $TMPDIR, else /tmp. */
 void vlmp_work_folder(char out[VLMP_PATH_MAX], const char *output);

@@ -17,7 +17,7 @@ struct ablation {
     const vlmp_source *original;
     vlmp_reader reader;
     int vocab;
-    vlmp_part part;
+    vlmp_component part;
     bool alone; /* the part alone is quantized; else all but it */
 };
 
@@ -28,7 +28,7 @@ typedef struct {
 static const vlmp_source *route(void *arg, const char *name)
 {
     const struct ablation *a = arg;
-    bool of_part = vlmp_part_of(name) == a->part;
+    bool of_part = vlmp_component_of(name) == a->part;
     return of_part == a->alone ? a->engine->source : a->original;
 }
 
@@ -53,7 +53,8 @@ static int score_engine(const struct ablation *a, vlmp_engine *engine, cost *out
     return status;
 }
 
-static int score_mixed(struct ablation *a, vlmp_part part, bool alone, cost *out, vlmp_error *err)
+static int score_mixed(struct ablation *a, vlmp_component part, bool alone, cost *out,
+                       vlmp_error *err)
 {
     vlmp_mixed_source source;
     vlmp_engine mixed = *a->engine;
@@ -80,8 +81,8 @@ static void print_table(const char *path, const struct row *rows, int count, vlm
                                     {.header = "ppl ratio", .right = true},
                                     {.header = "KL without", .right = true},
                                     {.header = "ppl ratio", .right = true}};
-    char text[VLMP_PARTS + 1][COLUMNS][24];
-    const char *cells[(VLMP_PARTS + 1) * COLUMNS];
+    char text[VLMP_COMPONENTS + 1][COLUMNS][24];
+    const char *cells[(VLMP_COMPONENTS + 1) * COLUMNS];
     for (int i = 0; i < count; i++) {
         const struct row *r = &rows[i];
         snprintf(text[i][1], 24, "%.3f", r->bits);
@@ -135,14 +136,14 @@ static int measure(struct ablation *a, struct row *rows, int *count, vlmp_error 
 {
     vlmp_weight_sizes sizes;
     vlmp_weight_sizes_of(a->engine->source, &sizes);
-    for (int p = 0; p < VLMP_PARTS; p++) {
+    for (int p = 0; p < VLMP_COMPONENTS; p++) {
         const vlmp_weight_size *size = &sizes.parts[p];
         if (size->quantized_weights == 0) continue;
         struct row *r = &rows[(*count)++];
-        *r = (struct row){.name = vlmp_part_name((vlmp_part)p),
+        *r = (struct row){.name = vlmp_component_name((vlmp_component)p),
                           .bits = vlmp_bits_per_weight(size->bytes, size->weights)};
-        VLMP_TRY(score_mixed(a, (vlmp_part)p, true, &r->alone, err));
-        VLMP_TRY(score_mixed(a, (vlmp_part)p, false, &r->without, err));
+        VLMP_TRY(score_mixed(a, (vlmp_component)p, true, &r->alone, err));
+        VLMP_TRY(score_mixed(a, (vlmp_component)p, false, &r->without, err));
     }
     struct row *all = &rows[(*count)++];
     *all = (struct row){.name = "all",
@@ -152,7 +153,7 @@ static int measure(struct ablation *a, struct row *rows, int *count, vlmp_error 
 
 static int ablate(struct ablation *a, vlmp_error *err)
 {
-    struct row rows[VLMP_PARTS + 1];
+    struct row rows[VLMP_COMPONENTS + 1];
     vlmp_buffer out = {0};
     vlmp_side side;
     vlmp_eval_result result;

@@ -93,8 +93,8 @@ static void put_choice(vlmp_json_writer *w, const vlmp_plan_document *d, int ind
     }
     put_size(w, "all", &choice->sizes.total);
     vlmp_json_pair_open(w, "components", '{');
-    for (int i = 0; i < VLMP_PARTS; i++)
-        put_size(w, vlmp_part_name((vlmp_part)i), &choice->sizes.parts[i]);
+    for (int i = 0; i < VLMP_COMPONENTS; i++)
+        put_size(w, vlmp_component_name((vlmp_component)i), &choice->sizes.parts[i]);
     vlmp_json_close(w, '}');
     vlmp_json_pair_int(w, "unused_bytes", (int64_t)choice->sizes.unused_bytes);
     if (d->runs) put_fit(w, d, &d->fits[index]);

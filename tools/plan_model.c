@@ -23,7 +23,7 @@ static double int8_weights(const vlmp_plan_document *d, const vlmp_plan_choice *
 }
 
 static vlmp_plan_part part_of(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
-                              vlmp_part part, const char *prefix)
+                              vlmp_component part, const char *prefix)
 {
     const vlmp_weight_size *size = &choice->sizes.parts[part];
     return (vlmp_plan_part){.weights = (double)size->weights,
@@ -35,11 +35,11 @@ static void set_weights(const vlmp_plan_document *d, vlmp_plan_choice *choice)
 {
     bool tied = d->model.config.text.tied;
     choice->weights =
-        (vlmp_plan_weights){.vision = part_of(d, choice, VLMP_PART_VISION, "vision."),
-                            .projector = part_of(d, choice, VLMP_PART_PROJECTOR, "projector."),
-                            .text = part_of(d, choice, VLMP_PART_TEXT, "text.layers."),
-                            .head = tied ? part_of(d, choice, VLMP_PART_EMBED, "text.embed")
-                                         : part_of(d, choice, VLMP_PART_HEAD, "text.head")};
+        (vlmp_plan_weights){.vision = part_of(d, choice, VLMP_COMPONENT_VISION, "vision."),
+                            .projector = part_of(d, choice, VLMP_COMPONENT_PROJECTOR, "projector."),
+                            .text = part_of(d, choice, VLMP_COMPONENT_TEXT, "text.layers."),
+                            .head = tied ? part_of(d, choice, VLMP_COMPONENT_EMBED, "text.embed")
+                                         : part_of(d, choice, VLMP_COMPONENT_HEAD, "text.head")};
 }
 
 /* Errors of linears add up by their squares, each in proportion to its weights. Neighbours are

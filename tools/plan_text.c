@@ -48,12 +48,12 @@ static bool add_sizes(vlmp_listing *rows, const vlmp_plan_choice *choices, int c
 {
     char text[48];
     const vlmp_weight_size *of =
-        part < VLMP_PARTS ? &choices[0].sizes.parts[part] : &choices[0].sizes.total;
+        part < VLMP_COMPONENTS ? &choices[0].sizes.parts[part] : &choices[0].sizes.total;
     format_count(text, sizeof text, (double)of->weights);
     bool good = vlmp_listing_add(rows, 0, name) && vlmp_listing_add(rows, 1, text);
     for (int i = 0; i < count && good; i++) {
         const vlmp_weight_sizes *sizes = &choices[i].sizes;
-        size_cell(text, part < VLMP_PARTS ? &sizes->parts[part] : &sizes->total);
+        size_cell(text, part < VLMP_COMPONENTS ? &sizes->parts[part] : &sizes->total);
         good = vlmp_listing_add(rows, 2 + (size_t)i, text);
     }
     return good;
@@ -95,10 +95,11 @@ static int print_sizes(const vlmp_plan_choice *choices, int count, vlmp_error *e
     bool good = true;
     for (int i = 0; i < count; i++)
         columns[2 + i] = (vlmp_column){.header = choices[i].name, .right = true};
-    for (int part = 0; part < VLMP_PARTS; part++)
+    for (int part = 0; part < VLMP_COMPONENTS; part++)
         if (choices[0].sizes.parts[part].weights > 0)
-            good = good && add_sizes(&rows, choices, count, vlmp_part_name((vlmp_part)part), part);
-    good = good && add_sizes(&rows, choices, count, "all", VLMP_PARTS);
+            good = good && add_sizes(&rows, choices, count,
+                                     vlmp_component_name((vlmp_component)part), part);
+    good = good && add_sizes(&rows, choices, count, "all", VLMP_COMPONENTS);
     good = good && add_files(&rows, choices, count) && add_errors(&rows, choices, count);
     return vlmp_listing_print(&rows, columns, !good, err);
 }

@@ -18,8 +18,6 @@
 #include "tools/sensitivity.h"
 #include "tools/terminal.h"
 
-#define COMPONENTS 5
-
 /* What a budget is chosen from. */
 struct budget {
     const vlmp_quantize_options *opt;
@@ -204,7 +202,7 @@ static void say(const struct budget *b, const vlmp_sensitivity_job *job)
                    "%d samples held out, %d tokens%s)",
                    8 * (double)bytes / (double)b->weights, damage, t->samples, t->tokens,
                    job->seconds > 0 ? "" : "; measured before");
-    for (int c = 0; c < COMPONENTS; c++) {
+    for (int c = 0; c < VLMP_COMPONENTS; c++) {
         double part = 0, size = 0;
         int sites = 0;
         for (int s = 0; s < t->site_count; s++) {

@@ -66,8 +66,8 @@ static int print_sizes(const vlmp_source *source, vlmp_error *err)
     vlmp_weight_sizes_of(source, &sizes);
     vlmp_listing rows = {.columns = 5};
     bool good = true;
-    for (int i = 0; i < VLMP_PARTS; i++)
-        good = good && add_size(&rows, vlmp_part_name((vlmp_part)i), &sizes.parts[i]);
+    for (int i = 0; i < VLMP_COMPONENTS; i++)
+        good = good && add_size(&rows, vlmp_component_name((vlmp_component)i), &sizes.parts[i]);
     good = good && add_size(&rows, "all", &sizes.total);
     VLMP_TRY(vlmp_listing_print(&rows, columns, !good, err));
     if (sizes.unused_bytes > 0) {
@@ -251,8 +251,8 @@ static int print_json(const vlmp_source *source, const struct options *o, vlmp_e
     put_size(&w, &sizes.total);
     vlmp_json_key(&w, "components");
     vlmp_json_open(&w, '{');
-    for (int i = 0; i < VLMP_PARTS; i++) {
-        vlmp_json_key(&w, vlmp_part_name((vlmp_part)i));
+    for (int i = 0; i < VLMP_COMPONENTS; i++) {
+        vlmp_json_key(&w, vlmp_component_name((vlmp_component)i));
         put_size(&w, &sizes.parts[i]);
     }
     vlmp_json_close(&w, '}');

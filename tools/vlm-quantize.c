@@ -279,7 +279,7 @@ static int quantize(struct command *c, vlmp_error *err)
                              .model = model,
                              .preprocess = &preprocess,
                              .work_folder = c->work,
-                             .memory_limit = (size_t)256 << 20,
+                             .memory_limit = VLMP_STORE_MEMORY,
                              .progress = on_progress,
                              .progress_arg = c,
                              .interrupted = vlmp_interrupt_flag()};

@@ -5,12 +5,6 @@
 
 #include "src/base/memory.h"
 
-const char *vlmp_component_name(vlmp_component component)
-{
-    static const char *const names[] = {"vision", "projector", "embed", "text", "head"};
-    return names[component];
-}
-
 static bool shares(const vlmp_budget_site *site, const vlmp_linear_info *first,
                    const vlmp_linear_info *linear)
 {

@@ -19,6 +19,3 @@ typedef struct {
  * *out. */
 int vlmp_budget_sites(const vlmp_linear_info *linears, int count, bool tied, vlmp_budget_site **out,
                       int *site_count, vlmp_error *err);
-
-/* "vision", "projector", "embed", "text", "head". */
-const char *vlmp_component_name(vlmp_component component);

@@ -1,8 +1,32 @@
 #include "src/model/linears.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "src/base/memory.h"
+
+const char *vlmp_component_name(vlmp_component component)
+{
+    static const char *const names[VLMP_COMPONENTS] = {"vision", "projector", "embed", "text",
+                                                       "head"};
+    return names[component];
+}
+
+/* The name is `prefix`, or goes on behind a dot. */
+static bool is_in(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) == 0 && (name[length] == '.' || name[length] == '\0');
+}
+
+vlmp_component vlmp_component_of(const char *name)
+{
+    if (is_in(name, "vision")) return VLMP_COMPONENT_VISION;
+    if (is_in(name, "text.embed")) return VLMP_COMPONENT_EMBED;
+    if (is_in(name, "text.head")) return VLMP_COMPONENT_HEAD;
+    if (is_in(name, "text")) return VLMP_COMPONENT_TEXT;
+    return VLMP_COMPONENT_PROJECTOR;
+}
 
 struct linear_list {
     vlmp_linear_info *items;

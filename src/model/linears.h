@@ -9,7 +9,14 @@ typedef enum {
     VLMP_COMPONENT_EMBED,
     VLMP_COMPONENT_TEXT,
     VLMP_COMPONENT_HEAD,
+    VLMP_COMPONENTS,
 } vlmp_component;
+
+/* "vision", "projector", "embed", "text", "head". */
+const char *vlmp_component_name(vlmp_component component);
+
+/* Of a tensor, a linear or a norm, by its canonical name; the newline row is the projector's. */
+vlmp_component vlmp_component_of(const char *name);
 
 typedef struct {
     char name[VLMP_NAME_MAX]; /* canonical, without ".weight" */

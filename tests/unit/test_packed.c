@@ -198,12 +198,12 @@ static void sizes_are_counted(void **state)
     assert_int_equal(vlmp_packed_open(&source, temp_path("golden"), &err), VLMP_OK);
     vlmp_weight_sizes_of(source, &sizes);
     source->close(source);
-    assert_int_equal(sizes.parts[VLMP_PART_VISION].weights, 3 + 12);
-    assert_int_equal(sizes.parts[VLMP_PART_VISION].bytes, 12 + 6 + 12 + 4);
-    assert_int_equal(sizes.parts[VLMP_PART_PROJECTOR].weights, 6 + 6);
-    assert_int_equal(sizes.parts[VLMP_PART_PROJECTOR].bytes, 12 + 6 + 8);
-    assert_int_equal(sizes.parts[VLMP_PART_TEXT].weights, 128);
-    assert_int_equal(sizes.parts[VLMP_PART_TEXT].bytes, 64 + 32);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_VISION].weights, 3 + 12);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_VISION].bytes, 12 + 6 + 12 + 4);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_PROJECTOR].weights, 6 + 6);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_PROJECTOR].bytes, 12 + 6 + 8);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_TEXT].weights, 128);
+    assert_int_equal(sizes.parts[VLMP_COMPONENT_TEXT].bytes, 64 + 32);
     assert_int_equal(sizes.total.weights, 155);
     assert_int_equal(sizes.total.bytes, 156);
     assert_int_equal(sizes.total.quantized_weights, 146);
