@@ -13,13 +13,16 @@
 #include "tools/block_costs.h"
 #include "tools/eval_answers.h"
 #include "tools/eval_provenance.h"
+#include "tools/eval_tokens.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 
 /* The sequences of all samples, tokenized by the engine's model, and the hash of their tokens. What
- * is scored is what the reference, if there is one, has scored. */
+ * is scored is what the reference, if there is one, has scored; classes gets the kind of each of
+ * its tokens then. */
 static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
-                          vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX], vlmp_error *err)
+                          vlmp_sequence_store *out, char tokens[VLMP_SHA256_HEX],
+                          vlmp_buffer *classes, vlmp_error *err)
 {
     int status = vlmp_sequence_store_create(out, (int)job->data->count, &reader->model->config,
                                             job->work_folder, err);
@@ -33,6 +36,8 @@ static int make_sequences(const vlmp_eval_job *job, const vlmp_reader *reader,
         if (status == VLMP_OK) status = vlmp_eval_check_fits(job, reader, sequence.length, err);
         if (status == VLMP_OK && job->reference != NULL)
             status = vlmp_reference_check_sample(job->reference, (int)i, &sequence, job->path, err);
+        if (status == VLMP_OK && job->reference != NULL)
+            status = vlmp_eval_classes(job->data, i, reader, &sequence, classes, err);
         vlmp_eval_name_sample(job, i, err);
         if (status == VLMP_OK) vlmp_tokens_digest_add(&hash, &sequence);
         if (status == VLMP_OK) status = vlmp_sequence_store_add(out, &sequence, err);
@@ -91,7 +96,9 @@ int vlmp_eval_score(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     vlmp_loaded loaded = {0};
     vlmp_linear head;
     vlmp_reference *r = job->reference;
-    int status = make_sequences(job, reader, &sequences, tokens, err);
+    vlmp_buffer classes = {0};
+    int status = make_sequences(job, reader, &sequences, tokens, &classes, err);
+    scores->classes = classes.data; /* NULL without a reference; free() fits */
     if (status == VLMP_OK && r != NULL)
         status = vlmp_reference_check_all(r, sequences.count, tokens, job->path, err);
     if (status == VLMP_OK) status = collect_states(job, engine, reader, &sequences, &hidden, err);
@@ -335,7 +342,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     reader.date = job->data->date;
     if (status == VLMP_OK) vlmp_side_of(&out->side, &reader);
     if (status == VLMP_OK)
-        status = make_sequences(job, &reader, &sequences, out->tokens_digest, err);
+        status = make_sequences(job, &reader, &sequences, out->tokens_digest, NULL, err);
     if (job->pictures->transparent > 0)
         snprintf(out->alpha, sizeof out->alpha, "%s", job->pictures->alpha);
     if (status == VLMP_OK)

@@ -6,6 +6,7 @@
 
 #include "src/base/memory.h"
 #include "src/eval/caption_metrics.h"
+#include "src/eval/token_classes.h"
 #include "src/eval/token_sums.h"
 
 static int grow(void **array, size_t size, size_t capacity, vlmp_error *err)
@@ -55,6 +56,7 @@ void vlmp_scores_free(vlmp_token_scores *s)
     free(s->reference_nll);
     free(s->kl);
     free(s->top1);
+    free(s->classes);
     *s = (vlmp_token_scores){0};
 }
 
@@ -101,16 +103,22 @@ static int keep_samples(vlmp_eval_result *result, const vlmp_token_scores *score
 {
     bool compared = scores->has_reference && result->reference != NULL;
     double *kl = NULL;
+    char *classes = NULL;
     if (compared) {
         kl = vlmp_arena_alloc(&result->arena, scores->tokens, sizeof *kl);
         if (kl == NULL) return vlmp_fail_memory(err, "metrics");
         memcpy(kl, scores->kl, scores->tokens * sizeof *kl);
+    }
+    if (compared && scores->classes != NULL) {
+        classes = vlmp_arena_copy(&result->arena, scores->classes, scores->tokens);
+        if (classes == NULL) return vlmp_fail_memory(err, "metrics");
     }
     for (size_t i = 0; i < scores->samples; i++) {
         vlmp_sample_result *sample = &result->per_sample[i];
         size_t first = scores->first[i], end = scores->first[i + 1];
         sample->tokens = end - first;
         if (compared) sample->kl = kl + first;
+        if (classes != NULL) sample->classes = classes + first;
         for (size_t t = first; t < end; t++) {
             sample->nll += scores->nll[t];
             if (!compared) continue;
@@ -154,6 +162,8 @@ static int fill_tokens(vlmp_eval_result *result, const vlmp_eval_input *input, v
     if (status == VLMP_OK && (input->metrics & VLMP_METRIC_KL) && s.sorted_kl != NULL)
         fill_kl(result, &s, values, intervals);
     vlmp_token_sums_free(&s);
+    if (status == VLMP_OK && !isnan(result->kl.mean) && scores->classes != NULL)
+        status = vlmp_class_kl_fill(result, input->seed, err);
     return status;
 }
 

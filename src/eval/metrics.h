@@ -17,8 +17,9 @@ typedef struct {
     size_t *first;      /* [samples + 1]; sample i has tokens first[i] … first[i + 1] − 1 */
     double *nll;        /* [tokens] −ln p(token), nats */
     double *reference_nll;
-    double *kl; /* [tokens] KL(reference ‖ model) over the vocabulary, nats */
-    bool *top1; /* [tokens] both have the same most likely token */
+    double *kl;    /* [tokens] KL(reference ‖ model) over the vocabulary, nats */
+    bool *top1;    /* [tokens] both have the same most likely token */
+    char *classes; /* [tokens] of VLMP_TOKEN_CLASSES; NULL: not known. From malloc */
     size_t sample_capacity, token_capacity;
 } vlmp_token_scores;
 

@@ -51,6 +51,7 @@ void vlmp_report_html(vlmp_buffer *out, const vlmp_report *report)
     head(out, report);
     vlmp_report_table(out, report);
     vlmp_report_figures(out, report);
+    vlmp_report_classes(out, report);
     vlmp_report_samples(out, report);
     vlmp_report_layers(out, report);
     vlmp_report_speed(out, report);

@@ -16,6 +16,8 @@ const char *vlmp_report_kind(const vlmp_eval_result *result);
 
 /* Quality against size, and differences to the original. */
 void vlmp_report_figures(vlmp_buffer *out, const vlmp_report *report);
+/* The KL divergence of numbers, content words, … */
+void vlmp_report_classes(vlmp_buffer *out, const vlmp_report *report);
 /* The worst samples with picture and answers. */
 void vlmp_report_samples(vlmp_buffer *out, const vlmp_report *report);
 /* Error of each linear, by component and layer. */

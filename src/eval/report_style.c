@@ -26,6 +26,7 @@ const char *const vlmp_report_style =
     "text-overflow:ellipsis}"
     ".words{text-align:left}td.bad{color:var(--bad)}td.good{color:var(--good)}"
     "td.best{font-weight:700}td.best::before{content:'★ ';color:var(--good)}"
+    "tr.apart td{border-top:2px solid var(--soft)}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));"
     "gap:.2rem 2.5rem;align-items:start}figure{margin:.6rem 0;break-inside:avoid}"
     "figcaption{font-weight:600;margin-bottom:.3rem}figcaption span{font-weight:400}"

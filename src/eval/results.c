@@ -7,6 +7,7 @@
 
 #include "src/base/nearest.h"
 #include "src/eval/gates.h"
+#include "src/eval/token_classes.h"
 
 void vlmp_result_init(vlmp_eval_result *r)
 {
@@ -35,6 +36,8 @@ void vlmp_result_init(vlmp_eval_result *r)
         r->bleu[i] = NAN;
         r->bleu_ci95[i] = unknown;
     }
+    for (int c = 0; c < VLMP_KL_CLASSES; c++)
+        r->kl_classes[c] = (vlmp_class_kl){-1, NAN, unknown};
 }
 
 void vlmp_result_free(vlmp_eval_result *result)
@@ -104,6 +107,20 @@ static void put_kl(vlmp_json_writer *w, const vlmp_kl_result *kl)
     vlmp_json_pair_double(w, "max", kl->max);
     vlmp_json_pair_double(w, "score", kl->score);
     put_interval(w, "score_ci95", kl->score_ci95);
+    vlmp_json_close(w, '}');
+}
+
+static void put_kl_classes(vlmp_json_writer *w, const vlmp_eval_result *r)
+{
+    vlmp_json_pair_open(w, "kl_classes", '{');
+    for (int c = 0; c < VLMP_KL_CLASSES; c++) {
+        const vlmp_class_kl *kl = &r->kl_classes[c];
+        vlmp_json_pair_open(w, vlmp_class_key((vlmp_kl_class)c), '{');
+        vlmp_json_pair_int(w, "tokens", kl->tokens);
+        vlmp_json_pair_double(w, "mean", kl->mean);
+        put_interval(w, "ci95", kl->ci95);
+        vlmp_json_close(w, '}');
+    }
     vlmp_json_close(w, '}');
 }
 
@@ -220,6 +237,10 @@ static void put_samples(vlmp_json_writer *w, const vlmp_eval_result *r)
             for (size_t t = 0; t < s->tokens; t++)
                 vlmp_json_put_double(w, s->kl[t]);
             vlmp_json_close(w, ']');
+            if (s->classes != NULL) {
+                vlmp_json_key(w, "classes");
+                vlmp_json_put_bytes(w, s->classes, s->tokens);
+            }
         }
         if (s->answer != NULL) vlmp_json_pair_string(w, "answer", s->answer);
         if (s->captioned) {
@@ -252,6 +273,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     }
     if ((r->metrics & VLMP_METRIC_KL) && r->reference != NULL) {
         put_kl(w, &r->kl);
+        if (r->kl_classes[0].tokens >= 0) put_kl_classes(w, r);
         vlmp_json_pair_double(w, "top1", r->top1);
     }
     if (r->metrics & VLMP_METRIC_BLEU) put_bleu(w, r);

@@ -34,6 +34,24 @@ typedef struct {
     vlmp_interval score_ci95;
 } vlmp_kl_result;
 
+/* Kinds of answer tokens (token_classes.h). The first four are all tokens, and so are the last two:
+ * numbers and content words that the question does not hold, and everything else. */
+typedef enum {
+    VLMP_KL_NUMBERS,
+    VLMP_KL_CONTENT,
+    VLMP_KL_FUNCTION,
+    VLMP_KL_MARKS,
+    VLMP_KL_PICTURE,
+    VLMP_KL_TEXT,
+    VLMP_KL_CLASSES
+} vlmp_kl_class;
+
+typedef struct {
+    int64_t tokens;
+    double mean;        /* KL a token, nats; NAN: there are none */
+    vlmp_interval ci95; /* NAN: a resample may hold none */
+} vlmp_class_kl;
+
 /* A linear of a packed file, as the run that made it recorded it. Errors are relative to the
  * linear's output, on samples held out or else on those seen; NAN: not recorded. */
 typedef struct {
@@ -72,7 +90,8 @@ typedef struct {
     double ppl_ratio;
     vlmp_interval ppl_ratio_ci95;
     vlmp_kl_result kl;
-    double top1; /* share, 0 … 1 */
+    vlmp_class_kl kl_classes[VLMP_KL_CLASSES]; /* tokens −1: not known */
+    double top1;                               /* share, 0 … 1 */
     double bleu[4];
     vlmp_interval bleu_ci95[4];
     double cider;

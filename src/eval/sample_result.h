@@ -13,6 +13,7 @@ typedef struct vlmp_sample_result {
     double nll, reference_nll; /* sums over tokens, nats */
     size_t same;               /* tokens with the reference's most likely token */
     const double *kl;          /* [tokens]; NULL: no reference */
+    const char *classes;       /* [tokens] of VLMP_TOKEN_CLASSES; NULL: not known */
     /* Of the answer that was generated. */
     const char *answer; /* NULL: none was */
     bool captioned;     /* the two below are known */

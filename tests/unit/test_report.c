@@ -31,6 +31,8 @@ static void sample_result(vlmp_eval_result *r)
     r->ppl_ratio_ci95 = (vlmp_interval){0.999, 1.003};
     r->kl = (vlmp_kl_result){
         4.65e-4, {4e-4, 5e-4}, 2e-3, 8.3e-3, 0.1, sqrt(4.65e-4 * 8.3e-3), {1.8e-3, 2.1e-3}};
+    for (int c = 0; c < VLMP_KL_CLASSES; c++)
+        r->kl_classes[c] = (vlmp_class_kl){100 * c, 1e-4 * (c + 1), {1e-5, 1e-3}};
     r->top1 = 0.9939;
     for (int i = 0; i < 4; i++) {
         r->bleu[i] = 0.8 - 0.05 * i;
@@ -82,7 +84,7 @@ static void every_name_is_in_the_document(void **state)
         assert_true(vlmp_result_value(&r, name, &value));
         assert_true(value == at->valuedouble);
     }
-    assert_int_equal(names, 50);
+    assert_int_equal(names, 56);
     cJSON_Delete(tree);
     vlmp_buffer_free(&w.out);
     vlmp_result_free(&r);
