@@ -63,6 +63,54 @@ static int read_linears(const cJSON *decisions, vlmp_eval_result *result, const 
     return VLMP_OK;
 }
 
+static int read_ranges(const cJSON *list, vlmp_eval_result *result, const char *where,
+                       vlmp_error *err)
+{
+    vlmp_calibration_record *record = result->calibration;
+    size_t count = (size_t)cJSON_GetArraySize(list);
+    record->ranges = vlmp_arena_alloc(&result->arena, count, sizeof *record->ranges);
+    if (record->ranges == NULL) return vlmp_fail_memory(err, "record");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        vlmp_activation_range *range = &record->ranges[record->range_count++];
+        const char *component, *site;
+        int64_t text, picture;
+        VLMP_TRY(vlmp_json_string(item, "component", "", &component, where, err));
+        VLMP_TRY(vlmp_json_string(item, "site", "", &site, where, err));
+        VLMP_TRY(vlmp_json_double(item, "max_abs", NAN, &range->max_abs, where, err));
+        VLMP_TRY(vlmp_json_int(item, "text_tokens", 0, 0, INT32_MAX, &text, where, err));
+        VLMP_TRY(vlmp_json_int(item, "picture_tokens", 0, 0, INT32_MAX, &picture, where, err));
+        range->tokens = text + picture;
+        range->component = copy(result, component);
+        range->site = copy(result, site);
+        if (range->component == NULL || range->site == NULL) return vlmp_fail_memory(err, "record");
+    }
+    return VLMP_OK;
+}
+
+/* Files of earlier versions record samples alone. */
+static int read_calibration(const cJSON *provenance, vlmp_eval_result *result, const char *where,
+                            vlmp_error *err)
+{
+    const cJSON *audit = vlmp_json_get(provenance, "calibration_audit");
+    vlmp_calibration_record *r = result->calibration =
+        vlmp_arena_alloc(&result->arena, 1, sizeof *r);
+    if (r == NULL) return vlmp_fail_memory(err, "record");
+    r->calibrated = cJSON_IsString(vlmp_json_get(provenance, "calibration"));
+    r->samples = cJSON_GetArraySize(vlmp_json_get(provenance, "calibration_samples"));
+    const struct {
+        const char *key;
+        int64_t *out;
+    } counts[] = {{"seen", &r->tokens_seen},
+                  {"held_out", &r->tokens_held},
+                  {"samples_seen", &r->samples_seen},
+                  {"samples_held_out", &r->samples_held}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        VLMP_TRY(vlmp_json_int(audit, counts[i].key, -1, 0, INT64_MAX, counts[i].out, where, err));
+    return read_ranges(vlmp_json_get(audit, "ranges"), result, where, err);
+}
+
 enum { FACTS = 8 };
 
 static int add(vlmp_eval_result *result, const char *key, const char *value, vlmp_error *err)
@@ -132,6 +180,7 @@ int vlmp_eval_record(const vlmp_source *source, const cJSON *provenance, const c
     const char *recipe = vlmp_packed_note(source, "vlmp.recipe", &length);
     if (decisions != NULL) VLMP_TRY(read_linears(decisions, result, source->path, err));
     if (provenance != NULL) VLMP_TRY(list_facts(source, provenance, result, err));
+    if (provenance != NULL) VLMP_TRY(read_calibration(provenance, result, source->path, err));
     if (recipe == NULL) return VLMP_OK;
     result->recipe = vlmp_arena_copy(&result->arena, recipe, length);
     return result->recipe != NULL ? VLMP_OK : vlmp_fail_memory(err, "record");

@@ -1,5 +1,8 @@
 #include "tools/quantize_origin.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "src/base/file.h"
 
 void vlmp_selection_write(const vlmp_selection *s, vlmp_json_writer *w)
@@ -70,6 +73,46 @@ static void write_ids(const vlmp_calibration *calibration, bool loose, vlmp_json
     vlmp_json_close(w, ']');
 }
 
+/* The largest activation of the sites from *at on that are of the same component, and behind which
+ * of them it stands. */
+static void write_range(const vlmp_statistics *all, int *at, vlmp_json_writer *w)
+{
+    const vlmp_site_statistics *first = &all->sites[*at], *site = first;
+    int length = (int)strcspn(first->name, ".");
+    float max = -1;
+    for (; *at < all->count && strncmp(all->sites[*at].name, first->name, (size_t)length + 1) == 0;
+         (*at)++) {
+        const vlmp_site_statistics *s = &all->sites[*at];
+        for (int i = 0; i < VLMP_TOKEN_KINDS * s->dim; i++)
+            if (s->max_abs[i] > max) max = s->max_abs[i], site = s;
+    }
+    char component[VLMP_NAME_MAX];
+    snprintf(component, sizeof component, "%.*s", length, first->name);
+    vlmp_json_open(w, '{');
+    vlmp_json_pair_string(w, "component", component);
+    vlmp_json_pair_string(w, "site", site->name);
+    vlmp_json_pair_double(w, "max_abs", (double)max);
+    vlmp_json_pair_int(w, "text_tokens", first->count[VLMP_TOKEN_TEXT]);
+    vlmp_json_pair_int(w, "picture_tokens", first->count[VLMP_TOKEN_PICTURE]);
+    vlmp_json_close(w, '}');
+}
+
+/* What the methods saw, and the range of what they saw. */
+static void write_audit(const vlmp_quantize_origin *origin, vlmp_json_writer *w)
+{
+    const vlmp_selection *s = origin->selection;
+    vlmp_json_pair_open(w, "calibration_audit", '{');
+    vlmp_json_pair_int(w, "seen", s->seen_tokens);
+    vlmp_json_pair_int(w, "held_out", s->held_tokens);
+    vlmp_json_pair_int(w, "samples_seen", s->seen);
+    vlmp_json_pair_int(w, "samples_held_out", s->held);
+    vlmp_json_pair_open(w, "ranges", '[');
+    for (int at = 0; at < origin->calibration->statistics.count;)
+        write_range(&origin->calibration->statistics, &at, w);
+    vlmp_json_close(w, ']');
+    vlmp_json_close(w, '}');
+}
+
 void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writer *w)
 {
     const vlmp_selection *selection = origin->selection;
@@ -92,5 +135,6 @@ void vlmp_quantize_provenance(const vlmp_quantize_origin *origin, vlmp_json_writ
     vlmp_json_put_bool(w, origin->sequential);
     if (computed && origin->bf16) vlmp_json_pair_string(w, "precision", "bf16");
     vlmp_json_pair_string(w, "kernels", computed ? origin->kernels : NULL);
+    if (computed) write_audit(origin, w);
     vlmp_json_close(w, '}');
 }

@@ -54,6 +54,7 @@ void vlmp_report_html(vlmp_buffer *out, const vlmp_report *report)
     vlmp_report_classes(out, report);
     vlmp_report_samples(out, report);
     vlmp_report_layers(out, report);
+    vlmp_report_calibration(out, report);
     vlmp_report_speed(out, report);
     vlmp_report_files(out, report);
     vlmp_buffer_text(out, "<p class=\"soft\">Intervals: 2.5 and 97.5 percentile of a paired "

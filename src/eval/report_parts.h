@@ -22,6 +22,8 @@ void vlmp_report_classes(vlmp_buffer *out, const vlmp_report *report);
 void vlmp_report_samples(vlmp_buffer *out, const vlmp_report *report);
 /* Error of each linear, by component and layer. */
 void vlmp_report_layers(vlmp_buffer *out, const vlmp_report *report);
+/* What the files record of their calibration: samples, ranges, room to the limit of FP16. */
+void vlmp_report_calibration(vlmp_buffer *out, const vlmp_report *report);
 void vlmp_report_speed(vlmp_buffer *out, const vlmp_report *report);
 /* Gates, notes, provenance and recipe of each file; the commands that make it again. */
 void vlmp_report_files(vlmp_buffer *out, const vlmp_report *report);

@@ -60,6 +60,22 @@ typedef struct {
     double error, rtn_error;
 } vlmp_linear_record;
 
+/* The largest activation that a component saw while the file was calibrated. */
+typedef struct {
+    const char *component, *site; /* "text", "text.layers.3.mlp_out" */
+    double max_abs;
+    int64_t tokens; /* that were measured */
+} vlmp_activation_range;
+
+/* What a packed file records of its calibration. Tokens and samples −1: not recorded. */
+typedef struct {
+    bool calibrated; /* else no method looked at samples */
+    int64_t samples; /* in the calibration */
+    int64_t samples_seen, tokens_seen, samples_held, tokens_held;
+    vlmp_activation_range *ranges; /* [range_count]; 0: not recorded */
+    size_t range_count;
+} vlmp_calibration_record;
+
 /* A metric against that of an earlier run over the same samples (baseline.h). */
 typedef struct {
     const char *metric;
@@ -112,7 +128,8 @@ typedef struct {
     vlmp_sample_result *per_sample; /* [samples]; NULL before anything was measured */
     vlmp_linear_record *linears;    /* [linear_count] in the file's order; for reports alone */
     size_t linear_count;
-    vlmp_fact *facts; /* [fact_count] where it comes from; for reports alone */
+    vlmp_calibration_record *calibration; /* NULL: not a packed file. For reports alone */
+    vlmp_fact *facts;                     /* [fact_count] where it comes from; for reports alone */
     size_t fact_count;
     const char *recipe; /* JSON; NULL: none. For reports alone */
 

@@ -57,7 +57,21 @@ exits 0 quantize k.vlmp
 same all.vlmp k.vlmp # 32 samples are fewer than the default asks for
 json k.vlmp.run.json 'd["tokens"]["budget"] == "all" and d["tokens"]["samples_seen"] == 28'
 json k.vlmp.run.json 'd["tokens"]["seen"] + d["tokens"]["held_out"] == d["tokens"]["of"]'
+exits 0 vlm-inspect all.calib --json
+mv stdout calib.json
 exits 0 vlm-inspect all.vlmp --json
+check "the file records the ranges of its calibration" python3 - <<'END'
+import json
+file, audit = json.load(open("stdout"))["provenance"]["calibration_audit"], json.load(open("calib.json"))["audit"]
+run = json.load(open("k.vlmp.run.json"))["tokens"]
+assert all(file[key] == run[key] for key in ("seen", "held_out", "samples_seen", "samples_held_out"))
+assert [r["component"] for r in file["ranges"]] == ["vision", "text"]
+for r in file["ranges"]:
+    sites = [s for s in audit["sites"] if s["site"].startswith(r["component"] + ".")]
+    assert r["max_abs"] == max(s["max_abs"] for s in sites)
+    assert {"site": r["site"], "max_abs": r["max_abs"]}.items() <= max(sites, key=lambda s: s["max_abs"]).items()
+assert file["ranges"][1]["text_tokens"] + file["ranges"][1]["picture_tokens"] == audit["measured"]["tokens"]
+END
 json stdout '"tokens" not in d["provenance"]'
 rm k.vlmp*
 exits 0 quantize k.vlmp --tokens 600 --threads 1

@@ -278,6 +278,47 @@ static void reports_escape(void **state)
     vlmp_result_free(&r[1]);
 }
 
+static char *html_of(const vlmp_eval_result *results, size_t count)
+{
+    const vlmp_report report = {.data = "d", .results = results, .count = count};
+    vlmp_buffer html = {0};
+    vlmp_report_html(&html, &report);
+    assert_false(html.failed);
+    return html.data;
+}
+
+/* What was recorded, what an earlier version did not, and what no calibration made. */
+static void calibrations_are_shown(void **state)
+{
+    (void)state;
+    vlmp_eval_result r[3];
+    vlmp_activation_range ranges[] = {{"vision", "vision.layers.0.mlp_out", 6.5504, 592},
+                                      {"text", "text.layers.1.mlp_out", 32752, 1008}};
+    vlmp_calibration_record records[] = {{true, 16, 14, 877, 2, 131, ranges, 2},
+                                         {true, 16, -1, -1, -1, -1, NULL, 0},
+                                         {false, 0, -1, -1, -1, -1, NULL, 0}};
+    static const char *const names[] = {"new.vlmp", "old.vlmp", "rtn.vlmp"};
+    for (int i = 0; i < 3; i++) {
+        sample_result(&r[i]);
+        r[i].model = names[i];
+        r[i].calibration = &records[i];
+    }
+    char *html = html_of(r, 3);
+    assert_non_null(strstr(html, "<td>877 tokens of 14 samples</td><td>131 tokens of 2 samples</td>"
+                                 "<td>vision</td><td>592</td><td>6.55</td>"
+                                 "<td>vision.layers.0.mlp_out</td><td>10000 times</td>"));
+    assert_non_null(strstr(html, "<td class=\"bad\">2 times: too little</td>"));
+    assert_non_null(strstr(html, "<td>old.vlmp</td><td>not recorded, of 16 samples</td>"
+                                 "<td>not recorded</td><td>not recorded</td>"));
+    assert_non_null(strstr(html, "rtn.vlmp: made without a calibration."));
+    free(html);
+    for (int i = 0; i < 3; i++)
+        r[i].calibration = NULL;
+    html = html_of(r, 3);
+    assert_null(strstr(html, "<h2>Calibration"));
+    free(html);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +328,7 @@ int main(void)
         cmocka_unit_test(gates_refuse),
         cmocka_unit_test(metrics_parse),
         cmocka_unit_test(reports_escape),
+        cmocka_unit_test(calibrations_are_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
