@@ -350,7 +350,7 @@ int vlmp_eval_reference(const vlmp_eval_job *job, vlmp_engine *engine, vlmp_refe
     vlmp_sequence_store_free(&sequences);
     if (status == VLMP_OK && job->data->stand_ins != NULL) status = copy_stand_ins(job, out, err);
     if (status == VLMP_OK) status = copy_head(engine, out, err);
-    if (status == VLMP_OK) status = vlmp_eval_origin(&out->model, engine->source, err);
+    if (status == VLMP_OK) status = vlmp_eval_origin(&out->model, out->itself, engine->source, err);
     vlmp_eval_data_digest(job->data, out->data_digest);
     if (status == VLMP_OK) status = vlmp_engine_check_files(engine, err);
     vlmp_reader_close(&reader);

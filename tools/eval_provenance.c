@@ -167,32 +167,55 @@ static int read_run_file(const vlmp_source *source, vlmp_eval_result *result, vl
     return VLMP_OK;
 }
 
-int vlmp_eval_origin(vlmp_identity *out, vlmp_source *source, vlmp_error *err)
+/* In a packed file's place the model that it was made from. */
+static int trace_back(vlmp_identity *identity, const vlmp_source *source, vlmp_error *err)
 {
-    VLMP_TRY(vlmp_identity_of(out, source, err));
     if (strcmp(source->kind, "packed") != 0) return VLMP_OK;
     cJSON *provenance;
     VLMP_TRY(parse_note(&provenance, source, "vlmp.provenance", err));
     const cJSON *made_from = vlmp_json_get(provenance, "source");
     if (cJSON_IsString(made_from) && strlen(made_from->valuestring) == VLMP_SHA256_HEX - 1)
-        memcpy(out->tensors, made_from->valuestring, VLMP_SHA256_HEX);
+        memcpy(identity->tensors, made_from->valuestring, VLMP_SHA256_HEX);
     cJSON_Delete(provenance);
     return VLMP_OK;
+}
+
+int vlmp_eval_origin(vlmp_identity *out, char itself[VLMP_SHA256_HEX], vlmp_source *source,
+                     vlmp_error *err)
+{
+    VLMP_TRY(vlmp_identity_of(out, source, err));
+    if (itself != NULL) memcpy(itself, out->tensors, VLMP_SHA256_HEX);
+    return trace_back(out, source, err);
+}
+
+/* Spares reading every byte of the reference once more. */
+static bool same_place(const char *a, const char *b)
+{
+    char *x = realpath(a, NULL), *y = realpath(b, NULL);
+    bool same = x != NULL && y != NULL && strcmp(x, y) == 0;
+    free(x);
+    free(y);
+    return same;
 }
 
 int vlmp_eval_check_origin(const vlmp_eval_job *job, vlmp_source *source, vlmp_eval_result *result,
                            vlmp_error *err)
 {
     const vlmp_reference *r = job->reference;
-    vlmp_identity origin;
-    /* Two folders of one call are two models that the user wants compared; hashing every byte of
-     * them would say what their names say. */
+    vlmp_identity origin, reference = r->model;
+    memcpy(reference.tensors, r->itself, sizeof reference.tensors);
+    result->original = !r->saved && same_place(job->path, r->where);
+    if (result->original) return VLMP_OK;
+    VLMP_TRY(vlmp_identity_of(&origin, source, err));
+    result->original = vlmp_identity_difference(&origin, &reference) == NULL;
+    if (result->original) return VLMP_OK;
     if (source->imported != NULL)
         return vlmp_result_note(result, err,
                                 "that it was made from the reference is not known: %s does not say",
                                 source->imported);
+    /* Two folders of one call are two models that the user wants compared. */
     if (!r->saved && strcmp(source->kind, "packed") != 0) return VLMP_OK;
-    VLMP_TRY(vlmp_eval_origin(&origin, source, err));
+    VLMP_TRY(trace_back(&origin, source, err));
     const char *what = vlmp_identity_difference(&origin, &r->model);
     if (what == NULL) return VLMP_OK;
     if (!r->saved)

@@ -48,7 +48,7 @@ static int compare_note(const vlmp_source *file, const char *key, const char *te
 static int compare_model(vlmp_source *file, const vlmp_identity *model, vlmp_error *err)
 {
     vlmp_identity origin;
-    VLMP_TRY(vlmp_eval_origin(&origin, file, err));
+    VLMP_TRY(vlmp_eval_origin(&origin, NULL, file, err));
     const char *what = vlmp_identity_difference(&origin, model);
     return what == NULL ? VLMP_OK : other_run(file, what, err);
 }

@@ -378,8 +378,8 @@ static int run(struct command *c, vlmp_error *err)
         VLMP_TRY(vlmp_gates_judge(&c->results[i], c->gates, c->opt.gates.count, &failed, err));
         failed_gates += failed;
         if (c->opt.baseline != NULL)
-            VLMP_TRY(vlmp_baseline_judge(&c->baseline, &c->results[i], count,
-                                         (uint64_t)c->args->seed, &failed_gates, err));
+            VLMP_TRY(vlmp_baseline_judge(&c->baseline, i, &c->results[i], (uint64_t)c->args->seed,
+                                         &failed_gates, err));
     }
     VLMP_TRY(print_results(c, err));
     if (c->opt.report != NULL)
@@ -516,7 +516,7 @@ int main(int argc, char **argv)
         vlmp_result_free(&c.results[i]);
     free(c.results);
     free(c.gates);
-    cJSON_Delete(c.baseline.document);
+    vlmp_baseline_free(&c.baseline);
     vlmp_picture_reading_free(&o->pictures);
     vlmp_reference_free(&c.reference);
     vlmp_outfile_abort(&c.saved);

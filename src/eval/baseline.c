@@ -29,6 +29,12 @@ static const struct metric {
 };
 enum { METRICS = sizeof metrics / sizeof *metrics };
 
+/* Of one model. */
+struct vlmp_baseline_result {
+    const cJSON *from;
+    const vlmp_sample_result *samples; /* [samples of the run] */
+};
+
 int vlmp_baseline_load(vlmp_baseline *out, const char *path, vlmp_error *err)
 {
     *out = (vlmp_baseline){.path = path};
@@ -47,6 +53,13 @@ int vlmp_baseline_load(vlmp_baseline *out, const char *path, vlmp_error *err)
                      path);
 }
 
+void vlmp_baseline_free(vlmp_baseline *baseline)
+{
+    cJSON_Delete(baseline->document);
+    vlmp_arena_free(&baseline->arena);
+    *baseline = (vlmp_baseline){0};
+}
+
 /* By its path, else by the last part of it if one alone has it, else the only one of both. */
 static const cJSON *counterpart(const vlmp_baseline *baseline, const char *model, size_t count)
 {
@@ -62,37 +75,6 @@ static const cJSON *counterpart(const vlmp_baseline *baseline, const char *model
     }
     if (like > 0) return like == 1 ? found : NULL;
     return count == 1 && results->child->next == NULL ? results->child : NULL;
-}
-
-int vlmp_baseline_check(const vlmp_baseline *baseline, const vlmp_eval_run *run,
-                        const char *const *models, size_t count, vlmp_error *err)
-{
-    const cJSON *document = baseline->document;
-    int64_t tokens;
-    if (strcmp(cJSON_GetStringValue(vlmp_json_get(document, "data_digest")), run->digest) != 0)
-        return vlmp_fail(
-            err, VLMP_ERR_INPUT,
-            "%s: evaluated other samples, or other answers, than these of %s; give the "
-            "data and --samples it was made with, or make it again",
-            baseline->path, run->data);
-    VLMP_TRY(
-        vlmp_json_int(document, "max_new_tokens", 0, 0, INT32_MAX, &tokens, baseline->path, err));
-    if (tokens != run->max_new_tokens)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: made with --max-new-tokens %lld, this run has %d; give the same",
-                         baseline->path, (long long)tokens, run->max_new_tokens);
-    for (size_t i = 0; i < count; i++)
-        if (counterpart(baseline, models[i], count) == NULL)
-            return vlmp_fail(
-                err, VLMP_ERR_INPUT,
-                "%s: has no results of %s, or several of that name; evaluate a file of "
-                "the same path, or make the baseline again",
-                baseline->path, models[i]);
-    if (run->samples < 2)
-        return vlmp_fail(err, VLMP_ERR_INPUT,
-                         "%s: one sample has no interval; take more, here and for the baseline",
-                         baseline->path);
-    return VLMP_OK;
 }
 
 static int damaged(const vlmp_baseline *baseline, size_t sample, vlmp_error *err)
@@ -147,6 +129,59 @@ static int read_sample(const vlmp_baseline *baseline, const cJSON *item, size_t 
     return VLMP_OK;
 }
 
+/* Of all samples or of none there is a KL. */
+static int read_samples(vlmp_baseline *baseline, const cJSON *from, size_t count,
+                        struct vlmp_baseline_result *out, vlmp_error *err)
+{
+    const cJSON *list = vlmp_json_get(from, "per_sample");
+    size_t found = (size_t)cJSON_GetArraySize(list), i = 0;
+    if (found != count) return damaged(baseline, found < count ? found : count, err);
+    vlmp_sample_result *samples = vlmp_arena_alloc(&baseline->arena, count, sizeof *samples);
+    if (samples == NULL) return vlmp_fail_memory(err, "baseline");
+    *out = (struct vlmp_baseline_result){from, samples};
+    for (const cJSON *item = list->child; item != NULL; item = item->next, i++) {
+        VLMP_TRY(read_sample(baseline, item, i, &baseline->arena, &samples[i], err));
+        if ((samples[i].kl == NULL) != (samples[0].kl == NULL)) return damaged(baseline, i, err);
+    }
+    return VLMP_OK;
+}
+
+int vlmp_baseline_check(vlmp_baseline *baseline, const vlmp_eval_run *run,
+                        const char *const *models, size_t count, vlmp_error *err)
+{
+    const cJSON *document = baseline->document;
+    int64_t tokens;
+    if (strcmp(cJSON_GetStringValue(vlmp_json_get(document, "data_digest")), run->digest) != 0)
+        return vlmp_fail(
+            err, VLMP_ERR_INPUT,
+            "%s: evaluated other samples, or other answers, than these of %s; give the "
+            "data and --samples it was made with, or make it again",
+            baseline->path, run->data);
+    VLMP_TRY(
+        vlmp_json_int(document, "max_new_tokens", 0, 0, INT32_MAX, &tokens, baseline->path, err));
+    if (tokens != run->max_new_tokens)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: made with --max-new-tokens %lld, this run has %d; give the same",
+                         baseline->path, (long long)tokens, run->max_new_tokens);
+    for (size_t i = 0; i < count; i++)
+        if (counterpart(baseline, models[i], count) == NULL)
+            return vlmp_fail(
+                err, VLMP_ERR_INPUT,
+                "%s: has no results of %s, or several of that name; evaluate a file of "
+                "the same path, or make the baseline again",
+                baseline->path, models[i]);
+    if (run->samples < 2)
+        return vlmp_fail(err, VLMP_ERR_INPUT,
+                         "%s: one sample has no interval; take more, here and for the baseline",
+                         baseline->path);
+    baseline->results = vlmp_arena_alloc(&baseline->arena, count, sizeof *baseline->results);
+    if (baseline->results == NULL) return vlmp_fail_memory(err, "baseline");
+    for (size_t i = 0; i < count; i++)
+        VLMP_TRY(read_samples(baseline, counterpart(baseline, models[i], count), run->samples,
+                              &baseline->results[i], err));
+    return VLMP_OK;
+}
+
 /* Both runs' samples, of which all or none have tokens, KL, captions. */
 struct pair {
     const vlmp_sample_result *old, *now; /* [count] */
@@ -164,7 +199,6 @@ static int look_at(struct pair *p, const vlmp_baseline *baseline, vlmp_error *er
         const vlmp_sample_result *a = &p->old[i], *b = &p->now[i];
         p->scored = p->scored && a->tokens > 0 && b->tokens > 0;
         p->captioned = p->captioned && a->captioned && b->captioned;
-        if ((a->kl == NULL) != (p->old[0].kl == NULL)) return damaged(baseline, i, err);
         if (a->tokens > 0 && b->tokens > 0 && a->tokens != b->tokens)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: sample %zu has %zu answer tokens there and %zu here; another "
@@ -182,19 +216,12 @@ static int look_at(struct pair *p, const vlmp_baseline *baseline, vlmp_error *er
     return VLMP_OK;
 }
 
-static int read_pair(struct pair *p, const vlmp_baseline *baseline, const cJSON *from,
-                     vlmp_eval_result *result, vlmp_error *err)
+static int make_pair(struct pair *p, const vlmp_baseline *baseline,
+                     const struct vlmp_baseline_result *old, const vlmp_eval_result *result,
+                     vlmp_error *err)
 {
-    const cJSON *list = vlmp_json_get(from, "per_sample");
-    vlmp_sample_result *old;
-    *p = (struct pair){.now = result->per_sample, .count = (size_t)result->samples};
-    if ((size_t)cJSON_GetArraySize(list) != p->count) return damaged(baseline, 0, err);
-    old = vlmp_arena_alloc(&result->arena, p->count, sizeof *old);
-    if (old == NULL) return vlmp_fail_memory(err, "baseline");
-    p->old = old;
-    size_t i = 0;
-    for (const cJSON *item = list->child; item != NULL; item = item->next, i++)
-        VLMP_TRY(read_sample(baseline, item, i, &result->arena, &old[i], err));
+    *p = (struct pair){
+        .old = old->samples, .now = result->per_sample, .count = (size_t)result->samples};
     VLMP_TRY(look_at(p, baseline, err));
     if (!p->scored) return VLMP_OK;
     VLMP_TRY(vlmp_token_sums_build(&p->old_sums, p->old, p->count, err));
@@ -292,18 +319,18 @@ static int judge_all(vlmp_eval_result *result, const cJSON *from, const struct p
                      where, vlmp_report_name(result->model));
 }
 
-int vlmp_baseline_judge(const vlmp_baseline *baseline, vlmp_eval_result *result, size_t count,
+int vlmp_baseline_judge(const vlmp_baseline *baseline, size_t index, vlmp_eval_result *result,
                         uint64_t seed, size_t *failed, vlmp_error *err)
 {
-    const cJSON *from = counterpart(baseline, result->model, count);
+    const struct vlmp_baseline_result *old = &baseline->results[index];
     struct pair p;
     vlmp_interval intervals[STATS];
     vlmp_bootstrap bootstrap = {seed, (size_t)result->samples, VLMP_RESAMPLES};
-    int status = read_pair(&p, baseline, from, result, err);
+    int status = make_pair(&p, baseline, old, result, err);
     if (status == VLMP_OK)
         status = vlmp_bootstrap_run(&bootstrap, differences, &p, STATS, intervals, err);
     if (status == VLMP_OK)
-        status = judge_all(result, from, &p, intervals, failed, baseline->path, err);
+        status = judge_all(result, old->from, &p, intervals, failed, baseline->path, err);
     vlmp_token_sums_free(&p.old_sums);
     vlmp_token_sums_free(&p.now_sums);
     return status;

@@ -98,11 +98,9 @@ static int write_metadata(const vlmp_reference *r, vlmp_arena *arena, const char
                           vlmp_error *err)
 {
     vlmp_json_writer w = {0};
-    const char *const texts[][2] = {{"name", r->name},
-                                    {"data", r->data_digest},
-                                    {"tokens", r->tokens_digest},
-                                    {"alpha", r->alpha},
-                                    {"processor", r->side.processor}};
+    const char *const texts[][2] = {
+        {"name", r->name},   {"data", r->data_digest}, {"tokens", r->tokens_digest},
+        {"alpha", r->alpha}, {"itself", r->itself},    {"processor", r->side.processor}};
     vlmp_json_open(&w, '{');
     vlmp_json_key(&w, "version");
     vlmp_json_put_int(&w, VERSION);
@@ -307,13 +305,15 @@ static int import_metadata(vlmp_reference *r, const cJSON *root, const char *whe
     r->name = strdup(name);
     if (r->name == NULL) return vlmp_fail_memory(err, where);
     const struct {
-        const char *key;
+        const char *key, *otherwise;
         char *out;
-    } digests[] = {
-        {"data", r->data_digest}, {"tokens", r->tokens_digest}, {"processor", r->side.processor}};
+    } digests[] = {{"data", "", r->data_digest},
+                   {"tokens", "", r->tokens_digest},
+                   {"processor", "", r->side.processor},
+                   {"itself", r->model.tensors, r->itself}};
     for (size_t i = 0; i < sizeof digests / sizeof *digests; i++) {
         const char *text;
-        VLMP_TRY(vlmp_json_string(root, digests[i].key, "", &text, where, err));
+        VLMP_TRY(vlmp_json_string(root, digests[i].key, digests[i].otherwise, &text, where, err));
         if (strlen(text) != VLMP_SHA256_HEX - 1)
             return vlmp_fail(err, VLMP_ERR_INPUT,
                              "%s: no SHA-256 of its %s; make it again with "

@@ -28,6 +28,8 @@ typedef struct {
     const char *where;   /* the file it was read from, else the model; for messages, not owned */
     bool saved;          /* read from a file */
     vlmp_identity model; /* a packed file's is that of its source */
+    char
+        itself[VLMP_SHA256_HEX]; /* digest of its own tensors, which a packed file's source lacks */
     vlmp_side side;
     char data_digest[VLMP_SHA256_HEX];   /* over the samples' identities */
     char tokens_digest[VLMP_SHA256_HEX]; /* vlmp_tokens_digest_add of all sequences */

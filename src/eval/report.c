@@ -165,7 +165,12 @@ void vlmp_report_junit(vlmp_buffer *out, const vlmp_eval_result *results, size_t
                 continue;
             }
             char text[256];
-            vlmp_report_gate(text, sizeof text, &r->gates[g]);
+            /* The last gates are those of the changes. */
+            size_t own = r->gate_count - r->change_count;
+            if (g < own)
+                vlmp_report_gate(text, sizeof text, &r->gates[g]);
+            else
+                vlmp_report_change(text, sizeof text, &r->changes[g - own]);
             vlmp_buffer_text(out, ">\n      <failure message=\"");
             vlmp_report_escape(out, text);
             vlmp_buffer_text(out, "\"/>\n    </testcase>\n");

@@ -1,5 +1,4 @@
 #include <math.h>
-#include <string.h>
 
 #include "src/eval/report_cells.h"
 #include "src/eval/report_parts.h"
@@ -7,7 +6,7 @@
 
 static bool shown(const vlmp_eval_result *r)
 {
-    return r->kl_classes[0].tokens >= 0 && strcmp(vlmp_report_kind(r), "original") != 0;
+    return r->kl_classes[0].tokens >= 0 && !r->original;
 }
 
 static void value_cell(vlmp_buffer *out, const vlmp_class_kl *kl)

@@ -67,10 +67,9 @@ static void differences(vlmp_buffer *out, const vlmp_report *report, vlmp_point 
     for (size_t i = 0; i < report->count; i++) {
         const vlmp_eval_result *r = &report->results[i];
         const char *kind = vlmp_report_kind(r);
-        bool original = strcmp(kind, "original") == 0;
         points[i] = (vlmp_point){vlmp_report_name(r->model),
                                  kind,
-                                 original ? NAN : 100 * (value_of(r, "ppl_ratio") - 1),
+                                 r->original ? NAN : 100 * (value_of(r, "ppl_ratio") - 1),
                                  0,
                                  {100 * (value_of(r, "ppl_ratio_ci95.lo") - 1),
                                   100 * (value_of(r, "ppl_ratio_ci95.hi") - 1)}};

@@ -18,11 +18,6 @@ static int worst_first(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-static bool is_original(const vlmp_eval_result *r)
-{
-    return strcmp(vlmp_report_kind(r), "original") == 0;
-}
-
 static double mean_kl(const vlmp_eval_result *r, size_t sample)
 {
     const vlmp_sample_result *s = &r->per_sample[sample];
@@ -42,8 +37,7 @@ int vlmp_report_worst(const vlmp_eval_result *results, size_t count, size_t out[
     for (size_t s = 0; s < samples; s++) {
         ranked[s].index = s;
         for (size_t i = 0; i < count; i++)
-            if (!is_original(&results[i]))
-                ranked[s].kl = fmax(ranked[s].kl, mean_kl(&results[i], s));
+            if (!results[i].original) ranked[s].kl = fmax(ranked[s].kl, mean_kl(&results[i], s));
     }
     qsort(ranked, samples, sizeof *ranked, worst_first);
     for (size_t s = 0; s < samples && s < VLMP_WORST && ranked[s].kl > 0; s++)
@@ -84,7 +78,7 @@ static void put_answer(vlmp_buffer *out, const char *text, const char *original)
 static const char *original_answer(const vlmp_report *report, size_t sample)
 {
     for (size_t i = 0; i < report->count; i++)
-        if (is_original(&report->results[i])) return report->results[i].per_sample[sample].answer;
+        if (report->results[i].original) return report->results[i].per_sample[sample].answer;
     return NULL;
 }
 
@@ -115,7 +109,7 @@ static void put_sample(vlmp_buffer *out, const vlmp_report *report, const vlmp_w
     for (size_t i = 0; i < report->count; i++) {
         const vlmp_eval_result *r = &report->results[i];
         char number[VLMP_NUMBER_BYTES];
-        if (is_original(r)) continue;
+        if (r->original) continue;
         vlmp_report_element(out, "dt", vlmp_report_name(r->model));
         vlmp_buffer_text(out, "<dd>");
         if (r->per_sample[w->index].answer != NULL)

@@ -28,25 +28,9 @@ static const struct column {
 };
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
-/* Without slashes at the end. */
-static size_t path_length(const char *path)
-{
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    return length;
-}
-
-static bool is_original(const vlmp_eval_result *r)
-{
-    if (r->reference == NULL) return false;
-    size_t a = path_length(r->model), b = path_length(r->reference);
-    return a == b && memcmp(r->model, r->reference, a) == 0;
-}
-
 const char *vlmp_report_kind(const vlmp_eval_result *r)
 {
-    if (is_original(r)) return "original";
+    if (r->original) return "original";
     if (!isnan(r->ppl_ratio_ci95.lo) && r->ppl_ratio_ci95.lo > 1) return "bad";
     if (!isnan(r->ppl_ratio_ci95.hi) && r->ppl_ratio_ci95.hi < 1) return "good";
     return "same";
@@ -60,7 +44,7 @@ static void verdict(vlmp_buffer *out, const vlmp_eval_result *r)
         vlmp_buffer_printf(out, "<td class=\"words bad\">✗ failed %zu of %zu</td>", failed, gates);
     else if (gates > 0)
         vlmp_buffer_text(out, "<td class=\"words good\">✓ passed</td>");
-    else if (is_original(r))
+    else if (r->original)
         vlmp_buffer_text(out, "<td class=\"words\">◇ original</td>");
     else if (isnan(r->ppl_ratio_ci95.lo))
         vlmp_buffer_text(out, "<td class=\"words\">–</td>");
@@ -79,7 +63,7 @@ static double best_of(const vlmp_report *report, const struct column *column)
     for (size_t i = 0; i < report->count && column->value != NULL; i++) {
         double value = NAN;
         vlmp_result_value(&report->results[i], column->value, &value);
-        if (is_original(&report->results[i]) || isnan(value)) continue;
+        if (report->results[i].original || isnan(value)) continue;
         count++;
         best = column->highest ? fmax(best, value) : fmin(best, value);
     }
@@ -111,9 +95,9 @@ static void row(vlmp_buffer *out, const vlmp_report *report, size_t i,
         if (places[c] < 0) continue;
         if (columns[c].value != NULL) vlmp_result_value(r, columns[c].value, &value);
         bool words = strcmp(columns[c].header, "method") == 0;
-        vlmp_buffer_text(out, words                                 ? "<td class=\"words\">"
-                              : value == best[c] && !is_original(r) ? "<td class=\"best\">"
-                                                                    : "<td>");
+        vlmp_buffer_text(out, words                              ? "<td class=\"words\">"
+                              : value == best[c] && !r->original ? "<td class=\"best\">"
+                                                                 : "<td>");
         put_text(out, cells->cells[i * cells->column_count + (size_t)places[c]]);
         vlmp_buffer_text(out, "</td>");
     }

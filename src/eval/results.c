@@ -258,6 +258,7 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
     vlmp_json_open(w, '{');
     vlmp_json_pair_string(w, "model", r->model);
     vlmp_json_pair_string(w, "reference", r->reference);
+    if (r->reference != NULL) vlmp_json_pair_bool(w, "original", r->original);
     vlmp_json_pair_string(w, "method", r->method);
     put_count(w, "samples", r->samples);
     put_count(w, "left_out", r->left_out);

@@ -94,6 +94,7 @@ typedef struct {
 typedef struct {
     const char *model;
     const char *reference; /* NULL: none; ratios, kl and top1 are left out */
+    bool original;         /* it is the reference itself */
     const char *method;    /* "gptq W4g128"; NULL: the model is not quantized */
     unsigned metrics;      /* VLMP_METRIC_…: those not asked for are left out */
     int64_t samples;

@@ -26,6 +26,7 @@ json stdout 'all(g["pass"] != (c["verdict"] == "worse")
 exits 3 vlm-eval bad/m.vlmp "${over[@]}" --baseline good.json --summary s.md
 check "the summary has both values" grep -q '^\* against the baseline: kl.mean: .* → .*: worse$' s.md
 check "JUnit names it" grep -q 'name="kl.mean&lt;=baseline">' j.xml
+check "JUnit has both values" grep -q '<failure message="kl.mean: [0-9.e-]* → [0-9.e-]*, change .*: worse"' j.xml
 check "the report names it" python3 "$VLMP_ROOT/tests/e2e/report_check.py" r.html 'kl.mean<=baseline' ': worse'
 check "the table names it" grep -q '^baseline: m.vlmp: kl.mean: .*: worse$' stdout
 
@@ -42,6 +43,8 @@ sed 's/"data_digest": "./"data_digest": "x/' good.json >other.json
 refused 'other.json: evaluated other samples' other.json
 sed 's/"max_new_tokens": 16/"max_new_tokens": 17/' good.json >longer.json
 refused 'longer.json: made with --max-new-tokens 17' longer.json
+refuses 4 'longer.json: made with --max-new-tokens 17' vlm-eval good/m.vlmp --reference r.ref --data "$eval_data" \
+    --samples 16 --max-new-tokens 16 --metrics kl --baseline longer.json
 grep -v '"data_digest"' good.json >older.json
 refused 'older.json: no baseline: it lacks the values of each sample' older.json
 echo '{"schema": 1, "data_digest": "x", "results": [{"model": "m.vlmp"}]}' >older.json
@@ -73,9 +76,10 @@ refuses 2 'good.json' vlm-eval good/m.vlmp "${over[@]}" --baseline good.json --r
 # One file of another name is meant where there is one alone.
 exits 0 vlm-eval n.vlmp "${over[@]}" --baseline good.json
 # Values that were changed by hand are no values.
-for change in 's/"kl":\[/"kl":[1,/' 's/"kl":\[/"kl":[-/' 's/"correct":\[/"correct":["x",/' 's/"tokens":/"tokens":1/'; do
+for change in 's/"kl":\[/"kl":[1,/' 's/"kl":\[/"kl":[-/' 's/"correct":\[/"correct":["x",/' 's/"tokens":/"tokens":1/' \
+    '0,/"kl":\[[^]]*\],/s///' '0,/^ *{"line".*/s///'; do
     sed "$change" good.json >damaged.json
-    refuses 4 'damaged.json: ' vlm-eval good/m.vlmp "${over[@]}" --baseline damaged.json
+    refused 'damaged.json: ' damaged.json
 done
 sed 's/"reference_nll":/"reference_nll":1/' good.json >original.json
 refuses 4 'original.json: was compared with another original' \

@@ -14,6 +14,20 @@ exits 0 vlm-quantize "$model" --method rtn --codes fp8 --group block -o blocks.v
 exits 0 evaluate blocks.vlmp --reference r.ref
 json stdout 'd["results"][0]["method"] == "rtn fp8 block"'
 
+# The original is known by its bytes: under another name, beside a saved run, and not by its name alone.
+mkdir -p place && cp -r "$model" place/copy
+exits 0 evaluate place/copy gptq.vlmp --reference "$model"
+json stdout '[r["original"] for r in d["results"]] == [True, False]'
+exits 0 evaluate place/copy "$model" gptq.vlmp --reference r.ref
+json stdout '[r["original"] for r in d["results"]] == [True, True, False]'
+change json "$model" place/model generation_config.json 'd["something"] = 1'
+exits 0 evaluate place/model "$model" --reference "$model"
+json stdout '[r["original"] for r in d["results"]] == [False, True]'
+exits 0 evaluate gptq.vlmp "$model" --reference gptq.vlmp --save-reference packed.ref
+json stdout '[r["original"] for r in d["results"]] == [True, False]'
+exits 0 evaluate gptq.vlmp "$model" --reference packed.ref
+json stdout '[r["original"] for r in d["results"]] == [True, False]'
+
 # --- padded vocabularies, either way round, by folder, packed file and saved reference -----------------
 change pad "$model" padded 1088
 refuses 4 'c.calib: .*vocabulary is 1024.*1088' vlm-quantize padded --method gptq --calib c.calib -o x.vlmp

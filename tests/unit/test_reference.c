@@ -66,6 +66,7 @@ static void make(vlmp_reference *r, int vocab)
         .where = model_name,
         .model = {.tensors = HEX, .files = {HEX}},
         .side = {DIM, vocab, VOCAB, 512, HEX},
+        .itself = "f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         .data_digest = HEX,
         .hidden = {.samples = 2,
                    .first = first,
@@ -126,6 +127,7 @@ static void saved_is_read_back(void **state)
     if (load(&back, "r.ref", &err) != 0) fail_msg("%s", err.message);
     assert_string_equal(back.name, r.name);
     assert_null(vlmp_identity_difference(&back.model, &r.model));
+    assert_string_equal(back.itself, r.itself);
     assert_memory_equal(&back.side, &r.side, sizeof r.side);
     assert_string_equal(back.tokens_digest, r.tokens_digest);
     assert_memory_equal(back.hidden.states.memory, states, sizeof states);
