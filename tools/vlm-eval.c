@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/outfile.h"
+#include "src/eval/against.h"
 #include "src/eval/baseline.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
@@ -381,6 +382,7 @@ static int run(struct command *c, vlmp_error *err)
             VLMP_TRY(vlmp_baseline_judge(&c->baseline, i, &c->results[i], (uint64_t)c->args->seed,
                                          &failed_gates, err));
     }
+    VLMP_TRY(vlmp_against_original(c->results, count, (uint64_t)c->args->seed, err));
     VLMP_TRY(print_results(c, err));
     if (c->opt.report != NULL)
         VLMP_TRY(vlmp_eval_worst(&c->data, c->results, count, &c->report_arena, c->worst,

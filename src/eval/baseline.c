@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/eval/caption_metrics.h"
 #include "src/eval/gates.h"
 #include "src/eval/report_cells.h"
 #include "src/eval/token_sums.h"
@@ -228,27 +229,16 @@ static int make_pair(struct pair *p, const vlmp_baseline *baseline,
     return vlmp_token_sums_build(&p->now_sums, p->now, p->count, err);
 }
 
-static void caption_statistics(const vlmp_sample_result *samples, size_t n, const uint32_t *counts,
-                               double out[STATS])
-{
-    vlmp_bleu_counts all = {0};
-    double bleu[VLMP_NGRAM], cider = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (counts[i] == 0) continue;
-        vlmp_bleu_add(&all, &samples[i].bleu, counts[i]);
-        cider += counts[i] * samples[i].cider;
-    }
-    vlmp_bleu_score(bleu, &all);
-    out[STAT_BLEU] = bleu[VLMP_NGRAM - 1];
-    out[STAT_CIDER] = cider / (double)n;
-}
-
 static void statistics(const struct pair *p, bool old, const uint32_t *counts, double out[STATS])
 {
     for (int i = 0; i < STATS; i++)
         out[i] = NAN;
     if (p->scored) vlmp_token_statistics(old ? &p->old_sums : &p->now_sums, counts, out);
-    if (p->captioned) caption_statistics(old ? p->old : p->now, p->count, counts, out);
+    if (!p->captioned) return;
+    double captions[VLMP_NGRAM + 1];
+    vlmp_caption_statistics(old ? p->old : p->now, p->count, counts, captions);
+    out[STAT_BLEU] = captions[VLMP_NGRAM - 1];
+    out[STAT_CIDER] = captions[VLMP_NGRAM];
 }
 
 static void differences(void *arg, const uint32_t *counts, double *out)

@@ -1,6 +1,7 @@
 #include "src/eval/report_parts.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,26 @@ static void differences(vlmp_buffer *out, const vlmp_report *report, vlmp_point 
     vlmp_buffer_text(out, "</figure>\n");
 }
 
+/* Of the generated answers' BLEU-4 or CIDEr. */
+static void caption_differences(vlmp_buffer *out, const vlmp_report *report, const char *metric,
+                                bool cider, vlmp_point *points)
+{
+    bool any = false;
+    char title[64];
+    for (size_t i = 0; i < report->count; i++) {
+        const vlmp_eval_result *r = &report->results[i];
+        const vlmp_difference *d = cider ? &r->cider_difference : &r->bleu_difference;
+        const char *kind = d->ci95.hi < 0 ? "bad" : d->ci95.lo > 0 ? "good" : "same";
+        points[i] = (vlmp_point){vlmp_report_name(r->model), kind, d->value, 0, d->ci95};
+        any = any || !isnan(d->value);
+    }
+    if (!any) return;
+    snprintf(title, sizeof title, "%s against the original", metric);
+    figure_begin(out, title, "0: as good; left of it: worse");
+    vlmp_plot_differences(out, title, "", points, report->count);
+    vlmp_buffer_text(out, "</figure>\n");
+}
+
 void vlmp_report_figures(vlmp_buffer *out, const vlmp_report *report)
 {
     vlmp_point *points = vlmp_calloc(report->count, sizeof *points);
@@ -92,6 +113,8 @@ void vlmp_report_figures(vlmp_buffer *out, const vlmp_report *report)
     vlmp_buffer_text(out, "<div class=\"grid\">\n");
     scatter(out, report, points);
     differences(out, report, points);
+    caption_differences(out, report, "BLEU-4", false, points);
+    caption_differences(out, report, "CIDEr", true, points);
     vlmp_buffer_text(out, "</div>\n");
     free(points);
 }

@@ -24,6 +24,8 @@ void vlmp_result_init(vlmp_eval_result *r)
                             .top1 = NAN,
                             .cider = NAN,
                             .cider_ci95 = unknown,
+                            .bleu_difference = {NAN, unknown},
+                            .cider_difference = {NAN, unknown},
                             .speed = {NULL, {NAN, NAN, NAN}, NAN, NAN},
                             .memory = {-1, -1, -1, -1},
                             .bits_per_weight = NAN,
@@ -142,6 +144,16 @@ static void put_bleu(vlmp_json_writer *w, const vlmp_eval_result *r)
     for (int i = 0; i < 4; i++)
         put_interval_value(w, r->bleu_ci95[i]);
     vlmp_json_close(w, ']');
+}
+
+/* Absent where the original is not among the files. */
+static void put_difference(vlmp_json_writer *w, const char *key, const vlmp_difference *d)
+{
+    if (isnan(d->value)) return;
+    vlmp_json_pair_open(w, key, '{');
+    vlmp_json_pair_double(w, "value", d->value);
+    put_interval(w, "ci95", d->ci95);
+    vlmp_json_close(w, '}');
 }
 
 static void put_speed(vlmp_json_writer *w, const vlmp_eval_result *r)
@@ -282,6 +294,8 @@ void vlmp_result_write(vlmp_json_writer *w, const vlmp_eval_result *r)
         vlmp_json_pair_double(w, "cider", r->cider);
         put_interval(w, "cider_ci95", r->cider_ci95);
     }
+    put_difference(w, "bleu_difference", &r->bleu_difference);
+    put_difference(w, "cider_difference", &r->cider_difference);
     if (r->metrics & VLMP_METRIC_SPEED) put_speed(w, r);
     put_memory(w, r);
     vlmp_json_pair_double(w, "bits_per_weight", r->bits_per_weight);

@@ -34,6 +34,12 @@ typedef struct {
     vlmp_interval score_ci95;
 } vlmp_kl_result;
 
+/* From the original's value, over the same samples. */
+typedef struct {
+    double value;       /* NAN: not known */
+    vlmp_interval ci95; /* paired; NAN: not computable */
+} vlmp_difference;
+
 /* Kinds of answer tokens (token_classes.h). The first four are all tokens, and so are the last two:
  * numbers and content words that the question does not hold, and everything else. */
 typedef enum {
@@ -113,6 +119,7 @@ typedef struct {
     vlmp_interval bleu_ci95[4];
     double cider;
     vlmp_interval cider_ci95;
+    vlmp_difference bleu_difference, cider_difference; /* of BLEU-4 and CIDEr (against.h) */
 
     struct {
         const char *device;

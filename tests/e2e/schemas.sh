@@ -36,6 +36,7 @@ silent 2 vlm-quantize tiny --method awq -o n.vlmp
 
 over=(--data "$eval_data" --samples 3 --max-new-tokens 6)
 obeys eval 0 vlm-eval tiny g.vlmp --reference tiny "${over[@]}" --save-reference r.ref
+json eval.*.json '[set(r) >= {"bleu_difference", "cider_difference"} for r in d["results"]] == [False, True]'
 cp eval.*.json old.json
 obeys eval 0 vlm-eval g.vlmp --reference r.ref "${over[@]}" --baseline old.json
 obeys eval 3 vlm-eval g.vlmp --reference r.ref "${over[@]}" --gate 'bleu.4>2'

@@ -11,6 +11,7 @@
 
 #include "src/base/json.h"
 #include "src/base/memory.h"
+#include "src/eval/against.h"
 #include "src/eval/cider.h"
 #include "src/eval/gates.h"
 #include "src/eval/metrics.h"
@@ -295,12 +296,58 @@ static void nulls_have_notes(void **state)
     vlmp_scores_free(&scores);
 }
 
+/* Samples differ much from each other, files by as much on each: the interval is of the latter. */
+static void differences_are_paired(void **state)
+{
+    (void)state;
+    vlmp_error err = {0};
+    vlmp_sample_result samples[2][3];
+    vlmp_eval_result r[2];
+    for (int f = 0; f < 2; f++) {
+        vlmp_result_init(&r[f]);
+        r[f].samples = 3;
+        r[f].per_sample = samples[f];
+        r[f].bleu[3] = f == 0 ? 1 : 0.5;
+        r[f].cider = f == 0 ? 3 : 2.75;
+        for (int i = 0; i < 3; i++) {
+            samples[f][i] =
+                (vlmp_sample_result){.captioned = true,
+                                     .cider = 1 + 2 * i - 0.25 * f,
+                                     .bleu = {.length = 10 << i, .reference_length = 10 << i}};
+            for (int n = 0; n < VLMP_NGRAM; n++) {
+                samples[f][i].bleu.guess[n] = (10 << i) - 2 * n;
+                samples[f][i].bleu.correct[n] = samples[f][i].bleu.guess[n] / (1 + f);
+            }
+        }
+    }
+    assert_int_equal(vlmp_against_original(r, 2, 0, &err), 0);
+    assert_true(isnan(r[0].cider_difference.value) && isnan(r[1].cider_difference.value));
+    r[0].original = true;
+    assert_int_equal(vlmp_against_original(r, 2, 0, &err), 0);
+    assert_true(isnan(r[0].cider_difference.value) && isnan(r[0].bleu_difference.value));
+    near(r[1].cider_difference.value, -0.25, "CIDEr");
+    near(r[1].cider_difference.ci95.lo, -0.25, "CIDEr, low");
+    near(r[1].cider_difference.ci95.hi, -0.25, "CIDEr, high");
+    near(r[1].bleu_difference.value, -0.5, "BLEU");
+    near(r[1].bleu_difference.ci95.lo, -0.5, "BLEU, low");
+    near(r[1].bleu_difference.ci95.hi, -0.5, "BLEU, high");
+    /* What was not asked for is not compared, nor are samples without captions. */
+    r[1].bleu_difference.value = r[1].cider_difference.value = r[1].bleu[3] = NAN;
+    assert_int_equal(vlmp_against_original(r, 2, 0, &err), 0);
+    assert_true(isnan(r[1].bleu_difference.value));
+    near(r[1].cider_difference.value, -0.25, "CIDEr alone");
+    samples[1][2].captioned = false;
+    r[1].cider_difference.value = NAN;
+    assert_int_equal(vlmp_against_original(r, 2, 0, &err), 0);
+    assert_true(isnan(r[1].cider_difference.value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_equal_the_reference), cmocka_unit_test(scores_equal_the_reference),
         cmocka_unit_test(metrics_equal_numpy),        cmocka_unit_test(quantiles_interpolate),
-        cmocka_unit_test(nulls_have_notes),
+        cmocka_unit_test(nulls_have_notes),           cmocka_unit_test(differences_are_paired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
