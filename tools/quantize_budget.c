@@ -1,5 +1,6 @@
 #include "tools/quantize_budget.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,6 @@
 #include "src/base/outfile.h"
 #include "src/base/table.h"
 #include "src/budget/choose.h"
-#include "src/budget/knapsack.h"
 #include "tools/outputs.h"
 #include "tools/progress.h"
 #include "tools/quantize_plan.h"
@@ -115,27 +115,35 @@ static int plan_chosen(const struct budget *b, vlmp_recipe *recipe, vlmp_quantiz
     return vlmp_quantize_plan_make(plan, &b->engine->model, recipe, "budget", err);
 }
 
-/* weights and fixed: of a file in which every site is quantized as small as it can be, since awq
- * stores norms as F32. *file: bytes of that file which are no tensor's of a site. */
-static int size_rest(struct budget *b, uint64_t *file, vlmp_error *err)
+/* Bytes of a file of the chosen which are no tensor's of a site; sizes of its tensors. */
+static int size_rest(const struct budget *b, uint64_t *rest, vlmp_weight_sizes *sizes,
+                     vlmp_error *err)
 {
     vlmp_recipe recipe = {0};
     vlmp_quantize_plan plan;
-    vlmp_weight_sizes sizes;
-    const vlmp_sensitivity *t = &b->table;
-    vlmp_budget_smallest(t, b->allowed, b->chosen);
-    b->least = vlmp_budget_bytes(t, b->chosen);
     int status = plan_chosen(b, &recipe, &plan, err);
-    if (status == VLMP_OK) status = vlmp_quantize_plan_bytes(&plan, NULL, file, err);
+    if (status == VLMP_OK) status = vlmp_quantize_plan_bytes(&plan, NULL, rest, err);
     if (status == VLMP_OK) {
-        vlmp_weight_sizes_of_plan(&plan.packed, &sizes);
-        b->weights = sizes.total.weights;
-        b->fixed = sizes.total.bytes - b->least;
-        *file -= b->least;
+        vlmp_weight_sizes_of_plan(&plan.packed, sizes);
+        *rest -= vlmp_budget_bytes(&b->table, b->chosen);
     }
     vlmp_quantize_plan_free(&plan);
     vlmp_recipe_free(&recipe);
     return status;
+}
+
+/* weights, fixed and least: of a file in which every site is quantized as small as it can be, since
+ * awq stores norms as F32. *rest: of that file; *kept: of one that keeps every site. */
+static int size_rests(struct budget *b, uint64_t *rest, uint64_t *kept, vlmp_error *err)
+{
+    vlmp_weight_sizes sizes;
+    VLMP_TRY(size_rest(b, kept, &sizes, err)); /* nothing is chosen yet */
+    vlmp_budget_smallest(&b->table, b->allowed, b->chosen);
+    VLMP_TRY(size_rest(b, rest, &sizes, err));
+    b->least = vlmp_budget_bytes(&b->table, b->chosen);
+    b->weights = sizes.total.weights;
+    b->fixed = sizes.total.bytes - b->least;
+    return VLMP_OK;
 }
 
 static int below_least(const struct budget *b, uint64_t rest, vlmp_error *err)
@@ -156,37 +164,48 @@ static int below_least(const struct budget *b, uint64_t rest, vlmp_error *err)
                      b->opt->max_size > 0 ? ", tokenizer, header" : "");
 }
 
-/* --max-size is of the file, whose header grows with what is quantized: what a choice exceeds it by
- * is taken off, until one fits. */
-static int fit_file(struct budget *b, uint64_t rest, vlmp_recipe *recipe, vlmp_error *err)
+/* Whether the file of a choice is within --max-size. */
+static int file_fits(void *arg, const int *chosen, bool *fits, vlmp_error *err)
 {
-    uint64_t limit = b->opt->max_size - rest;
-    for (;;) {
-        vlmp_quantize_plan plan;
-        uint64_t file;
-        VLMP_TRY(vlmp_budget_choose(&b->table, b->allowed, limit, b->chosen, err));
-        int status = plan_chosen(b, recipe, &plan, err);
-        if (status == VLMP_OK) status = vlmp_quantize_plan_bytes(&plan, NULL, &file, err);
-        vlmp_quantize_plan_free(&plan);
-        if (status != VLMP_OK || file <= b->opt->max_size) return status;
-        vlmp_recipe_free(recipe);
-        if (limit == b->least) return below_least(b, rest, err);
-        uint64_t excess = file - b->opt->max_size;
-        limit = limit - b->least > excess ? limit - excess : b->least;
-    }
+    const struct budget *b = arg;
+    uint64_t rest;
+    vlmp_weight_sizes sizes;
+    assert(chosen == b->chosen);
+    VLMP_TRY(size_rest(b, &rest, &sizes, err));
+    *fits = rest + vlmp_budget_bytes(&b->table, chosen) <= b->opt->max_size;
+    return VLMP_OK;
+}
+
+/* --max-size is of the file, whose header grows with what is quantized: between that of `kept` and
+ * that of `rest`. */
+static int fit_file(struct budget *b, const vlmp_budget_choices *choices, uint64_t rest,
+                    uint64_t kept, vlmp_error *err)
+{
+    uint64_t header = kept < rest ? kept : rest;
+    bool found;
+    VLMP_TRY(
+        vlmp_budget_fit(choices, b->opt->max_size - header, file_fits, b, b->chosen, &found, err));
+    /* of choices of the least bytes that of least damage may have the longer header */
+    if (!found) vlmp_budget_smallest(&b->table, b->allowed, b->chosen);
+    return VLMP_OK;
 }
 
 static int choose(struct budget *b, vlmp_recipe *recipe, vlmp_error *err)
 {
-    uint64_t rest;
-    VLMP_TRY(size_rest(b, &rest, err));
-    if (b->opt->max_size > 0) {
-        if (b->opt->max_size < rest + b->least) return below_least(b, rest, err);
-        return fit_file(b, rest, recipe, err);
-    }
+    vlmp_budget_choices choices = {0};
+    uint64_t rest, kept;
+    VLMP_TRY(size_rests(b, &rest, &kept, err));
     double bytes = floor(b->opt->budget * (double)b->weights / 8);
-    if (bytes < (double)(b->fixed + b->least)) return below_least(b, b->fixed, err);
-    VLMP_TRY(vlmp_budget_choose(&b->table, b->allowed, (uint64_t)bytes - b->fixed, b->chosen, err));
+    if (b->opt->max_size > 0 ? b->opt->max_size < rest + b->least
+                             : bytes < (double)(b->fixed + b->least))
+        return below_least(b, b->opt->max_size > 0 ? rest : b->fixed, err);
+    int status = vlmp_budget_solve(&choices, &b->table, b->allowed, err);
+    if (status == VLMP_OK && b->opt->max_size > 0)
+        status = fit_file(b, &choices, rest, kept, err);
+    else if (status == VLMP_OK)
+        vlmp_budget_choose(&choices, (uint64_t)bytes - b->fixed, b->chosen);
+    vlmp_budget_choices_free(&choices);
+    VLMP_TRY(status);
     return vlmp_budget_recipe(&b->table, b->chosen, b->method, recipe, err);
 }
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "src/base/memory.h"
-#include "src/budget/knapsack.h"
 
 double vlmp_budget_damage(const vlmp_sensitivity *table, const int *chosen)
 {
@@ -41,22 +40,53 @@ void vlmp_budget_smallest(const vlmp_sensitivity *table, const bool *allowed, in
     }
 }
 
-int vlmp_budget_choose(const vlmp_sensitivity *table, const bool *allowed, uint64_t bytes,
-                       int *chosen, vlmp_error *err)
+int vlmp_budget_solve(vlmp_budget_choices *out, const vlmp_sensitivity *table, const bool *allowed,
+                      vlmp_error *err)
 {
-    int width = table->candidate_count, status;
-    vlmp_option *options = vlmp_alloc((size_t)table->site_count * (size_t)width, sizeof *options);
-    if (options == NULL) return vlmp_fail_memory(err, "the choice under a budget");
+    int width = table->candidate_count;
+    *out = (vlmp_budget_choices){
+        .options = vlmp_alloc((size_t)table->site_count * (size_t)width, sizeof *out->options)};
+    if (out->options == NULL) return vlmp_fail_memory(err, "the choice under a budget");
     for (int s = 0; s < table->site_count; s++)
         for (int c = 0; c < width; c++) {
-            vlmp_option *option = &options[s * width + c];
+            vlmp_option *option = &out->options[s * width + c];
             *option = (vlmp_option){VLMP_NO_OPTION, 0};
             if (!may_have(table, allowed, s, c)) continue;
             option->bytes = vlmp_sensitivity_cell(table, s, c)->bytes;
             option->damage = vlmp_sensitivity_damage(table, s, c);
         }
-    status = vlmp_knapsack(options, table->site_count, width, bytes, chosen, err);
-    free(options);
+    return vlmp_knapsack_solve(&out->knapsack, out->options, table->site_count, width, err);
+}
+
+void vlmp_budget_choices_free(vlmp_budget_choices *choices)
+{
+    vlmp_knapsack_free(&choices->knapsack);
+    free(choices->options);
+    *choices = (vlmp_budget_choices){0};
+}
+
+void vlmp_budget_choose(const vlmp_budget_choices *choices, uint64_t bytes, int *chosen)
+{
+    vlmp_knapsack_choose(&choices->knapsack, bytes, chosen);
+}
+
+int vlmp_budget_fit(const vlmp_budget_choices *choices, uint64_t bytes, vlmp_budget_fits_fn *fits,
+                    void *arg, int *chosen, bool *found, vlmp_error *err)
+{
+    const vlmp_knapsack *k = &choices->knapsack;
+    size_t size = (size_t)k->items * sizeof *chosen;
+    int status = VLMP_OK, *tried = vlmp_alloc((size_t)k->items, sizeof *tried);
+    if (tried == NULL) return vlmp_fail_memory(err, "the choice under a budget");
+    *found = false;
+    for (uint64_t at = bytes; at != VLMP_NO_OPTION && at >= k->least && !*found;
+         at = vlmp_knapsack_below(k, at)) {
+        vlmp_knapsack_choose(k, at, chosen);
+        bool same = at != bytes && memcmp(chosen, tried, size) == 0;
+        memcpy(tried, chosen, size);
+        if (!same) status = fits(arg, chosen, found, err);
+        if (status != VLMP_OK) break;
+    }
+    free(tried);
     return status;
 }
 

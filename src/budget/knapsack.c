@@ -81,50 +81,78 @@ static void add_item(const vlmp_option *item, int width, uint64_t unit, size_t u
         damage[u] = next[u];
 }
 
-/* The least damage of every item by itself, in the fewest bytes. Returns the bytes. */
-static uint64_t choose_best(const vlmp_option *options, int items, int width, int *chosen)
+/* The least damage of an item by itself, in the fewest bytes. */
+static int best_of(const vlmp_option *options, int width)
 {
-    uint64_t bytes = 0;
-    for (int i = 0; i < items; i++) {
-        const vlmp_option *of = options + (size_t)i * (size_t)width;
-        int best = -1;
-        for (int o = 0; o < width; o++)
-            if (of[o].bytes != VLMP_NO_OPTION &&
-                (best < 0 || of[o].damage < of[best].damage ||
-                 (of[o].damage <= of[best].damage && of[o].bytes < of[best].bytes)))
-                best = o;
-        chosen[i] = best;
-        bytes += of[best].bytes;
-    }
-    return bytes;
+    int best = -1;
+    for (int o = 0; o < width; o++)
+        if (options[o].bytes != VLMP_NO_OPTION &&
+            (best < 0 || options[o].damage < options[best].damage ||
+             (options[o].damage <= options[best].damage && options[o].bytes < options[best].bytes)))
+            best = o;
+    return best;
 }
 
-int vlmp_knapsack(const vlmp_option *options, int items, int width, uint64_t capacity, int *chosen,
-                  vlmp_error *err)
+static const vlmp_option *item_of(const vlmp_knapsack *k, int item)
 {
-    static const char what[] = "the choice under a budget";
-    uint64_t least = vlmp_knapsack_least(options, items, width), all;
-    assert(width <= VLMP_OPTIONS_MAX && capacity >= least);
-    uint64_t unit = unit_of(options, items, width, &all);
-    size_t units = (size_t)((capacity - least) / unit < all ? (capacity - least) / unit : all);
-    size_t row = units + 1;
-    if (choose_best(options, items, width, chosen) <= capacity) return VLMP_OK;
+    return k->options + (size_t)item * (size_t)k->width;
+}
+
+int vlmp_knapsack_solve(vlmp_knapsack *out, const vlmp_option *options, int items, int width,
+                        vlmp_error *err)
+{
+    uint64_t units;
+    assert(width <= VLMP_OPTIONS_MAX);
+    *out = (vlmp_knapsack){.options = options, .items = items, .width = width};
+    out->least = vlmp_knapsack_least(options, items, width);
+    out->unit = unit_of(options, items, width, &units);
+    out->units = (size_t)units;
+    for (int i = 0; i < items; i++)
+        out->best += item_of(out, i)[best_of(item_of(out, i), width)].bytes;
+    size_t row = out->units + 1;
     double *damage = vlmp_calloc(row, sizeof *damage);
     double *next = vlmp_alloc(row, sizeof *next);
-    uint8_t *of = vlmp_calloc((size_t)items, row);
-    int status =
-        damage != NULL && next != NULL && of != NULL ? VLMP_OK : vlmp_fail_memory(err, what);
-    for (int i = 0; i < items && status == VLMP_OK; i++)
-        add_item(options + (size_t)i * (size_t)width, width, unit, units, damage, next,
-                 of + (size_t)i * row);
-    assert(status != VLMP_OK || isfinite(damage[units]));
-    for (int i = items; i-- > 0 && status == VLMP_OK;) {
-        const vlmp_option *item = options + (size_t)i * (size_t)width;
-        chosen[i] = of[(size_t)i * row + units];
-        units -= (size_t)((item[chosen[i]].bytes - least_of(item, width) + unit - 1) / unit);
-    }
+    out->of = vlmp_calloc((size_t)items, row);
+    bool failed = damage == NULL || next == NULL || out->of == NULL;
+    for (int i = 0; i < items && !failed; i++)
+        add_item(item_of(out, i), width, out->unit, out->units, damage, next,
+                 out->of + (size_t)i * row);
     free(damage);
     free(next);
-    free(of);
-    return status;
+    return failed ? vlmp_fail_memory(err, "the choice under a budget") : VLMP_OK;
+}
+
+void vlmp_knapsack_free(vlmp_knapsack *knapsack)
+{
+    free(knapsack->of);
+    *knapsack = (vlmp_knapsack){0};
+}
+
+static size_t units_of(const vlmp_knapsack *k, uint64_t capacity)
+{
+    assert(capacity >= k->least);
+    uint64_t units = (capacity - k->least) / k->unit;
+    return units < k->units ? (size_t)units : k->units;
+}
+
+void vlmp_knapsack_choose(const vlmp_knapsack *k, uint64_t capacity, int *chosen)
+{
+    size_t units = units_of(k, capacity);
+    for (int i = k->items; i-- > 0;) {
+        const vlmp_option *item = item_of(k, i);
+        if (capacity >= k->best) {
+            chosen[i] = best_of(item, k->width);
+            continue;
+        }
+        chosen[i] = k->of[(size_t)i * (k->units + 1) + units];
+        units -=
+            (size_t)((item[chosen[i]].bytes - least_of(item, k->width) + k->unit - 1) / k->unit);
+    }
+}
+
+uint64_t vlmp_knapsack_below(const vlmp_knapsack *k, uint64_t capacity)
+{
+    if (capacity >= k->best) return k->best > k->least ? k->best - 1 : VLMP_NO_OPTION;
+    uint64_t units = units_of(k, capacity);
+    return units > 0 ? k->least + k->unit * units - 1 : VLMP_NO_OPTION;
 }

@@ -26,6 +26,7 @@ static const struct {
     {VLMP_CODES_U3, 32, VLMP_ZEROS_PACKED},
     {VLMP_CODES_U3, 64, VLMP_ZEROS_NONE},
     {VLMP_CODES_U3, 128, VLMP_ZEROS_NONE},
+    {VLMP_CODES_U3, VLMP_GROUP_CHANNEL, VLMP_ZEROS_NONE},
 };
 
 void vlmp_sensitivity_candidates(vlmp_sensitivity *table)

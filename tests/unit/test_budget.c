@@ -56,12 +56,15 @@ static void knapsack_is_the_best_of_all_choices(void **state)
         int chosen[ITEMS];
         make_options(options, &rng, 96);
         uint64_t least = vlmp_knapsack_least(options, ITEMS, WIDTH), bytes;
+        vlmp_knapsack all;
+        good(vlmp_knapsack_solve(&all, options, ITEMS, WIDTH, &err), &err);
         for (uint64_t more = 0; more < 96 * 70; more += 240) {
-            good(vlmp_knapsack(options, ITEMS, WIDTH, least + more, chosen, &err), &err);
+            vlmp_knapsack_choose(&all, least + more, chosen);
             double damage = total(options, chosen, &bytes);
             assert_true(bytes <= least + more);
             assert_true(fabs(damage - best_of_all(options, least + more)) < 1e-12);
         }
+        vlmp_knapsack_free(&all);
     }
 }
 
@@ -80,8 +83,10 @@ static void knapsack_of_odd_sizes_is_near_and_never_rises(void **state)
     uint64_t least = vlmp_knapsack_least(options, ITEMS, WIDTH), bytes;
     const uint64_t slack = ITEMS * ((ITEMS * 12 * (uint64_t)1001003 >> 17) + 1);
     double before = INFINITY;
+    vlmp_knapsack all;
+    good(vlmp_knapsack_solve(&all, options, ITEMS, WIDTH, &err), &err);
     for (uint64_t more = 0; more < (uint64_t)70000000; more += 700001) {
-        good(vlmp_knapsack(options, ITEMS, WIDTH, least + more, chosen, &err), &err);
+        vlmp_knapsack_choose(&all, least + more, chosen);
         double damage = total(options, chosen, &bytes);
         assert_true(bytes <= least + more);
         assert_true(damage <= before);
@@ -89,6 +94,7 @@ static void knapsack_of_odd_sizes_is_near_and_never_rises(void **state)
             assert_true(damage <= best_of_all(options, least + more - slack) + 1e-12);
         before = damage;
     }
+    vlmp_knapsack_free(&all);
 }
 
 /* In units of that size the best of all would not fit into its own bytes. */
@@ -104,10 +110,89 @@ static void the_best_of_every_item_is_had_where_it_fits(void **state)
                                    WIDTH - 1 - i % WIDTH};
     for (int i = 0; i < ITEMS; i++)
         all += options[i * WIDTH + WIDTH - 1].bytes;
-    good(vlmp_knapsack(options, ITEMS, WIDTH, all, chosen, &err), &err);
+    vlmp_knapsack knapsack;
+    good(vlmp_knapsack_solve(&knapsack, options, ITEMS, WIDTH, &err), &err);
+    vlmp_knapsack_choose(&knapsack, all, chosen);
     assert_true(total(options, chosen, &bytes) <= 0);
-    good(vlmp_knapsack(options, ITEMS, WIDTH, all - 1, chosen, &err), &err);
+    assert_int_equal(vlmp_knapsack_below(&knapsack, all), all - 1);
+    vlmp_knapsack_choose(&knapsack, all - 1, chosen);
     assert_true(total(options, chosen, &bytes) > 0 && bytes < all);
+    vlmp_knapsack_free(&knapsack);
+}
+
+/* A file's size: bytes and a header that no order of choices explains. */
+struct file {
+    const vlmp_option *options;
+    uint64_t limit;
+};
+
+static uint64_t file_of(const vlmp_option *options, const int *chosen)
+{
+    uint64_t bytes;
+    unsigned code = 0;
+    total(options, chosen, &bytes);
+    for (int i = 0; i < ITEMS; i++)
+        code = code * 31 + (unsigned)chosen[i];
+    return bytes + code * 2654435761u % 1500;
+}
+
+static int file_fits(void *arg, const int *chosen, bool *fits, vlmp_error *err)
+{
+    const struct file *f = arg;
+    (void)err;
+    *fits = file_of(f->options, chosen) <= f->limit;
+    return VLMP_OK;
+}
+
+/* Damage by bytes on a convex curve, or anywhere. */
+static void shape_options(vlmp_option *options, vlmp_rng *rng, bool convex)
+{
+    make_options(options, rng, 97);
+    for (int i = 0; i < ITEMS * WIDTH && convex; i++)
+        options[i].damage =
+            options[i].bytes == VLMP_NO_OPTION ? 0 : exp(-(double)options[i].bytes / 200);
+}
+
+/* Of two limits the larger never has the worse choice, and none misses a choice of the knapsack's
+ * that fits. */
+static void files_of_larger_limits_never_do_more_damage(void **state)
+{
+    (void)state;
+    vlmp_rng rng = {11};
+    vlmp_error err = {0};
+    for (int round = 0; round < 12; round++) {
+        vlmp_option options[ITEMS * WIDTH];
+        vlmp_budget_choices choices = {.options = options};
+        int chosen[ITEMS], any[ITEMS];
+        shape_options(options, &rng, round % 2 == 0);
+        good(vlmp_knapsack_solve(&choices.knapsack, options, ITEMS, WIDTH, &err), &err);
+        double before = INFINITY;
+        int fitting = 0;
+        for (uint64_t limit = choices.knapsack.least; limit < choices.knapsack.best + 2000;
+             limit += 13) {
+            struct file file = {options, limit};
+            bool found, could = false;
+            uint64_t bytes;
+            good(vlmp_budget_fit(&choices, limit, file_fits, &file, chosen, &found, &err), &err);
+            double least = INFINITY;
+            for (uint64_t at = limit; at != VLMP_NO_OPTION;
+                 at = vlmp_knapsack_below(&choices.knapsack, at)) {
+                vlmp_knapsack_choose(&choices.knapsack, at, any);
+                if (file_of(options, any) > limit) continue;
+                could = true;
+                least = fmin(least, total(options, any, &bytes));
+            }
+            assert_int_equal(found, could);
+            if (!found) continue;
+            double damage = total(options, chosen, &bytes);
+            assert_true(file_of(options, chosen) <= limit);
+            assert_true(damage <= before && damage <= least);
+            before = damage;
+            fitting++;
+        }
+        assert_true(fitting > 100);
+        vlmp_knapsack_free(&choices.knapsack);
+    }
 }
 
 static vlmp_sensitivity table_of(const struct run *r)
@@ -289,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knapsack_is_the_best_of_all_choices),
         cmocka_unit_test(knapsack_of_odd_sizes_is_near_and_never_rises),
+        cmocka_unit_test(files_of_larger_limits_never_do_more_damage),
         cmocka_unit_test(the_best_of_every_item_is_had_where_it_fits),
         cmocka_unit_test(recipe_gives_every_site_what_was_chosen),
         cmocka_unit_test(table_is_read_as_it_was_written),
