@@ -31,6 +31,7 @@ typedef struct {
     vlmp_weight_sizes sizes;
     uint64_t file_bytes;       /* of a recipe: the packed file, exactly; else all tensors */
     vlmp_plan_weights weights; /* as they are read while it runs */
+    double held_bytes;         /* of all weights, while it runs */
     double error; /* rounding's, over the norm, of normal weights in integer codes; 0: no such */
 } vlmp_plan_choice;
 

@@ -157,7 +157,7 @@ static void find_picture(const vlmp_plan_document *d, double room, vlmp_plan_fit
 static void look_at(const vlmp_plan_document *d, const vlmp_plan_choice *choice, vlmp_plan_fit *fit)
 {
     const vlmp_workload *load = &d->asked;
-    double weights = (double)choice->sizes.total.bytes, room = d->memory - weights, batch = 1;
+    double weights = choice->held_bytes, room = d->memory - weights, batch = 1;
     *fit = (vlmp_plan_fit){.needed = weights + vlmp_workload_kv(&d->model.config.text, load) +
                                      vlmp_workload_work(&d->model, load)};
     if (d->memory > 0) {

@@ -7,28 +7,40 @@
 #include "tools/plan.h"
 #include "tools/quantize_tensors.h"
 
-/* Weights that int8 activations multiply, of linears whose names begin so. */
-static double int8_weights(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
-                           const char *prefix)
+static const vlmp_packed_linear *linears_of(const vlmp_plan_document *d,
+                                            const vlmp_plan_choice *choice, size_t *count)
 {
-    const vlmp_packed_linear *linears = choice->plan.packed.linears;
-    size_t count = choice->plan.packed.linear_count;
-    double sum = 0;
-    if (choice->is_source && d->packed) linears = vlmp_packed_linears(d->source, &count);
-    for (size_t i = 0; i < count; i++)
-        if (linears[i].scheme.int8_activations &&
-            strncmp(linears[i].name, prefix, strlen(prefix)) == 0)
-            sum += (double)(linears[i].n * linears[i].k);
-    return sum;
+    *count = choice->plan.packed.linear_count;
+    return choice->is_source && d->packed ? vlmp_packed_linears(d->source, count)
+                                          : choice->plan.packed.linears;
 }
 
+/* What is held beyond the file's bytes: on a GPU, codes of 3 bits are 4 bits wide. */
+static double widening(const vlmp_plan_document *d, const vlmp_packed_linear *linear)
+{
+    const char *device = d->options->device;
+    if (device == NULL || strcmp(device, "cpu") == 0 || linear->scheme.codes != VLMP_CODES_U3)
+        return 0;
+    int k = (int)linear->k;
+    return (double)linear->n *
+           ((double)vlmp_codes_row_bytes(k, 4) - (double)vlmp_codes_row_bytes(k, 2) -
+            (double)vlmp_codes_row_bytes(k, 1));
+}
+
+/* A part of the model, whose linears' names begin so. */
 static vlmp_plan_part part_of(const vlmp_plan_document *d, const vlmp_plan_choice *choice,
                               vlmp_component part, const char *prefix)
 {
     const vlmp_weight_size *size = &choice->sizes.parts[part];
-    return (vlmp_plan_part){.weights = (double)size->weights,
-                            .bytes = (double)size->bytes,
-                            .int8 = int8_weights(d, choice, prefix)};
+    vlmp_plan_part out = {.weights = (double)size->weights, .bytes = (double)size->bytes};
+    size_t count;
+    const vlmp_packed_linear *linears = linears_of(d, choice, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(linears[i].name, prefix, strlen(prefix)) != 0) continue;
+        out.bytes += widening(d, &linears[i]);
+        if (linears[i].scheme.int8_activations) out.int8 += (double)(linears[i].n * linears[i].k);
+    }
+    return out;
 }
 
 static void set_weights(const vlmp_plan_document *d, vlmp_plan_choice *choice)
@@ -40,6 +52,11 @@ static void set_weights(const vlmp_plan_document *d, vlmp_plan_choice *choice)
                             .text = part_of(d, choice, VLMP_COMPONENT_TEXT, "text.layers."),
                             .head = tied ? part_of(d, choice, VLMP_COMPONENT_EMBED, "text.embed")
                                          : part_of(d, choice, VLMP_COMPONENT_HEAD, "text.head")};
+    size_t count;
+    const vlmp_packed_linear *linears = linears_of(d, choice, &count);
+    choice->held_bytes = (double)choice->sizes.total.bytes;
+    for (size_t i = 0; i < count; i++)
+        choice->held_bytes += widening(d, &linears[i]);
 }
 
 /* Errors of linears add up by their squares, each in proportion to its weights. Neighbours are

@@ -188,7 +188,7 @@ static bool add_load(vlmp_listing *rows, const vlmp_plan_document *d, const vlmp
         good = vlmp_listing_add(rows, i, text[i]);
     for (int i = 0; i < count && good; i++) {
         char sum[32];
-        double total = (double)choices[i].sizes.total.bytes + kv + work;
+        double total = choices[i].held_bytes + kv + work;
         vlmp_format_bytes(sum, sizeof sum - 1, total);
         if (d->memory > 0 && total > d->memory) strcat(sum, "!");
         good = vlmp_listing_add(rows, first + (size_t)i, sum);

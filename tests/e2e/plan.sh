@@ -23,6 +23,15 @@ for i in "${!recipes[@]}"; do
         for c in r['components']))(json.load(open('plan.json'))['recipes'][$i + 1])"
 done
 
+# A GPU holds codes of 3 bits as 4 bits wide, this processor as they are.
+for device in h100 cpu; do
+    exits 0 vlm-plan "$model" --json --recipe gptq_3bit --recipe gptq_4bit --device-spec $device --memory 8G
+    mv stdout $device.json
+done
+json h100.json "[r['needed_bytes'] for r in d['recipes']][1] == [r['needed_bytes'] for r in d['recipes']][2]"
+json cpu.json "(lambda h: all((h['recipes'][i]['needed_bytes'] > d['recipes'][i]['needed_bytes']) == (i == 1)
+    for i in range(3)))(json.load(open('h100.json')))"
+
 # Of the file itself, as it is; a recipe is for the model that it was made from.
 exits 0 vlm-plan 0.vlmp --json
 json stdout "len(d['recipes']) == 1 and d['recipes'][0]['all'] == json.load(open('plan.json'))['recipes'][1]['all']"
