@@ -84,6 +84,7 @@ for sequential in "" --no-sequential; do
     for method in rtn gptq awq awq+gptq; do
         wear --method $method $sequential
         wear --method $method --asymmetric --group 32 $sequential
+        wear --method $method --bits 3 --group 32 $sequential
         wear --method $method --bits 8 --group channel --activations int8 $sequential
         wear --recipe rules-$method.json $sequential
     done
