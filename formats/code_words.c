@@ -35,10 +35,27 @@ uint32_t vlmp_words_ones(int bits)
     return UINT32_MAX / ((1u << bits) - 1);
 }
 
-/* Neighbouring inputs lie as in the word. */
-static uint32_t word_of_inputs(const vlmp_code_rows *rows, size_t row_bytes, int64_t output,
-                               int64_t index)
+static uint32_t code_at(const vlmp_code_rows *rows, int64_t output, int input)
 {
+    int low_bits = rows->high != NULL ? vlmp_code_low_bits(VLMP_CODES_U3) : rows->bits;
+    const uint8_t *low =
+        rows->data + (size_t)output * vlmp_codes_row_bytes((int)rows->inputs, low_bits);
+    if (rows->high == NULL) return (uint32_t)vlmp_code_at(low, input, low_bits);
+    const uint8_t *high = rows->high + (size_t)output * vlmp_codes_row_bytes((int)rows->inputs, 1);
+    return (uint32_t)(vlmp_planes_at(low, high, input, VLMP_CODES_U3) + rows->more);
+}
+
+static uint32_t word_of_inputs(const vlmp_code_rows *rows, int64_t output, int64_t index)
+{
+    size_t row_bytes = vlmp_codes_row_bytes((int)rows->inputs, rows->bits);
+    if (rows->high != NULL) {
+        int64_t first = index * (VLMP_WORD_BITS / rows->bits), left = rows->inputs - first;
+        uint32_t word = 0;
+        for (int64_t j = 0; j < VLMP_WORD_BITS / rows->bits && j < left; j++)
+            word |= code_at(rows, output, (int)(first + j)) << j * rows->bits;
+        return word;
+    }
+    /* Neighbouring inputs lie as in the word. */
     size_t at = (size_t)index * sizeof(uint32_t), left = row_bytes - at;
     unsigned char bytes[sizeof(uint32_t)] = {0};
     memcpy(bytes, rows->data + (size_t)output * row_bytes + at,
@@ -47,15 +64,12 @@ static uint32_t word_of_inputs(const vlmp_code_rows *rows, size_t row_bytes, int
 }
 
 static uint32_t word_of_outputs(const vlmp_word_layout *layout, const vlmp_code_rows *rows,
-                                size_t row_bytes, int64_t index, int64_t input)
+                                int64_t index, int64_t input)
 {
     int64_t first = index * (VLMP_WORD_BITS / rows->bits), left = rows->outputs - first;
     uint32_t word = 0;
-    for (int64_t j = 0; j < VLMP_WORD_BITS / rows->bits && j < left; j++) {
-        const uint8_t *row = rows->data + (size_t)(first + j) * row_bytes;
-        word |= (uint32_t)vlmp_code_at(row, (int)input, rows->bits)
-                << vlmp_word_shift(layout, j, rows->bits);
-    }
+    for (int64_t j = 0; j < VLMP_WORD_BITS / rows->bits && j < left; j++)
+        word |= code_at(rows, first + j, (int)input) << vlmp_word_shift(layout, j, rows->bits);
     return word;
 }
 
@@ -64,7 +78,6 @@ void vlmp_words_put(unsigned char *out, const vlmp_word_layout *layout, const vl
 {
     int64_t shape[2];
     vlmp_words_shape(shape, layout, rows);
-    size_t row_bytes = vlmp_codes_row_bytes((int)rows->inputs, rows->bits);
     size_t columns = (size_t)shape[1], end = first + count;
     /* Down the columns, so that a turned matrix reads along the rows of codes: the words asked for
      * are few rows. */
@@ -73,9 +86,8 @@ void vlmp_words_put(unsigned char *out, const vlmp_word_layout *layout, const vl
              row++) {
             int64_t output = (int64_t)(layout->turned ? column : row);
             int64_t input = (int64_t)(layout->turned ? row : column);
-            uint32_t word = layout->outputs_together
-                                ? word_of_outputs(layout, rows, row_bytes, output, input)
-                                : word_of_inputs(rows, row_bytes, output, input);
+            uint32_t word = layout->outputs_together ? word_of_outputs(layout, rows, output, input)
+                                                     : word_of_inputs(rows, output, input);
             if (layout->less_one) word -= vlmp_words_ones(rows->bits);
             vlmp_word_store(out + (row * columns + column - first) * sizeof word, word);
         }

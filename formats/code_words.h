@@ -36,6 +36,10 @@ typedef struct {
     const uint8_t *data;
     int64_t outputs, inputs;
     int bits; /* 4 or 8 */
+    /* Of 3-bit codes, which words have as codes of 4: data is the plane of low bits, this the other
+     * (else NULL), and `more` what each code of 4 bits is greater by. */
+    const uint8_t *high;
+    int more;
 } vlmp_code_rows;
 
 /* Sides of the words' matrix. */

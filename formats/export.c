@@ -59,10 +59,27 @@ int vlmp_export_open(vlmp_export *export, const vlmp_source *source, const vlmp_
                          "--format gguf",
                          source->path, source->named_by, vlmp_layout_name(layout->layout));
     VLMP_TRY(vlmp_export_check_family(config, layout->layout, source->path, err));
-    export->linears = vlmp_packed_linears(source, &export->linear_count);
-    VLMP_TRY(vlmp_export_check(layout->layout, engine, export->linears, export->linear_count,
-                               requantize, source->path, err));
+    const vlmp_packed_linear *linears = vlmp_packed_linears(source, &export->linear_count);
+    VLMP_TRY(vlmp_export_check(layout->layout, engine, linears, export->linear_count, requantize,
+                               source->path, err));
+    vlmp_packed_linear *written =
+        vlmp_arena_alloc(&export->arena, export->linear_count, sizeof *written);
+    if (written == NULL) return vlmp_fail_memory(err, source->path);
+    for (size_t i = 0; i < export->linear_count; i++) {
+        written[i] = linears[i];
+        written[i].scheme = vlmp_export_scheme(&linears[i].scheme);
+    }
+    export->linears = written;
     return layout->plan(export, err);
+}
+
+const vlmp_packed_linear *vlmp_export_linear_find(const vlmp_export *export, const char *name,
+                                                  size_t length)
+{
+    size_t count;
+    const vlmp_packed_linear *found = vlmp_packed_linear_find(export->source, name, length);
+    return found != NULL ? export->linears + (found - vlmp_packed_linears(export->source, &count))
+                         : NULL;
 }
 
 void vlmp_export_free(vlmp_export *export)
@@ -104,7 +121,8 @@ static const vlmp_tensor *find_part(const vlmp_export *export, const char *stem,
 int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const char *suffix,
                     const vlmp_export_tensor *made, vlmp_packed_part part, vlmp_error *err)
 {
-    vlmp_code_type type = linear->scheme.codes;
+    vlmp_code_type type =
+        vlmp_packed_linear_find(export->source, linear->name, strlen(linear->name))->scheme.codes;
     const vlmp_tensor *codes =
         find_part(export, linear->name, vlmp_packed_part_name(VLMP_PACKED_CODES, type));
     size_t base = strlen(codes->source_name), tail = strlen(".weight");
@@ -122,6 +140,8 @@ int vlmp_export_add(vlmp_export *export, const vlmp_packed_linear *linear, const
     added.linear = linear;
     if (part < VLMP_PACKED_PARTS)
         added.source = find_part(export, linear->name, vlmp_packed_part_name(part, type));
+    if (part == VLMP_PACKED_CODES && type == VLMP_CODES_U3)
+        added.high = find_part(export, linear->name, vlmp_packed_part_name(VLMP_PACKED_HIGH, type));
     VLMP_TRY(vlmp_st_bytes(&added.tensor, &added.tensor.bytes, err));
     return vlmp_export_append(export, &added, err);
 }
@@ -135,7 +155,7 @@ int vlmp_export_plan_tensors(vlmp_export *export, vlmp_export_add_linear *add_li
         vlmp_packed_part part = vlmp_packed_part_of(tensor->name + vlmp_name_stem(tensor->name));
         if (part == VLMP_PACKED_CODES) {
             const char *name = tensor->name;
-            VLMP_TRY(add_linear(export, vlmp_packed_linear_find(source, name, vlmp_name_stem(name)),
+            VLMP_TRY(add_linear(export, vlmp_export_linear_find(export, name, vlmp_name_stem(name)),
                                 err));
             continue;
         }

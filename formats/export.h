@@ -29,6 +29,7 @@ struct vlmp_export_tensor {
     vlmp_tensor tensor; /* of the result: name, type, shape, bytes; data is NULL */
     vlmp_export_fate fate;
     const vlmp_tensor *source; /* of the packed file: what it is made from; NULL: of sizes alone */
+    const vlmp_tensor *high;   /* of 3-bit codes: the second plane; else NULL */
     vlmp_export_fill *fill;    /* NULL: the source's bytes as they are */
     const vlmp_packed_linear *linear; /* that it belongs to; NULL: kept */
     const vlmp_word_layout *words;    /* for fill: of codes or zeros */
@@ -40,13 +41,13 @@ typedef struct vlmp_export {
     const vlmp_config *config; /* not owned */
     const struct vlmp_export_layout *layout;
     vlmp_serve engine;
-    const vlmp_packed_linear *linears; /* in order of computation */
+    const vlmp_packed_linear *linears; /* in order of computation, schemes as they are written */
     size_t linear_count;
     vlmp_export_tensor *tensors; /* in order of computation */
     size_t count, capacity;
     uint64_t shard_bytes; /* a file of weights takes at most so many, or one tensor */
     void *own;            /* what plan keeps for write; NULL: nothing */
-    vlmp_arena arena;     /* names */
+    vlmp_arena arena;     /* names, linears */
 } vlmp_export;
 
 /* done of total bytes of weights are written. Return non-zero to stop (VLMP_ERR_INTERRUPTED). */

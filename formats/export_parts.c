@@ -18,6 +18,12 @@ static void fill_codes(const vlmp_export_tensor *t, size_t first, size_t count, 
 {
     vlmp_code_rows rows = rows_of(t->linear, VLMP_PACKED_CODES);
     rows.data = t->source->data;
+    if (t->high != NULL) {
+        rows.high = t->high->data;
+        if (t->linear->scheme.zeros == VLMP_ZEROS_NONE)
+            rows.more =
+                vlmp_code_types[VLMP_CODES_U4].middle - vlmp_code_types[VLMP_CODES_U3].middle;
+    }
     vlmp_words_put(out, t->words, &rows, first, count);
 }
 

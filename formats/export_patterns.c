@@ -44,14 +44,15 @@ typedef struct {
 
 static const vlmp_packed_linear *quantized(const vlmp_export *export, const char *stem)
 {
-    return vlmp_packed_linear_find(export->source, stem, strlen(stem));
+    return vlmp_export_linear_find(export, stem, strlen(stem));
 }
 
 /* Codes, or a matrix that is kept. */
 static bool is_linear(const vlmp_tensor *tensor)
 {
     const char *part = tensor->name + vlmp_name_stem(tensor->name);
-    return strcmp(part, ".codes") == 0 || (strcmp(part, ".weight") == 0 && tensor->rank == 2);
+    return vlmp_packed_part_of(part) == VLMP_PACKED_CODES ||
+           (strcmp(part, ".weight") == 0 && tensor->rank == 2);
 }
 
 /* sets->count: there is none. */
@@ -109,7 +110,7 @@ static int gather(layer_sets *sets, const vlmp_export *export, const stack *from
         uint16_t bit = (uint16_t)(1u << at);
         size_t stem = vlmp_name_stem(tensor->name);
         sets->present[layer] |= bit;
-        if (member(arg, vlmp_packed_linear_find(source, tensor->name, stem)))
+        if (member(arg, vlmp_export_linear_find(export, tensor->name, stem)))
             sets->members[layer] |= bit;
         if (layer >= sets->layers) sets->layers = layer + 1;
     }
@@ -227,7 +228,7 @@ static int each_own_name(const vlmp_export *export, vlmp_export_member *member, 
         char name[VLMP_NAME_BYTES];
         size_t length = vlmp_name_stem(tensor->source_name), stem = vlmp_name_stem(tensor->name);
         if (!is_linear(tensor) ||
-            !member(member_arg, vlmp_packed_linear_find(source, tensor->name, stem)))
+            !member(member_arg, vlmp_export_linear_find(export, tensor->name, stem)))
             continue;
         if (length >= VLMP_NAME_BYTES) return refuse_name(tensor, err);
         snprintf(name, sizeof name, "%.*s", (int)length, tensor->source_name);

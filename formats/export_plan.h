@@ -21,6 +21,10 @@ int vlmp_export_add_words(vlmp_export *export, const vlmp_packed_linear *linear,
 int vlmp_export_add_turned_scales(vlmp_export *export, const vlmp_packed_linear *linear,
                                   const char *suffix, vlmp_error *err);
 
+/* As vlmp_packed_linear_find, of export->linears. */
+const vlmp_packed_linear *vlmp_export_linear_find(const vlmp_export *export, const char *name,
+                                                  size_t length);
+
 /* A pass over the packed file in order of computation: adds what is kept, and calls add_linear once
  * for each quantized linear. */
 typedef int vlmp_export_add_linear(vlmp_export *export, const vlmp_packed_linear *linear,

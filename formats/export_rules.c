@@ -94,6 +94,13 @@ void vlmp_scheme_text(char *out, size_t capacity, const vlmp_scheme *scheme)
              scheme->int8_activations ? " A8" : "");
 }
 
+vlmp_scheme vlmp_export_scheme(const vlmp_scheme *scheme)
+{
+    vlmp_scheme out = *scheme;
+    if (out.codes == VLMP_CODES_U3) out.codes = VLMP_CODES_U4;
+    return out;
+}
+
 /* What a rule looks at. */
 typedef struct {
     const vlmp_packed_linear *linears; /* all that are quantized */
@@ -112,13 +119,12 @@ static bool starts(const char *name, const char *head)
 
 static int bits_of(const subject *s)
 {
-    return vlmp_code_types[s->linear->scheme.codes].bits;
+    return vlmp_code_types[vlmp_export_scheme(&s->linear->scheme).codes].bits;
 }
 
 static bool is_integer(const subject *s)
 {
-    vlmp_code_type codes = s->linear->scheme.codes;
-    return codes == VLMP_CODES_U4 || codes == VLMP_CODES_U8;
+    return !vlmp_codes_are_floats(s->linear->scheme.codes);
 }
 
 static bool is_asymmetric(const subject *s)
@@ -261,7 +267,11 @@ static const vlmp_packed_linear *find(const subject *s, const char *name)
 static bool differs_from(subject *s, const char *name)
 {
     const vlmp_packed_linear *other = find(s, name);
-    if (other != NULL && vlmp_scheme_same(&s->linear->scheme, &other->scheme)) return false;
+    if (other != NULL) {
+        vlmp_scheme own = vlmp_export_scheme(&s->linear->scheme);
+        vlmp_scheme its = vlmp_export_scheme(&other->scheme);
+        if (vlmp_scheme_same(&own, &its)) return false;
+    }
     char scheme[48] = "kept";
     if (other != NULL) vlmp_scheme_text(scheme, sizeof scheme, &other->scheme);
     snprintf(s->other, sizeof s->other, " and %s (%s)", name, scheme);
@@ -303,8 +313,9 @@ static bool product_of_globals(subject *s)
 
 static bool differs_from_first(subject *s)
 {
-    const vlmp_scheme *first = &s->linears[0].scheme, *own = &s->linear->scheme;
-    if (first->group == own->group && first->codes == own->codes) return false;
+    vlmp_scheme first = vlmp_export_scheme(&s->linears[0].scheme);
+    vlmp_scheme own = vlmp_export_scheme(&s->linear->scheme);
+    if (first.group == own.group && first.codes == own.codes) return false;
     return differs_from(s, s->linears[0].name);
 }
 
@@ -335,9 +346,8 @@ static const struct {
     broken_fn *broken;
     const char *why, *fits;
 } rules[] = {
-    {CT | GPTQ | AWQ | GGUF, EVERY, three_bits,
-     "3-bit codes are for this program's own runtime and are not written to other formats",
-     "use 4 or 8 bits"},
+    {GGUF, EVERY, three_bits, "no type of this format holds 3-bit codes with scales of their own",
+     "export as compressed-tensors or gptq, where they become the 4-bit codes of the same weights"},
     {GPTQ | AWQ | GGUF, EVERY, no_integer,
      "only integer codes of 4 and 8 bits have a place in this format", "use 4 or 8 bits"},
     {CT | GPTQ | AWQ, EVERY, embedding,

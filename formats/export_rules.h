@@ -37,6 +37,10 @@ vlmp_layout vlmp_serve_layout(vlmp_serve engine);
 /* The engine that a layout is for when nothing else is said. */
 vlmp_serve vlmp_layout_serve(vlmp_layout layout);
 
+/* The scheme in which an export has such weights: of 3-bit codes, 4-bit ones with the same values
+ * (zeros are as wide in both); of others, itself. */
+vlmp_scheme vlmp_export_scheme(const vlmp_scheme *scheme);
+
 /* VLMP_ERR_INPUT with the linear, the rule and what would fit, where the linears (all that are
  * quantized) cannot be expressed. requantize: what can be rounded to something that can is allowed.
  * where names the file or recipe. */

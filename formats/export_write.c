@@ -70,8 +70,9 @@ static int read_piece(void *arg, size_t index, uint64_t offset, void *out, size_
     } else {
         size_t size = vlmp_dtype_size(t->tensor.dtype);
         t->fill(t, (size_t)offset / size, length / size, out);
-        if (offset + length == t->tensor.bytes && t->source != NULL)
-            export->source->release(export->source, t->source);
+        const vlmp_tensor *read[] = {t->source, t->high};
+        for (int i = 0; i < 2 && offset + length == t->tensor.bytes; i++)
+            if (read[i] != NULL) export->source->release(export->source, read[i]);
     }
     w->done += length;
     if (w->progress == NULL || w->progress(w->arg, w->done, w->total) == 0) return VLMP_OK;

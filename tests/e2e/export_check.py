@@ -72,16 +72,25 @@ class Floats:
 
 
 class Linear:
-    """A linear of the packed file: codes [n][k], zeros and scales [n][groups]."""
+    """A linear of the packed file: codes [n][k], zeros and scales [n][groups]. Codes of 3 bits are, in an
+    export, those of 4 bits that stand for the same weights."""
 
     def __init__(self, tensors, name, entry):
         (self.n, self.k), self.bits = entry["shape"], entry["bits"]
         self.group = entry["group"] or self.k
         self.groups = self.k // self.group
         self.entry = entry
-        row = (self.k * self.bits + 7) // 8
-        codes = tensors[name + ".codes"][2]
-        self.codes = [unpack(codes[i * row:(i + 1) * row], self.k, self.bits) for i in range(self.n)]
+
+        def plane(part, bits):
+            row, codes = (self.k * bits + 7) // 8, tensors[name + part][2]
+            return [unpack(codes[i * row:(i + 1) * row], self.k, bits) for i in range(self.n)]
+
+        if self.bits == 3:
+            self.bits, more = 4, 4 if entry["symmetric"] else 0
+            self.codes = [[low + 4 * high + more for low, high in zip(*rows)]
+                          for rows in zip(plane(".codes2", 2), plane(".codes1", 1))]
+        else:
+            self.codes = plane(".codes", self.bits)
         self.zeros = [[1 << (self.bits - 1)] * self.groups] * self.n
         if not entry["symmetric"]:
             row, zeros = (self.groups * self.bits + 7) // 8, tensors[name + ".zeros"][2]
@@ -313,7 +322,8 @@ def main():
         with open(alone, encoding="utf-8") as file:
             assert json.load(file) == quantization, "quantize_config.json"
     assert config == json.loads(meta["vlmp.config"]), "config.json changed elsewhere"
-    base_of = {name: table[name + ".codes"]["source"].removesuffix(".weight") for name in linears}
+    base_of = {name: table[name + (".codes2" if entry["bits"] == 3 else ".codes")]["source"].removesuffix(".weight")
+               for name, entry in linears.items()}
     is_linear = re.compile(r"(proj|qkv|fc1|fc2|linear_\d|lm_head|embed_tokens|(mm_projector|merger\.mlp)\.\d)\.weight$")
     bases = {e["source"].removesuffix(".weight") for n, e in table.items()
              if is_linear.search(e.get("source", "")) and len(packed[n][1]) == 2}

@@ -28,8 +28,18 @@ for activations in "" --fast-activations; do
     same answer1 answer2
 done
 
-refuses 4 '3-bit codes are for this program' vlm-export three.vlmp --format gptq -o folder
-refuses 4 '3-bit codes are for this program' vlm-quantize tiny --method rtn --bits 3 --for vllm -o x.vlmp
+# Other formats have them as the 4-bit codes of the same weights: nothing that is computed differs.
+exits 0 vlm-quantize tiny --method rtn --bits 3 --group 32 --for vllm -o plain.vlmp
+for case in three:compressed-tensors three:gptq three:awq plain:compressed-tensors plain:gptq plain:awq; do
+    file=${case%:*}.vlmp format=${case#*:}
+    exits 0 vlm-export $file --format $format --for transformers -o folder
+    exits 0 python3 "$VLMP_ROOT/tests/e2e/export_check.py" $file folder
+    exits 0 vlm-eval $file folder --reference tiny --data "$eval_data" --samples 3 --metrics kl --json
+    json stdout 'd["results"][0]["kl"] == d["results"][1]["kl"]'
+    rm -r folder
+done
+refuses 4 'no type of this format holds 3-bit codes' vlm-export plain.vlmp --format gguf -o folder
+refuses 4 'no type of this format holds 3-bit codes' vlm-quantize tiny --method rtn --bits 3 --for llamacpp -o x.vlmp
 echo '{"version": 1, "rules": [{"match": "*", "scheme": {"method": "rtn", "bits": 2}}]}' >two.json
 refuses 4 '2 bits are not supported: with four levels' vlm-quantize tiny --recipe two.json -o x.vlmp
 check "nothing is left" test ! -e x.vlmp -a ! -e folder

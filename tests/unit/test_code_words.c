@@ -24,7 +24,7 @@ static void assert_words(const vlmp_word_layout *layout, int outputs, int inputs
             codes[k] = (uint8_t)code(n, k);
         vlmp_codes_pack(rows + (size_t)n * row_bytes, codes, inputs, bits);
     }
-    vlmp_code_rows from = {rows, outputs, inputs, bits};
+    vlmp_code_rows from = {.data = rows, .outputs = outputs, .inputs = inputs, .bits = bits};
     int64_t shape[2];
     vlmp_words_shape(shape, layout, &from);
     assert_int_equal(shape[0] * shape[1], count);
@@ -117,6 +117,44 @@ static void are_those_of_the_reference_packers(void **state)
     assert_words(&vlmp_words_awq, 8, 2, 4, eight_rows, awq, 2);
 }
 
+/* Both planes of 3-bit codes, as the codes of 4 bits that stand for the same weights. */
+static void planes_are_codes_of_4_bits(void **state)
+{
+    enum { OUTPUTS = 16, INPUTS = 44 };
+    static const vlmp_word_layout *const layouts[] = {&vlmp_words_ct_codes, &vlmp_words_gptq_codes,
+                                                      &vlmp_words_awq};
+    (void)state;
+    for (int more = 0; more <= 4; more += 4) {
+        uint8_t low[OUTPUTS * INPUTS], high[OUTPUTS * INPUTS], wide[OUTPUTS * INPUTS];
+        for (int n = 0; n < OUTPUTS; n++) {
+            uint8_t codes[INPUTS];
+            for (int k = 0; k < INPUTS; k++)
+                codes[k] = (uint8_t)((5 * k + 3 * n + k / 8) % 8);
+            vlmp_planes_pack(low + (size_t)n * vlmp_codes_row_bytes(INPUTS, 2),
+                             high + (size_t)n * vlmp_codes_row_bytes(INPUTS, 1), codes, INPUTS,
+                             VLMP_CODES_U3);
+            for (int k = 0; k < INPUTS; k++)
+                codes[k] = (uint8_t)(codes[k] + more);
+            vlmp_codes_pack(wide + (size_t)n * vlmp_codes_row_bytes(INPUTS, 4), codes, INPUTS, 4);
+        }
+        vlmp_code_rows four = {.data = wide, .outputs = OUTPUTS, .inputs = INPUTS, .bits = 4};
+        vlmp_code_rows three = four;
+        three.data = low;
+        three.high = high;
+        three.more = more;
+        for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+            int64_t shape[2];
+            unsigned char want[4 * OUTPUTS * INPUTS], got[4 * OUTPUTS * INPUTS];
+            vlmp_words_shape(shape, layouts[i], &four);
+            size_t count = (size_t)(shape[0] * shape[1]);
+            vlmp_words_put(want, layouts[i], &four, 0, count);
+            vlmp_words_put(got, layouts[i], &three, 0, count / 2);
+            vlmp_words_put(got + count / 2 * 4, layouts[i], &three, count / 2, count - count / 2);
+            assert_memory_equal(got, want, 4 * count);
+        }
+    }
+}
+
 /* Whole words plus one in each field: the zeros again, also where a zero of 0 has borrowed. */
 static void one_less_is_undone(void **state)
 {
@@ -128,7 +166,7 @@ static void one_less_is_undone(void **state)
             for (int i = 0; i < in_word; i++)
                 rows[i] = (uint8_t)((first * (i + 1)) & ((1 << bits) - 1));
             unsigned char out[4], want[4];
-            vlmp_code_rows from = {rows, in_word, 1, bits};
+            vlmp_code_rows from = {.data = rows, .outputs = in_word, .inputs = 1, .bits = bits};
             vlmp_words_put(out, &vlmp_words_gptq_zeros, &from, 0, 1);
             vlmp_words_put(want, &vlmp_words_gptq_v2_zeros, &from, 0, 1);
             uint32_t word =
@@ -142,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(are_those_of_the_reference_packers),
+        cmocka_unit_test(planes_are_codes_of_4_bits),
         cmocka_unit_test(one_less_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
