@@ -103,6 +103,6 @@ int vlmp_packed_verify(const vlmp_source *source, vlmp_st_progress *progress, vo
     VLMP_TRY(vlmp_st_check_tensors(&p->file, p->hashes, progress, arg, err));
     for (size_t i = 0; i < p->linear_count; i++)
         VLMP_TRY(check_linear(p, &p->linears[i], err));
-    VLMP_TRY(vlmp_source_check_finite(source, err));
+    VLMP_TRY(vlmp_source_check_finite(source, NULL, NULL, err));
     return vlmp_st_check_digest(&p->file, p->hashes, &p->table, p->base.digest, err);
 }

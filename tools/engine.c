@@ -7,14 +7,16 @@
 
 #include "formats/packed.h"
 #include "src/store/finite.h"
+#include "tools/inspect.h"
 #include "tools/interrupt.h"
+#include "tools/progress.h"
 #include "tools/terminal.h"
 
 int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error *err)
 {
     vlmp_error why = {0};
     bool installed;
-    *engine = (vlmp_engine){0};
+    *engine = (vlmp_engine){.args = args};
     VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
     if (args->device == VLMP_DEVICE_CUDA) {
         int status =
@@ -37,16 +39,30 @@ int vlmp_engine_start(vlmp_engine *engine, const vlmp_cli_args *args, vlmp_error
 int vlmp_engine_start_level(vlmp_engine *engine, const char *level, const vlmp_cli_args *args,
                             vlmp_error *err)
 {
-    *engine = (vlmp_engine){0};
+    *engine = (vlmp_engine){.args = args};
     VLMP_TRY(vlmp_pool_create(&engine->pool, (int)args->threads, err));
     return vlmp_ctx_create(&engine->ctx, VLMP_BACKEND_CPU, level, engine->pool, err);
+}
+
+typedef int check_fn(const vlmp_source *source, vlmp_st_progress *progress, void *arg,
+                     vlmp_error *err);
+
+/* Every byte of the model is read, of a large one for a while: what is seen of it is the live line,
+ * or a plain one now and then. */
+static int check_bytes(const vlmp_engine *engine, check_fn *check, vlmp_error *err)
+{
+    vlmp_progress progress;
+    vlmp_progress_begin_bytes(&progress, engine->args, "checking weights", 0);
+    int status = check(engine->source, vlmp_verify_progress, &progress, err);
+    vlmp_progress_drop(&progress);
+    return status;
 }
 
 static int open_source(vlmp_engine *engine, const char *path, vlmp_error *err)
 {
     VLMP_TRY(vlmp_opener_open(&engine->opener, &engine->source, path, err));
     bool packed = strcmp(engine->source->kind, "packed") == 0;
-    return packed ? vlmp_packed_verify(engine->source, NULL, NULL, err) : VLMP_OK;
+    return packed ? check_bytes(engine, vlmp_packed_verify, err) : VLMP_OK;
 }
 
 int vlmp_engine_open(vlmp_engine *engine, const char *path, vlmp_error *err)
@@ -118,7 +134,7 @@ int vlmp_engine_check_files(const vlmp_engine *engine, vlmp_error *err)
 int vlmp_engine_check_weights(const vlmp_engine *engine, vlmp_error *err)
 {
     if (strcmp(engine->source->kind, "packed") == 0) return VLMP_OK;
-    return vlmp_source_check_finite(engine->source, err);
+    return check_bytes(engine, vlmp_source_check_finite, err);
 }
 
 void vlmp_engine_close(vlmp_engine *engine)

@@ -26,6 +26,7 @@ typedef struct {
     vlmp_source *source;
     vlmp_model model;
     vlmp_engine_check check;
+    const vlmp_cli_args *args; /* of the start: how progress is shown */
 } vlmp_engine;
 
 /* Threads and kernels alone, on args->device (auto: CUDA where it can be had, and says what it took

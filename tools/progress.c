@@ -13,7 +13,7 @@
 
 /* Between plain lines, and until the first of what takes longer. */
 #define PLAIN_SECONDS 10.0
-#define FIRST_SECONDS 0.15
+#define FIRST_SECONDS 0.1
 
 void vlmp_format_seconds(char *out, size_t capacity, double seconds)
 {
@@ -220,20 +220,32 @@ void vlmp_progress_say(vlmp_progress *p, const char *fmt, ...)
     draw(p);
 }
 
-void vlmp_progress_end(vlmp_progress *p)
+void vlmp_progress_row(vlmp_progress *p, const char *row)
 {
-    double elapsed = vlmp_seconds() - p->started;
+    size_t length = strlen(row);
+    if (p->live) length = vlmp_text_cut(row, vlmp_terminal_width(STDERR_FILENO) - 1);
+    vlmp_progress_say(p, "%.*s", (int)length, row);
+}
+
+void vlmp_progress_drop(vlmp_progress *p)
+{
     if (p->events != 0) {
         vlmp_json_writer w;
         vlmp_event_begin(&w, "end");
         vlmp_json_pair_string(&w, "stage", p->label);
         vlmp_json_pair_double(&w, "done", p->done);
         put_total(&w, p);
-        vlmp_json_pair_double(&w, "elapsed", elapsed);
+        vlmp_json_pair_double(&w, "elapsed", vlmp_seconds() - p->started);
         vlmp_event_send(&w, p->events, VLMP_EVENT_WAIT);
     }
-    if (p->quiet) return;
     clear_line(p);
+}
+
+void vlmp_progress_end(vlmp_progress *p)
+{
+    double elapsed = vlmp_seconds() - p->started;
+    vlmp_progress_drop(p);
+    if (p->quiet) return;
     char time[24], done[32];
     vlmp_format_seconds(time, sizeof time, elapsed);
     put_amount(done, sizeof done, p, p->done);

@@ -36,15 +36,21 @@ void vlmp_progress_begin_bytes(vlmp_progress *p, const vlmp_cli_args *args, cons
 void vlmp_progress_weigh(vlmp_progress *p, double few, double few_cost);
 
 /* done of total; detail may be NULL ("text.layers.7.mlp.down"). Prints at most every 0.1 s on a
- * terminal, every 10 s elsewhere, the first after 0.15 s, an event at most every 0.5 s. */
+ * terminal, every 10 s elsewhere, the first after 0.1 s, an event at most every 0.5 s. */
 void vlmp_progress_update(vlmp_progress *p, double done, const char *detail);
 
 /* A line that stays (a table row, a warning), above the live line. Also under -q nothing. */
 __attribute__((format(printf, 2, 3))) void vlmp_progress_say(vlmp_progress *p, const char *fmt,
                                                              ...);
 
+/* The same of a table's row, cut to a terminal's width. */
+void vlmp_progress_row(vlmp_progress *p, const char *row);
+
 /* Clears the live line and prints "label: 12 in 3.4 s". */
 void vlmp_progress_end(vlmp_progress *p);
+
+/* Clears the live line and says no more, of what is no news once it is done. */
+void vlmp_progress_drop(vlmp_progress *p);
 
 /* "label  7/32  21 %  0.4/s  3m12s left  detail" at elapsed seconds. */
 void vlmp_progress_format(char *out, size_t capacity, const vlmp_progress *p, double elapsed,

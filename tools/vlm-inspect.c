@@ -282,7 +282,7 @@ static int verify(vlmp_source *source, const vlmp_cli_args *args, vlmp_error *er
     char digest[65];
     if (strcmp(source->kind, "packed") != 0) {
         VLMP_TRY(source->digest_now(source, digest, err));
-        return vlmp_source_check_finite(source, err);
+        return vlmp_source_check_finite(source, NULL, NULL, err);
     }
     uint64_t bytes = 0;
     for (size_t i = 0; i < source->count(source); i++)

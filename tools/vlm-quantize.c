@@ -215,7 +215,7 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     struct command *c = arg;
     vlmp_buffer line = {0};
     vlmp_quantize_row(&line, result);
-    if (!line.failed) vlmp_progress_say(&c->progress, "%s", line.data);
+    if (!line.failed) vlmp_progress_row(&c->progress, line.data);
     vlmp_buffer_free(&line);
 }
 
@@ -271,7 +271,7 @@ static int quantize(struct command *c, vlmp_error *err)
     vlmp_quantize_head(&head);
     if (selected.data != NULL && !selected.failed)
         vlmp_progress_say(&c->progress, "%s", selected.data);
-    if (!head.failed) vlmp_progress_say(&c->progress, "%s", head.data);
+    if (!head.failed) vlmp_progress_row(&c->progress, head.data);
     vlmp_buffer_free(&selected);
     vlmp_buffer_free(&head);
     vlmp_quantize_job job = job_of(c);

@@ -35,6 +35,8 @@ struct stream {
     const vlmp_sequence *prompt;
     int max_new;
     vlmp_generation_stats stats;
+    vlmp_progress waiting; /* for the first token, while `waits` */
+    bool waits;
 };
 
 /* What the answer has from byte `from` on: as it is for a program, fit to be shown on a terminal.
@@ -58,11 +60,18 @@ static int give_prompt(void *arg, int index, const vlmp_sequence **out, int *max
     return VLMP_OK;
 }
 
+static void end_waiting(struct stream *s)
+{
+    if (s->waits) vlmp_progress_drop(&s->waiting);
+    s->waits = false;
+}
+
 static int on_token(void *arg, int index, int32_t token, bool *stop, vlmp_error *err)
 {
     struct stream *s = arg;
     size_t before = s->out.length;
     (void)index;
+    end_waiting(s);
     VLMP_TRY(vlmp_text_stream_push(s->text, token, &s->out, err));
     *stop = vlmp_interrupted() != 0;
     s->stats.new_tokens++;
@@ -135,11 +144,14 @@ static int answer(const vlmp_cli_args *args, const struct options *o, vlmp_engin
         .arg = &stream, .prompt = give_prompt, .token = on_token, .done = on_done};
     vlmp_generation generation = {
         .temperature = o->temperature, .seed = (uint64_t)args->seed, .stop = &reader->stop};
+    vlmp_progress_begin(&stream.waiting, args, "reading the prompt", sequence->length);
+    stream.waits = true;
     int status = vlmp_runtime_create(&runtime, engine->ctx, &engine->model, &reader->preprocess,
                                      NULL, 1, err);
     if (status == VLMP_OK)
         status = vlmp_text_stream_create(&stream.text, reader->tokenizer, true, err);
     if (status == VLMP_OK) status = vlmp_generate(runtime, 1, &generation, &answers, err);
+    end_waiting(&stream);
     if (vlmp_interrupted() == 0) status = vlmp_engine_verified(engine, status, err);
     size_t before = stream.out.length;
     if (status == VLMP_OK) status = vlmp_text_stream_finish(stream.text, &stream.out, err);

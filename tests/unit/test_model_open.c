@@ -41,7 +41,7 @@ static int open_model(const char *part, const char *change, vlmp_error *err)
     int status = vlmp_folder_open(&source, temp_path(folder), err);
     if (status != VLMP_OK) return status;
     status = vlmp_model_open(&model, source, err);
-    if (status == VLMP_OK) status = vlmp_source_check_finite(source, err);
+    if (status == VLMP_OK) status = vlmp_source_check_finite(source, NULL, NULL, err);
     vlmp_model_close(&model);
     source->close(source);
     return status;
