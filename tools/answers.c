@@ -49,7 +49,7 @@ static int finish(void *arg, int index, const vlmp_generation_stats *stats, vlmp
         vlmp_tokenizer_decode(c->reader->tokenizer, ids->data, ids->count, true, &text, err);
     if (status == VLMP_OK && (answer = trimmed(&text)) == NULL)
         status = vlmp_fail_memory(err, "an answer");
-    if (status == VLMP_OK) status = c->texts->done(c->texts->arg, index, answer, stats, err);
+    if (status == VLMP_OK) status = c->texts->done(c->texts->arg, index, answer, ids, stats, err);
     vlmp_buffer_free(&text);
     vlmp_ids_free(ids);
     return status;
@@ -87,11 +87,11 @@ static int one_prompt(void *arg, int index, const vlmp_sequence **out, vlmp_erro
     return VLMP_OK;
 }
 
-static int one_done(void *arg, int index, char *text, const vlmp_generation_stats *stats,
-                    vlmp_error *err)
+static int one_done(void *arg, int index, char *text, const vlmp_ids *ids,
+                    const vlmp_generation_stats *stats, vlmp_error *err)
 {
     const struct one *one = arg;
-    (void)index, (void)err;
+    (void)index, (void)ids, (void)err;
     *one->answer = text;
     *one->stats = *stats;
     return VLMP_OK;

@@ -9,9 +9,9 @@ typedef struct {
     void *arg;
     /* As in vlmp_answers; an answer is cut where the context ends. */
     int (*prompt)(void *arg, int index, const vlmp_sequence **out, vlmp_error *err);
-    /* text is the caller's to free: decoded, white space trimmed at both ends. */
-    int (*done)(void *arg, int index, char *text, const vlmp_generation_stats *stats,
-                vlmp_error *err);
+    /* text is the caller's to free: the ids decoded, white space trimmed at both ends. */
+    int (*done)(void *arg, int index, char *text, const vlmp_ids *ids,
+                const vlmp_generation_stats *stats, vlmp_error *err);
 } vlmp_texts;
 
 /* count answers, `together` at a time (0: as many as the runtime has streams). */

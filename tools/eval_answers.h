@@ -4,12 +4,25 @@
 #include "src/flow/reader.h"
 #include "tools/eval_model.h"
 
-/* Greedy answers to all prompts, each to be freed, and the speed and memory of result. Where speed
+typedef struct {
+    const char **texts;         /* [count] */
+    vlmp_answer_tokens *tokens; /* [count] */
+    vlmp_arena *arena;          /* of all of it */
+} vlmp_given_answers;
+
+int vlmp_given_answers_make(vlmp_given_answers *out, size_t count, vlmp_arena *arena,
+                            vlmp_error *err);
+
+/* Greedy answers to all prompts, and the result's speed and memory. Where speed
  * is asked for, the first VLMP_TIMED_ANSWERS are given alone, and timed; the others share steps,
  * which changes no answer. */
 enum { VLMP_TIMED_ANSWERS = 8 };
 int vlmp_eval_answers(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_reader *reader,
-                      char **answers, vlmp_eval_result *result, vlmp_error *err);
+                      vlmp_given_answers *answers, vlmp_eval_result *result, vlmp_error *err);
+
+/* Opens the job's model and answers the prompts of these samples. */
+int vlmp_eval_answer_some(const vlmp_eval_job *job, vlmp_engine *engine, const size_t *places,
+                          size_t count, vlmp_given_answers *answers, vlmp_error *err);
 
 /* Puts the place of sample i in front of a message that is about it. */
 void vlmp_eval_name_sample(const vlmp_eval_job *job, size_t i, vlmp_error *err);

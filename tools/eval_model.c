@@ -172,12 +172,12 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
     bool scored = (job->metrics & (VLMP_METRIC_PPL | VLMP_METRIC_KL)) != 0;
     bool answered =
         (job->metrics & (VLMP_METRIC_BLEU | VLMP_METRIC_CIDER | VLMP_METRIC_SPEED)) != 0;
-    char **answers = vlmp_calloc(job->data->count, sizeof *answers);
-    int status = answers != NULL ? VLMP_OK : vlmp_fail_memory(err, "answers");
+    vlmp_given_answers answers;
+    int status = vlmp_given_answers_make(&answers, job->data->count, &result->arena, err);
     if (status == VLMP_OK && scored)
         status = vlmp_eval_score(job, engine, reader, vocab, &scores, err);
     if (status == VLMP_OK && answered)
-        status = vlmp_eval_answers(job, engine, reader, answers, result, err);
+        status = vlmp_eval_answers(job, engine, reader, &answers, result, err);
     if (status == VLMP_OK) {
         struct references references = {.data = job->data};
         vlmp_eval_input input = {.count = job->data->count,
@@ -186,15 +186,13 @@ static int evaluate(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_re
                                  .metrics = job->metrics,
                                  .scores = scored ? &scores : NULL,
                                  .lines = job->data->lines,
-                                 .hypotheses = answered ? (const char *const *)answers : NULL,
+                                 .hypotheses = answered ? answers.texts : NULL,
+                                 .answer_tokens = answered ? answers.tokens : NULL,
                                  .answers_are_stand_ins = job->data->lacks_answers,
                                  .seed = (uint64_t)job->args->seed};
         status = vlmp_eval_fill(result, &input, err);
         vlmp_sample_free(&references.sample);
     }
-    for (size_t i = 0; answers != NULL && i < job->data->count; i++)
-        free(answers[i]);
-    free(answers);
     vlmp_scores_free(&scores);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "formats/png_write.h"
 #include "src/picture/resize.h"
+#include "tools/eval_answers.h"
 
 static void quote(vlmp_buffer *out, const char *word)
 {
@@ -91,19 +92,57 @@ static int take_sample(const vlmp_eval_data *data, const vlmp_sample *sample, vl
     return take_picture(data, sample, arena, &out->picture, err);
 }
 
-int vlmp_eval_worst(const vlmp_eval_data *data, const vlmp_eval_result *results, size_t count,
-                    vlmp_arena *arena, vlmp_worst_sample out[VLMP_WORST], size_t *found,
-                    vlmp_error *err)
+static int ask_reference(const vlmp_eval_job *job, vlmp_engine *engine, const size_t *places,
+                         size_t count, vlmp_arena *arena, vlmp_worst_sample *out, vlmp_error *err)
+{
+    vlmp_eval_job asked = *job;
+    vlmp_given_answers answers;
+    asked.path = job->reference->where;
+    VLMP_TRY(vlmp_given_answers_make(&answers, count, arena, err));
+    VLMP_TRY(vlmp_eval_answer_some(&asked, engine, places, count, &answers, err));
+    for (size_t i = 0; i < count; i++) {
+        out[i].original = answers.texts[i];
+        out[i].original_tokens = answers.tokens[i];
+    }
+    return VLMP_OK;
+}
+
+static int take_original(const vlmp_eval_job *job, vlmp_engine *engine,
+                         const vlmp_eval_result *results, size_t count, const size_t *places,
+                         vlmp_arena *arena, vlmp_worst_sample *out, size_t found, vlmp_error *err)
+{
+    const vlmp_eval_result *original = NULL;
+    bool answered = found > 0 && results[0].per_sample[places[0]].answer != NULL;
+    for (size_t i = count; i-- > 0;)
+        if (results[i].original) original = &results[i];
+    if (answered && original == NULL && !job->reference->saved)
+        return ask_reference(job, engine, places, found, arena, out, err);
+    for (size_t i = 0; i < found; i++) {
+        const char *stand_in =
+            job->data->stand_ins != NULL ? job->data->stand_ins[places[i]] : NULL;
+        if (original == NULL || !answered) {
+            out[i].original = stand_in;
+            continue;
+        }
+        out[i].original = original->per_sample[places[i]].answer;
+        out[i].original_tokens = original->per_sample[places[i]].answer_tokens;
+    }
+    return VLMP_OK;
+}
+
+int vlmp_eval_worst(const vlmp_eval_job *job, vlmp_engine *engine, const vlmp_eval_result *results,
+                    size_t count, vlmp_arena *arena, vlmp_worst_sample out[VLMP_WORST],
+                    size_t *found, vlmp_error *err)
 {
     size_t places[VLMP_WORST];
     VLMP_TRY(vlmp_report_worst(results, count, places, found, err));
     for (size_t i = 0; i < *found; i++) {
         vlmp_sample sample;
         out[i] = (vlmp_worst_sample){.index = places[i]};
-        VLMP_TRY(vlmp_eval_sample(data, places[i], &sample, err));
-        int status = take_sample(data, &sample, arena, &out[i], err);
+        VLMP_TRY(vlmp_eval_sample(job->data, places[i], &sample, err));
+        int status = take_sample(job->data, &sample, arena, &out[i], err);
         vlmp_sample_free(&sample);
         VLMP_TRY(status);
     }
-    return VLMP_OK;
+    return take_original(job, engine, results, count, places, arena, out, *found, err);
 }

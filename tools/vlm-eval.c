@@ -385,7 +385,7 @@ static int run(struct command *c, vlmp_error *err)
     VLMP_TRY(vlmp_against_original(c->results, count, (uint64_t)c->args->seed, err));
     VLMP_TRY(print_results(c, err));
     if (c->opt.report != NULL)
-        VLMP_TRY(vlmp_eval_worst(&c->data, c->results, count, &c->report_arena, c->worst,
+        VLMP_TRY(vlmp_eval_worst(&c->job, &c->engine, c->results, count, &c->report_arena, c->worst,
                                  &c->worst_count, err));
     VLMP_TRY(write_reports(c, err));
     if (failed_gates > 0)

@@ -176,6 +176,7 @@ static int start_samples(vlmp_eval_result *result, const vlmp_eval_input *input,
         if (input->lines != NULL) sample->line = input->lines[i];
         if (input->hypotheses == NULL) continue;
         const char *answer = input->hypotheses[i];
+        if (input->answer_tokens != NULL) sample->answer_tokens = input->answer_tokens[i];
         sample->answer = vlmp_arena_copy(&result->arena, answer, strlen(answer));
         if (sample->answer == NULL) return vlmp_fail_memory(err, "metrics");
     }

@@ -36,11 +36,12 @@ typedef struct {
     size_t count;
     vlmp_references_fn *references; /* of sample i; asked twice for each */
     void *references_arg;
-    unsigned metrics;                /* VLMP_METRIC_…: what was asked for */
-    const vlmp_token_scores *scores; /* NULL: neither ppl nor kl was asked for */
-    const char *const *hypotheses;   /* [count] generated answers; NULL: not generated */
-    const int *lines;                /* [count] in the data file; NULL: not known */
-    bool answers_are_stand_ins;      /* the source model's own: perplexity, BLEU, CIDEr are null */
+    unsigned metrics;                        /* VLMP_METRIC_…: what was asked for */
+    const vlmp_token_scores *scores;         /* NULL: neither ppl nor kl was asked for */
+    const char *const *hypotheses;           /* [count] generated answers; NULL: not generated */
+    const vlmp_answer_tokens *answer_tokens; /* [count] that outlive the result; NULL: not known */
+    const int *lines;                        /* [count] in the data file; NULL: not known */
+    bool answers_are_stand_ins; /* the source model's own: perplexity, BLEU, CIDEr are null */
     uint64_t seed;
 } vlmp_eval_input;
 

@@ -23,7 +23,9 @@ typedef struct {
     const char *where;    /* "data.jsonl:12" */
     const char *prompt;   /* the last question */
     const char *expected; /* the data's first answer; NULL: none */
-    const char *picture;  /* the first, small: PNG in base64; NULL: none */
+    const char *original; /* the original's answer; NULL: not known */
+    vlmp_answer_tokens original_tokens;
+    const char *picture; /* the first, small: PNG in base64; NULL: none */
 } vlmp_worst_sample;
 
 /* Places of the samples whose mean KL divergence in any of the files but the original is largest,

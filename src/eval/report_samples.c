@@ -46,45 +46,48 @@ int vlmp_report_worst(const vlmp_eval_result *results, size_t count, size_t out[
     return VLMP_OK;
 }
 
-/* Bytes of text before the first word that the original's answer has otherwise; all of it when none
- * is. */
-static size_t parting(const char *text, const char *original)
+/* What a reader sees of a token: ∎ behind the last, … where it is part of a character alone. */
+static void put_token(vlmp_buffer *out, const char *text, const vlmp_answer_tokens *tokens,
+                      size_t t)
 {
-    size_t at = 0;
-    while (text[at] != '\0' && text[at] == original[at])
-        at++;
-    if (text[at] == original[at]) return at;
-    while (at > 0 && text[at - 1] != ' ')
-        at--;
-    return at;
+    size_t from = t > 0 && t <= tokens->count ? tokens->ends[t - 1] : 0;
+    if (t >= tokens->count)
+        vlmp_buffer_text(out, "∎");
+    else if (tokens->ends[t] == from)
+        vlmp_buffer_text(out, "…");
+    else
+        vlmp_escape(out, VLMP_ESCAPE_XML, text + from, tokens->ends[t] - from);
 }
 
-/* The answer, with the word marked where it leaves the original's. */
-static void put_answer(vlmp_buffer *out, const char *text, const char *original)
+/* The answer, with the first token marked that the original has otherwise, and both of them. */
+static void put_answer(vlmp_buffer *out, const char *text, const vlmp_answer_tokens *tokens,
+                       const vlmp_worst_sample *w)
 {
-    size_t length = strlen(text), at = original != NULL ? parting(text, original) : length;
-    size_t end = at + strcspn(text + at, " ");
-    vlmp_escape(out, VLMP_ESCAPE_XML, text, at);
-    if (end > at) {
-        vlmp_buffer_text(out, "<mark>");
-        vlmp_escape(out, VLMP_ESCAPE_XML, text + at, end - at);
-        vlmp_buffer_text(out, "</mark>");
-    } else if (at < length || (original != NULL && original[at] != '\0')) {
-        vlmp_buffer_text(out, "<mark>∎</mark>"); /* it ends where the original goes on */
+    const vlmp_answer_tokens *original = &w->original_tokens;
+    size_t length = strlen(text), t = 0, from, end;
+    bool known = tokens->ids != NULL && original->ids != NULL;
+    while (known && t < tokens->count && t < original->count && tokens->ids[t] == original->ids[t])
+        t++;
+    if (!known || (t == tokens->count && t == original->count)) {
+        vlmp_report_escape(out, text);
+        return;
     }
+    from = t > 0 ? tokens->ends[t - 1] : 0;
+    end = t < tokens->count ? tokens->ends[t] : length;
+    vlmp_escape(out, VLMP_ESCAPE_XML, text, from);
+    vlmp_buffer_text(out, "<mark>");
+    put_token(out, text, tokens, t);
+    vlmp_buffer_text(out, "</mark>");
     vlmp_escape(out, VLMP_ESCAPE_XML, text + end, length - end);
-}
-
-static const char *original_answer(const vlmp_report *report, size_t sample)
-{
-    for (size_t i = 0; i < report->count; i++)
-        if (report->results[i].original) return report->results[i].per_sample[sample].answer;
-    return NULL;
+    vlmp_buffer_printf(out, " <span class=\"soft\">token %zu: “", t + 1);
+    put_token(out, text, tokens, t);
+    vlmp_buffer_text(out, "”, original “");
+    put_token(out, w->original, original, t);
+    vlmp_buffer_text(out, "”</span>");
 }
 
 static void put_sample(vlmp_buffer *out, const vlmp_report *report, const vlmp_worst_sample *w)
 {
-    const char *original = original_answer(report, w->index);
     vlmp_buffer_text(out, "<div class=\"sample\">");
     if (w->picture != NULL) {
         vlmp_buffer_text(out, "<img alt=\"the sample's picture\" src=\"data:image/png;base64,");
@@ -102,18 +105,19 @@ static void put_sample(vlmp_buffer *out, const vlmp_report *report, const vlmp_w
         vlmp_buffer_text(out, "<dt>data</dt>");
         vlmp_report_element(out, "dd", w->expected);
     }
-    if (original != NULL) {
-        vlmp_buffer_text(out, "<dt>◇ original</dt>");
-        vlmp_report_element(out, "dd", original);
-    }
+    vlmp_buffer_text(out, "<dt>◇ original</dt>");
+    vlmp_report_element(out, "dd",
+                        w->original != NULL
+                            ? w->original
+                            : "not recorded: no answers were generated with it at hand");
     for (size_t i = 0; i < report->count; i++) {
         const vlmp_eval_result *r = &report->results[i];
         char number[VLMP_NUMBER_BYTES];
         if (r->original) continue;
         vlmp_report_element(out, "dt", vlmp_report_name(r->model));
         vlmp_buffer_text(out, "<dd>");
-        if (r->per_sample[w->index].answer != NULL)
-            put_answer(out, r->per_sample[w->index].answer, original);
+        const vlmp_sample_result *s = &r->per_sample[w->index];
+        if (s->answer != NULL) put_answer(out, s->answer, &s->answer_tokens, w);
         vlmp_plot_number(number, mean_kl(r, w->index), 2);
         vlmp_buffer_printf(out, " <span class=\"soft\">KL %s</span></dd>\n", number);
     }
@@ -126,8 +130,8 @@ void vlmp_report_samples(vlmp_buffer *out, const vlmp_report *report)
     vlmp_buffer_printf(
         out,
         "<h2>The %zu worst samples</h2>\n<p class=\"soft\">By the largest mean KL divergence "
-        "that any file has on the data's answer. Marked: the first word that the original "
-        "answers otherwise (∎ the end), where the original is among the files.</p>\n"
+        "that any file has on the data's answer. Marked: the first token that the original "
+        "answers otherwise (∎ the end), counted from 1.</p>\n"
         "<div class=\"grid\">\n",
         report->worst_count);
     for (size_t i = 0; i < report->worst_count; i++)

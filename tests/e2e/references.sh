@@ -28,6 +28,19 @@ json stdout '[r["original"] for r in d["results"]] == [True, False]'
 exits 0 evaluate gptq.vlmp "$model" --reference packed.ref
 json stdout '[r["original"] for r in d["results"]] == [True, False]'
 
+# The report's worst samples have the original's answers: from its result, else asked of it; a saved run has none.
+report() { # NAME REFERENCE MODEL…
+    exits 0 vlm-eval "${@:3}" --reference "$2" --data "$eval_data" --samples 4 --metrics kl,bleu --max-new-tokens 12 \
+        --report "$1.html" -q
+    grep -o '<dt>◇ original</dt><dd>[^<]*' "$1.html" >"$1.answers" || true
+}
+report among "$model" "$model" gptq.vlmp
+report asked "$model" gptq.vlmp
+report saved r.ref gptq.vlmp
+check "there are answers" test "$(wc -l <among.answers)" = 4 -a "$(grep -c 'not recorded' among.answers)" = 0
+same among.answers asked.answers
+check "a saved run has none" test "$(grep -c 'not recorded' saved.answers)" = 4
+
 # --- padded vocabularies, either way round, by folder, packed file and saved reference -----------------
 change pad "$model" padded 1088
 refuses 4 'c.calib: .*vocabulary is 1024.*1088' vlm-quantize padded --method gptq --calib c.calib -o x.vlmp

@@ -319,6 +319,58 @@ static void calibrations_are_shown(void **state)
     free(html);
 }
 
+/* The first token that differs is marked, and both are shown; by ids, not by text. */
+static void answers_part_at_a_token(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {7, 8, 9, 10}, other[] = {7, 8, 11, 10}, piece[] = {7, 12, 13},
+                         longer[] = {7, 8, 9, 10, 10};
+    static const size_t ends[] = {1, 5, 7, 8}, other_ends[] = {1, 5, 9, 10},
+                        piece_ends[] = {1, 1, 6}, longer_ends[] = {1, 5, 7, 8, 9};
+    static const struct {
+        const char *answer;
+        vlmp_answer_tokens tokens;
+        const char *shown;
+    } table[] = {
+        {"a dog<s!", {ids, ends, 4}, "<dd>a dog&lt;s! <span class=\"soft\">KL"},
+        {"a dogfish!",
+         {other, other_ends, 4},
+         "<dd>a dog<mark>fish</mark>! <span class=\"soft\">token 3: “fish”, original “&lt;s”<"},
+        {"a dog",
+         {ids, ends, 2},
+         "<dd>a dog<mark>∎</mark> <span class=\"soft\">token 3: “∎”, original “&lt;s”<"},
+        {"a dog<s!!",
+         {longer, longer_ends, 5},
+         "<dd>a dog&lt;s!<mark>!</mark> <span class=\"soft\">token 5: “!”, original “∎”<"},
+        {"a 中 x",
+         {piece, piece_ends, 3},
+         "<dd>a<mark>…</mark> 中 x <span class=\"soft\">token 2: “…”"},
+        {"a cat", {NULL, NULL, 0}, "<dd>a cat <span class=\"soft\">KL"},
+    };
+    vlmp_eval_result r;
+    sample_result(&r);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        vlmp_sample_result sample = {.answer = table[i].answer, .answer_tokens = table[i].tokens};
+        vlmp_worst_sample worst = {.where = "d:1",
+                                   .prompt = "What?",
+                                   .original = "a dog<s!",
+                                   .original_tokens = {ids, ends, 4}};
+        r.per_sample = &sample;
+        const vlmp_report report = {
+            .data = "d", .results = &r, .count = 1, .worst = &worst, .worst_count = 1};
+        vlmp_buffer html = {0};
+        vlmp_report_html(&html, &report);
+        assert_non_null(strstr(html.data, "<dt>◇ original</dt><dd>a dog&lt;s!</dd>"));
+        if (strstr(html.data, table[i].shown) == NULL) fail_msg("%s", table[i].shown);
+        vlmp_buffer_free(&html);
+        worst = (vlmp_worst_sample){.where = "d:1", .prompt = "What?"};
+        vlmp_report_html(&html, &report);
+        assert_non_null(strstr(html.data, "<dt>◇ original</dt><dd>not recorded: "));
+        assert_null(strstr(html.data, "<mark>"));
+        vlmp_buffer_free(&html);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +381,7 @@ int main(void)
         cmocka_unit_test(metrics_parse),
         cmocka_unit_test(reports_escape),
         cmocka_unit_test(calibrations_are_shown),
+        cmocka_unit_test(answers_part_at_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
