@@ -1,11 +1,11 @@
-"""Documents obey their schemas: schema_check.py SCHEMA.json DOCUMENT.json… The keywords of JSON Schema
+"""Documents obey their schemas: schema_check.py SCHEMA.json DOCUMENT.json… (or .jsonl, one a line). The keywords of JSON Schema
 (draft 2020-12) that docs/schemas/ uses, and no others: one that is not known here is a fault."""
 import json
 import re
 import sys
 
 KNOWN = {"$schema", "title", "description", "$defs", "$ref", "type", "properties", "required", "additionalProperties",
-         "items", "enum", "const", "minimum", "pattern", "minItems", "maxItems"}
+         "items", "enum", "const", "minimum", "pattern", "minItems", "maxItems", "oneOf"}
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 
 
@@ -22,6 +22,9 @@ def faults(value, schema, root, at):
     assert not set(schema) - KNOWN, f"{set(schema) - KNOWN} is not known"
     if "$ref" in schema:
         yield from faults(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, at)
+    fitting = sum(not any(faults(value, other, root, at)) for other in schema.get("oneOf", []))
+    if "oneOf" in schema and fitting != 1:
+        yield f"{at}: {json.dumps(value)[:200]} is {fitting} of the alternatives"
     names = schema.get("type", [])
     names = [names] if isinstance(names, str) else names
     if names and not any(is_type(value, name) for name in names):
@@ -59,14 +62,22 @@ def closed(schema, at):
             closed(item, f"{at}.{key}")
 
 
+def documents(path):
+    """The document of a file; of one that ends with .jsonl, those of its lines."""
+    with open(path, encoding="utf-8") as file:
+        if not path.endswith(".jsonl"):
+            return [json.load(file)]
+        return [json.loads(line) for line in file]
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         schema = json.load(file)
     closed(schema, "schema")
     found = []
     for path in sys.argv[2:]:
-        with open(path, encoding="utf-8") as file:
-            found += faults(json.load(file), schema, schema, path)
+        for i, document in enumerate(documents(path)):
+            found += faults(document, schema, schema, f"{path}[{i}]" if path.endswith("l") else path)
     for line in found[:20]:
         print(line)
     return bool(found)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every --json document obeys its schema in docs/schemas/; where a command fails before it has one, there is none.
+# Every --json document, and every event, obeys its schema in docs/schemas/; where a command fails before it has one, there is none.
 . "$(dirname "$0")/lib.sh"
 schemas=$VLMP_ROOT/docs/schemas
 
@@ -11,7 +11,7 @@ obeys() {
     number=$((number + 1))
     mv stdout "$schema.$number.json"
     check "$schema: ${*:3}" python3 "$VLMP_ROOT/tests/e2e/schema_check.py" "$schemas/$schema.json" "$schema.$number.json"
-    seen="${seen-} $schema"
+    seen="${seen- }$schema "
 }
 # silent CODE COMMAND…: no document.
 silent() {
@@ -32,6 +32,11 @@ obeys quantize-plan 0 vlm-quantize tiny --method rtn --codes fp8 --dry-run -o n.
 obeys quantize-plan 0 vlm-quantize tiny --method gptq --group 128 --calib c.calib --dry-run -o n.vlmp
 obeys quantize 0 vlm-quantize tiny --method rtn -o r.vlmp
 obeys quantize 0 vlm-quantize tiny --method gptq --asymmetric --calib c.calib --tokens 300 -o g.vlmp
+obeys quantize 0 vlm-quantize tiny --method gptq --calib c.calib --tokens all -o a.vlmp
+obeys quantize 0 vlm-quantize tiny --method gptq --calib c.calib --tokens 20 -o f.vlmp
+json quantize.$number.json '"picture_stride" in d["tokens"]'
+obeys quantize-plan 0 vlm-quantize tiny --calib c.calib --budget 7 --dry-run -o b.vlmp
+obeys quantize 0 vlm-quantize tiny --calib c.calib --budget 7 -o b.vlmp --save-recipe recipe.json
 silent 2 vlm-quantize tiny --method awq -o n.vlmp
 
 over=(--data "$eval_data" --samples 3 --max-new-tokens 6)
@@ -67,11 +72,33 @@ obeys doctor 0 vlm-doctor
 obeys export 0 vlm-export g.vlmp --format compressed-tensors --dry-run
 obeys export 0 vlm-export r.vlmp --format compressed-tensors -o exported
 obeys inspect 0 vlm-inspect exported
+obeys export-imatrix 0 vlm-export tiny --calib c.calib --imatrix m.gguf
 silent 4 vlm-export tiny --format gptq -o n
+
+# Events: a calibration, a quantization, an evaluation, a warning, a failure.
+events() { # CODE COMMAND…
+    exits "$1" "${@:2}" --json-progress 3 3>>events.jsonl
+}
+events 0 vlm-calibrate tiny --data "$calib_data" --samples 4 -o e.calib
+events 0 vlm-quantize tiny --method gptq --calib e.calib -o e.vlmp
+events 0 vlm-eval e.vlmp --reference tiny "${over[@]}" --report e.html
+events 0 vlm-inspect e.vlmp --verify
+mkdir w.vlmp.run.json
+events 0 vlm-quantize tiny --method rtn -o w.vlmp
+events 4 vlm-run nowhere --prompt x
+check "each event obeys" python3 "$VLMP_ROOT/tests/e2e/schema_check.py" "$schemas/progress.json" events.jsonl
+seen="${seen}progress "
+check "every kind is met" test "$(grep -o '"event":"[a-z]*"' events.jsonl | sort -u | wc -l)" = 5
+check "each run ends" test "$(grep -c '"event":"exit"' events.jsonl)" = 6
+for change in 's/"event":"begin"/"event":"start"/' 's/"stage":/"phase":/' 's/"time":[0-9.]*/"time":null/'; do
+    sed "$change" events.jsonl >changed.jsonl
+    check "not found: $change" bash -c '! python3 "$1/tests/e2e/schema_check.py" "$2" changed.jsonl >faults && test -s faults' \
+        - "$VLMP_ROOT" "$schemas/progress.json"
+done
 
 for schema in "$schemas"/*.json; do
     name=$(basename "$schema" .json)
-    check "$name has a document here" test "$(grep -cw -- "$name" <<<"$seen")" -gt 0
+    check "$name has a document here" test "${seen/ $name /}" != "$seen"
 done
 # What does not obey is found.
 for change in 'd["extra"] = 1' 'del d["findings"]' 'd["findings"][0]["name"] = 1' 'd["schema"] = 2' \
