@@ -11,11 +11,13 @@ static bool shown(const vlmp_eval_result *r)
 
 static void value_cell(vlmp_buffer *out, const vlmp_class_kl *kl)
 {
-    char mean[VLMP_NUMBER_BYTES], half[VLMP_NUMBER_BYTES];
-    vlmp_plot_number(mean, kl->mean, 3);
-    vlmp_plot_number(half, (kl->ci95.hi - kl->ci95.lo) / 2, 2);
+    char mean[VLMP_NUMBER_BYTES], low[VLMP_NUMBER_BYTES], high[VLMP_NUMBER_BYTES];
+    vlmp_plot_number(mean, kl->mean, 2);
+    vlmp_plot_number(low, kl->ci95.lo, 2);
+    vlmp_plot_number(high, kl->ci95.hi, 2);
     vlmp_buffer_printf(out, "<td>%s", mean);
-    if (!isnan(kl->ci95.lo)) vlmp_buffer_printf(out, " ± %s", half);
+    if (!isnan(kl->ci95.lo))
+        vlmp_buffer_printf(out, " <span class=\"soft\">%s … %s</span>", low, high);
     vlmp_buffer_text(out, "</td>");
 }
 
@@ -48,7 +50,7 @@ void vlmp_report_classes(vlmp_buffer *out, const vlmp_report *report)
         class_row(out, report, (vlmp_kl_class)c, first->kl_classes[c].tokens);
     vlmp_buffer_text(
         out, "</table></div>\n<p class=\"soft\">Mean KL divergence of the data's answers, nats a "
-             "token, ± half of a 95 % interval. Told by rules, not by grammar: numbers are digits "
+             "token, and its 95 % interval. Told by rules, not by grammar: numbers are digits "
              "and English cardinals, function words a list of English, content words all others. "
              "From the picture: numbers and content words that the question does not hold; from "
              "the text: all else.</p>\n");

@@ -79,7 +79,7 @@ static void put_answer(vlmp_buffer *out, const char *text, const vlmp_answer_tok
     put_token(out, text, tokens, t);
     vlmp_buffer_text(out, "</mark>");
     vlmp_escape(out, VLMP_ESCAPE_XML, text + end, length - end);
-    vlmp_buffer_printf(out, " <span class=\"soft\">token %zu: “", t + 1);
+    vlmp_buffer_printf(out, " <span class=\"soft part\">token %zu: “", t + 1);
     put_token(out, text, tokens, t);
     vlmp_buffer_text(out, "”, original “");
     put_token(out, w->original, original, t);

@@ -319,6 +319,29 @@ static void calibrations_are_shown(void **state)
     free(html);
 }
 
+/* A column a file, the original left out; nothing where kinds are not known. */
+static void kinds_of_tokens_are_shown(void **state)
+{
+    (void)state;
+    vlmp_eval_result r[2];
+    sample_result(&r[0]);
+    sample_result(&r[1]);
+    r[0].model = "the original";
+    r[0].original = true;
+    r[1].kl_classes[VLMP_KL_MARKS].ci95 = (vlmp_interval){NAN, NAN};
+    char *html = html_of(r, 2);
+    assert_non_null(strstr(html, "<th>how many</th><th>emoji&lt;w4&gt;.vlmp</th></tr>"));
+    assert_non_null(strstr(html, "<td>content words</td><td>100</td><td>2·10⁻⁴ <span "
+                                 "class=\"soft\">10⁻⁵ … 10⁻³</span></td></tr>"));
+    assert_non_null(strstr(html, "<td>marks and end</td><td>300</td><td>4·10⁻⁴</td></tr>"));
+    assert_non_null(strstr(html, "<tr class=\"apart\"><td>from the picture</td><td>400</td>"));
+    free(html);
+    r[1].kl_classes[0].tokens = -1;
+    html = html_of(r, 2);
+    assert_null(strstr(html, "KL by kind of token"));
+    free(html);
+}
+
 /* The first token that differs is marked, and both are shown; by ids, not by text. */
 static void answers_part_at_a_token(void **state)
 {
@@ -335,16 +358,17 @@ static void answers_part_at_a_token(void **state)
         {"a dog<s!", {ids, ends, 4}, "<dd>a dog&lt;s! <span class=\"soft\">KL"},
         {"a dogfish!",
          {other, other_ends, 4},
-         "<dd>a dog<mark>fish</mark>! <span class=\"soft\">token 3: “fish”, original “&lt;s”<"},
+         "<dd>a dog<mark>fish</mark>! <span class=\"soft part\">token 3: “fish”, original "
+         "“&lt;s”<"},
         {"a dog",
          {ids, ends, 2},
-         "<dd>a dog<mark>∎</mark> <span class=\"soft\">token 3: “∎”, original “&lt;s”<"},
+         "<dd>a dog<mark>∎</mark> <span class=\"soft part\">token 3: “∎”, original “&lt;s”<"},
         {"a dog<s!!",
          {longer, longer_ends, 5},
-         "<dd>a dog&lt;s!<mark>!</mark> <span class=\"soft\">token 5: “!”, original “∎”<"},
+         "<dd>a dog&lt;s!<mark>!</mark> <span class=\"soft part\">token 5: “!”, original “∎”<"},
         {"a 中 x",
          {piece, piece_ends, 3},
-         "<dd>a<mark>…</mark> 中 x <span class=\"soft\">token 2: “…”"},
+         "<dd>a<mark>…</mark> 中 x <span class=\"soft part\">token 2: “…”"},
         {"a cat", {NULL, NULL, 0}, "<dd>a cat <span class=\"soft\">KL"},
     };
     vlmp_eval_result r;
@@ -382,6 +406,7 @@ int main(void)
         cmocka_unit_test(reports_escape),
         cmocka_unit_test(calibrations_are_shown),
         cmocka_unit_test(answers_part_at_a_token),
+        cmocka_unit_test(kinds_of_tokens_are_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
