@@ -86,7 +86,8 @@ static int print(const vlmp_sensitivity *t, bool json, vlmp_error *err)
 }
 
 int vlmp_eval_sensitivity(const vlmp_cli_command *cli, const vlmp_cli_args *args,
-                          vlmp_engine *engine, const char *path, const char *calib, vlmp_error *err)
+                          vlmp_engine *engine, const char *path, const char *calib, int64_t tokens,
+                          vlmp_error *err)
 {
     char work[VLMP_PATH_MAX];
     vlmp_sensitivity table;
@@ -96,7 +97,7 @@ int vlmp_eval_sensitivity(const vlmp_cli_command *cli, const vlmp_cli_args *args
                          "%s: already packed; sensitivity is of the original model folder", path);
     vlmp_work_folder(work, NULL);
     vlmp_sensitivity_job job = {
-        .cli = cli, .args = args, .engine = engine, .calib = calib, .work = work};
+        .cli = cli, .args = args, .engine = engine, .calib = calib, .tokens = tokens, .work = work};
     int status = vlmp_sensitivity_get(&job, &table, err);
     if (status == VLMP_OK) status = print(&table, args->json, err);
     vlmp_sensitivity_free(&table);

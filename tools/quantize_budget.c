@@ -268,8 +268,12 @@ int vlmp_budget_make_recipe(vlmp_recipe *recipe, const vlmp_cli_command *cli,
                        .engine = engine,
                        .method =
                            o->method != NULL ? vlmp_method_from_name(o->method) : VLMP_METHOD_GPTQ};
-    vlmp_sensitivity_job job = {
-        .cli = cli, .args = args, .engine = engine, .calib = o->calib, .work = work};
+    vlmp_sensitivity_job job = {.cli = cli,
+                                .args = args,
+                                .engine = engine,
+                                .calib = o->calib,
+                                .tokens = o->tokens,
+                                .work = work};
     int status = check_saved(o, args->positionals[0], err);
     if (status == VLMP_OK) status = vlmp_sensitivity_get(&job, &b.table, err);
     if (status == VLMP_OK) {

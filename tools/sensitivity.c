@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "formats/journal_sink.h"
 #include "formats/packed.h"
@@ -14,13 +13,15 @@
 #include "src/budget/knapsack.h"
 #include "src/budget/measure.h"
 #include "src/model/family.h"
-#include "src/quant/run/boundary.h"
 #include "src/quant/run/holdout.h"
+#include "src/quant/run/record.h"
 #include "src/quant/run/selection.h"
 #include "tools/calibration_file.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/quantize_plan.h"
+#include "tools/sensitivity_work.h"
+#include "tools/source_id.h"
 #include "tools/terminal.h"
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
@@ -37,6 +38,7 @@ struct work {
     vlmp_sequence *sequences; /* held out */
     vlmp_span **spans;        /* our own, of those without an answer; else NULL */
     int count;
+    vlmp_sensitivity_work kept;
     vlmp_source *rounded[VLMP_CANDIDATES_MAX];
     int candidate; /* at work */
     vlmp_progress progress;
@@ -120,9 +122,8 @@ static int list_candidates(struct work *w, vlmp_error *err)
     return VLMP_OK;
 }
 
-static void on_linear(void *arg, const vlmp_linear_result *result)
+static void add_error(struct work *w, const vlmp_linear_result *result)
 {
-    struct work *w = arg;
     for (int s = 0; s < w->table->site_count; s++) {
         const vlmp_budget_site *site = &w->table->sites[s];
         for (int i = 0; i < site->count; i++) {
@@ -134,10 +135,38 @@ static void on_linear(void *arg, const vlmp_linear_result *result)
     }
 }
 
+/* Errors of the candidate, out of the records of its steps: some may be of an earlier run. */
+static int take_errors(struct work *w, vlmp_sink *sink, vlmp_error *err)
+{
+    const char *step, *text;
+    for (size_t i = 0; (step = vlmp_journal_sink_step(sink, i)) != NULL; i++) {
+        cJSON *record;
+        const cJSON *item;
+        VLMP_TRY(sink->record(sink, step, &text, err));
+        VLMP_TRY(vlmp_json_parse(&record, text, strlen(text), "journal", err));
+        int status = VLMP_OK;
+        cJSON_ArrayForEach(item, vlmp_json_get(record, "linears"))
+        {
+            vlmp_linear_result result;
+            if (status == VLMP_OK) status = vlmp_record_read(&result, item, "journal", err);
+            if (status == VLMP_OK) add_error(w, &result);
+        }
+        cJSON_Delete(record);
+        VLMP_TRY(status);
+    }
+    return VLMP_OK;
+}
+
+static void on_linear(void *arg, const vlmp_linear_result *result)
+{
+    (void)arg;
+    (void)result;
+}
+
 static void on_notice(void *arg, const char *text)
 {
-    const struct work *w = arg;
-    vlmp_cli_warn(w->job->cli, w->job->args, "%s", text);
+    struct work *w = arg;
+    vlmp_progress_say(&w->progress, "%s", text);
 }
 
 static void on_block(void *arg, const char *stage, int done, int total)
@@ -159,24 +188,41 @@ static void on_site(void *arg, int done, int total, const char *site)
                          detail);
 }
 
-/* The rounded model as a source, in a file without a name. */
-static int open_rounded(struct work *w, const vlmp_packed_plan *plan, vlmp_sink *sink,
-                        vlmp_error *err)
+/* The rounded model: put together out of the journal, and noted as whole. */
+static int put_rounded(struct work *w, const vlmp_packed_plan *plan, vlmp_sink *sink,
+                       vlmp_error *err)
 {
-    vlmp_outfile file = {.fd = -1};
-    char digest[VLMP_SHA256_HEX];
-    snprintf(file.path, sizeof file.path, "%.4000s/vlmpack-candidate-XXXXXX", w->job->work);
-    VLMP_TRY(vlmp_workfile_create(&file.fd, file.path, err));
-    int status = vlmp_packed_put(plan, NULL, 0, &file, vlmp_journal_sink_read, sink, digest, err);
-    w->job->work_bytes += file.written;
-    if (status == VLMP_OK)
-        status = vlmp_packed_open_work(&w->rounded[w->candidate], file.fd, file.path, err);
-    close(file.fd);
-    return status;
+    char path[VLMP_PATH_MAX], digest[VLMP_SHA256_HEX];
+    vlmp_sensitivity_work_path(&w->kept, w->candidate, path);
+    VLMP_TRY(
+        vlmp_packed_write(plan, NULL, 0, path, true, vlmp_journal_sink_read, sink, digest, err));
+    VLMP_TRY(take_errors(w, sink, err));
+    VLMP_TRY(vlmp_sensitivity_work_rounded(&w->kept, w->candidate, digest, err));
+    return vlmp_packed_open(&w->rounded[w->candidate], path, err);
 }
 
-static int round_candidate(struct work *w, const char *journal, const char *border, vlmp_error *err)
+/* The model that an earlier run has rounded, when it is whole. */
+static int reopen_rounded(struct work *w, vlmp_error *err)
 {
+    char path[VLMP_PATH_MAX], digest[VLMP_SHA256_HEX];
+    vlmp_error fault = {0};
+    vlmp_source *source = NULL;
+    vlmp_sensitivity_work_path(&w->kept, w->candidate, path);
+    VLMP_TRY(vlmp_sensitivity_work_find(&w->kept, w->candidate, digest, err));
+    if (digest[0] == '\0') return VLMP_OK;
+    int status = vlmp_packed_open(&source, path, &fault);
+    bool whole = status == VLMP_OK && strcmp(source->digest, digest) == 0 &&
+                 vlmp_packed_verify(source, NULL, NULL, &fault) == VLMP_OK;
+    if (whole)
+        w->rounded[w->candidate] = source;
+    else if (status == VLMP_OK)
+        source->close(source);
+    return VLMP_OK;
+}
+
+static int round_candidate(struct work *w, vlmp_error *err)
+{
+    char border[VLMP_PATH_MAX];
     vlmp_quantize_plan what = {0};
     vlmp_sink *sink = NULL;
     vlmp_selection selection = {0};
@@ -202,17 +248,16 @@ static int round_candidate(struct work *w, const char *journal, const char *bord
     if (status == VLMP_OK)
         status = vlmp_quantize_check(w->linears, &what.plan, &w->calibration, w->job->calib, err);
     if (status == VLMP_OK)
-        status = vlmp_select(&selection, &job, VLMP_TOKENS_AUTO, (uint64_t)w->job->args->seed, err);
+        status = vlmp_select(&selection, &job, w->job->tokens, (uint64_t)w->job->args->seed, err);
     if (status == VLMP_OK)
-        status = vlmp_journal_sink_open(&sink, journal, "candidate", VLMP_JOURNAL_REPLACE, err);
+        status = vlmp_sensitivity_work_sink(&w->kept, w->candidate, &sink, border, err);
     job.sink = sink;
     if (status == VLMP_OK) status = vlmp_quantize(&job, err);
-    if (status == VLMP_OK) status = open_rounded(w, &what.packed, sink, err);
-    if (sink != NULL) {
-        vlmp_boundary_remove(border);
-        unlink(journal);
-    }
-    vlmp_journal_sink_close(sink);
+    if (status == VLMP_OK) status = put_rounded(w, &what.packed, sink, err);
+    if (status == VLMP_OK)
+        vlmp_sensitivity_work_sink_end(&w->kept, sink);
+    else
+        vlmp_journal_sink_close(sink);
     vlmp_selection_free(&selection);
     vlmp_quantize_plan_free(&what);
     return status;
@@ -221,18 +266,14 @@ static int round_candidate(struct work *w, const char *journal, const char *bord
 /* Every candidate's model. One that no site can have is not made. */
 static int round_all(struct work *w, vlmp_error *err)
 {
-    char journal[VLMP_PATH_MAX], border[VLMP_PATH_MAX];
-    /* of the same names the next time, so that what a killed run has left is taken over */
-    snprintf(journal, sizeof journal, "%.4000s/vlmpack-candidate-%.12s.journal", w->job->work,
-             w->table->calibration);
-    snprintf(border, sizeof border, "%.4000s/vlmpack-candidate-%.12s.border", w->job->work,
-             w->table->calibration);
     w->rounded[0] = w->job->engine->source;
     for (w->candidate = 1; w->candidate < w->table->candidate_count; w->candidate++) {
         bool any = false;
         for (int s = 0; s < w->table->site_count; s++)
             any |= vlmp_sensitivity_cell(w->table, s, w->candidate)->bytes != VLMP_NO_OPTION;
-        if (any) VLMP_TRY(round_candidate(w, journal, border, err));
+        if (any) VLMP_TRY(reopen_rounded(w, err));
+        if (any && w->rounded[w->candidate] == NULL) VLMP_TRY(round_candidate(w, err));
+        on_block(w, "text", w->model->text.layers, w->model->text.layers);
     }
     return VLMP_OK;
 }
@@ -292,14 +333,14 @@ static void free_work(struct work *w)
     vlmp_calibration_free(&w->calibration);
 }
 
-static int measure(struct work *w, vlmp_error *err)
+static int on_measured(void *arg, int site, double kl, vlmp_error *err)
 {
-    double started = vlmp_seconds();
-    VLMP_TRY(vlmp_preprocess_from_source(&w->preprocess, NULL, w->job->engine->source, err));
-    VLMP_TRY(take_samples(w, err));
-    vlmp_progress_begin(&w->progress, w->job->args, "measuring",
-                        (w->table->candidate_count - 1) * blocks_of(w) + w->table->site_count);
-    int status = round_all(w, err);
+    struct work *w = arg;
+    return vlmp_sensitivity_work_ran(&w->kept, site, kl, err);
+}
+
+static int run_all(struct work *w, vlmp_error *err)
+{
     vlmp_measure_job job = {.sweep = {.ctx = w->job->engine->ctx,
                                       .model = w->model,
                                       .preprocess = &w->preprocess,
@@ -311,9 +352,30 @@ static int measure(struct work *w, vlmp_error *err)
                             .count = w->count,
                             .rounded = (const vlmp_source *const *)w->rounded,
                             .progress = on_site,
+                            .measured = on_measured,
                             .arg = w};
-    if (status == VLMP_OK) status = vlmp_measure_sites(&job, w->table, err);
-    vlmp_progress_end(&w->progress);
+    VLMP_TRY(vlmp_sensitivity_work_runs(&w->kept, err));
+    return vlmp_measure_sites(&job, w->table, err);
+}
+
+static int measure(struct work *w, vlmp_error *err)
+{
+    double started = vlmp_seconds();
+    VLMP_TRY(vlmp_preprocess_from_source(&w->preprocess, NULL, w->job->engine->source, err));
+    VLMP_TRY(take_samples(w, err));
+    int status = vlmp_sensitivity_work_open(&w->kept, w->table, w->job->work, err);
+    if (status == VLMP_OK) {
+        vlmp_progress_begin(&w->progress, w->job->args, "measuring",
+                            (w->table->candidate_count - 1) * blocks_of(w) + w->table->site_count);
+        if (w->kept.again)
+            vlmp_progress_say(&w->progress, "going on from what an earlier run has measured");
+        status = round_all(w, err);
+        if (status == VLMP_OK) status = run_all(w, err);
+        vlmp_progress_end(&w->progress);
+    }
+    if (status == VLMP_ERR_INTERRUPTED)
+        snprintf(err->message, sizeof err->message,
+                 "interrupted; what is measured is saved, the same command continues");
     w->job->seconds = vlmp_seconds() - started;
     return status;
 }
@@ -349,6 +411,16 @@ static int read_kept(const struct work *w, const char *path, bool *same, vlmp_er
     return status;
 }
 
+/* What else the numbers depend on. */
+static void describe(const struct work *w, char *out, size_t size)
+{
+    char tokens[32] = "all";
+    if (w->job->tokens != 0) snprintf(tokens, sizeof tokens, "%lld", (long long)w->job->tokens);
+    snprintf(out, size, "%.180s, seed %lld, tokens %s", vlmp_ctx_describe(w->job->engine->ctx),
+             (long long)w->job->args->seed,
+             w->job->tokens == VLMP_TOKENS_AUTO ? "by width" : tokens);
+}
+
 int vlmp_sensitivity_get(vlmp_sensitivity_job *job, vlmp_sensitivity *out, vlmp_error *err)
 {
     struct work w = {.job = job, .table = out, .model = &job->engine->model};
@@ -361,8 +433,8 @@ int vlmp_sensitivity_get(vlmp_sensitivity_job *job, vlmp_sensitivity *out, vlmp_
                          "measured; give a recipe",
                          job->engine->source->path);
     snprintf(path, sizeof path, "%.4100s.sensitivity.json", job->calib);
-    snprintf(out->kernels, sizeof out->kernels, "%.220s, seed %lld",
-             vlmp_ctx_describe(job->engine->ctx), (long long)job->args->seed);
+    snprintf(out->program, sizeof out->program, "%.64s", vlmp_source_id());
+    describe(&w, out->kernels, sizeof out->kernels);
     int status = vlmp_identity_of(&out->model, job->engine->source, err);
     if (status == VLMP_OK)
         status = vlmp_calibration_load(&w.calibration, job->calib, w.model, &out->model,
@@ -372,6 +444,8 @@ int vlmp_sensitivity_get(vlmp_sensitivity_job *job, vlmp_sensitivity *out, vlmp_
     if (status == VLMP_OK && !same) {
         status = measure(&w, err);
         if (status == VLMP_OK) status = keep(&w, path, err);
+        /* of bad input nothing can be gone on from */
+        vlmp_sensitivity_work_close(&w.kept, status != VLMP_OK && status != VLMP_ERR_INPUT);
     }
     free_work(&w);
     return status;

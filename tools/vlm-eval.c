@@ -11,6 +11,7 @@
 #include "src/eval/baseline.h"
 #include "src/eval/gates.h"
 #include "src/eval/report.h"
+#include "src/quant/run/selection.h"
 #include "tools/cli.h"
 #include "tools/date.h"
 #include "tools/engine.h"
@@ -25,7 +26,7 @@
 struct options {
     const char *sensitivity, *ablate, *data, *image_root, *reference, *save_reference, *date,
         *metrics, *report, *junit, *summary, *baseline;
-    int64_t samples, max_new_tokens, batch, skip_broken;
+    int64_t samples, tokens, max_new_tokens, batch, skip_broken;
     bool fast_activations, allow_overlap, force;
     vlmp_cli_list gates;
     vlmp_picture_reading pictures;
@@ -325,11 +326,15 @@ static int show_sensitivity(struct command *c, vlmp_error *err)
                          "the calibration");
     VLMP_TRY(vlmp_engine_start(&c->engine, c->args, err));
     return vlmp_eval_sensitivity(c->cli, c->args, &c->engine, c->args->positionals[0],
-                                 c->opt.sensitivity, err);
+                                 c->opt.sensitivity, c->opt.tokens, err);
 }
 
 static int run(struct command *c, vlmp_error *err)
 {
+    if (c->opt.sensitivity == NULL && vlmp_cli_given(c->cli, c->args, "tokens"))
+        return vlmp_fail(err, VLMP_ERR_USAGE,
+                         "--tokens is of --sensitivity: what its rounding sees; --samples says how "
+                         "much is evaluated");
     if (c->opt.sensitivity != NULL) return show_sensitivity(c, err);
     if (c->opt.ablate != NULL) VLMP_TRY(check_mode(c, "ablate", err));
     VLMP_TRY(check_options(c, err));
@@ -396,7 +401,8 @@ static int run(struct command *c, vlmp_error *err)
 
 int main(int argc, char **argv)
 {
-    struct command c = {.opt = {.max_new_tokens = 48,
+    struct command c = {.opt = {.tokens = VLMP_TOKENS_AUTO,
+                                .max_new_tokens = 48,
                                 .batch = 8,
                                 .pictures = VLMP_PICTURE_READING_DEFAULT,
                                 .opener = VLMP_OPENER_DEFAULT},
@@ -412,6 +418,14 @@ int main(int argc, char **argv)
          .help = "instead: what rounding each linear of the model costs, measured on samples of a "
                  "calibration; kept in CALIB.sensitivity.json",
          .string = &o->sensitivity},
+        {.name = "tokens",
+         .value = "N|all",
+         .help = "of --sensitivity: tokens of the calibration that the rounding sees (default: as "
+                 "vlm-quantize)",
+         .integer = &o->tokens,
+         .word = "all",
+         .low = 1,
+         .high = 1ll << 40},
         {.name = "ablate",
          .value = "components",
          .help = "instead: what each component of a packed file costs alone, and what is gained "

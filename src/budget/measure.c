@@ -94,9 +94,7 @@ static int finish_text(struct measure *m, int first, vlmp_activations *x,
                        const vlmp_batches *batches, double *kl, vlmp_error *err)
 {
     vlmp_hidden hidden = {.states.fd = -1};
-    int layers = m->model.text.layers;
-    m->blocks += layers - first;
-    int status = vlmp_sweep_text_part(&m->sweep, first, layers, x, batches, err);
+    int status = vlmp_sweep_text_part(&m->sweep, first, m->model.text.layers, x, batches, err);
     if (status == VLMP_OK)
         status =
             vlmp_hidden_take(&m->sweep, m->job->sequences, m->job->count, x, batches, &hidden, err);
@@ -128,7 +126,6 @@ static int run_vision(struct measure *m, int first, const struct border *at, dou
 {
     vlmp_activations x = NO_ACTIVATIONS, features = NO_ACTIVATIONS;
     int layers = m->model.vision.layers;
-    m->blocks += layers - first;
     int status = copy(m, &x, &at->x, err);
     if (status == VLMP_OK) status = copy(m, &features, &at->features, err);
     if (status == VLMP_OK)
@@ -149,6 +146,16 @@ static int run_blocks(struct measure *m, int first, const struct border *at, dou
     return status;
 }
 
+/* Blocks that a site's run takes. */
+static int blocks_behind(const struct measure *m, const vlmp_budget_site *site)
+{
+    int text = m->model.text.layers;
+    if (site->component == VLMP_COMPONENT_HEAD) return 0;
+    if (site->component == VLMP_COMPONENT_TEXT) return text - site->layer;
+    if (site->component != VLMP_COMPONENT_VISION) return text;
+    return m->model.vision.layers - site->layer + text;
+}
+
 /* The model with the site's probe, from the border in front of what it changes. */
 static int measure_site(struct measure *m, vlmp_sensitivity *table, int site, struct border *at,
                         vlmp_error *err)
@@ -157,7 +164,8 @@ static int measure_site(struct measure *m, vlmp_sensitivity *table, int site, st
     int probe = vlmp_sensitivity_probe(table, site), status = VLMP_OK;
     double kl = 0;
     m->site = site;
-    if (probe > 0) {
+    if (probe > 0) m->blocks += blocks_behind(m, of);
+    if (probe > 0 && isnan(vlmp_sensitivity_cell(table, site, probe)->kl)) {
         if (of->component == VLMP_COMPONENT_VISION)
             status = run_vision(m, of->layer, at, &kl, err);
         else if (of->component == VLMP_COMPONENT_TEXT)
@@ -172,7 +180,10 @@ static int measure_site(struct measure *m, vlmp_sensitivity *table, int site, st
                                "it, by a recipe of your own",
                                of->name);
         /* what rounding errors of the two passes leave of zero may lie below it */
-        vlmp_sensitivity_cell(table, site, probe)->kl = kl > 0 ? kl : 0;
+        kl = kl > 0 ? kl : 0;
+        vlmp_sensitivity_cell(table, site, probe)->kl = kl;
+        if (status == VLMP_OK && m->job->measured != NULL)
+            status = m->job->measured(m->job->arg, site, kl, err);
     }
     m->site = -1;
     m->done++;

@@ -13,11 +13,12 @@ typedef struct {
     /* [candidate] the model with every linear that can have it so; the first: the original. */
     const vlmp_source *const *rounded;
     void (*progress)(void *arg, int done, int total, const char *site); /* NULL: none */
+    int (*measured)(void *arg, int site, double kl, vlmp_error *err);   /* NULL: none */
     void *arg;
 } vlmp_measure_job;
 
-/* The KL divergence of each site's probe, and samples, tokens and passes. The table's bytes are
- * there. */
+/* The KL divergence of each site's probe, of those that have none yet, and samples, tokens and
+ * passes, those of all. The table's bytes are there. */
 int vlmp_measure_sites(const vlmp_measure_job *job, vlmp_sensitivity *table, vlmp_error *err);
 
 /* Of the model with chosen[site] everywhere at once: what the sum of damages stands for. */

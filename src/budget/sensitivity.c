@@ -7,7 +7,7 @@
 #include "src/base/memory.h"
 #include "src/budget/knapsack.h"
 
-#define VERSION    1
+#define VERSION    2
 #define DAMAGE_MAX 1e100 /* nats; sums of these are finite */
 
 /* Codes of a candidate, by falling size. */
@@ -105,6 +105,7 @@ void vlmp_sensitivity_write(const vlmp_sensitivity *table, vlmp_json_writer *w)
     vlmp_json_key(w, "model");
     vlmp_identity_write(&table->model, w);
     vlmp_json_pair_string(w, "calibration", table->calibration);
+    vlmp_json_pair_string(w, "program", table->program);
     vlmp_json_pair_string(w, "kernels", table->kernels);
     vlmp_json_pair_int(w, "samples", table->samples);
     vlmp_json_pair_int(w, "tokens", table->tokens);
@@ -128,9 +129,10 @@ static int compare(const vlmp_sensitivity *table, const cJSON *document, const c
                    const char **why, vlmp_error *err)
 {
     vlmp_identity model;
-    const char *calibration, *kernels;
+    const char *calibration, *program, *kernels;
     VLMP_TRY(vlmp_identity_read(&model, vlmp_json_get(document, "model"), where, err));
     VLMP_TRY(vlmp_json_string(document, "calibration", "", &calibration, where, err));
+    VLMP_TRY(vlmp_json_string(document, "program", "", &program, where, err));
     VLMP_TRY(vlmp_json_string(document, "kernels", "", &kernels, where, err));
     const cJSON *schemes = vlmp_json_get(document, "candidates");
     const cJSON *sites = vlmp_json_get(document, "sites");
@@ -138,7 +140,9 @@ static int compare(const vlmp_sensitivity *table, const cJSON *document, const c
         return bad(where, "no list of candidates and sites", err);
     *why = vlmp_identity_difference(&model, &table->model);
     if (*why == NULL && strcmp(calibration, table->calibration) != 0) *why = "calibration";
-    if (*why == NULL && strcmp(kernels, table->kernels) != 0) *why = "kernels";
+    if (*why == NULL && strcmp(program, table->program) != 0) *why = "version of the program";
+    if (*why == NULL && strcmp(kernels, table->kernels) != 0)
+        *why = "processor, --seed or --tokens";
     vlmp_json_writer now = {0}, then = {0};
     vlmp_json_open(&now, '{');
     write_candidates(table, &now);
@@ -148,11 +152,12 @@ static int compare(const vlmp_sensitivity *table, const cJSON *document, const c
     vlmp_json_put_tree(&then, schemes);
     vlmp_json_close(&then, '}');
     bool failed = now.out.failed || then.out.failed;
-    if (!failed && *why == NULL && strcmp(now.out.data, then.out.data) != 0) *why = "candidates";
+    if (!failed && *why == NULL && strcmp(now.out.data, then.out.data) != 0)
+        *why = "list of candidates";
     vlmp_buffer_free(&now.out);
     vlmp_buffer_free(&then.out);
     if (failed) return vlmp_fail_memory(err, where);
-    if (*why == NULL && cJSON_GetArraySize(sites) != table->site_count) *why = "sites";
+    if (*why == NULL && cJSON_GetArraySize(sites) != table->site_count) *why = "list of sites";
     return VLMP_OK;
 }
 
@@ -199,7 +204,7 @@ int vlmp_sensitivity_read(vlmp_sensitivity *table, const cJSON *document, const 
     *same = false;
     VLMP_TRY(vlmp_json_int(document, "version", 0, 0, INT32_MAX, &version, where, err));
     if (version != VERSION) {
-        *why = "version";
+        *why = "version of the program";
         return VLMP_OK;
     }
     VLMP_TRY(compare(table, document, where, why, err));

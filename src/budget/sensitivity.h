@@ -24,7 +24,8 @@ typedef struct {
 typedef struct {
     vlmp_identity model;
     char calibration[VLMP_SHA256_HEX]; /* of the file */
-    char kernels[256];                 /* that computed it, and the seed of what they saw */
+    char program[VLMP_SHA256_HEX];     /* sources and compiler of what computed it */
+    char kernels[256];                 /* that computed it, seed and tokens of what they saw */
     vlmp_budget_site *sites;
     int site_count;
     vlmp_recipe_scheme candidates[VLMP_CANDIDATES_MAX]; /* the first: keep */

@@ -112,5 +112,18 @@ cp c.calib.sensitivity.json other.calib.sensitivity.json
 exits 0 vlm-eval tiny --sensitivity other.calib
 check "says so" grep -q 'is of another calibration; measuring anew' stderr
 check "is replaced" test "$(cmp c.calib.sensitivity.json other.calib.sensitivity.json | wc -l)" = 1
+sed 's/"program": "[0-9a-f]*"/"program": "'"$(printf %064d 0)"'"/' c.calib.sensitivity.json >other.calib.sensitivity.json
+cp c.calib other.calib
+exits 0 vlm-eval tiny --sensitivity other.calib
+check "says so" grep -q 'is of another version of the program; measuring anew' stderr
+same c.calib.sensitivity.json other.calib.sensitivity.json
+
+# --tokens: what the rounding sees, and the table remembers it.
+exits 0 vlm-eval tiny --sensitivity other.calib --tokens 100
+check "says so" grep -q 'is of another processor, --seed or --tokens; measuring anew' stderr
+check "is another" test "$(cmp c.calib.sensitivity.json other.calib.sensitivity.json | wc -l)" = 1
+exits 0 vlm-quantize tiny --calib other.calib --budget 7 --tokens 100 --dry-run
+check "it was measured again" test -z "$(grep measuring stderr)"
+refuses 2 'tokens is of --sensitivity' judge tiny --tokens 100
 sed -i 's/"kl": \[/"kl": [-1,/' c.calib.sensitivity.json
 refuses 4 'remove the file' vlm-eval tiny --sensitivity c.calib

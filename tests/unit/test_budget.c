@@ -351,7 +351,15 @@ static void measuring_from_borders_is_measuring_whole_runs(void **state)
                                 .sequences = sequences,
                                 .count = SAMPLES,
                                 .rounded = rounded};
+        for (int site = 1; site < t.site_count; site++)
+            vlmp_sensitivity_cell(&t, site, vlmp_sensitivity_probe(&t, site))->kl = NAN;
         good(vlmp_measure_sites(&job, &t, &err), &err);
+        double passes = t.passes,
+               *first = &vlmp_sensitivity_cell(&t, 0, vlmp_sensitivity_probe(&t, 0))->kl;
+        assert_true(*first == 1); /* what is measured already stays */
+        *first = NAN;
+        good(vlmp_measure_sites(&job, &t, &err), &err);
+        assert_true(t.passes == passes);
         int chosen[LINEARS] = {0};
         for (int site = 0; site < t.site_count; site++) {
             double kl;
