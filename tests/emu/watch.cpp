@@ -430,18 +430,14 @@ struct ubsan_mismatch {
     const void *type;
     unsigned char log_alignment, kind;
 };
-void __ubsan_handle_type_mismatch_v1(ubsan_mismatch *what, uintptr_t address);
-void __ubsan_handle_type_mismatch_v1_abort(ubsan_mismatch *what, uintptr_t address);
+/* Hidden: a sanitized program brings one, which host code goes on to the other form of. */
+__attribute__((visibility("hidden"))) void
+__ubsan_handle_type_mismatch_v1_abort(ubsan_mismatch *what, uintptr_t address);
 
-void __ubsan_handle_type_mismatch_v1(ubsan_mismatch *what, uintptr_t address)
+void __ubsan_handle_type_mismatch_v1_abort(ubsan_mismatch *what, uintptr_t address)
 {
     if (running != nullptr) running->pc = nullptr; /* the place is known without */
     fault("address %#zx is not a multiple of %u, at %s:%u", static_cast<size_t>(address),
           1u << what->log_alignment, what->at.file, what->at.line);
-}
-
-void __ubsan_handle_type_mismatch_v1_abort(ubsan_mismatch *what, uintptr_t address)
-{
-    __ubsan_handle_type_mismatch_v1(what, address);
 }
 }
