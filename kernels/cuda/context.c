@@ -74,6 +74,7 @@ int vlmp_cuda_take(vlmp_cuda *cuda, void *out, size_t bytes, const char *what, v
     void *at = NULL;
     size_t left = 0, all = 0;
     memcpy(out, &at, sizeof at);
+    cuda->turn++;
     if (!has_room(cuda)) return vlmp_fail_memory(err, what);
     cudaError_t status = cudaMalloc(&at, bytes > 0 ? bytes : 1);
     memcpy(out, &at, sizeof at);
@@ -128,6 +129,7 @@ static void send(vlmp_cuda *cuda, void *to, const unsigned char *from, size_t by
 {
     vlmp_cuda_ok(cuda, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda->stream),
                  "write");
+    cuda->turn++;
     bytes = (bytes + VLMP_ALIGN - 1) / VLMP_ALIGN * VLMP_ALIGN;
     cuda->staged += bytes;
 }

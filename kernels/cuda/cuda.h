@@ -36,6 +36,17 @@ typedef struct {
     cudaEvent_t copied; /* what was last put there has left */
 } vlmp_cuda_stage;
 
+/* Rows [rows][k] that an operation leaves to the next one, which is the `turn`-th that is asked
+ * for: what comes between may have changed them. */
+typedef struct {
+    const void *at;
+    int rows, k;
+    uint64_t turn;
+} vlmp_cuda_left;
+
+/* Inputs of products with int8 activations, of how many widths it is known that there are some. */
+enum { VLMP_CUDA_WIDTHS = 8 };
+
 /* Memory of the device that was taken. */
 typedef struct {
     void *at;
@@ -54,7 +65,11 @@ typedef struct {
     unsigned char *from_device; /* pinned, for reads */
     unsigned char *scratch;     /* of the device: rows quantized to int8 */
     size_t scratch_bytes;
-    vlmp_cuda_piece *pieces; /* [piece_room], of which piece_count are there */
+    uint64_t turn;        /* counts what is asked for, and what else changes memory */
+    vlmp_cuda_left made;  /* activations of a product */
+    vlmp_cuda_left coded; /* activations whose int8 codes, and then scales, are in the scratch */
+    int int8_widths[VLMP_CUDA_WIDTHS]; /* of inputs, up to the first 0 */
+    vlmp_cuda_piece *pieces;           /* [piece_room], of which piece_count are there */
     size_t piece_count, piece_room;
     cudaError_t failure; /* the first */
     const char *failed;  /* what was being done */
@@ -136,6 +151,7 @@ bool vlmp_cuda_ok(vlmp_cuda *cuda, cudaError_t status, const char *what);
 /* After a launch. */
 static inline void vlmp_cuda_launched(vlmp_ctx *ctx, const char *what)
 {
+    vlmp_cuda_of(ctx)->turn++;
     vlmp_cuda_ok(vlmp_cuda_of(ctx), cudaGetLastError(), what);
 }
 
@@ -262,6 +278,19 @@ void vlmp_cuda_quant_channel_sums(vlmp_ctx *ctx, const vlmp_coded *q,
 void vlmp_cuda_quant_channel_move(vlmp_ctx *ctx, const vlmp_coded *q, const vlmp_grid *grid,
                                   const float *levels, const double *linear, const double *square,
                                   float *error, double *gain);
+
+/* After vlmp_cuda_launched, by the operation that leaves them. */
+static inline vlmp_cuda_left vlmp_cuda_leave(const vlmp_cuda *cuda, const void *at, int rows, int k)
+{
+    vlmp_cuda_left left = {at, rows, k, cuda->turn};
+    return left;
+}
+
+static inline bool vlmp_cuda_is_left(const vlmp_cuda *cuda, const vlmp_cuda_left *left,
+                                     const void *at)
+{
+    return left->at == at && at != NULL && left->turn == cuda->turn;
+}
 
 /* Room for so many rows of k inputs as int8, with a scale each. */
 static inline size_t vlmp_cuda_scratch_bytes(size_t rows, size_t k)

@@ -2,6 +2,7 @@
  * decoding: a warp an output. Rows of prompts: tiles, on tensor cores (tiles.cu) where weights lose
  * little as F16, here for F32 weights and for int8 inputs. In all of them a row's sums are its own,
  * in an order that the number of rows does not change. */
+#include "kernels/cuda/bytes.cuh"
 #include "kernels/cuda/products.cuh"
 
 /* A warp computes an output for FEW rows: a lane takes 8 inputs of each 256. */
@@ -160,24 +161,15 @@ static __global__ void many_rows_int8(product p)
     store_tile(p, sums, true);
 }
 
-/* One block a row: its scale amax/127.5, NaN where an input is not finite, and codes of ±127. */
-static __global__ void quantize_rows(int8_t *codes, float *scales, size_t stride, const __half *x,
-                                     int k)
+/* One block a row. */
+static __global__ void quantize_rows(byte_rows to, const __half *x, int k)
 {
     VLMP_SHARED(float, room, WARPS);
     const __half *row = x + (size_t)blockIdx.x * (size_t)k;
     float largest = 0;
-    for (int i = (int)threadIdx.x; i < k; i += BLOCK) {
-        float size = fabsf(__half2float(row[i]));
-        largest = fmaxf(largest, isfinite(size) ? size : INFINITY);
-    }
-    largest = block_max(largest, room);
-    float scale = isfinite(largest) ? largest / 127.5f : NAN;
-    for (int i = (int)threadIdx.x; i < k; i += BLOCK) {
-        float code = rintf(fminf(fmaxf(__half2float(row[i]) / scale, -127), 127));
-        codes[(size_t)blockIdx.x * stride + (size_t)i] = scale > 0 ? (int8_t)code : 0;
-    }
-    if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+    for (int i = (int)threadIdx.x; i < k; i += BLOCK)
+        largest = fmaxf(largest, size_of(row[i]));
+    code_row(to, row, k, largest, room);
 }
 
 /* A thread brings 8 values of a row. */
@@ -214,23 +206,27 @@ static void launch(vlmp_cuda *cuda, const product &p, bool decode)
         vlmp_cuda_tiles(cuda, &p);
 }
 
-/* The products that quantize their inputs, as many rows at a time as the scratch holds. */
+/* The products that quantize their inputs, as many rows at a time as the scratch holds; what the
+ * operation before has left there is not quantized again. */
 static void launch_int8(vlmp_cuda *cuda, product *products, int count, vlmp_rows rows)
 {
-    size_t k = (size_t)products[0].w.k, stride = (k + 15) / 16 * 16;
+    size_t k = (size_t)products[0].w.k;
     int most = (int)(cuda->scratch_bytes / vlmp_cuda_scratch_bytes(1, k));
-    int8_t *codes = (int8_t *)cuda->scratch;
+    bool left = vlmp_cuda_is_left(cuda, &cuda->coded, products[0].x) &&
+                cuda->coded.rows == rows.count && cuda->coded.k == (int)k;
     for (int first = 0; first < rows.count; first += most) {
         int now = rows.count - first < most ? rows.count - first : most;
-        float *scales = (float *)(void *)(cuda->scratch + (size_t)now * stride);
-        VLMP_LAUNCH(quantize_rows, now, BLOCK, 0, cuda->stream, codes, scales, stride,
-                    products[0].x + (size_t)first * k, (int)k);
+        byte_rows coded = byte_rows_of(cuda, now, (int)k);
+        if (!left)
+            VLMP_LAUNCH(quantize_rows, now, BLOCK, 0, cuda->stream, coded,
+                        products[0].x + (size_t)first * k, (int)k);
         for (int i = 0; i < count; i++) {
             product p = products[i];
             size_t size = p.to == ACTIVATIONS ? sizeof(__half) : sizeof(float);
             if (!p.w.int8) continue;
             p.y = (unsigned char *)p.y + (size_t)first * (size_t)p.w.n * size;
-            p.codes = codes, p.scales = scales, p.code_stride = stride, p.rows = now;
+            p.codes = coded.codes, p.scales = coded.scales, p.code_stride = coded.stride;
+            p.rows = now;
             launch(cuda, p, rows.decode);
         }
     }
@@ -274,6 +270,8 @@ void vlmp_cuda_linear_shared(vlmp_ctx *ctx, const vlmp_act *y, vlmp_act x, vlmp_
         for (int i = 0; i < now; i++)
             products[i] = product_of(y[i].at, ACTIVATIONS, x, rows, w[i]);
         multiply(ctx, products, now, rows);
+        vlmp_cuda *cuda = vlmp_cuda_of(ctx);
+        cuda->made = vlmp_cuda_leave(cuda, y->at, rows.count, w[0]->n);
         y += now, w += now, count -= now;
     }
 }

@@ -58,6 +58,7 @@ bool vlmp_cuda_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step
     vlmp_cuda *cuda = vlmp_cuda_of(ctx);
     const struct shape shape = {step,          cuda->scratch, step->rows,
                                 step->singles, step->chunks,  step->tiles};
+    cuda->turn++; /* what is recorded knows nothing of what was before it, nor the reverse */
     if (*replay == NULL) *replay = vlmp_calloc(1, sizeof **replay);
     if (*replay == NULL || step->rows == 0) return false;
     struct recorded *it = find(cuda, *replay, &shape);
@@ -78,6 +79,7 @@ bool vlmp_cuda_replay(vlmp_ctx *ctx, vlmp_replay **replay, const vlmp_step *step
 void vlmp_cuda_replay_end(vlmp_ctx *ctx, vlmp_replay *replay)
 {
     vlmp_cuda *cuda = vlmp_cuda_of(ctx);
+    cuda->turn++;
     if (replay == NULL || replay->recording == NULL) return;
     struct recorded *it = replay->recording;
     cudaGraph_t graph = NULL;

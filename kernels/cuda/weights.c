@@ -101,6 +101,15 @@ static vlmp_cuda_weight weight_of(const vlmp_linear *w)
     return to;
 }
 
+/* Norms and activations so wide will make codes, too (rows.cu). */
+static void note_width(vlmp_cuda *cuda, int k)
+{
+    int i = 0;
+    while (i < VLMP_CUDA_WIDTHS && cuda->int8_widths[i] != 0 && cuda->int8_widths[i] != k)
+        i++;
+    if (i < VLMP_CUDA_WIDTHS) cuda->int8_widths[i] = k;
+}
+
 static int prepare(vlmp_ctx *ctx, const vlmp_linear *w, void **own, vlmp_error *err)
 {
     static const char what[] = "a weight";
@@ -133,6 +142,7 @@ static int prepare(vlmp_ctx *ctx, const vlmp_linear *w, void **own, vlmp_error *
     to->zeros = at[3];
     to->zero_bytes = parts[3].pitch;
     to->bias_at = at[4];
+    if (to->int8) note_width(cuda, to->k);
     *own = to;
     return VLMP_OK;
 }
